@@ -1,0 +1,33 @@
+"""`DATABASE_URL` to Django's database settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import environ
+
+from config.environment import Environment
+
+SQLITE_PRAGMAS = "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=10000"
+
+
+def database_from(env: Environment, data_dir: Path) -> dict[str, Any]:
+    """SQLite in `data_dir` unless `DATABASE_URL` names another database (`postgres://…` or `sqlite:///…`)."""
+    url = env.text("DATABASE_URL")
+    if not url:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        url = f"sqlite:///{data_dir / 'sluice.sqlite3'}"
+    if not url.startswith(("sqlite://", "postgres://", "postgresql://")):
+        env.refuse("DATABASE_URL", "use postgres://user:password@host:5432/name or sqlite:///path (see docs/configuration.md)")
+        url = "sqlite://:memory:"
+    database: dict[str, Any] = dict(environ.Env.db_url_config(url))
+    # A configuration change and the note that spreads it to every process are one transaction.
+    database["ATOMIC_REQUESTS"] = True
+    if database["ENGINE"].endswith("sqlite3"):
+        # IMMEDIATE: a transaction that writes later waits for the lock at its start instead of failing in its middle.
+        database["OPTIONS"] = {"transaction_mode": "IMMEDIATE", "init_command": SQLITE_PRAGMAS}
+    else:
+        database["CONN_HEALTH_CHECKS"] = True
+        database.setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
+    return database

@@ -1,0 +1,124 @@
+"""Typed reading of settings from the environment.
+
+Every wrong value is remembered and all of them are told together, one line each, so that an operator
+mends a new installation in one go instead of one start per mistake.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+T = TypeVar("T")
+
+TRUE = frozenset({"1", "true", "yes", "on"})
+FALSE = frozenset({"0", "false", "no", "off"})
+
+
+class ConfigurationError(ImproperlyConfigured):
+    """The environment holds values that Sluice cannot start with; its text has one line for each."""
+
+
+class Environment:
+    """Reads one mapping of variables; `finish()` raises what was wrong with any of them.
+
+    An empty value counts as unset: compose files and CI write `NAME=` for "not here".
+    """
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        self.variables = variables
+        self.errors: list[str] = []
+
+    def text(self, name: str, default: str = "") -> str:
+        return self.variables.get(name, "").strip() or default
+
+    def listed(self, name: str, default: str = "") -> list[str]:
+        """A comma-separated list, blanks dropped."""
+        return [item.strip() for item in self.text(name, default).split(",") if item.strip()]
+
+    def flag(self, name: str, default: bool) -> bool:
+        def parse(value: str) -> bool:
+            if value.lower() in TRUE:
+                return True
+            if value.lower() in FALSE:
+                return False
+            raise ValueError("use true or false")
+
+        return self._parsed(name, default, parse)
+
+    def integer(self, name: str, default: int, *, least: int = 0, most: int = 2**53) -> int:
+        def parse(value: str) -> int:
+            if not re.fullmatch(r"[+-]?\d+", value):
+                raise ValueError("use a whole number")
+            return int(_within(int(value), least, most))
+
+        return self._parsed(name, default, parse)
+
+    def seconds(self, name: str, default: float, *, least: float = 0.001, most: float = 86_400 * 365) -> float:
+        def parse(value: str) -> float:
+            try:
+                number = float(value)
+            except ValueError:
+                raise ValueError("use a number of seconds, such as 30 or 2.5") from None
+            return _within(number, least, most)
+
+        return self._parsed(name, default, parse)
+
+    def optional_integer(self, name: str, *, least: int = 1) -> int | None:
+        return self.integer(name, 0, least=least) or None
+
+    def choice(self, name: str, default: str, choices: tuple[str, ...]) -> str:
+        def parse(value: str) -> str:
+            if value.lower() not in choices:
+                raise ValueError("use one of " + ", ".join(choices))
+            return value.lower()
+
+        return self._parsed(name, default, parse)
+
+    def url(self, name: str, default: str, schemes: tuple[str, ...]) -> str:
+        def parse(value: str) -> str:
+            parts = urlsplit(value)
+            if parts.scheme not in schemes or not (parts.netloc or parts.path):
+                raise ValueError(f"use a URL that starts with {' or '.join(s + '://' for s in schemes)}")
+            return value
+
+        # A URL may carry a password, so a wrong one is not repeated.
+        return self._parsed(name, default, parse, secret=True)
+
+    def matching(self, name: str, default: str, pattern: str, remedy: str) -> str:
+        def parse(value: str) -> str:
+            if not re.fullmatch(pattern, value):
+                raise ValueError(remedy)
+            return value
+
+        return self._parsed(name, default, parse)
+
+    def refuse(self, name: str, remedy: str) -> None:
+        """Remember an error that was found by comparing settings with each other."""
+        self.errors.append(f"{name}: {remedy}")
+
+    def finish(self) -> None:
+        if self.errors:
+            raise ConfigurationError("\n".join(f"sluice: {line}" for line in self.errors))
+
+    def _parsed(self, name: str, default: T, parse: Callable[[str], T], *, secret: bool = False) -> T:
+        value = self.text(name)
+        if not value:
+            return default
+        try:
+            return parse(value)
+        except ValueError as error:
+            shown = "its value" if secret else repr(value)
+            self.errors.append(f"{name}: {shown} does not fit; {error} (see docs/configuration.md)")
+            return default
+
+
+def _within(number: float, least: float, most: float) -> float:
+    if not least <= number <= most:
+        raise ValueError(f"use a number from {least:g} to {most:g}")
+    return number
+

@@ -1,0 +1,34 @@
+"""The secrets that a new installation makes for itself.
+
+`SECRET_KEY` and `ENCRYPTION_KEY` come from the environment where it has them. Where it has not, they are made
+once and kept in `DATA_DIR/secrets.env`, readable by the owner alone, so that the first start needs no editor.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from cryptography.fernet import Fernet
+
+
+def ensure_secrets_file(path: Path) -> None:
+    """Make the file unless it is there. Two processes that start at once agree on the first one's."""
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(
+            "# Made by Sluice at its first start. Losing ENCRYPTION_KEY loses the stored provider credentials.\n"
+            f"SECRET_KEY={secrets.token_urlsafe(48)}\n"
+            f"ENCRYPTION_KEY={Fernet.generate_key().decode()}\n"
+        )
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        pass  # another process was first: its secrets hold
+    finally:
+        draft.unlink()

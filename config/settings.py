@@ -1,0 +1,178 @@
+"""Every setting, read from the environment once, at start. docs/configuration.md is the page for people."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import environ
+
+from config.databases import database_from
+from config.environment import Environment
+from config.logs import logging_from
+from config.secrets import ensure_secrets_file
+from config.upstream_credentials import credentials_from
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+environ.Env.read_env(BASE_DIR / ".env")
+
+DATA_DIR = Path(os.environ.get("DATA_DIR") or BASE_DIR / "data").resolve()
+if not (os.environ.get("SECRET_KEY") and os.environ.get("ENCRYPTION_KEY")):
+    ensure_secrets_file(DATA_DIR / "secrets.env")
+    environ.Env.read_env(DATA_DIR / "secrets.env")
+
+env = Environment(os.environ)
+
+# --- What is served, and where -----------------------------------------------------------------------------
+DEBUG = env.flag("DEBUG", False)
+SLUICE_SURFACE = env.choice("SLUICE_SURFACE", "all", ("all", "proxy", "admin"))
+HOST = env.text("HOST", "127.0.0.1")
+PORT = env.integer("PORT", 8000, least=0, most=65535)
+WORKERS = env.integer("WORKERS", 1, least=1, most=256)
+GRACE_SECS = env.seconds("GRACE_SECS", 30)
+ALLOWED_HOSTS = env.listed("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
+CSRF_TRUSTED_ORIGINS = env.listed("CSRF_TRUSTED_ORIGINS")
+
+# --- State -------------------------------------------------------------------------------------------------
+SECRET_KEY = env.text("SECRET_KEY")
+ENCRYPTION_KEYS = env.listed("ENCRYPTION_KEY")
+DATABASES = {"default": database_from(env, DATA_DIR)}
+REDIS_URL = env.url("REDIS_URL", "", ("redis", "rediss", "unix"))
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+if WORKERS > 1 and not REDIS_URL:
+    env.refuse("WORKERS", f"{WORKERS} workers need REDIS_URL, which they share their state through; set it, or WORKERS=1")
+
+# --- Keys --------------------------------------------------------------------------------------------------
+REQUIRE_API_KEY = env.flag("REQUIRE_API_KEY", True)
+KEY_PREFIX = env.matching("KEY_PREFIX", "sk-sluice-", r"[A-Za-z0-9_-]{1,32}", "use 1 to 32 letters, digits, - or _")
+KEY_DEFAULT_RPM = env.optional_integer("KEY_DEFAULT_RPM")
+KEY_DEFAULT_EXPIRES_DAYS = env.optional_integer("KEY_DEFAULT_EXPIRES_DAYS")
+KEY_CACHE_SIZE = env.integer("KEY_CACHE_SIZE", 20_000, least=100)
+MANAGEMENT_TOKEN = env.text("MANAGEMENT_TOKEN")
+
+# --- Upstream ----------------------------------------------------------------------------------------------
+OPENAI_BASE_URL = env.url("OPENAI_BASE_URL", "https://api.openai.com/v1", ("http", "https")).rstrip("/")
+UPSTREAM_CREDENTIALS = credentials_from(env)
+VERIFY_SSL = env.flag("VERIFY_SSL", True)
+PROVIDER_SUFFIX = env.text("PROVIDER_SUFFIX").strip("/")
+CONNECT_TIMEOUT_SECS = env.seconds("CONNECT_TIMEOUT_SECS", 10)
+REQUEST_TIMEOUT_SECS = env.seconds("REQUEST_TIMEOUT_SECS", 300)
+TTFT_TIMEOUT_SECS = env.seconds("TTFT_TIMEOUT_SECS", REQUEST_TIMEOUT_SECS)
+STREAM_IDLE_TIMEOUT_SECS = env.seconds("STREAM_IDLE_TIMEOUT_SECS", 300)
+
+# --- What clients may send ---------------------------------------------------------------------------------
+MAX_PAYLOAD_BYTES = env.integer("MAX_PAYLOAD_BYTES", 64 * 1024 * 1024, least=1024)
+MAX_UPLOAD_BYTES = env.integer("MAX_UPLOAD_BYTES", 1024 * 1024 * 1024, least=1024)
+HEADER_TIMEOUT_SECS = env.seconds("HEADER_TIMEOUT_SECS", 15)
+BODY_TIMEOUT_SECS = env.seconds("BODY_TIMEOUT_SECS", 30)
+KEEP_ALIVE_SECS = env.seconds("KEEP_ALIVE_SECS", 75)
+
+# --- Logs --------------------------------------------------------------------------------------------------
+LOG_LEVEL = env.choice("LOG_LEVEL", "info", ("debug", "info", "warning", "error")).upper()
+LOG_FILE = env.text("LOG_FILE")
+LOG_FILE_MAX_BYTES = env.integer("LOG_FILE_MAX_BYTES", 50 * 1024 * 1024, least=1024)
+LOG_FILE_BACKUPS = env.integer("LOG_FILE_BACKUPS", 5)
+LOGGING = logging_from(LOG_LEVEL, LOG_FILE, LOG_FILE_MAX_BYTES, LOG_FILE_BACKUPS)
+
+env.finish()
+
+# --- Django ------------------------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    "daphne",  # before staticfiles: it replaces runserver
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "channels",
+    "django_filters",
+    "django_prometheus",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "rest_framework",
+    "keys",
+    "providers",
+    "usage",
+    "proxy",
+]
+MIDDLEWARE = [
+    "django_prometheus.middleware.PrometheusBeforeMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_prometheus.middleware.PrometheusAfterMiddleware",
+]
+ROOT_URLCONF = "config.urls"
+ASGI_APPLICATION = "config.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_I18N = False
+USE_TZ = True
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+# Static files are served from where the packages keep them: nothing to collect, nothing to forget after an upgrade.
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = DEBUG
+LOGIN_URL = "/admin/login/"
+
+CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
+    "default": (
+        {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": [REDIS_URL]}}
+        if REDIS_URL
+        else {"BACKEND": "channels.layers.InMemoryChannelLayer"}
+    )
+}
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "keys.management_token.ManagementTokenAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["keys.permissions.StaffModelPermissions"],
+    "DEFAULT_PAGINATION_CLASS": "keys.pagination.NewestFirst",
+    "DEFAULT_FILTER_BACKENDS": [
+        "django_filters.rest_framework.DjangoFilterBackend",
+        "rest_framework.filters.SearchFilter",
+    ],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Sluice management API",
+    "DESCRIPTION": "Keys, projects, providers, credentials and the request log of one Sluice.",
+    "VERSION": "0.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+    "SCHEMA_PATH_PREFIX": "/api",
+}
+SESSION_COOKIE_HTTPONLY = True
+SECURE_CONTENT_TYPE_NOSNIFF = True

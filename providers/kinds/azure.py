@@ -1,0 +1,40 @@
+"""Azure OpenAI: by deployment (`https://NAME.openai.azure.com/openai`) or its v1 API (`…/openai/v1`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from providers.kinds.base import Headers, Kind
+
+# What is addressed by deployment: https://learn.microsoft.com/azure/ai-foundry/openai/reference
+BY_DEPLOYMENT = ("/chat/completions", "/completions", "/embeddings", "/audio/", "/images/")
+DEFAULT_API_VERSION = "2024-10-21"
+
+
+class Azure(Kind):
+    """Options: `api_version` (default 2024-10-21), not used where the base URL ends in `/v1`."""
+
+    name = "azure"
+
+    def problem_with(self, options: Mapping[str, Any]) -> str | None:
+        if problem := super().problem_with(options):
+            return problem
+        if unknown := set(options) - {"api_version"}:
+            return f"Unknown option {sorted(unknown)[0]!r}; known is api_version."
+        version = options.get("api_version", DEFAULT_API_VERSION)
+        if not isinstance(version, str) or not version.replace("-", "").isalnum():
+            return "`api_version` is a date such as 2024-10-21."
+        return None
+
+    def auth_headers(self, secret: str, options: Mapping[str, Any]) -> Headers:
+        return [(b"api-key", secret.encode())]
+
+    def path(self, base_path: str, rest: str, query: str, model: str, options: Mapping[str, Any]) -> str:
+        if base_path.endswith("/v1"):
+            return super().path(base_path, rest, query, model, options)
+        if model and rest.startswith(BY_DEPLOYMENT):
+            rest = f"/deployments/{quote(model, safe='')}{rest}"
+        version = f"api-version={options.get('api_version', DEFAULT_API_VERSION)}"
+        return f"{base_path}{rest}?{version}&{query}" if query else f"{base_path}{rest}?{version}"

@@ -1,0 +1,56 @@
+"""What a kind of provider is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class Kind:
+    """How providers of one sort are addressed and paid.
+
+    A subclass is one file in this folder and one entry in `KINDS`. Its methods run once for each provider when the
+    configuration is loaded (`problem_with`, `auth_headers`) or once a request (`path`); they neither block nor
+    raise for options that `problem_with` let pass.
+    """
+
+    name: str
+    needs_base_url = True
+    """False: the kind answers in the process itself when it has no base URL."""
+
+    asks_for_stream_usage = True
+    """True: it understands `stream_options.include_usage` on chat and legacy completions."""
+
+    def problem_with(self, options: Mapping[str, Any]) -> str | None:
+        """What is wrong with a provider's `options`, as a sentence for the operator; None when they fit."""
+        return None if isinstance(options, Mapping) else "Write a JSON object."
+
+    def auth_headers(self, secret: str, options: Mapping[str, Any]) -> Headers:
+        """The headers that carry the credential; names in lower case."""
+        return [(b"authorization", b"Bearer " + secret.encode())]
+
+    def extra_headers(self, options: Mapping[str, Any]) -> Headers:
+        """Headers that every request to this provider carries besides."""
+        return []
+
+    def path(self, base_path: str, rest: str, query: str, model: str, options: Mapping[str, Any]) -> str:
+        """The request target. `rest` is what follows `/v1`, already checked; `model` is the provider's name for it."""
+        return f"{base_path}{rest}?{query}" if query else base_path + rest
+
+
+def header_problem(headers: Any) -> str | None:
+    """What is wrong with an option that maps header names to values."""
+    if not isinstance(headers, Mapping):
+        return "`headers` maps header names to values."
+    for name, value in headers.items():
+        if not isinstance(name, str) or not name.replace("-", "").replace("_", "").isalnum() or not name.isascii():
+            return f"{name!r} is not a header name."
+        if not isinstance(value, str) or not value.isascii() or not value.isprintable():
+            return f"The value of header {name!r} must be printable ASCII."
+    return None
+
+
+def as_headers(headers: Mapping[str, str]) -> Headers:
+    return [(name.lower().encode(), value.encode()) for name, value in headers.items()]

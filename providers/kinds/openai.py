@@ -1,0 +1,26 @@
+"""OpenAI, and everything that speaks its API: vLLM, Ollama, Groq, Mistral, DeepSeek, OpenRouter and others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from providers.kinds.base import Headers, Kind, as_headers, header_problem
+
+
+class OpenAI(Kind):
+    """Options: `headers`, sent with every request; `include_usage: false` for a server that refuses `stream_options`."""
+
+    name = "openai"
+
+    def problem_with(self, options: Mapping[str, Any]) -> str | None:
+        if problem := super().problem_with(options):
+            return problem
+        if unknown := set(options) - {"headers", "include_usage"}:
+            return f"Unknown option {sorted(unknown)[0]!r}; known are headers and include_usage."
+        if not isinstance(options.get("include_usage", True), bool):
+            return "`include_usage` is true or false."
+        return header_problem(options.get("headers", {}))
+
+    def extra_headers(self, options: Mapping[str, Any]) -> Headers:
+        return as_headers(options.get("headers", {}))

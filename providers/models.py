@@ -1,0 +1,168 @@
+"""Where requests may go: providers, and the credentials that they are paid with."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, RegexValidator
+from django.db import models
+
+from providers.changes import changed
+from providers.kinds import KINDS
+from providers.vault import Undecryptable, decrypt, encrypt
+
+alias_validator = RegexValidator(
+    r"^[a-z0-9_.-]+$", "Write the alias in lower-case letters, digits, dots, dashes and underscores."
+)
+
+
+def validate_base_url(value: str) -> None:
+    """An absolute http(s) URL with nothing in it that does not belong there; an operator's may be local."""
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError as error:
+        raise ValidationError(f"This is not a URL: {error}.") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValidationError("Write a URL with its version prefix, such as https://api.openai.com/v1.")
+    if parts.username or parts.password:
+        raise ValidationError("Keep the credential out of the URL; store it as a credential.")
+    if parts.query or parts.fragment or any(c.isspace() or not c.isascii() for c in value):
+        raise ValidationError("The URL takes no query, fragment, spaces or non-ASCII characters.")
+
+
+def validate_models(value: Any) -> None:
+    """An object from client-side name (or glob) to the provider's name; a blank one means the same name."""
+    if not isinstance(value, dict) or not all(
+        isinstance(client, str) and client.strip() and isinstance(upstream, str) for client, upstream in value.items()
+    ):
+        raise ValidationError('Write an object such as {"fast": "gpt-4.1-mini", "gpt-4*": ""}.')
+
+
+class Credential(models.Model):
+    """A secret under a name. Bound to a provider, it is sent to that provider alone."""
+
+    alias = models.CharField(max_length=64, validators=[alias_validator])
+    provider = models.ForeignKey(
+        "Provider",
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="credentials",
+        help_text="Blank: any provider that asks for this alias.",
+    )
+    encrypted = models.TextField(editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering: ClassVar = ["alias"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["alias", "provider"],
+                name="credential_alias_unique_at_provider",
+                violation_error_message="This provider has a credential of that alias already.",
+            ),
+            models.UniqueConstraint(
+                fields=["alias"],
+                condition=models.Q(provider__isnull=True),
+                name="credential_alias_unique",
+                violation_error_message="A credential of that alias exists already.",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.alias
+
+    @property
+    def secret(self) -> str:
+        """Raises `Undecryptable`."""
+        return decrypt(self.encrypted)
+
+    @secret.setter
+    def secret(self, value: str) -> None:
+        self.encrypted = encrypt(value)
+
+    @property
+    def mask(self) -> str:
+        """What may be shown of it."""
+        try:
+            secret = self.secret
+        except Undecryptable:
+            return "(cannot be decrypted)"
+        return mask_secret(secret)
+
+
+def mask_secret(secret: str) -> str:
+    return f"…{secret[-4:]}" if len(secret) >= 12 else "…"
+
+
+class Provider(models.Model):
+    """An upstream that answers for some models."""
+
+    name = models.CharField(
+        max_length=64,
+        unique=True,
+        validators=[RegexValidator(r"^[A-Za-z0-9_.-]+$", "Use letters, digits, dots, dashes and underscores.")],
+    )
+    kind = models.CharField(max_length=32, choices=[(kind, kind) for kind in KINDS], default="openai")
+    base_url = models.CharField(
+        max_length=500,
+        blank=True,
+        validators=[validate_base_url],
+        help_text="With its version prefix, such as https://api.openai.com/v1. Blank for the simulator.",
+    )
+    credential_alias = models.CharField(
+        "credential",
+        max_length=64,
+        blank=True,
+        validators=[alias_validator],
+        help_text="Alias of the credential it is called with. Blank: none is sent.",
+    )
+    model_map = models.JSONField(
+        "models",
+        default=dict,
+        blank=True,
+        validators=[validate_models],
+        help_text='Client-side name or glob to the provider\'s name, such as {"fast": "gpt-4.1-mini"}; '
+        "a blank value keeps the name. Empty: every model.",
+    )
+    priority = models.PositiveSmallIntegerField(default=0, help_text="Lower goes first.")
+    weight = models.PositiveIntegerField(
+        default=100,
+        validators=[MaxValueValidator(1_000_000)],
+        help_text="Share of the requests among equal priorities. 0 sends it no new requests.",
+    )
+    is_enabled = models.BooleanField(default=True)
+    options = models.JSONField(
+        default=dict, blank=True, help_text="What its kind takes besides; see docs/configuration.md."
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering: ClassVar = ["priority", "name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def clean(self) -> None:
+        """What one field alone cannot tell: the URL and the options that the kind needs."""
+        kind = KINDS.get(self.kind)
+        if kind is None:
+            return
+        if kind.needs_base_url and not self.base_url:
+            raise ValidationError({"base_url": f"A provider of kind {self.kind} needs a base URL."})
+        if problem := kind.problem_with(self.options):
+            raise ValidationError({"options": problem})
+
+
+def announce(sender: type[models.Model], instance: models.Model, **_: Any) -> None:
+    changed.send(sender=sender, ids=[instance.pk])
+
+
+for model in (Provider, Credential):
+    models.signals.post_save.connect(announce, sender=model)
+    models.signals.post_delete.connect(announce, sender=model)

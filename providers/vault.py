@@ -1,0 +1,32 @@
+"""Provider credentials at rest: encrypted with Fernet under `ENCRYPTION_KEY`.
+
+`ENCRYPTION_KEY` may list several keys, comma-separated: the first encrypts, all of them decrypt, so a key is
+replaced by putting the new one in front.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from django.conf import settings
+
+
+class Undecryptable(Exception):
+    """Stored under a key that `ENCRYPTION_KEY` does not list, or damaged."""
+
+
+@lru_cache(maxsize=4)
+def _box(keys: tuple[str, ...]) -> MultiFernet:
+    return MultiFernet([Fernet(key) for key in keys])
+
+
+def encrypt(secret: str) -> str:
+    return _box(tuple(settings.ENCRYPTION_KEYS)).encrypt(secret.encode()).decode()
+
+
+def decrypt(stored: str) -> str:
+    try:
+        return _box(tuple(settings.ENCRYPTION_KEYS)).decrypt(stored.encode()).decode()
+    except InvalidToken as error:
+        raise Undecryptable("It was encrypted under a key that ENCRYPTION_KEY does not list.") from error

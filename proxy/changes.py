@@ -1,0 +1,47 @@
+"""Write down what changed, so that every process hears of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.db import connection, models, transaction
+
+from proxy.models import ConfigChange
+
+KEPT = 10_000
+"""Notes kept. A process that is further behind forgets all it knows and starts anew."""
+
+ADVISORY_LOCK = 5_713_001
+CHANNEL = "sluice:config"
+"""The Redis channel that wakes the processes up before they next look."""
+
+
+def record(sender: type[models.Model], ids: list[int], **_: Any) -> None:
+    """A receiver of the apps' `changed` signals."""
+    if not ids:
+        return
+    with transaction.atomic():
+        if connection.vendor == "postgresql":
+            # Held to the end of the transaction: ids appear in the order in which they become visible.
+            # SQLite has one writer at a time anyway.
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_xact_lock(%s)", [ADVISORY_LOCK])
+        subject = sender._meta.model_name or ""
+        ConfigChange.objects.bulk_create([ConfigChange(subject=subject, object_id=pk) for pk in ids])
+        newest = current_version()
+        if newest % 100 < len(ids):
+            ConfigChange.objects.filter(pk__lte=newest - KEPT).delete()
+    if settings.REDIS_URL:
+        transaction.on_commit(_wake, robust=True)
+
+
+def current_version() -> int:
+    return ConfigChange.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+
+
+def _wake() -> None:
+    import redis
+
+    with redis.Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1) as client:
+        client.publish(CHANNEL, "")

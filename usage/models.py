@@ -1,0 +1,71 @@
+"""The ledger: one row for every request, whatever became of it."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+
+
+class Outcome(models.TextChoices):
+    """How a request ended."""
+
+    COMPLETE = "complete"
+    CLIENT_CLOSED = "client_closed"
+    UPSTREAM_ERROR = "upstream_error"
+    REFUSED = "refused"
+    INTERNAL_ERROR = "internal_error"
+
+
+class RequestRecord(models.Model):
+    """One request. Written once by the batch writer and never edited.
+
+    Keys, projects and users are kept by number without a constraint: the ledger outlives what it speaks of, and its
+    writer must not wait for their rows.
+    """
+
+    id = models.CharField(max_length=40, primary_key=True, help_text="The answer's X-Request-ID.")
+    created_at = models.DateTimeField(db_index=True)
+    key = models.ForeignKey("keys.VirtualKey", null=True, on_delete=models.DO_NOTHING, db_constraint=False)
+    project = models.ForeignKey("keys.Project", null=True, on_delete=models.DO_NOTHING, db_constraint=False)
+    user = models.ForeignKey("auth.User", null=True, on_delete=models.DO_NOTHING, db_constraint=False)
+    method = models.CharField(max_length=16)
+    endpoint = models.CharField(max_length=200)
+    provider = models.CharField(max_length=64, blank=True)
+    credential = models.CharField(max_length=64, blank=True, help_text="Alias of the upstream credential.")
+    model = models.CharField(max_length=200, blank=True, help_text="As the client asked for it.")
+    model_served = models.CharField(max_length=200, blank=True, help_text="As the provider was asked for it.")
+    stream = models.BooleanField(default=False)
+    status_code = models.PositiveSmallIntegerField()
+    outcome = models.CharField(max_length=16, choices=Outcome.choices)
+    error = models.CharField(max_length=64, blank=True, help_text="The error's code.")
+    cache = models.CharField(max_length=8, blank=True)
+    attempts = models.PositiveSmallIntegerField(default=0, help_text="Calls made upstream.")
+    prompt_tokens = models.PositiveBigIntegerField(null=True)
+    completion_tokens = models.PositiveBigIntegerField(null=True)
+    cached_tokens = models.PositiveBigIntegerField(null=True, help_text="Of the prompt's.")
+    reasoning_tokens = models.PositiveBigIntegerField(null=True, help_text="Of the completion's.")
+    audio_tokens = models.PositiveBigIntegerField(null=True, help_text="Of both.")
+    usage_source = models.CharField(max_length=10, blank=True, help_text="`provider`, `estimated` or nothing.")
+    cost_usd = models.DecimalField(max_digits=20, decimal_places=10, null=True, help_text="Null: not known.")
+    ttft_ms = models.FloatField(null=True, help_text="To the first byte of the answer's body.")
+    duration_ms = models.FloatField()
+    upstream_ms = models.FloatField(null=True)
+    request_bytes = models.PositiveBigIntegerField(default=0)
+    response_bytes = models.PositiveBigIntegerField(default=0)
+    ip = models.GenericIPAddressField(null=True)
+    correlation_id = models.CharField(max_length=128, blank=True)
+    response_id = models.CharField(max_length=128, blank=True, help_text="The provider's id of its answer.")
+    tags = models.JSONField(default=list)
+
+    class Meta:
+        verbose_name = "request"
+        ordering: ClassVar = ["-id"]
+        indexes: ClassVar = [
+            models.Index(fields=["key", "-id"], name="request_by_key"),
+            models.Index(fields=["project", "-id"], name="request_by_project"),
+            models.Index(fields=["response_id"], condition=~models.Q(response_id=""), name="request_by_response"),
+        ]
+
+    def __str__(self) -> str:
+        return self.id
