@@ -149,6 +149,10 @@ CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
     )
 }
 
+# Apps do not import each other; what one of them offers to the others is named here and handed to them.
+CONFIG_VERSION = "proxy.changes.current_version"
+MANAGEMENT_CLI = "keys.management.cli.ManagementCLI"
+
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "keys.management_token.ManagementTokenAuthentication",
@@ -161,7 +165,10 @@ REST_FRAMEWORK = {
         "rest_framework.filters.SearchFilter",
     ],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_PARSER_CLASSES": ["keys.json_parser.StorableJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "EXCEPTION_HANDLER": "keys.api_errors.answer",
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
 }
 SPECTACULAR_SETTINGS = {

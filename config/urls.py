@@ -3,6 +3,11 @@
 from django.contrib import admin
 from django.urls import include, path
 
+admin.site.site_header = "Sluice"
+admin.site.site_title = "Sluice"
+admin.site.index_title = "Administration"
+
 urlpatterns = [
     path("admin/", admin.site.urls),
+    path("api/", include("config.api")),
 ]

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
-from django.db import models
+from django.db import connections, models
+from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
 from keys.changes import changed
@@ -17,9 +18,16 @@ from keys.tokens import hash_secret, mask_token, new_salt, new_token, write_toke
 
 DEFAULT_PROJECT = "default"
 
+IDS_IN_A_STATEMENT = 10_000
+"""SQLite takes 32,766 parameters, PostgreSQL 65,535."""
+
 
 class Unmintable(Exception):
     """A key cannot be minted: its project is inactive."""
+
+
+class AlreadyRevoked(Exception):
+    """A revoked key stays as it is: nothing about it can be changed, least of all its secret."""
 
 
 def validate_patterns(value: Any) -> None:
@@ -69,13 +77,47 @@ class Project(models.Model):
         """The project of keys that name none, and of anonymous requests; made when it is first asked for."""
         return cls.objects.get_or_create(name=DEFAULT_PROJECT)[0]
 
+    @classmethod
+    def find(cls, name_or_id: str | int) -> Project:
+        """By name, else by number, so that a project named `7` is still found. Raises `Project.DoesNotExist`."""
+        if isinstance(name_or_id, str) and (named := cls.objects.filter(name=name_or_id).first()):
+            return named
+        if not str(name_or_id).isdecimal() or len(str(name_or_id)) > 18:
+            raise cls.DoesNotExist
+        return cls.objects.get(pk=int(name_or_id))
+
+    def change(self, **fields: Any) -> None:
+        """Set these settings and no other column: what others write meanwhile stays."""
+        for field, value in fields.items():
+            setattr(self, field, value)
+        self.full_clean()
+        self.save(update_fields=[*fields, "updated_at"])
+
 
 class VirtualKeyQuerySet(models.QuerySet["VirtualKey"]):
+    def with_status(self, status: str, now: datetime) -> VirtualKeyQuerySet:
+        """Those of which `status_at(now)` says so."""
+        if status == "revoked":
+            return self.filter(revoked_at__isnull=False)
+        kept = self.filter(revoked_at__isnull=True)
+        if status == "expired":
+            return kept.filter(expires_at__lte=now)
+        return kept.filter(is_active=status == "active").exclude(expires_at__isnull=False, expires_at__lte=now)
+
+    def tagged(self, tag: str) -> VirtualKeyQuerySet:
+        if connections[self.db].vendor != "sqlite":
+            return self.filter(tags__contains=[tag])
+        # Django offers no `contains` on SQLite's JSON.
+        one = "EXISTS (SELECT 1 FROM json_each(keys_virtualkey.tags) WHERE json_each.value = %s)"
+        return self.filter(RawSQL(one, [tag], output_field=models.BooleanField()))  # noqa: S611 - the tag is a parameter
+
     def revoke(self) -> int:
-        """Revoke all of them for good, in one statement. Returns how many were not revoked before."""
-        fresh = self.filter(revoked_at__isnull=True)
-        ids = list(fresh.values_list("pk", flat=True))
-        self.model.objects.filter(pk__in=ids).update(revoked_at=timezone.now(), updated_at=timezone.now())
+        """Revoke all of them for good. Returns how many were not revoked before."""
+        now = timezone.now()
+        ids = list(self.filter(revoked_at__isnull=True).values_list("pk", flat=True))
+        for start in range(0, len(ids), IDS_IN_A_STATEMENT):
+            some = ids[start : start + IDS_IN_A_STATEMENT]
+            self.model.objects.filter(pk__in=some).update(revoked_at=now, updated_at=now)
         changed.send(sender=self.model, ids=ids)
         return len(ids)
 
@@ -180,13 +222,27 @@ class VirtualKey(models.Model):
             return "expired"
         return "active" if self.is_active else "inactive"
 
+    def change(self, **fields: Any) -> None:
+        """Set these settings and no other column: what others write meanwhile (a revocation, its use) stays."""
+        if self.revoked_at is not None:
+            raise AlreadyRevoked(f"Key {self.name!r} is revoked, for good; mint another one.")
+        for field, value in fields.items():
+            setattr(self, field, value)
+        self.full_clean()
+        self.save(update_fields=[*fields, "updated_at"])
+
     def revoke(self) -> None:
         """Refuse it from now on, for good."""
         VirtualKey.objects.filter(pk=self.pk).revoke()
         self.refresh_from_db()
 
     def rotate(self) -> str:
-        """Give it a new secret and return the new token; the old one dies at once. The public id changes with it."""
+        """Give it a new secret and return the new token; the old one dies at once. The public id changes with it.
+
+        Raises `AlreadyRevoked`.
+        """
+        if self.revoked_at is not None:
+            raise AlreadyRevoked(f"Key {self.name!r} is revoked, for good; mint another one.")
         token, salt = new_token(), new_salt()
         self.public_id, self.salt, self.secret_hash = token.public_id, salt, hash_secret(token.secret, salt)
         self.save(update_fields=["public_id", "salt", "secret_hash", "updated_at"])

@@ -13,6 +13,11 @@ from providers.changes import changed
 from providers.kinds import KINDS
 from providers.vault import Undecryptable, decrypt, encrypt
 
+UNDECRYPTABLE_MASK = "(cannot be decrypted)"
+MASKS = ("…", "•", "...", "***", UNDECRYPTABLE_MASK)
+LONGEST_SECRET = 4096
+DEFAULT_ALIAS = "default"
+
 alias_validator = RegexValidator(
     r"^[a-z0-9_.-]+$", "Write the alias in lower-case letters, digits, dots, dashes and underscores."
 )
@@ -41,6 +46,20 @@ def validate_models(value: Any) -> None:
         raise ValidationError('Write an object such as {"fast": "gpt-4.1-mini", "gpt-4*": ""}.')
 
 
+def validate_secret(value: str) -> None:
+    """What a header can carry, and not what we show instead of it."""
+    if not value or not value.isascii() and "…" not in value and "•" not in value:
+        raise ValidationError("Write the secret in printable ASCII characters.", code="unprintable")
+    if any(mark in value for mark in MASKS) or not value.strip("*.xX "):
+        raise ValidationError("This is a mask, not a secret; leave the field out to keep the stored one.", code="masked")
+    if not value.isprintable():
+        raise ValidationError("Write the secret in printable ASCII characters.", code="unprintable")
+    if value != value.strip():
+        raise ValidationError("The secret begins or ends with a space.", code="spaces")
+    if len(value) > LONGEST_SECRET:
+        raise ValidationError(f"The secret is longer than {LONGEST_SECRET} characters.", code="too_long")
+
+
 class Credential(models.Model):
     """A secret under a name. Bound to a provider, it is sent to that provider alone."""
 
@@ -64,12 +83,14 @@ class Credential(models.Model):
                 fields=["alias", "provider"],
                 name="credential_alias_unique_at_provider",
                 violation_error_message="This provider has a credential of that alias already.",
+                violation_error_code="duplicate_alias",
             ),
             models.UniqueConstraint(
                 fields=["alias"],
                 condition=models.Q(provider__isnull=True),
                 name="credential_alias_unique",
                 violation_error_message="A credential of that alias exists already.",
+                violation_error_code="duplicate_alias",
             ),
         ]
 
@@ -91,8 +112,20 @@ class Credential(models.Model):
         try:
             secret = self.secret
         except Undecryptable:
-            return "(cannot be decrypted)"
+            return UNDECRYPTABLE_MASK
         return mask_secret(secret)
+
+    @property
+    def usable(self) -> bool:
+        """False when `ENCRYPTION_KEY` no longer lists the key that it was encrypted under."""
+        return self.mask != UNDECRYPTABLE_MASK
+
+    def change(self, **fields: Any) -> None:
+        """Set these fields (`secret` among them) and check all of them."""
+        for field, value in fields.items():
+            setattr(self, field, value)
+        self.full_clean()
+        self.save()
 
 
 def mask_secret(secret: str) -> str:
@@ -157,6 +190,21 @@ class Provider(models.Model):
             raise ValidationError({"base_url": f"A provider of kind {self.kind} needs a base URL."})
         if problem := kind.problem_with(self.options):
             raise ValidationError({"options": problem})
+
+    def change(self, *, secret: str | None = None, **fields: Any) -> None:
+        """Set these settings, check all of them, and keep the secret, when one is given, as its own credential.
+
+        No other column is written: what others change meanwhile stays.
+        """
+        if secret is not None and not fields.get("credential_alias", self.credential_alias):
+            fields["credential_alias"] = DEFAULT_ALIAS
+        for field, value in fields.items():
+            setattr(self, field, value)
+        self.full_clean()
+        self.save(update_fields=[*fields, "updated_at"] if self.pk else None)
+        if secret is not None:
+            bound = self.credentials.filter(alias=self.credential_alias).first()
+            (bound or Credential(alias=self.credential_alias, provider=self)).change(secret=secret)
 
 
 def announce(sender: type[models.Model], instance: models.Model, **_: Any) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
 from django.db import connection, models, transaction
 
 from proxy.models import ConfigChange
+
+listeners: list[Callable[[], None]] = []
+"""Called after a change that this process made is in the database."""
 
 KEPT = 10_000
 """Notes kept. A process that is further behind forgets all it knows and starts anew."""
@@ -32,8 +36,7 @@ def record(sender: type[models.Model], ids: list[int], **_: Any) -> None:
         newest = current_version()
         if newest % 100 < len(ids):
             ConfigChange.objects.filter(pk__lte=newest - KEPT).delete()
-    if settings.REDIS_URL:
-        transaction.on_commit(_wake, robust=True)
+    transaction.on_commit(_wake, robust=True)
 
 
 def current_version() -> int:
@@ -41,6 +44,10 @@ def current_version() -> int:
 
 
 def _wake() -> None:
+    for listener in listeners:
+        listener()
+    if not settings.REDIS_URL:
+        return
     import redis
 
     with redis.Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1) as client:

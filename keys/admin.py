@@ -1,0 +1,151 @@
+"""Projects and keys in the admin."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.views.decorators.http import require_POST
+
+from keys.forms import VirtualKeyForm
+from keys.models import Project, VirtualKey, VirtualKeyQuerySet
+
+if TYPE_CHECKING:
+    ProjectModelAdmin = admin.ModelAdmin[Project]
+    KeyModelAdmin = admin.ModelAdmin[VirtualKey]
+else:
+    ProjectModelAdmin = KeyModelAdmin = admin.ModelAdmin
+
+
+@admin.register(Project)
+class ProjectAdmin(ProjectModelAdmin):
+    list_display = ("name", "is_active", "upstream_alias", "created_at", "its_keys")
+    list_filter = ("is_active",)
+    search_fields = ("name", "notes")
+    readonly_fields = ("created_at", "updated_at")
+    fieldsets = (
+        (None, {"fields": ("name", "is_active", "notes")}),
+        ("Upstream", {"fields": ("upstream_alias",)}),
+        ("History", {"fields": ("created_at", "updated_at")}),
+    )
+
+    @admin.display(description="keys")
+    def its_keys(self, project: Project) -> str:
+        return format_html(
+            '<a href="{}?project__id__exact={}">Keys</a>', reverse("admin:keys_virtualkey_changelist"), project.pk
+        )
+
+
+class StatusFilter(admin.SimpleListFilter):
+    title = "status"
+    parameter_name = "status"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(status, status.capitalize()) for status in ("active", "inactive", "expired", "revoked")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        assert isinstance(queryset, VirtualKeyQuerySet)
+        status = self.value()
+        return queryset.with_status(status, timezone.now()) if status else queryset
+
+
+@admin.register(VirtualKey)
+class VirtualKeyAdmin(KeyModelAdmin):
+    """Adding one mints it; nothing here shows more of a token than its mask. Keys are revoked, not deleted."""
+
+    form = VirtualKeyForm
+    list_display = ("name", "project", "owner", "status", "mask", "rpm", "expires_at", "last_used_at", "total_requests")
+    list_filter = (StatusFilter, ("project", admin.RelatedOnlyFieldListFilter), "created_at")
+    list_select_related = ("project", "owner")
+    search_fields = ("name", "project__name", "owner__username", "public_id__startswith")
+    show_full_result_count = False
+    autocomplete_fields = ("project", "owner")
+    actions = ("revoke_selected",)
+    readonly_fields = ("status", "mask", "revoked_at", "created_at", "updated_at", "last_used_at", "total_requests")
+    fieldsets = (
+        (None, {"fields": ("name", "project", "owner", "is_active", "expires_at")}),
+        ("May use", {"fields": ("allowed_models", "rpm")}),
+        ("Upstream", {"fields": ("upstream_alias",)}),
+        ("Notes", {"fields": ("tags", "notes", "metadata")}),
+    )
+    history = ("History", {"fields": readonly_fields})
+
+    def get_fieldsets(self, request: HttpRequest, obj: VirtualKey | None = None) -> Any:
+        return (*self.fieldsets, self.history) if obj else self.fieldsets
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        default = Project.objects.filter(name="default").first()
+        return {"project": default and default.pk, **super().get_changeform_initial_data(request)}
+
+    def has_change_permission(self, request: HttpRequest, obj: VirtualKey | None = None) -> bool:
+        return super().has_change_permission(request, obj) and (obj is None or obj.revoked_at is None)
+
+    def has_delete_permission(self, request: HttpRequest, obj: VirtualKey | None = None) -> bool:
+        return False  # the ledger speaks of them
+
+    def save_form(self, request: HttpRequest, form: Any, change: bool) -> Any:
+        """Adding mints here: the admin's log and its redirect need the row that minting makes."""
+        unsaved = super().save_form(request, form, change)
+        if change:
+            return unsaved
+        key, token = VirtualKey.objects.mint(**form.cleaned_data)
+        self._tell_token(request, key, token)
+        return key
+
+    def save_model(self, request: HttpRequest, obj: VirtualKey, form: Any, change: bool) -> None:
+        if change:
+            obj.change(**{field: form.cleaned_data[field] for field in form.changed_data})
+
+    @admin.action(description="Revoke selected keys, for good", permissions=["change"])
+    def revoke_selected(self, request: HttpRequest, keys: VirtualKeyQuerySet) -> None:
+        self.message_user(request, f"Revoked {keys.revoke()} keys.", messages.SUCCESS)
+
+    def get_urls(self) -> list[URLPattern]:
+        return [
+            path(
+                f"<path:object_id>/{name}/",
+                self.admin_site.admin_view(require_POST(view)),
+                name=f"keys_virtualkey_{name}",
+            )
+            for name, view in (("rotate", self.rotate_view), ("revoke", self.revoke_view))
+        ] + super().get_urls()
+
+    def rotate_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        key = self._changeable(request, object_id)
+        self._tell_token(request, key, key.rotate())
+        self.log_change(request, key, "Rotated.")
+        return self._back_to(key)
+
+    def revoke_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        key = self._changeable(request, object_id)
+        key.revoke()
+        self.log_change(request, key, "Revoked.")
+        self.message_user(request, f"Revoked key {key.name!r}.", messages.SUCCESS)
+        return self._back_to(key)
+
+    def _changeable(self, request: HttpRequest, object_id: str) -> VirtualKey:
+        if not object_id.isdecimal():
+            object_id = "0"
+        key = get_object_or_404(VirtualKey, pk=int(object_id[:18]))
+        if not self.has_change_permission(request, key):
+            raise PermissionDenied
+        return key
+
+    def _back_to(self, key: VirtualKey) -> HttpResponse:
+        return HttpResponseRedirect(reverse("admin:keys_virtualkey_change", args=[key.pk]))
+
+    def _tell_token(self, request: HttpRequest, key: VirtualKey, token: str) -> None:
+        told = format_html(
+            'The token of key “{}”, shown only now: <code>{}</code> <button type="button" class="button" '
+            'onclick="navigator.clipboard.writeText(this.previousElementSibling.textContent)">Copy</button>',
+            key.name,
+            token,
+        )
+        self.message_user(request, told, messages.WARNING)

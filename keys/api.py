@@ -1,0 +1,124 @@
+"""Projects and keys in the management API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import QuerySet
+from django.utils import timezone
+from django_filters import rest_framework as filters
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.utils import extend_schema, extend_schema_view
+from rest_framework import status
+from rest_framework.decorators import action
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.viewsets import ModelViewSet
+
+from keys.models import Project, VirtualKey, VirtualKeyQuerySet
+from keys.serializers import (
+    BulkRevocationSerializer,
+    KeySerializer,
+    MintedKeySerializer,
+    ProjectSerializer,
+    RevokedSerializer,
+)
+
+
+class ManagementTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """How OpenAPI names the way that the management token is sent."""
+
+    target_class = "keys.management_token.ManagementTokenAuthentication"
+    name = "managementToken"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        return {"type": "http", "scheme": "bearer", "description": "The value of MANAGEMENT_TOKEN."}
+
+
+class ProjectFilters(filters.FilterSet):  # type: ignore[misc]
+    name = filters.CharFilter()
+    is_active = filters.BooleanFilter()
+
+
+class ProjectViewSet(ModelViewSet[Project]):
+    """Groups of keys. A project that has keys, revoked ones too, cannot be deleted."""
+
+    queryset = Project.objects.all()
+    serializer_class = ProjectSerializer
+    filterset_class = ProjectFilters
+    search_fields = ("name", "notes")
+
+
+class KeyFilters(filters.FilterSet):  # type: ignore[misc]
+    """`project` by name or id; `owner` by id."""
+
+    name = filters.CharFilter()
+    project = filters.CharFilter(method="of_project", help_text="Name or id.")
+    owner = filters.NumberFilter(field_name="owner_id")
+    status = filters.ChoiceFilter(
+        choices=[(name, name) for name in ("active", "inactive", "expired", "revoked")], method="with_status"
+    )
+    tag = filters.CharFilter(method="tagged")
+
+    def of_project(self, keys: VirtualKeyQuerySet, _name: str, value: str) -> QuerySet[VirtualKey]:
+        try:
+            return keys.filter(project=Project.find(value))
+        except Project.DoesNotExist:
+            raise ValidationError({"project": [f"There is no project {value!r}."]}) from None
+
+    def with_status(self, keys: VirtualKeyQuerySet, _name: str, value: str) -> QuerySet[VirtualKey]:
+        return keys.with_status(value, timezone.now())
+
+    def tagged(self, keys: VirtualKeyQuerySet, _name: str, value: str) -> QuerySet[VirtualKey]:
+        return keys.tagged(value)
+
+
+@extend_schema_view(
+    create=extend_schema(responses={201: MintedKeySerializer}),
+    destroy=extend_schema(description="Revokes the key, for good. Its row stays, for the ledger."),
+)
+class KeyViewSet(ModelViewSet[VirtualKey]):
+    """Virtual keys. A token is in the answer to `create` and `rotate`, and nowhere else."""
+
+    queryset = VirtualKey.objects.select_related("project")
+    serializer_class = KeySerializer
+    filterset_class = KeyFilters
+    search_fields = ("name",)
+
+    def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        serializer = self.get_serializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        key, token = VirtualKey.objects.mint(**serializer.validated_data)
+        return self._told_once(key, token, status.HTTP_201_CREATED)
+
+    def perform_destroy(self, instance: VirtualKey) -> None:
+        instance.revoke()
+
+    @extend_schema(request=None, responses=KeySerializer)
+    @action(detail=True, methods=["post"])
+    def revoke(self, request: Request, pk: str) -> Response:
+        """Refuse it from now on, for good. Revoking it again changes nothing."""
+        key = self.get_object()
+        key.revoke()
+        return Response(self.get_serializer(key).data)
+
+    @extend_schema(request=None, responses=MintedKeySerializer)
+    @action(detail=True, methods=["post"])
+    def rotate(self, request: Request, pk: str) -> Response:
+        """Give it a new token; the old one dies at once."""
+        key = self.get_object()
+        return self._told_once(key, key.rotate(), status.HTTP_200_OK)
+
+    @extend_schema(operation_id="keys_revoke_all", request=BulkRevocationSerializer, responses=RevokedSerializer)
+    @action(detail=False, methods=["post"], url_path="revoke", url_name="revoke-all")
+    def revoke_all(self, request: Request) -> Response:
+        """Revoke every key of a project."""
+        serializer = BulkRevocationSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        keys = VirtualKey.objects.filter(project=serializer.validated_data["project"])
+        return Response({"revoked": keys.revoke()})
+
+    def _told_once(self, key: VirtualKey, token: str, status_code: int) -> Response:
+        body = MintedKeySerializer(key, context={**self.get_serializer_context(), "token": token}).data
+        return Response(body, status=status_code, headers={"Cache-Control": "no-store"})

@@ -1,0 +1,76 @@
+"""What the management API answers to exceptions that models raise. DRF finds it through `EXCEPTION_HANDLER`."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
+from django.db import IntegrityError
+from django.db.models import ProtectedError
+from rest_framework import exceptions, status
+from rest_framework.response import Response
+from rest_framework.settings import api_settings
+from rest_framework.views import exception_handler
+
+from keys.models import AlreadyRevoked, Unmintable
+
+logger = logging.getLogger(__name__)
+
+DUPLICATES = ("unique", "duplicate_name", "duplicate_alias")
+
+
+class Conflict(exceptions.APIException):
+    status_code = status.HTTP_409_CONFLICT
+    default_code = "conflict"
+    default_detail = "Another change got in between; read it again and repeat yours."
+
+
+def answer(error: Exception, context: dict[str, Any]) -> Response | None:
+    """DRF's exception handler, for our exceptions too. A `detail` always has its `code` beside it."""
+    error = as_api_exception(error)
+    response = exception_handler(error, context)
+    if response is not None and isinstance(response.data, dict) and "detail" in response.data:
+        code = getattr(response.data["detail"], "code", None)
+        if code and "code" not in response.data:
+            response.data["code"] = code
+    return response
+
+
+def as_api_exception(error: Exception) -> Exception:
+    match error:
+        case ValidationError():
+            return _invalid(error)
+        case Unmintable():
+            return exceptions.PermissionDenied(str(error), code="project_inactive")
+        case AlreadyRevoked():
+            return Conflict(str(error), code="key_revoked")
+        case ProtectedError():
+            return _protected(error)
+        case IntegrityError():
+            # Checked before, and yet refused by the database: another transaction was faster.
+            logger.warning("A change collided with another one", exc_info=error)
+            return Conflict()
+    return error
+
+
+def _invalid(error: ValidationError) -> exceptions.APIException:
+    """400 by field; 409 when nothing is wrong with it but that there is one already."""
+    by_field = error.error_dict if hasattr(error, "error_dict") else {NON_FIELD_ERRORS: error.error_list}
+    found = [(field, problem) for field, problems in by_field.items() for problem in problems]
+    if all(problem.code in DUPLICATES for _, problem in found):
+        field, problem = found[0]
+        code = f"duplicate_{field}" if problem.code == "unique" else problem.code
+        return Conflict(problem.messages[0], code=code)
+    return exceptions.ValidationError(
+        {
+            api_settings.NON_FIELD_ERRORS_KEY if field == NON_FIELD_ERRORS else field: ValidationError(problems).messages
+            for field, problems in by_field.items()
+        }
+    )
+
+
+def _protected(error: ProtectedError) -> Conflict:
+    users = list(error.protected_objects)
+    kinds = sorted({str(user._meta.verbose_name_plural) for user in users})
+    return Conflict(f"It is still in use, by {len(users)} {' and '.join(kinds)}.", code="in_use")

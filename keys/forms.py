@@ -1,0 +1,61 @@
+"""How people write down a key."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django import forms
+
+from keys.models import Project, VirtualKey
+
+if TYPE_CHECKING:
+    KeyModelForm = forms.ModelForm[VirtualKey]
+else:
+    KeyModelForm = forms.ModelForm
+
+
+class TextsField(forms.CharField):
+    """A list of texts, written with commas or line breaks between them."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(required=False, widget=forms.Textarea(attrs={"rows": 2, "cols": 60}), **options)
+
+    def prepare_value(self, value: Any) -> Any:
+        return ", ".join(map(str, value)) if isinstance(value, list) else value
+
+    def to_python(self, value: Any) -> Any:
+        return [text.strip() for text in re.split(r"[,\n]", super().to_python(value) or "") if text.strip()]
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return bool(self.to_python(data) != (initial or []))
+
+
+class VirtualKeyForm(KeyModelForm):
+    allowed_models = TextsField(help_text="Names or globs with commas between them: gpt-4.1-*, o4-mini. Empty: every model.")
+    tags = TextsField(help_text="With commas between them.")
+
+    class Meta:
+        model = VirtualKey
+        fields: ClassVar = [
+            "name",
+            "project",
+            "owner",
+            "is_active",
+            "expires_at",
+            "allowed_models",
+            "rpm",
+            "upstream_alias",
+            "metadata",
+            "tags",
+            "notes",
+        ]
+
+    def clean_metadata(self) -> Any:
+        return self.cleaned_data["metadata"] or {}
+
+    def clean_project(self) -> Project:
+        project: Project = self.cleaned_data["project"]
+        if not self.instance.pk and not project.is_active:
+            raise forms.ValidationError("This project is inactive; activate it first.", code="project_inactive")
+        return project

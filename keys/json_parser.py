@@ -1,0 +1,64 @@
+"""Bodies of the management API."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import IO, Any
+
+from django.conf import settings
+from rest_framework import status
+from rest_framework.exceptions import APIException, ParseError
+from rest_framework.parsers import JSONParser
+
+
+class BodyTooLarge(APIException):
+    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
+    default_detail = "The body is too large."
+    default_code = "payload_too_large"
+
+
+class StorableJSONParser(JSONParser):
+    """JSON of which every value can be stored in every database.
+
+    DRF's parser reads a body of any length, and lets through what breaks later, inside the database: NUL and lone
+    surrogates, which PostgreSQL's JSON refuses, numbers that are infinite as floats, nesting deeper than the stack.
+    """
+
+    def parse(
+        self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+    ) -> Any:
+        limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        raw = stream.read(limit + 1)
+        if len(raw) > limit:
+            raise BodyTooLarge
+        try:
+            value = json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant)
+            _check(value)
+        except RecursionError:
+            raise ParseError("JSON parse error - nested too deep.") from None
+        except ValueError as error:
+            raise ParseError(f"JSON parse error - {error}") from None
+        return value
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _check(value: Any) -> None:
+    if isinstance(value, str):
+        if "\0" in value:
+            raise ValueError("a text holds a NUL character")
+        value.encode()  # half of a surrogate pair is a ValueError here
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError("a number is too large")
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            _check(name)
+            _check(item)
+    elif isinstance(value, list):
+        for item in value:
+            _check(item)

@@ -1,0 +1,70 @@
+"""Who speaks to the management API without a user account: the bearer of `MANAGEMENT_TOKEN`, or a local command."""
+
+from __future__ import annotations
+
+import hmac
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import AnonymousUser
+from django.core.handlers.wsgi import WSGIRequest
+from rest_framework.authentication import BaseAuthentication, get_authorization_header
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.request import Request
+
+
+class Operator(AnonymousUser):
+    """May do everything, and has no row among the users."""
+
+    is_staff = True
+    is_superuser = True
+    is_active = True
+    username = "operator"
+
+    def __str__(self) -> str:
+        return self.username
+
+    @property
+    def is_anonymous(self) -> Any:
+        return False
+
+    @property
+    def is_authenticated(self) -> Any:
+        return True
+
+    def has_perm(self, perm: str, obj: Any = None) -> bool:
+        return True
+
+    def has_perms(self, perm_list: Any, obj: Any = None) -> bool:
+        return True
+
+    def has_module_perms(self, module: str) -> bool:
+        return True
+
+
+class LocalRequest(WSGIRequest):
+    """A request that a command makes in its own process. Who can run it has the database anyway.
+
+    No server ever makes one, so that nothing that a client sends can pass for it.
+    """
+
+    def get_host(self) -> str:
+        return "localhost"
+
+
+class ManagementTokenAuthentication(BaseAuthentication):
+    """`Authorization: Bearer <MANAGEMENT_TOKEN>`. Without that setting no token is right."""
+
+    def authenticate(self, request: Request) -> tuple[Operator, None] | None:
+        if isinstance(request._request, LocalRequest):
+            return Operator(), None
+        scheme, _, token = get_authorization_header(request).strip().partition(b" ")
+        if scheme.lower() != b"bearer":
+            return None
+        expected = settings.MANAGEMENT_TOKEN.encode()
+        if not expected or not hmac.compare_digest(token.strip(), expected):
+            raise AuthenticationFailed("This is not the management token.")
+        return Operator(), None
+
+    def authenticate_header(self, request: Request) -> str:
+        return 'Bearer realm="Sluice management API"'

@@ -1,0 +1,54 @@
+"""Pages of the management API: by cursor, so that the last page of a big table costs what the first does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.core.exceptions import ValidationError as Unfit
+from django.db.models import QuerySet
+from rest_framework.exceptions import ValidationError
+from rest_framework.pagination import CursorPagination
+from rest_framework.request import Request
+
+if TYPE_CHECKING:
+    from rest_framework.views import APIView  # it imports this module, by DRF's settings
+
+MAX_PAGE_SIZE = 500
+
+
+class NewestFirst(CursorPagination):
+    """Newest first: primary keys of all our tables grow with time."""
+
+    page_size = 50
+    max_page_size = MAX_PAGE_SIZE
+    page_size_query_param = "page_size"
+    page_size_query_description = f"Rows in an answer, up to {MAX_PAGE_SIZE}."
+    ordering = "-pk"
+
+    def paginate_queryset(self, queryset: QuerySet[Any], request: Request, view: APIView | None = None) -> Any:
+        self.key_field = queryset.model._meta.pk
+        return super().paginate_queryset(queryset, request, view)
+
+    def get_page_size(self, request: Request) -> int:
+        text = request.query_params.get("page_size", str(self.page_size))
+        if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0):
+            raise ValidationError({"page_size": [f"Write a number from 1 to {MAX_PAGE_SIZE}."]})
+        return min(int(text), MAX_PAGE_SIZE)
+
+    def decode_cursor(self, request: Request) -> Any:
+        text = request.query_params.get(self.cursor_query_param, "")
+        if not text:
+            return None
+        try:
+            cursor = super().decode_cursor(request)
+            position = cursor.position
+            if position is not None:
+                if "\0" in position:
+                    raise ValueError
+                self.key_field.to_python(position)
+        except Exception as error:
+            # DRF answers 404 to a cursor that it cannot read, and lets a position that fits no column reach the database.
+            if not isinstance(error, (ValueError, Unfit)) and getattr(error, "status_code", None) != 404:
+                raise
+            raise ValidationError({"cursor": ["This is not a cursor; take it from `next` or `previous`."]}) from None
+        return cursor

@@ -1,0 +1,39 @@
+"""Providers and credentials in the management API."""
+
+from __future__ import annotations
+
+from django_filters import rest_framework as filters
+from rest_framework.viewsets import ModelViewSet
+
+from providers.kinds import KINDS
+from providers.models import Credential, Provider
+from providers.serializers import CredentialSerializer, ProviderSerializer
+
+
+class ProviderFilters(filters.FilterSet):  # type: ignore[misc]
+    name = filters.CharFilter()
+    kind = filters.ChoiceFilter(choices=[(kind, kind) for kind in KINDS])
+    is_enabled = filters.BooleanFilter()
+
+
+class ProviderViewSet(ModelViewSet[Provider]):
+    """Where requests may go. Deleting a provider deletes the credentials that are bound to it."""
+
+    queryset = Provider.objects.all()
+    serializer_class = ProviderSerializer
+    filterset_class = ProviderFilters
+    search_fields = ("name", "base_url")
+
+
+class CredentialFilters(filters.FilterSet):  # type: ignore[misc]
+    alias = filters.CharFilter()
+    provider = filters.NumberFilter(field_name="provider_id")
+
+
+class CredentialViewSet(ModelViewSet[Credential]):
+    """Upstream secrets under names. Only their masks are ever shown."""
+
+    queryset = Credential.objects.all()
+    serializer_class = CredentialSerializer
+    filterset_class = CredentialFilters
+    search_fields = ("alias",)

@@ -1,0 +1,233 @@
+"""What a process knows of the providers: an immutable picture of their rows, made for quick answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from providers.kinds import KINDS
+from providers.kinds.base import Headers, Kind
+from providers.models import Credential, Provider
+from providers.vault import Undecryptable
+
+RESOLVED_MODELS_KEPT = 4096
+
+
+class NoProvider(Exception):
+    """No enabled provider has the model. Not worth a retry."""
+
+
+class CredentialUnavailable(Exception):
+    """The credential is not there or cannot be decrypted. Not worth a retry; an operator must mend it."""
+
+
+class Origin(NamedTuple):
+    """Where connections go, and what a pool of them is keyed by."""
+
+    scheme: str
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderRecord:
+    """One provider, with everything that can be worked out before a request."""
+
+    id: int
+    name: str
+    kind: Kind
+    origin: Origin | None
+    """None: it answers in the process itself."""
+    host_header: bytes
+    base_path: str
+    credential_alias: str
+    exact: Mapping[str, str]
+    globs: tuple[tuple[str, str], ...]
+    priority: int
+    weight: int
+    options: Mapping[str, Any]
+    extra_headers: Headers
+    asks_for_stream_usage: bool
+
+    @property
+    def takes_every_model(self) -> bool:
+        return not self.exact and not self.globs
+
+    def upstream_name(self, model: str) -> str | None:
+        """The provider's name for a client's model; None when it has no such model."""
+        if model in self.exact:
+            return self.exact[model] or model
+        for pattern, upstream in self.globs:
+            if fnmatchcase(model, pattern):
+                return upstream or model
+        return model if self.takes_every_model else None
+
+
+class Candidate(NamedTuple):
+    provider: ProviderRecord
+    model: str
+    """The provider's name for what the client asked."""
+
+
+class CredentialRecord(NamedTuple):
+    """One credential; `secret` is None when it cannot be decrypted."""
+
+    alias: str
+    provider_id: int | None
+    secret: str | None
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """All enabled providers in order of priority, and the credentials that they are called with."""
+
+    providers: tuple[ProviderRecord, ...] = ()
+    credentials: tuple[CredentialRecord, ...] = ()
+    _by_place: dict[tuple[str, int | None], CredentialRecord] = field(init=False, default_factory=dict)
+    _resolved: dict[str, tuple[Candidate, ...]] = field(init=False, default_factory=dict)
+
+    _auth: dict[tuple[int, str, int | None], Headers] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._by_place.update({(record.alias, record.provider_id): record for record in self.credentials})
+
+    def candidates(self, model: str) -> tuple[Candidate, ...]:
+        """Who has the model, the lowest priority number first. Raises `NoProvider`."""
+        found = self._resolved.get(model)
+        if found is None:
+            found = tuple(
+                Candidate(provider, upstream)
+                for provider in self.providers
+                if provider.weight and (upstream := provider.upstream_name(model)) is not None
+            )
+            # A model that nobody has is not remembered: clients could fill the memory with names.
+            if found and len(self._resolved) < RESOLVED_MODELS_KEPT:
+                self._resolved[model] = found
+        if not found:
+            raise NoProvider(model)
+        return found
+
+    def default(self) -> ProviderRecord:
+        """Who gets what names no model: the first in order that takes new requests. Raises `NoProvider`."""
+        for provider in self.providers:
+            if provider.weight:
+                return provider
+        raise NoProvider("")
+
+    def named(self, name: str) -> ProviderRecord | None:
+        return next((provider for provider in self.providers if provider.name == name), None)
+
+    def model_names(self) -> list[tuple[str, str]]:
+        """Every exact client-side name with the provider that comes first for it, sorted."""
+        names: dict[str, str] = {}
+        for provider in self.providers:
+            for name in provider.exact:
+                names.setdefault(name, provider.name)
+        return sorted(names.items())
+
+    def credential_for(self, provider: ProviderRecord, *preferred: str) -> CredentialRecord | None:
+        """The credential for a call: the first preferred alias that may go to this provider, else its own; None where it needs none.
+
+        A preferred alias (a key's or project's) may go to a provider that it is bound to, or unbound to one that has
+        a credential at all: so a secret for one vendor never travels to a server that was set up without any.
+        Raises `CredentialUnavailable`.
+        """
+        for alias in preferred:
+            if not alias:
+                continue
+            record = self._by_place.get((alias, provider.id))
+            if record is None and provider.credential_alias:
+                record = self._by_place.get((alias, None))
+            if record is not None:
+                return _usable(record)
+            if provider.credential_alias and not any(alias == known for known, _ in self._by_place):
+                raise CredentialUnavailable(f"There is no credential of alias {alias!r}.")
+        if not provider.credential_alias:
+            return None
+        own = self._by_place.get((provider.credential_alias, provider.id)) or self._by_place.get(
+            (provider.credential_alias, None)
+        )
+        if own is None:
+            raise CredentialUnavailable(
+                f"Provider {provider.name!r} asks for credential {provider.credential_alias!r}, which does not exist."
+            )
+        return _usable(own)
+
+    def auth_headers(self, provider: ProviderRecord, credential: CredentialRecord | None) -> Headers:
+        """The headers that carry the credential to the provider; worked out once for each pair."""
+        if credential is None or credential.secret is None:
+            return []
+        place = (provider.id, credential.alias, credential.provider_id)
+        headers = self._auth.get(place)
+        if headers is None:
+            headers = self._auth[place] = provider.kind.auth_headers(credential.secret, provider.options)
+        return headers
+
+
+def _usable(record: CredentialRecord) -> CredentialRecord:
+    if record.secret is None:
+        raise CredentialUnavailable(f"Credential {record.alias!r} cannot be decrypted with the present ENCRYPTION_KEY.")
+    return record
+
+
+def choose(candidates: Iterable[Candidate], draw: float) -> Candidate:
+    """One candidate of the lowest priority number, by weight. `draw` is a number from [0, 1)."""
+    group: list[Candidate] = []
+    total = 0
+    for candidate in candidates:
+        if group and candidate.provider.priority != group[0].provider.priority:
+            break
+        group.append(candidate)
+        total += candidate.provider.weight
+    if len(group) == 1:
+        return group[0]
+    mark = draw * total
+    for candidate in group:
+        mark -= candidate.provider.weight
+        if mark < 0:
+            return candidate
+    return group[-1]
+
+
+def load_catalog(environment_credentials: Mapping[str, str]) -> Catalog:
+    """Read the enabled providers and all credentials. A credential in the database goes before the environment's."""
+    credentials = {(alias, None): CredentialRecord(alias, None, secret) for alias, secret in environment_credentials.items()}
+    for row in Credential.objects.all():
+        credentials[row.alias, row.provider_id] = CredentialRecord(row.alias, row.provider_id, _secret_of(row))
+    providers = Provider.objects.filter(is_enabled=True).order_by("priority", "id")
+    return Catalog(tuple(record_of(row) for row in providers), tuple(credentials.values()))
+
+
+def record_of(row: Provider) -> ProviderRecord:
+    kind = KINDS[row.kind]
+    parts = urlsplit(row.base_url)
+    origin = None
+    if parts.hostname:
+        origin = Origin(parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80))
+    globs = {name: upstream for name, upstream in row.model_map.items() if any(c in name for c in "*?[")}
+    return ProviderRecord(
+        id=row.pk,
+        name=row.name,
+        kind=kind,
+        origin=origin,
+        host_header=parts.netloc.encode(),
+        base_path=parts.path.rstrip("/"),
+        credential_alias=row.credential_alias,
+        exact={name: upstream for name, upstream in row.model_map.items() if name not in globs},
+        globs=tuple(globs.items()),
+        priority=row.priority,
+        weight=row.weight,
+        options=row.options,
+        extra_headers=kind.extra_headers(row.options),
+        asks_for_stream_usage=kind.asks_for_stream_usage and row.options.get("include_usage", True),
+    )
+
+
+def _secret_of(row: Credential) -> str | None:
+    try:
+        return row.secret
+    except Undecryptable:
+        return None

@@ -1,0 +1,131 @@
+"""Providers and credentials as the management API shows and takes them. A secret goes in and never comes out."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.utils.module_loading import import_string
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+from rest_framework.exceptions import PermissionDenied
+
+from providers.models import Credential, Provider, alias_validator, validate_models, validate_secret
+
+
+class SecretField(serializers.CharField):
+    """Taken as it is, spaces and all, so that what does not fit is refused instead of mended."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(
+            write_only=True,
+            trim_whitespace=False,
+            validators=[validate_secret],
+            style={"input_type": "password"},
+            **options,
+        )
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return data
+
+
+@extend_schema_field(
+    {
+        "oneOf": [
+            {"type": "object", "additionalProperties": {"type": "string"}},
+            {"type": "array", "items": {"type": "string"}},
+        ],
+        "description": "Client-side name or glob to the provider's name, blank for the same name. "
+        "A list of names stands for an object of blank values. Empty: every model.",
+    }
+)
+class ModelsField(serializers.JSONField):
+    def to_internal_value(self, data: Any) -> Any:
+        value = super().to_internal_value(data)
+        if isinstance(value, list) and all(isinstance(name, str) for name in value):
+            return dict.fromkeys(value, "")
+        return value
+
+
+@extend_schema_field({"type": "object", "additionalProperties": {}})
+class OptionsField(serializers.JSONField):
+    pass
+
+
+class ProviderSerializer(serializers.ModelSerializer[Provider]):
+    credential = serializers.CharField(
+        source="credential_alias",
+        required=False,
+        allow_blank=True,
+        max_length=64,
+        validators=[alias_validator],
+        help_text="Alias of the credential it is called with. Blank: none is sent.",
+    )
+    models = ModelsField(source="model_map", required=False, validators=[validate_models])
+    options = OptionsField(required=False)
+    api_key = SecretField(
+        required=False,
+        help_text="Kept, encrypted, as this provider's own credential under the alias `credential` (or `default`).",
+    )
+    version = serializers.SerializerMethodField(help_text="Of the whole configuration; it grows with every change.")
+
+    class Meta:
+        model = Provider
+        fields = (
+            "id",
+            "name",
+            "kind",
+            "base_url",
+            "credential",
+            "api_key",
+            "models",
+            "priority",
+            "weight",
+            "is_enabled",
+            "options",
+            "created_at",
+            "updated_at",
+            "version",
+        )
+        # A name that is taken is a conflict (409), which a serializer's validator cannot say: the model finds it.
+        extra_kwargs: ClassVar = {"name": {"validators": []}}
+
+    def get_version(self, _provider: Provider) -> int:
+        if "version" not in self.context:  # read once an answer, not once a row
+            self.context["version"] = import_string(settings.CONFIG_VERSION)()
+        return int(self.context["version"])
+
+    def validate_api_key(self, value: str) -> str:
+        user = self.context["request"].user
+        if not user.has_perms(["providers.add_credential", "providers.change_credential"]):
+            raise PermissionDenied("Storing a credential needs the permissions to add and change credentials.")
+        return value
+
+    def create(self, validated_data: dict[str, Any]) -> Provider:
+        return self.update(Provider(), validated_data)
+
+    def update(self, instance: Provider, validated_data: dict[str, Any]) -> Provider:
+        instance.change(secret=validated_data.pop("api_key", None), **validated_data)
+        return instance
+
+
+class CredentialSerializer(serializers.ModelSerializer[Credential]):
+    secret = SecretField(help_text="Never shown again; leave it out of an update to keep it.")
+    mask = serializers.CharField(read_only=True)
+    usable = serializers.BooleanField(
+        read_only=True, help_text="False: ENCRYPTION_KEY no longer lists the key that it was encrypted under."
+    )
+
+    class Meta:
+        model = Credential
+        fields = ("id", "alias", "provider", "secret", "mask", "usable", "created_at", "updated_at")
+        validators: ClassVar[list[Any]] = []  # the model finds an alias that is taken: a conflict (409)
+
+    def create(self, validated_data: dict[str, Any]) -> Credential:
+        return self.update(Credential(), validated_data)
+
+    def update(self, instance: Credential, validated_data: dict[str, Any]) -> Credential:
+        instance.change(**validated_data)
+        return instance

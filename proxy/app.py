@@ -1,0 +1,97 @@
+"""The data plane's door: an ASGI application for `/v1/*`, `/health*` and `/metrics`.
+
+It builds the parts once, when the server starts (or at the first request, for servers without a lifespan), and hands
+them to each request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from django.conf import settings
+from django.db import DatabaseError
+
+from providers.environment import sync_provider_from_environment
+from proxy import pipeline
+from proxy.admit import Admission
+from proxy.exchange import Exchange, Receive, Scope, Send
+from proxy.health import PATHS, answer_health
+from proxy.open_models import OpenModels
+from proxy.origins import ResponseOrigin, ResponseOrigins
+from proxy.parts import Parts
+from proxy.snapshot import Snapshot
+from proxy.upstream import Upstream
+from usage.metrics import RequestMetrics
+from usage.models import RequestRecord
+from usage.writer import BatchWriter
+
+log = logging.getLogger("sluice.proxy")
+
+
+class DataPlane:
+    """One for each process."""
+
+    def __init__(self) -> None:
+        self._parts: Parts | None = None
+        self._starting: asyncio.Lock | None = None
+        self.stopping = False
+
+    def serves(self, path: str) -> bool:
+        return path.startswith("/v1/") or path in PATHS or path == "/v1"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] in PATHS:
+            await answer_health(scope, send, ready=self._parts is not None and not self.stopping)
+            return
+        await pipeline.run(Exchange(scope, receive, send), self._parts or await self.start())
+
+    async def start(self) -> Parts:
+        """Load what there is to know. Raises `DatabaseError`."""
+        if self._starting is None:
+            self._starting = asyncio.Lock()
+        async with self._starting:
+            if self._parts is None:
+                self._parts = await build_parts()
+        return self._parts
+
+    async def stop(self) -> None:
+        """Write what is left, and let go of everything."""
+        parts, self._parts = self._parts, None
+        if parts is None:
+            return
+        await asyncio.to_thread(parts.writer.stop)
+        await parts.snapshot.stop()
+        parts.upstream.close()
+
+
+async def build_parts() -> Parts:
+    snapshot = Snapshot()
+    await snapshot.run(sync_provider_from_environment)
+    await snapshot.start()
+
+    async def find_in_ledger(response_id: str) -> ResponseOrigin | None:
+        try:
+            return await snapshot.run(lambda: ledger_origin(response_id))
+        except DatabaseError as error:
+            log.warning("Who made a response cannot be looked up: %s", type(error).__name__)
+            return None
+
+    metrics = RequestMetrics()
+    writer = BatchWriter(metrics.dropped)
+    writer.start()
+    upstream = Upstream(verify_ssl=settings.VERIFY_SSL, connect_timeout_s=settings.CONNECT_TIMEOUT_SECS)
+    return Parts(
+        snapshot=snapshot,
+        admission=Admission(),
+        upstream=upstream,
+        origins=ResponseOrigins(find_in_ledger),
+        open_models=OpenModels(upstream),
+        writer=writer,
+        metrics=metrics,
+    )
+
+
+def ledger_origin(response_id: str) -> ResponseOrigin | None:
+    row = RequestRecord.objects.filter(response_id=response_id, endpoint="/v1/responses").first()
+    return ResponseOrigin(row.provider, row.credential, row.project_id) if row else None

@@ -1,0 +1,41 @@
+"""Step 2: who asks. The virtual key, or nobody where nobody may."""
+
+from __future__ import annotations
+
+import time
+
+from django.conf import settings
+
+from keys.access import InvalidKey, MissingKey, check_key
+from keys.tokens import MalformedToken, read_token
+from proxy.exchange import Exchange
+from proxy.snapshot import Snapshot
+
+
+async def authenticate(exchange: Exchange, snapshot: Snapshot) -> None:
+    """Sets `key` and `project`. Raises a `KeyRefused`, or `Unavailable` while a key cannot be looked up."""
+    text = presented_token(exchange.header_map)
+    if text is None:
+        if settings.REQUIRE_API_KEY:
+            raise MissingKey
+        exchange.project = snapshot.default_project
+        return
+    try:
+        token = read_token(text, settings.KEY_PREFIX)
+    except MalformedToken:
+        raise InvalidKey from None
+    key = snapshot.known_key(token.public_id) or await snapshot.find_key(token.public_id)
+    if key is None:
+        raise InvalidKey
+    check_key(key, token.secret, time.time())
+    exchange.key = key
+    exchange.project = snapshot.projects.get(key.project_id)
+
+
+def presented_token(headers: dict[bytes, bytes]) -> str | None:
+    """`Authorization: Bearer` (the word in any case), `X-API-Key` or `api-key`; None when there is none."""
+    authorization = headers.get(b"authorization")
+    if authorization is not None and authorization[:7].lower() == b"bearer ":
+        return authorization[7:].strip().decode("latin-1")
+    given = headers.get(b"x-api-key") or headers.get(b"api-key")
+    return given.strip().decode("latin-1") if given else None

@@ -1,0 +1,149 @@
+"""Chat completions, legacy completions and embeddings: one object or a stream of its chunks.
+
+https://platform.openai.com/docs/api-reference/chat/streaming
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from proxy.dialects.base import Dialect, StreamFault, StreamReader, Usage
+from proxy.dialects.openai_usage import read_usage
+from proxy.errors import error_body
+from proxy.exchange import Exchange
+from proxy.jsonbody import JSONBody
+from proxy.sse import data_of, replace_data
+
+CHARS_PER_TOKEN = 4
+"""Of English text, about; https://help.openai.com/en/articles/4936856. For estimates alone, which are marked as such."""
+
+
+class _Delta(msgspec.Struct):
+    content: str | None = None
+
+
+class _Choice(msgspec.Struct):
+    index: int = 0
+    finish_reason: str | None = None
+    delta: _Delta | None = None
+    text: str | None = None
+
+
+class _Chunk(msgspec.Struct):
+    id: str | None = None
+    choices: list[_Choice] | None = None
+    usage: msgspec.Raw = msgspec.Raw()
+    error: msgspec.Raw = msgspec.Raw()
+
+
+_chunk = msgspec.json.Decoder(_Chunk)
+_string = msgspec.json.Decoder(str)
+_NULL = b"null"
+
+
+class ChatDialect(Dialect):
+    """Also of `/v1/completions` and `/v1/embeddings`, whose answers have the same frame."""
+
+    def prepare(self, exchange: Exchange, body: JSONBody) -> None:
+        """Ask for the stream's usage where the client did not, and remember to hide it again."""
+        if not exchange.stream or exchange.candidate is None or not exchange.candidate.provider.asks_for_stream_usage:
+            return
+        options: Any = body.get("stream_options")
+        if options is None:
+            options = {}
+        if not isinstance(options, dict) or options.get("include_usage"):
+            return
+        body.set("stream_options", options | {"include_usage": True})
+        exchange.hides_usage = True
+
+    def read_answer(self, exchange: Exchange, body: JSONBody) -> None:
+        exchange.usage = read_usage(body.members.get("usage"))
+        exchange.response_id = text_of(body.members.get("id"))
+        if exchange.names_put_back and "model" in body.members:
+            body.set("model", exchange.model)
+
+    def stream_reader(self, exchange: Exchange) -> StreamReader:
+        return ChunkReader(exchange)
+
+
+class ChunkReader(StreamReader):
+    """Follows a stream of chunks to its `[DONE]`."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.hides_usage = exchange.hides_usage
+        self.model = exchange.model if exchange.names_put_back else None
+        self.open_choices: set[int] = set()
+        self.text_chars = 0
+
+    def frame(self, frame: bytes) -> bytes:
+        data = data_of(frame)
+        if not data:
+            return frame
+        if data.startswith(b"[DONE]"):
+            self.is_finished = True
+            return frame
+        try:
+            chunk = _chunk.decode(data)
+        except msgspec.ValidationError:
+            return frame  # JSON of another shape is the client's to understand
+        except (msgspec.DecodeError, RecursionError):
+            if data.lstrip().startswith(b"{"):
+                raise StreamFault("upstream_malformed", "The provider sent a malformed chunk.") from None
+            return frame
+        return self._read(chunk, frame, data)
+
+    def _read(self, chunk: _Chunk, frame: bytes, data: bytes) -> bytes:
+        if chunk.id and not self.response_id:
+            self.response_id = chunk.id
+        for choice in chunk.choices or ():
+            if choice.finish_reason:
+                self.open_choices.discard(choice.index)
+            else:
+                self.open_choices.add(choice.index)
+            if choice.delta is not None and choice.delta.content:
+                self.text_chars += len(choice.delta.content)
+            elif choice.text:
+                self.text_chars += len(choice.text)
+        if chunk.error and bytes(chunk.error) != _NULL:
+            self.failed = True
+        if chunk.usage:
+            if bytes(chunk.usage) != _NULL:
+                self.usage = read_usage(chunk.usage) or self.usage
+                if self.hides_usage and not chunk.choices:
+                    return b""
+            if self.hides_usage:
+                return self._rewritten(frame, data, without_usage=True)
+        return frame if self.model is None else self._rewritten(frame, data)
+
+    def _rewritten(self, frame: bytes, data: bytes, *, without_usage: bool = False) -> bytes:
+        body = JSONBody(data)
+        if without_usage:
+            body.remove("usage")
+        if self.model is not None and "model" in body.members:
+            body.set("model", self.model)
+        return replace_data(frame, body.encode())
+
+    def end(self) -> None:
+        """A choice that was begun and never finished is a cut answer, however politely the connection was closed."""
+        if self.open_choices and not self.is_finished and not self.failed:
+            raise StreamFault("upstream_incomplete", "The provider ended the stream before its answer was complete.")
+
+    def counted(self) -> Usage | None:
+        if self.usage is None and self.text_chars:
+            return Usage(completion=-(-self.text_chars // CHARS_PER_TOKEN), source="estimated")
+        return self.usage
+
+    def error_frame(self, code: str, message: str) -> bytes:
+        return b"data: " + error_body(message, "upstream_error", None, code) + b"\n\n"
+
+
+def text_of(raw: msgspec.Raw | None) -> str:
+    """A JSON string's text; nothing for anything else."""
+    if raw is None:
+        return ""
+    try:
+        return _string.decode(raw)
+    except msgspec.MsgspecError:
+        return ""

@@ -1,0 +1,98 @@
+"""The Responses API: one object, or a stream of typed events around it.
+
+https://platform.openai.com/docs/api-reference/responses-streaming
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from proxy.dialects.base import Dialect, StreamFault, StreamReader
+from proxy.dialects.chat import text_of
+from proxy.dialects.openai_usage import read_usage
+from proxy.exchange import Exchange
+from proxy.jsonbody import JSONBody
+from proxy.sse import data_of, replace_data
+
+LAST_EVENTS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
+
+
+class _Event(msgspec.Struct):
+    type: str = ""
+    sequence_number: int | None = None
+    response: msgspec.Raw = msgspec.Raw()
+
+
+_event = msgspec.json.Decoder(_Event)
+
+
+class ResponsesDialect(Dialect):
+    def read_answer(self, exchange: Exchange, body: JSONBody) -> None:
+        exchange.usage = read_usage(body.members.get("usage"))
+        exchange.response_id = text_of(body.members.get("id"))
+        if exchange.names_put_back and "model" in body.members:
+            body.set("model", exchange.model)
+
+    def stream_reader(self, exchange: Exchange) -> StreamReader:
+        return EventReader(exchange)
+
+
+class EventReader(StreamReader):
+    """Follows a stream of events to the one that closes the response."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.model = exchange.model if exchange.names_put_back else None
+        self.sequence_number = -1
+        self.began = False
+
+    def frame(self, frame: bytes) -> bytes:
+        data = data_of(frame)
+        if not data:
+            return frame
+        try:
+            event = _event.decode(data)
+        except msgspec.ValidationError:
+            return frame
+        except (msgspec.DecodeError, RecursionError):
+            if data.lstrip().startswith(b"{"):
+                raise StreamFault("upstream_malformed", "The provider sent a malformed event.") from None
+            return frame
+        if event.sequence_number is not None:
+            self.sequence_number = event.sequence_number
+        if event.type == "error":
+            self.failed = True
+        if not event.response:
+            return frame
+        return self._read_response(event, frame, data)
+
+    def _read_response(self, event: _Event, frame: bytes, data: bytes) -> bytes:
+        self.began = True
+        try:
+            response = JSONBody(bytes(event.response))
+        except ValueError:
+            return frame
+        self.response_id = self.response_id or text_of(response.members.get("id"))
+        if event.type in LAST_EVENTS:
+            self.is_finished = True
+            self.failed = event.type == "response.failed"
+            self.usage = read_usage(response.members.get("usage"))
+        if self.model is None or "model" not in response.members:
+            return frame
+        response.set("model", self.model)
+        body = JSONBody(data)
+        body.set_raw("response", response.encode())
+        return replace_data(frame, body.encode())
+
+    def end(self) -> None:
+        if self.began and not self.is_finished and not self.failed:
+            raise StreamFault("upstream_incomplete", "The provider ended the stream before its response was complete.")
+
+    def error_frame(self, code: str, message: str) -> bytes:
+        event = {
+            "type": "error",
+            "code": code,
+            "message": message,
+            "param": None,
+            "sequence_number": self.sequence_number + 1,
+        }
+        return b"event: error\ndata: " + msgspec.json.encode(event) + b"\n\n"

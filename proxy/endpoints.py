@@ -1,0 +1,75 @@
+"""The addresses of the data plane, and how each is treated."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from proxy.dialects.base import Dialect
+from proxy.dialects.chat import ChatDialect
+from proxy.dialects.opaque import OpaqueDialect
+from proxy.dialects.responses import ResponsesDialect
+
+OPAQUE = OpaqueDialect()
+
+
+class Endpoint(NamedTuple):
+    label: str
+    """For metrics: one of a small, fixed number."""
+
+    dialect: Dialect = OPAQUE
+    reads_body: bool = False
+    """Its body is a JSON object with a `model`, read whole before the request goes on."""
+
+    own: bool = False
+    """Answered by Sluice itself."""
+
+
+CHAT = Endpoint("/v1/chat/completions", ChatDialect(), reads_body=True)
+COMPLETIONS = Endpoint("/v1/completions", ChatDialect(), reads_body=True)
+EMBEDDINGS = Endpoint("/v1/embeddings", ChatDialect(), reads_body=True)
+RESPONSES = Endpoint("/v1/responses", ResponsesDialect(), reads_body=True)
+STORED_RESPONSE = Endpoint("/v1/responses/{id}", ResponsesDialect())
+MODELS = Endpoint("/v1/models", own=True)
+
+READ = {endpoint.label: endpoint for endpoint in (CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES)}
+
+# What is passed through, by its first segment: names of OpenAI's API, so that no client can invent a label.
+PASSED = {
+    name: Endpoint(f"/v1/{name}")
+    for name in (
+        "assistants audio batches chat completions containers conversations embeddings evals files fine_tuning images "
+        "messages models moderations organization realtime responses threads uploads vector_stores videos"
+    ).split()
+}
+OTHER = Endpoint("/v1/{other}")
+UNKNOWN = Endpoint("{unknown}")
+"""Outside of `/v1`, or not understood before it was refused."""
+
+# Who lists or reads what is stored, asks with GET; the rest of what OpenAI has no use for is refused here.
+ONLY_POST = frozenset({"/v1/completions", "/v1/embeddings", "/v1/responses"})
+CHAT_METHODS = frozenset({"GET", "POST"})
+
+
+def find_endpoint(method: str, path: str) -> Endpoint:
+    """The endpoint of a request whose path is known to be clean and to begin with `/v1/`."""
+    endpoint = READ.get(path)
+    if endpoint is not None and method == "POST":
+        return endpoint
+    rest = path[4:]
+    if method in ("GET", "HEAD") and (rest == "models" or (rest.startswith("models/") and len(rest) > 7)):
+        return MODELS
+    name, _, tail = rest.partition("/")
+    if name == "responses" and tail and tail != "input_tokens" and tail != "compact":
+        return STORED_RESPONSE
+    return PASSED.get(name, OTHER)
+
+
+def allowed_methods(path: str) -> frozenset[str] | None:
+    """The methods of a path that takes only some; None where the provider decides."""
+    if path in ONLY_POST:
+        return frozenset({"POST"})
+    if path == "/v1/chat/completions":
+        return CHAT_METHODS
+    if path == "/v1/models":
+        return frozenset({"GET", "HEAD"})
+    return None

@@ -1,0 +1,167 @@
+"""Every way in which a request can fail, and the one place that gives a failure its status and its shape.
+
+    ProxyError
+    ├── BadRequest           400  the client must change the request
+    ├── NotAuthenticated     401
+    ├── Forbidden            403
+    ├── NotFound             404
+    ├── MethodNotAllowed     405
+    ├── RequestTimeout       408  the client did not send its request in time
+    ├── TooLarge             413
+    ├── UnsupportedMediaType 415
+    ├── RateLimited          429
+    ├── Unavailable          503
+    └── UpstreamError        502  the provider failed, in transport or in what it said
+        └── UpstreamTimeout  504
+
+`ClientGone` is not among them: there is nobody to tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+from keys.access import InactiveProject, KeyRefused, ModelNotAllowed
+from keys.limits import LimitExceeded
+from providers.catalog import CredentialUnavailable, NoProvider
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class ClientGone(Exception):
+    """The client closed its connection."""
+
+
+class ProxyError(Exception):
+    """A failure with an answer. `code` is stable and fits a metric's label; `message` is for people."""
+
+    status = 500
+    type = "api_error"
+
+    def __init__(self, code: str, message: str, *, param: str | None = None, headers: Headers | None = None) -> None:
+        super().__init__(message)
+        self.code, self.message, self.param, self.headers = code, message, param, headers or []
+
+    def body(self) -> bytes:
+        """The error in OpenAI's shape."""
+        return error_body(self.message, self.type, self.param, self.code)
+
+
+class BadRequest(ProxyError):
+    status = 400
+    type = "invalid_request_error"
+
+
+class NotAuthenticated(ProxyError):
+    status = 401
+    type = "authentication_error"
+
+
+class Forbidden(ProxyError):
+    status = 403
+    type = "permission_error"
+
+
+class NotFound(ProxyError):
+    status = 404
+    type = "invalid_request_error"
+
+
+class MethodNotAllowed(ProxyError):
+    status = 405
+    type = "invalid_request_error"
+
+
+class RequestTimeout(ProxyError):
+    status = 408
+    type = "invalid_request_error"
+
+
+class TooLarge(ProxyError):
+    status = 413
+    type = "invalid_request_error"
+
+
+class UnsupportedMediaType(ProxyError):
+    status = 415
+    type = "invalid_request_error"
+
+
+class RateLimited(ProxyError):
+    status = 429
+    type = "rate_limit_error"
+
+
+class Unavailable(ProxyError):
+    status = 503
+    type = "service_unavailable_error"
+
+
+class UpstreamError(ProxyError):
+    status = 502
+    type = "upstream_error"
+
+
+class UpstreamTimeout(UpstreamError):
+    status = 504
+    type = "timeout_error"
+
+
+def error_body(message: str, type_: str, param: str | None, code: str | None) -> bytes:
+    """https://platform.openai.com/docs/guides/error-codes"""
+    return msgspec.json.encode({"error": {"message": message, "type": type_, "param": param, "code": code}})
+
+
+def as_proxy_error(error: Exception) -> ProxyError:
+    """The failure of a step in the data plane's own terms. What nobody foresaw becomes a bare 500."""
+    if isinstance(error, ProxyError):
+        return error
+    for kind, convert in CONVERSIONS.items():
+        if isinstance(error, kind):
+            return convert(error)
+    return ProxyError("internal_error", "The gateway failed on this request. Its log says more under the request id.")
+
+
+def _key_refused(error: KeyRefused) -> ProxyError:
+    if isinstance(error, InactiveProject | ModelNotAllowed):
+        return Forbidden(error.code, error.explanation, param="model" if isinstance(error, ModelNotAllowed) else None)
+    return NotAuthenticated(error.code, error.explanation, headers=[(b"www-authenticate", b"Bearer")])
+
+
+def _no_provider(error: NoProvider) -> ProxyError:
+    model = str(error)
+    if not model:
+        return Unavailable("no_provider", "No provider is set up that could answer this.", headers=[(b"retry-after", b"30")])
+    return NotFound("model_not_found", f"The model {model!r} does not exist or no provider has it.", param="model")
+
+
+def _limit_exceeded(error: LimitExceeded) -> ProxyError:
+    wait = max(1, int(error.retry_after_s) + (error.retry_after_s % 1 > 0))
+    return RateLimited(
+        error.code,
+        f"Rate limit reached: {error.standing.limit} {error.name} on {error.scope}. Try again in {wait} s.",
+        headers=[(b"retry-after", b"%d" % wait)],
+    )
+
+
+def _credential_unavailable(error: CredentialUnavailable) -> ProxyError:
+    # The sentence names aliases alone; the operator finds more in the log.
+    return Unavailable("credential_unavailable", str(error), headers=[(b"retry-after", b"60")])
+
+
+CONVERSIONS: dict[type[Exception], Callable[[Any], ProxyError]] = {
+    KeyRefused: _key_refused,
+    NoProvider: _no_provider,
+    LimitExceeded: _limit_exceeded,
+    CredentialUnavailable: _credential_unavailable,
+}
+
+def reason_phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Unknown"

@@ -1,0 +1,91 @@
+"""A JSON object whose top level is known and whose values stay the bytes that came.
+
+An edit replaces, adds or removes members of the top level. Everything below is copied as it was written: numbers keep
+their digits, strings their escapes, and a body without an edit leaves as the very bytes that arrived.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+_members = msgspec.json.Decoder(dict[str, Raw])
+_encoder = msgspec.json.Encoder()
+_text = msgspec.json.Decoder(str | None)
+_any = msgspec.json.Decoder()
+
+EXACT_CHECK_BYTES = 256 * 1024
+
+
+class NotAnObject(ValueError):
+    """The bytes are not one JSON object; the text says what is wrong."""
+
+
+class JSONBody:
+    """A request's or an answer's JSON object."""
+
+    __slots__ = ("_edited", "_raw", "members")
+
+    def __init__(self, raw: bytes) -> None:
+        """Raises `NotAnObject`."""
+        self._raw = raw
+        try:
+            self.members: dict[str, Raw] = _members.decode(raw)
+        except msgspec.ValidationError:
+            raise NotAnObject("the body must be a JSON object") from None
+        except msgspec.DecodeError as error:
+            raise NotAnObject(str(error)) from None
+        except RecursionError:
+            raise NotAnObject("it is nested too deeply") from None
+        self._edited = False
+
+    def check_unambiguous(self) -> None:
+        """Make sure that the provider reads what the gateway read. Raises `NotAnObject` for text that is not UTF-8.
+
+        A name that stands twice, or once plainly and once with escapes, can mean one thing here and another there: a
+        way around the allowed models. Such a body is written anew with the values that were checked.
+        """
+        if not self._raw.isascii():
+            try:
+                self._raw.decode()
+            except UnicodeDecodeError as error:
+                raise NotAnObject(f"it is not UTF-8 (byte {error.start})") from None
+        compact = _encoder.encode(self.members)
+        if len(compact) == len(self._raw):
+            return
+        # White space makes it longer as well, and is no reason to touch the bytes: so look closely where that is cheap.
+        if len(self._raw) > EXACT_CHECK_BYTES or _has_double_names(self._raw, len(self.members)):
+            self._edited = True
+
+    def get(self, name: str) -> Any:
+        """A member as Python's value; None where it is missing or null."""
+        value = self.members.get(name)
+        return None if value is None else _any.decode(value)
+
+    def raw(self, name: str) -> bytes | None:
+        value = self.members.get(name)
+        return None if value is None else bytes(value)
+
+    def set(self, name: str, value: Any) -> None:
+        self.members[name] = Raw(_encoder.encode(value))
+        self._edited = True
+
+    def set_raw(self, name: str, value: bytes) -> None:
+        self.members[name] = Raw(value)
+        self._edited = True
+
+    def remove(self, name: str) -> None:
+        if self.members.pop(name, None) is not None:
+            self._edited = True
+
+    def encode(self) -> bytes:
+        return _encoder.encode(self.members) if self._edited else self._raw
+
+
+def _has_double_names(raw: bytes, distinct: int) -> bool:
+    """Whether the object has more members, or spells their names otherwise, than plain decoding shows."""
+    top: list[tuple[str, Any]] = json.loads(raw, object_pairs_hook=list)
+    return len(top) != distinct or any(f'"{name}"'.encode() not in raw for name, _ in top)

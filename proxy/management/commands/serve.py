@@ -1,0 +1,78 @@
+"""`manage.py serve`: Sluice under uvicorn, with uvloop and httptools."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import tempfile
+from typing import Any
+
+import uvicorn
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from uvicorn.config import STARTUP_FAILURE
+
+from proxy.supervisor import Supervisor
+
+
+
+class Command(BaseCommand):
+    help = "Serve the data plane, the admin surface or both."
+    requires_system_checks: list[str] = []  # type: ignore[assignment]  # noqa: RUF012
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--surface", choices=["all", "proxy", "admin"], default=settings.SLUICE_SURFACE)
+        parser.add_argument("--host", default=settings.HOST)
+        parser.add_argument("--port", type=int, default=settings.PORT)
+        parser.add_argument("--workers", type=int, default=settings.WORKERS)
+
+    def handle(self, *, surface: str, host: str, port: int, workers: int, **options: Any) -> None:
+        serve(surface=surface, host=host, port=port, workers=workers)
+
+
+def serve(*, surface: str, host: str, port: int, workers: int) -> None:
+    """Serve until SIGTERM or SIGINT, then let requests end within `GRACE_SECS`, and exit 0."""
+    if workers < 1:
+        raise CommandError("--workers: use a number from 1.")
+    if workers > 1 and not settings.REDIS_URL:
+        raise CommandError(
+            f"--workers: {workers} workers need REDIS_URL, which they share their state through; set it, or use 1."
+        )
+    # Workers are new processes: what they are to serve reaches them through the environment.
+    os.environ["SLUICE_SURFACE"] = settings.SLUICE_SURFACE = surface
+    # uvicorn raises a signal again after it has shut down, which would end an orderly stop with an error.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    config = server_config(host, port, workers)
+    if workers == 1:
+        server = uvicorn.Server(config)
+        server.run()
+        if not server.started:
+            sys.exit(STARTUP_FAILURE)
+        return
+    # The workers add their numbers up through files here; they find it in their environment when they start.
+    with tempfile.TemporaryDirectory(prefix="sluice-metrics-", ignore_cleanup_errors=True) as metrics_dir:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics_dir
+        Supervisor(config, sockets=[config.bind_socket()]).run()
+
+
+def server_config(host: str, port: int, workers: int) -> uvicorn.Config:
+    return uvicorn.Config(
+        "config.asgi:application",
+        host=host,
+        port=port,
+        workers=workers,
+        loop="uvloop",
+        http="proxy.http_server:Door",  # type: ignore[arg-type]
+        ws="none",
+        lifespan="on",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=int(settings.KEEP_ALIVE_SECS),
+        timeout_graceful_shutdown=int(settings.GRACE_SECS),
+        backlog=4096,
+    )

@@ -1,0 +1,56 @@
+"""Who made a stored response: the provider and the credential that a later request for it must go to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+from proxy.exchange import Exchange
+
+KEPT = 10_000
+LOOKS = 6
+LOOK_EVERY_S = 0.1
+
+
+class ResponseOrigin(NamedTuple):
+    provider: str
+    credential: str
+    project_id: int | None
+
+
+class ResponseOrigins:
+    """The latest ones from memory, the rest from the ledger.
+
+    Another process's response may have been answered a moment before its row is written, so a miss looks again for as
+    long as the writer's batches take. Misses are rare, and only a project's own programs can cause them.
+    """
+
+    def __init__(self, find_in_ledger: Callable[[str], Awaitable[ResponseOrigin | None]]) -> None:
+        self._recent: OrderedDict[str, ResponseOrigin] = OrderedDict()
+        self._find_in_ledger = find_in_ledger
+
+    def remember_for(self, exchange: Exchange) -> None:
+        """Note who made the response of this exchange, before its client can ask for it again."""
+        if exchange.response_id and exchange.endpoint.label == "/v1/responses" and exchange.candidate is not None:
+            provider = exchange.candidate.provider.name
+            credential = exchange.credential.alias if exchange.credential else ""
+            project_id = exchange.project.id if exchange.project else None
+            self.remember(exchange.response_id, ResponseOrigin(provider, credential, project_id))
+
+    def remember(self, response_id: str, origin: ResponseOrigin) -> None:
+        self._recent[response_id] = origin
+        if len(self._recent) > KEPT:
+            self._recent.popitem(last=False)
+
+    async def find(self, response_id: str) -> ResponseOrigin | None:
+        for _ in range(LOOKS):
+            origin = self._recent.get(response_id)
+            if origin is None:
+                origin = await self._find_in_ledger(response_id)
+            if origin is not None:
+                self.remember(response_id, origin)
+                return origin
+            await asyncio.sleep(LOOK_EVERY_S)
+        return None

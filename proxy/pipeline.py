@@ -1,0 +1,75 @@
+"""The way of a request: the order of the steps, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from proxy import respond
+from proxy.account import account
+from proxy.authenticate import authenticate
+from proxy.authorize import authorize
+from proxy.errors import ClientGone, UpstreamError, as_proxy_error
+from proxy.exchange import Exchange
+from proxy.lookup import look_up
+from proxy.own_endpoints import answer_own
+from proxy.parts import Parts
+from proxy.receive import receive
+from proxy.relay import relay
+from proxy.route import route
+from proxy.watch import Watch
+
+log = logging.getLogger("sluice.proxy")
+
+CLIENT_CLOSED_REQUEST = 499
+"""nginx's number for a request whose client left; it is only ever in the row."""
+
+
+async def steps(exchange: Exchange, parts: Parts, watch: Watch) -> None:
+    await receive(exchange, watch)
+    await authenticate(exchange, parts.snapshot)
+    authorize(exchange)
+    if exchange.endpoint.own:
+        return await answer_own(exchange, parts)
+    exchange.reservation = parts.admission.reserve(exchange)
+    look_up(exchange)
+    await route(exchange, parts.snapshot, parts.origins)
+    await relay(exchange, parts, watch)
+
+
+async def run(exchange: Exchange, parts: Parts) -> None:
+    """Take a request through the steps, and end it in one way, whichever one it is."""
+    parts.metrics.began()
+    watch = Watch(exchange)
+    try:
+        await steps(exchange, parts, watch)
+        exchange.outcome = exchange.outcome or "complete"
+    except asyncio.CancelledError as interruption:
+        exchange.outcome, exchange.error_code = "internal_error", "shutdown"
+        await fail(exchange, watch.cause(interruption), watch)
+    except Exception as error:
+        await fail(exchange, error, watch)
+    finally:
+        watch.close()
+        account(exchange, parts)
+
+
+async def fail(exchange: Exchange, error: Exception, watch: Watch) -> None:
+    """Tell the client, where it still listens and nothing was told yet; note what happened."""
+    watch.close()
+    if isinstance(error, ClientGone):
+        exchange.outcome, exchange.error_code = "client_closed", "client_closed"
+        exchange.status = exchange.status or CLIENT_CLOSED_REQUEST
+        return
+    failure = as_proxy_error(error)
+    exchange.error_code = failure.code
+    if isinstance(failure, UpstreamError):
+        exchange.outcome = "upstream_error"
+    elif failure.status == 500:
+        exchange.outcome = "internal_error"
+        log.exception("Request %s failed in a way that nobody foresaw.", exchange.request_id, exc_info=error)
+    else:
+        exchange.outcome = "refused"
+    if not exchange.answer_started:
+        await respond.send_error(exchange, failure)
+    # Else the answer breaks off: to end it properly would sell half an answer as a whole one.

@@ -1,0 +1,211 @@
+"""Step 1: what is asked. Path, method, body, model, stream flag."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+
+from django.conf import settings
+
+from proxy.endpoints import READ, UNKNOWN, Endpoint, allowed_methods, find_endpoint
+from proxy.errors import BadRequest, ClientGone, MethodNotAllowed, NotFound, RequestTimeout, TooLarge, UnsupportedMediaType
+from proxy.exchange import Exchange
+from proxy.jsonbody import JSONBody, NotAnObject
+from proxy.watch import Watch
+
+SLOWEST_BYTES_PER_S = 1024
+"""A body that comes slower than this, beyond `BODY_TIMEOUT_SECS`, is not waited for."""
+
+PEEKED_BYTES = 1024 * 1024
+MAX_MODEL_CHARS = 200
+MAX_CORRELATION_CHARS = 128
+_SAFE_TARGET = re.compile(r"[!-~]*")
+_HIDDEN = re.compile(r"%(?:0[0-9a-f]|1[0-9a-f]|7f|5c)", re.IGNORECASE)
+_DOTS = re.compile(r"(?:^|/)(?:\.|%2e){1,2}(?:/|$|%2f)", re.IGNORECASE)
+_SLASHES = re.compile(r"/+")
+
+
+async def receive(exchange: Exchange, watch: Watch) -> None:
+    """Raises `BadRequest`, `NotFound`, `MethodNotAllowed`, `RequestTimeout`, `TooLarge`, `ClientGone`."""
+    name_correlation(exchange)
+    exchange.endpoint = UNKNOWN
+    exchange.endpoint = endpoint = locate(exchange)
+    exchange.dialect = endpoint.dialect
+    if endpoint.reads_body:
+        check_content_type(exchange)
+        read_json(exchange, await read_body(exchange, watch))
+    elif not has_body(exchange):
+        watch.listens = True
+    elif not endpoint.own and is_small_json(exchange):
+        peek_model(exchange, await read_body(exchange, watch))
+
+
+def name_correlation(exchange: Exchange) -> None:
+    headers = exchange.header_map
+    given = headers.get(b"x-correlation-id") or headers.get(b"x-request-id")
+    if given:
+        exchange.correlation_id = given.decode("latin-1")[:MAX_CORRELATION_CHARS]
+
+
+def locate(exchange: Exchange) -> Endpoint:
+    """The endpoint; sets `rest` (what follows `/v1`, as it was written) and `query`."""
+    path = exchange.path
+    endpoint = READ.get(path)
+    if endpoint is None and exchange.method == "POST":
+        # A server that forgives slashes and case must not be a way around what is checked on these paths.
+        path = _SLASHES.sub("/", path).rstrip("/").lower()
+        endpoint = READ.get(path)
+        path = path if endpoint else exchange.path
+    exchange.query = exchange.scope["query_string"].decode("latin-1")
+    if not _SAFE_TARGET.fullmatch(exchange.query):
+        raise BadRequest("invalid_query", "The query string has characters that a URL cannot have; percent-encode them.")
+    if endpoint is not None and exchange.method == "POST":
+        exchange.rest = path[3:]
+        return endpoint
+    raw = exchange.scope.get("raw_path", path.encode()).decode("latin-1")
+    if not _SAFE_TARGET.fullmatch(raw) or _HIDDEN.search(raw) or _DOTS.search(raw) or "\\" in raw:
+        raise BadRequest("invalid_path", "The path has dot segments or characters that no path here has.")
+    if not raw.startswith("/v1/") or len(raw) == 4:
+        raise NotFound("not_found", f"There is nothing at {exchange.method} {raw[:200]}. The API is under /v1/.")
+    exchange.rest = raw[3:]
+    allowed = allowed_methods(path)
+    if allowed is not None and exchange.method not in allowed:
+        raise MethodNotAllowed(
+            "method_not_allowed",
+            f"{path} does not take {exchange.method}.",
+            headers=[(b"allow", ", ".join(sorted(allowed)).encode())],
+        )
+    return find_endpoint(exchange.method, path)
+
+
+def is_small_json(exchange: Exchange) -> bool:
+    """Whether a body that is passed on may be read first, to learn which model it names."""
+    content_type = exchange.header_map.get(b"content-type", b"").lower()
+    length = declared_length(exchange, settings.MAX_UPLOAD_BYTES)
+    return content_type.startswith(b"application/json") and length is not None and length <= PEEKED_BYTES
+
+
+def peek_model(exchange: Exchange, raw: bytes) -> None:
+    """Keep a small body that is passed on as it is; where it is an object that names a model, say which."""
+    exchange.passed_body = raw
+    try:
+        body = JSONBody(raw)
+        body.check_unambiguous()
+    except NotAnObject:
+        return  # the provider says what is wrong with it
+    exchange.body = body
+    model = body.get("model")
+    if isinstance(model, str) and len(model) <= MAX_MODEL_CHARS and model.isprintable():
+        exchange.model = model
+
+
+def check_content_type(exchange: Exchange) -> None:
+    content_type = exchange.header_map.get(b"content-type")
+    if content_type is None or content_type.startswith(b"application/json"):
+        return
+    media_type = content_type.split(b";")[0].strip().lower()
+    if media_type != b"application/json" and not media_type.endswith(b"+json"):
+        raise UnsupportedMediaType(
+            "unsupported_media_type", "Send the body as JSON, with the header 'Content-Type: application/json'."
+        )
+
+
+def has_body(exchange: Exchange) -> bool:
+    headers = exchange.header_map
+    return headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
+
+
+def declared_length(exchange: Exchange, most: int) -> int | None:
+    """The body's length where the client says it. Raises `TooLarge`."""
+    declared = exchange.header_map.get(b"content-length")
+    if declared is None:
+        return None
+    length = int(declared) if declared.isdigit() else 0
+    if length > most:
+        raise too_large(most)
+    return length
+
+
+def too_large(most: int) -> TooLarge:
+    return TooLarge("payload_too_large", f"The body is larger than {most:,} bytes.")
+
+
+def too_slow() -> RequestTimeout:
+    return RequestTimeout("request_timeout", "The body of the request did not arrive in time.")
+
+
+async def read_body(exchange: Exchange, watch: Watch) -> bytes:
+    """The whole body, bounded in size and in time."""
+    most = settings.MAX_PAYLOAD_BYTES
+    declared_length(exchange, most)
+    watch.expect(settings.BODY_TIMEOUT_SECS, too_slow())
+    latest = watch.deadline
+    pieces: list[bytes] = []
+    size = 0
+    async for piece in body_pieces(exchange):
+        size += len(piece)
+        if size > most:
+            raise too_large(most)
+        pieces.append(piece)
+        watch.deadline = latest + size / SLOWEST_BYTES_PER_S
+    watch.relax()
+    watch.listens = True
+    exchange.request_bytes = size
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+async def upload_pieces(exchange: Exchange, watch: Watch) -> AsyncIterator[bytes]:
+    """The body as it comes, for who passes it on; bounded in size, and in the time between two pieces."""
+    most = settings.MAX_UPLOAD_BYTES
+    watch.expect(settings.BODY_TIMEOUT_SECS, too_slow())
+    async for piece in body_pieces(exchange):
+        exchange.request_bytes += len(piece)
+        if exchange.request_bytes > most:
+            raise too_large(most)
+        watch.relax()  # a provider may take its time with a piece
+        yield piece
+        watch.expect(settings.BODY_TIMEOUT_SECS, too_slow())
+    watch.relax()
+    watch.listens = True
+
+
+async def body_pieces(exchange: Exchange) -> AsyncIterator[bytes]:
+    """Raises `ClientGone` when the client leaves in the middle."""
+    while True:
+        message = await exchange.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        if body := message.get("body"):
+            yield body
+        if not message.get("more_body"):
+            return
+
+
+def read_json(exchange: Exchange, raw: bytes) -> None:
+    """Model and stream flag out of the body, and the body as one that every reader understands alike."""
+    try:
+        body = JSONBody(raw)
+        body.check_unambiguous()
+    except NotAnObject as error:
+        raise BadRequest("invalid_json", f"The body is not the JSON that it should be: {error}.") from None
+    exchange.body = body
+    model = body.get("model")
+    preferred = exchange.header_map.get(b"x-preferred-model")
+    if preferred and model in (None, "", "auto"):
+        model = preferred.decode("latin-1").strip()
+        body.set("model", model)
+    if model is None or model == "":
+        raise BadRequest("missing_required_parameter", "You must provide a model parameter.", param="model")
+    if not isinstance(model, str):
+        raise BadRequest("invalid_type", "The model parameter must be a string.", param="model")
+    if len(model) > MAX_MODEL_CHARS or not model.isprintable():
+        raise BadRequest("invalid_value", "The model parameter is not the name of a model.", param="model")
+    suffix = settings.PROVIDER_SUFFIX
+    if suffix and model.startswith(suffix + "/"):
+        model = model[len(suffix) + 1 :]
+        body.set("model", model)
+    exchange.model = model
+    stream = body.get("stream")
+    if stream is not None and not isinstance(stream, bool):
+        raise BadRequest("invalid_type", "The stream parameter must be true or false.", param="stream")
+    exchange.stream = bool(stream)

@@ -1,0 +1,140 @@
+"""Step 7, its second half: the answer goes to the client.
+
+Three ways, by what the provider sends: a plain object that Sluice reads (whole, so that a cut one becomes an error and
+not half a JSON), a stream of events (`stream.py`, frame by frame), and everything else (piece by piece, unread).
+"""
+
+from __future__ import annotations
+
+import time
+
+import msgspec
+from django.conf import settings
+
+from proxy import hygiene, respond
+from proxy.ask import ask
+from proxy.connection import ConnectionFailed
+from proxy.endpoints import OPAQUE
+from proxy.errors import UpstreamError, UpstreamTimeout, error_body, reason_phrase
+from proxy.exchange import Exchange
+from proxy.jsonbody import JSONBody, NotAnObject
+from proxy.parts import Parts
+from proxy.stream import relay_stream
+from proxy.upstream import Answer
+from proxy.watch import Watch
+
+MAX_READ_ANSWER_BYTES = 64 * 1024 * 1024
+MAX_ERROR_BYTES = 1024 * 1024
+_any_json = msgspec.json.Decoder(msgspec.Raw)
+
+
+async def relay(exchange: Exchange, parts: Parts, watch: Watch) -> None:
+    """Ask the provider and hand its answer on. Raises `UpstreamError`, `BadRequest`, also in the middle of an answer."""
+    answer = await ask(exchange, parts, watch)
+    try:
+        if answer.status >= 400:
+            await relay_error(exchange, answer, watch)
+        elif exchange.dialect is OPAQUE or is_encoded(answer):
+            await relay_unread(exchange, answer, watch)
+        elif content_type_of(answer).startswith(b"text/event-stream"):
+            await relay_stream(exchange, answer, parts, watch)
+        elif answer.status == 204 or exchange.method == "HEAD":
+            await relay_unread(exchange, answer, watch)
+        else:
+            await relay_object(exchange, answer, parts, watch)
+    except (ConnectionFailed, ConnectionResetError) as error:
+        code = error.code if isinstance(error, ConnectionFailed) else "upstream_disconnected"
+        raise UpstreamError(code, str(error) or "The provider closed the connection too soon.") from error
+    finally:
+        answer.abort()
+
+
+async def relay_object(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch) -> None:
+    """A plain answer that Sluice reads."""
+    raw = await read_whole(exchange, answer, watch, MAX_READ_ANSWER_BYTES)
+    if raw is None:
+        raise UpstreamError("upstream_too_large", f"The provider's answer is larger than {MAX_READ_ANSWER_BYTES:,} bytes.")
+    try:
+        body = JSONBody(raw)
+    except NotAnObject:
+        raise UpstreamError("upstream_invalid_response", "The provider's answer is not a JSON object.") from None
+    exchange.dialect.read_answer(exchange, body)
+    parts.origins.remember_for(exchange)
+    await respond.send_whole(exchange, answer.status, hygiene.downward(answer.headers), body.encode())
+
+
+async def relay_error(exchange: Exchange, answer: Answer, watch: Watch) -> None:
+    """The provider's refusal: its status and its own words, where they are JSON, without the credential in them."""
+    raw = await read_whole(exchange, answer, watch, MAX_ERROR_BYTES)
+    exchange.outcome = "upstream_error"
+    exchange.error_code = f"upstream_{answer.status}"
+    headers = hygiene.downward(answer.headers)
+    secret = exchange.credential.secret if exchange.credential else None
+    if raw and secret:
+        raw = raw.replace(secret.encode(), b"[credential]")
+    if not raw or is_encoded(answer) or not _is_json(raw):
+        message = f"The provider answered {answer.status} {reason_phrase(answer.status)}."
+        raw = error_body(message, "upstream_error", None, exchange.error_code)
+        headers = [header for header in headers if header[0] not in (b"content-type", b"content-encoding")]
+        headers.append(respond.JSON)
+    await respond.send_whole(exchange, answer.status, headers, raw)
+
+
+async def relay_unread(exchange: Exchange, answer: Answer, watch: Watch) -> None:
+    """Whatever it is, as it comes. When it breaks off, so does the answer: no byte is made up to complete it."""
+    headers = hygiene.downward(answer.headers)
+    length = next((value for name, value in answer.headers if name == b"content-length"), None)
+    if length is not None:
+        headers.append((b"content-length", length))
+    piece = await answer.read()
+    exchange.first_byte_at = time.monotonic()
+    await respond.start(exchange, answer.status, [*headers, *respond.own_headers(exchange)])
+    idle_s = settings.STREAM_IDLE_TIMEOUT_SECS
+    failure = UpstreamTimeout("upstream_idle_timeout", f"The provider sent nothing for {idle_s:g} s.")
+    while piece:
+        watch.relax()
+        await respond.send_piece(exchange, piece)
+        watch.expect(idle_s, failure)
+        piece = await answer.read()
+    exchange.upstream_done_at = time.monotonic()
+    await respond.end(exchange)
+
+
+async def read_whole(exchange: Exchange, answer: Answer, watch: Watch, most: int) -> bytes | None:
+    """The whole body; None when it is larger than `most`."""
+    assert exchange.sent_at is not None
+    total = settings.REQUEST_TIMEOUT_SECS
+    watch.expect(
+        exchange.sent_at + total - time.monotonic(),
+        UpstreamTimeout("upstream_timeout", f"The provider did not answer within {total:g} s."),
+    )
+    pieces: list[bytes] = []
+    size = 0
+    while piece := await answer.read():
+        if exchange.first_byte_at is None:
+            exchange.first_byte_at = time.monotonic()
+        size += len(piece)
+        if size > most:
+            return None
+        pieces.append(piece)
+    exchange.upstream_done_at = time.monotonic()
+    watch.relax()
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def content_type_of(answer: Answer) -> bytes:
+    return next((value.lower() for name, value in answer.headers if name == b"content-type"), b"")
+
+
+def is_encoded(answer: Answer) -> bool:
+    return any(name == b"content-encoding" and value.lower() != b"identity" for name, value in answer.headers)
+
+
+def _is_json(raw: bytes) -> bool:
+    try:
+        _any_json.decode(raw)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True
+
+

@@ -1,0 +1,244 @@
+"""What this process knows of keys, projects and providers, and how changes reach it.
+
+Projects and providers are few and kept whole. Keys may be a million, so the ones in use are kept, up to a bound; a
+key that is not among them is looked up, many at a time in one query, one query at a time: a flood of made-up keys
+costs the database no more than a trickle of them.
+
+Every change leaves a note in the database (`changes.py`). The notes are read twice a second, at once when Redis says
+that there is one or this process wrote one itself. That is also what makes a late answer harmless: what was looked up before a note was read, and
+arrives after it, is looked up again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple, TypeVar
+
+from django.conf import settings
+from django.db import DatabaseError, connection
+
+from keys.models import DEFAULT_PROJECT
+from keys.records import KeyRecord, ProjectRecord, load_keys, load_projects
+from providers.catalog import Catalog, load_catalog
+from proxy.changes import CHANNEL, current_version, listeners
+from proxy.errors import Unavailable
+from proxy.models import ConfigChange
+
+log = logging.getLogger("sluice.snapshot")
+T = TypeVar("T")
+
+LOOK_EVERY_S = 0.4
+MISSING_KEPT = 50_000
+KEYS_IN_ONE_QUERY = 500
+
+
+class News(NamedTuple):
+    """What changed since a version; None where a part did not."""
+
+    version: int
+    catalog: Catalog | None
+    projects: dict[int, ProjectRecord] | None
+    key_ids: list[int]
+    all_keys: bool
+
+
+def read_everything() -> News:
+    version = current_version()  # before the rest: a change that comes in between is read twice, never missed
+    return News(version, load_catalog(settings.UPSTREAM_CREDENTIALS), load_projects(), [], all_keys=True)
+
+
+def read_news(since: int) -> News | None:
+    """What the notes after `since` speak of; None when there are none."""
+    notes = list(ConfigChange.objects.filter(pk__gt=since).order_by("pk").values_list("pk", "subject", "object_id"))
+    if not notes:
+        return None
+    if notes[0][0] > since + 1:
+        return read_everything()  # a note is missing (pruned, or rolled back): nobody can say what it spoke of
+    subjects = {subject for _, subject, _ in notes}
+    return News(
+        version=notes[-1][0],
+        catalog=load_catalog(settings.UPSTREAM_CREDENTIALS) if subjects & {"provider", "credential"} else None,
+        projects=load_projects() if "project" in subjects else None,
+        key_ids=[object_id for _, subject, object_id in notes if subject == "virtualkey"],
+        all_keys=False,
+    )
+
+
+class Snapshot:
+    """Read by every request, without waiting; written by `_apply` and `_remember` alone."""
+
+    def __init__(self) -> None:
+        self.catalog = Catalog()
+        self.projects: dict[int, ProjectRecord] = {}
+        self.default_project: ProjectRecord | None = None
+        self.version = 0
+        self.database_ok = True
+        self._keys: OrderedDict[str, KeyRecord] = OrderedDict()
+        self._public_ids: dict[int, str] = {}
+        self._missing: OrderedDict[str, None] = OrderedDict()
+        self._wanted: dict[str, asyncio.Future[KeyRecord | None]] = {}
+        # One thread with one database connection, used by nothing else of the data plane.
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="snapshot")
+        self._tasks: list[asyncio.Task[None]] = []
+        self._wake = asyncio.Event()
+        self._ask = asyncio.Event()
+
+    async def start(self) -> None:
+        """Load everything once. Raises what the database raises: without a configuration there is nothing to serve."""
+        self._loop = asyncio.get_running_loop()
+        listeners.append(self.wake)
+        self._apply(await self.run(read_everything, retry=False))
+        self._tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._look_up())]
+        if settings.REDIS_URL:
+            self._tasks.append(asyncio.create_task(self._listen()))
+
+    def wake(self) -> None:
+        """There is a note to read. Callable from any thread."""
+        self._loop.call_soon_threadsafe(self._wake.set)
+
+    async def stop(self) -> None:
+        listeners.remove(self.wake)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._thread.submit(connection.close)
+        self._thread.shutdown(wait=True)
+
+    # --- what requests ask ------------------------------------------------------------------------------
+
+    def known_key(self, public_id: str) -> KeyRecord | None:
+        """The key, if it is in memory."""
+        key = self._keys.get(public_id)
+        if key is not None:
+            self._keys.move_to_end(public_id)
+        return key
+
+    async def find_key(self, public_id: str) -> KeyRecord | None:
+        """The key, or None when there is none. Raises `Unavailable` while the database cannot tell."""
+        if public_id in self._missing:
+            return None
+        future = self._wanted.get(public_id)
+        if future is None:
+            future = self._wanted[public_id] = asyncio.get_running_loop().create_future()
+            self._ask.set()
+        return await asyncio.shield(future)
+
+    # --- looking keys up --------------------------------------------------------------------------------
+
+    async def _look_up(self) -> None:
+        while True:
+            await self._ask.wait()
+            self._ask.clear()
+            while self._wanted:
+                asked = list(self._wanted)[:KEYS_IN_ONE_QUERY]
+                version = self.version
+                try:
+                    found = await self.run(lambda ids=asked: load_keys(ids))
+                except DatabaseError:
+                    self._refuse(asked)
+                    continue
+                if version != self.version:
+                    continue  # a note came in between: what was read may be what the note took back
+                for public_id in asked:
+                    key, project = found.get(public_id, (None, None))
+                    if project is not None:
+                        self.projects.setdefault(project.id, project)  # made a moment ago, with the key
+                    self._remember(public_id, key)
+                    self._wanted.pop(public_id).set_result(key)
+
+    def _refuse(self, asked: Iterable[str]) -> None:
+        for public_id in asked:
+            future = self._wanted.pop(public_id)
+            future.set_exception(
+                Unavailable(
+                    "database_unavailable",
+                    "The gateway cannot look this key up at the moment. Try again shortly.",
+                    headers=[(b"retry-after", b"1")],
+                )
+            )
+            future.exception()  # whoever asked may be gone by now
+
+    def _remember(self, public_id: str, key: KeyRecord | None) -> None:
+        if key is None:
+            self._missing[public_id] = None
+            if len(self._missing) > MISSING_KEPT:
+                self._missing.popitem(last=False)
+            return
+        self._keys[public_id] = key
+        self._public_ids[key.id] = public_id
+        if len(self._keys) > settings.KEY_CACHE_SIZE:
+            _, oldest = self._keys.popitem(last=False)
+            self._public_ids.pop(oldest.id, None)
+
+    # --- following changes ------------------------------------------------------------------------------
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                await asyncio.wait_for(self._wake.wait(), LOOK_EVERY_S)
+            except TimeoutError:
+                pass
+            self._wake.clear()
+            try:
+                news = await self.run(lambda: read_news(self.version))
+            except DatabaseError as error:
+                if self.database_ok:
+                    log.warning("The database does not answer; serving what is known: %s", type(error).__name__)
+                self.database_ok = False
+                continue
+            if not self.database_ok:
+                log.warning("The database answers again.")
+            self.database_ok = True
+            if news is not None:
+                self._apply(news)
+
+    def _apply(self, news: News) -> None:
+        """Take in what was read. On the event loop's thread, so that no request sees half of it."""
+        if news.catalog is not None:
+            self.catalog = news.catalog
+        if news.projects is not None:
+            self.projects = news.projects
+            self.default_project = next((p for p in self.projects.values() if p.name == DEFAULT_PROJECT), None)
+        if news.all_keys:
+            self._keys.clear()
+            self._public_ids.clear()
+        for key_id in news.key_ids:
+            self._keys.pop(self._public_ids.pop(key_id, ""), None)
+        if news.all_keys or news.key_ids:
+            self._missing.clear()
+        self.version = news.version
+
+    async def _listen(self) -> None:
+        """Look at once when another process says that it changed something."""
+        import redis.asyncio
+        from redis.exceptions import RedisError
+
+        while True:
+            try:
+                async with redis.asyncio.Redis.from_url(settings.REDIS_URL) as client, client.pubsub() as pubsub:
+                    await pubsub.subscribe(CHANNEL)
+                    async for _ in pubsub.listen():
+                        self._wake.set()
+            except (RedisError, OSError) as error:
+                log.info("No word from Redis, looking twice a second alone: %s", type(error).__name__)
+                await asyncio.sleep(LOOK_EVERY_S)
+
+    async def run(self, work: Callable[[], T], *, retry: bool = True) -> T:
+        """Do some work with the database in this snapshot's thread. Raises what the work raises, after a second try."""
+
+        def guarded() -> T:
+            try:
+                return work()
+            except DatabaseError:
+                connection.close()  # a broken connection is not used twice
+                if not retry:
+                    raise
+                return work()
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, guarded)
+
+

@@ -1,0 +1,77 @@
+"""Server-sent events as bytes: cut a stream into frames that, put together again, are the stream.
+
+https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
+"""
+
+from __future__ import annotations
+
+import re
+
+_BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r)(?:\r\n|\n|\r)")
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+_LONGEST_BLANK_LINE = 4
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+class FrameSplitter:
+    """Cuts a stream at its blank lines, wherever its pieces happen to end.
+
+    A frame leaves as soon as its blank line is there. Where that line ends in CR, a LF which follows later belongs to it
+    but comes out at the head of the next frame: to wait for it could mean to wait for ever.
+    """
+
+    __slots__ = ("_pending", "_searched")
+
+    def __init__(self) -> None:
+        self._pending = bytearray()
+        self._searched = 0
+
+    def feed(self, piece: bytes) -> list[bytes]:
+        """The frames that this piece completes."""
+        if not self._pending and piece.endswith(b"\n\n") and b"\r" not in piece:
+            if piece.find(b"\n\n") == len(piece) - 2:
+                return [piece]
+        pending = self._pending
+        pending += piece
+        frames = []
+        start = 0
+        for match in _BLANK_LINE.finditer(pending, self._searched):
+            frames.append(bytes(pending[start : match.end()]))
+            start = match.end()
+        if start:
+            del pending[:start]
+        self._searched = max(0, len(pending) - _LONGEST_BLANK_LINE)
+        return frames
+
+    def rest(self) -> bytes:
+        """What came after the last blank line; a stream's end completes it."""
+        rest = bytes(self._pending)
+        self._pending.clear()
+        self._searched = 0
+        return rest
+
+    @property
+    def waiting_bytes(self) -> int:
+        return len(self._pending)
+
+
+def data_of(frame: bytes) -> bytes | None:
+    """The data of a frame, its lines joined with LF; None for a frame without any (a comment, a bare event)."""
+    if frame.startswith(b"data: ") and frame.endswith(b"\n\n") and frame.find(b"\n") == len(frame) - 2:
+        if b"\r" not in frame:
+            return frame[6:-2]
+    lines = []
+    for line in _LINE_END.split(frame.removeprefix(_BYTE_ORDER_MARK)):
+        if line.startswith(b"data:"):
+            lines.append(line[5:].removeprefix(b" "))
+        elif line == b"data":
+            lines.append(b"")
+    return b"\n".join(lines) if lines else None
+
+
+def replace_data(frame: bytes, data: bytes) -> bytes:
+    """The frame with other data, its other lines as they were."""
+    if frame.startswith(b"data: ") and frame.endswith(b"\n\n") and frame.find(b"\n") == len(frame) - 2:
+        return b"data: " + data + b"\n\n"
+    others = [line for line in _LINE_END.split(frame) if line and not line.startswith(b"data")]
+    return b"".join(line + b"\n" for line in [*others, b"data: " + data]) + b"\n"

@@ -1,0 +1,116 @@
+"""A stream of events on its way: read frame by frame, handed on as it comes, ended honestly."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from django.conf import settings
+
+from proxy import hygiene, respond
+from proxy.connection import ConnectionFailed
+from proxy.dialects.base import StreamFault, StreamReader
+from proxy.errors import ClientGone, ProxyError, UpstreamError, UpstreamTimeout
+from proxy.exchange import Exchange
+from proxy.parts import Parts
+from proxy.sse import FrameSplitter
+from proxy.upstream import Answer
+from proxy.watch import Watch
+
+MAX_FRAME_BYTES = 16 * 1024 * 1024
+
+
+async def relay_stream(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch) -> None:
+    """Relay until the provider's end. What fails before the first frame is raised, as for any other answer.
+
+    What fails later is told in the stream's own dialect, without a finish reason or a closing mark that the provider
+    did not send; then the stream ends, and the row says so.
+    """
+    exchange.stream = True
+    reader = exchange.dialect.stream_reader(exchange)
+    try:
+        await pump(exchange, answer, reader, parts, watch)
+    except (StreamFault, ConnectionFailed, ConnectionResetError, asyncio.CancelledError) as error:
+        failure = failure_of(error, watch)
+        if isinstance(failure, ClientGone):
+            raise failure from None
+        if not exchange.answer_started:
+            raise failure from error
+        watch.relax()
+        if not reader.is_finished:
+            exchange.outcome, exchange.error_code = "upstream_error", failure.code
+            await respond.send_piece(exchange, reader.error_frame(failure.code, failure.message))
+        await respond.end(exchange)
+    finally:
+        exchange.usage = reader.counted()
+        exchange.response_id = reader.response_id
+    if reader.failed and not exchange.outcome:
+        exchange.outcome, exchange.error_code = "upstream_error", "upstream_stream_error"
+
+
+async def pump(exchange: Exchange, answer: Answer, reader: StreamReader, parts: Parts, watch: Watch) -> None:
+    splitter = FrameSplitter()
+    idle_s = settings.STREAM_IDLE_TIMEOUT_SECS
+    idle = UpstreamTimeout("upstream_idle_timeout", f"The provider sent nothing for {idle_s:g} s.")
+    while piece := await answer.read():
+        if exchange.first_byte_at is None:
+            exchange.first_byte_at = time.monotonic()
+        out, fault = read_frames(reader, splitter.feed(piece))
+        if not exchange.response_id and reader.response_id:
+            exchange.response_id = reader.response_id
+            parts.origins.remember_for(exchange)
+        watch.relax()
+        await send_frames(exchange, answer, out)
+        if fault is not None:
+            raise fault
+        if splitter.waiting_bytes > MAX_FRAME_BYTES:
+            raise StreamFault("upstream_malformed", f"The provider sent an event of over {MAX_FRAME_BYTES:,} bytes.")
+        watch.expect(idle_s, idle)
+    exchange.upstream_done_at = time.monotonic()
+    watch.relax()
+    rest = splitter.rest()
+    await send_frames(exchange, answer, reader.frame(rest) if rest else b"")
+    reader.end()
+    if not exchange.answer_started:
+        await start(exchange, answer)
+    await respond.end(exchange)
+
+
+def read_frames(reader: StreamReader, frames: list[bytes]) -> tuple[bytes, StreamFault | None]:
+    """What goes to the client for these frames, up to the first that no client could read."""
+    if len(frames) == 1:
+        try:
+            return reader.frame(frames[0]), None
+        except StreamFault as fault:
+            return b"", fault
+    out = []
+    for frame in frames:
+        try:
+            out.append(reader.frame(frame))
+        except StreamFault as fault:
+            return b"".join(out), fault
+    return b"".join(out), None
+
+
+async def send_frames(exchange: Exchange, answer: Answer, out: bytes) -> None:
+    if not out:
+        return
+    if not exchange.answer_started:
+        await start(exchange, answer)
+    await respond.send_piece(exchange, out)
+
+
+async def start(exchange: Exchange, answer: Answer) -> None:
+    headers = [*hygiene.downward(answer.headers), *respond.own_headers(exchange)]
+    await respond.start(exchange, answer.status, headers)
+
+
+def failure_of(error: BaseException, watch: Watch) -> ProxyError | ClientGone:
+    """What went wrong, in words for the client. Raises an interruption that the watch knows nothing of."""
+    if isinstance(error, asyncio.CancelledError):
+        return watch.cause(error)
+    if isinstance(error, StreamFault):
+        return UpstreamError(error.code, error.message)
+    if isinstance(error, ConnectionFailed):
+        return UpstreamError(error.code, str(error))
+    return UpstreamError("upstream_disconnected", "The provider closed the connection too soon.")

@@ -1,0 +1,17 @@
+"""Several workers behind one socket: uvicorn's supervisor, which also tidies the metrics of workers that are gone."""
+
+from __future__ import annotations
+
+from prometheus_client import multiprocess
+from uvicorn.supervisors.multiprocess import Multiprocess
+
+
+class Supervisor(Multiprocess):
+    """A worker that died takes its gauges with it; its counters stay, since what it counted has happened."""
+
+    def keep_subprocess_alive(self) -> None:
+        before = {process.pid for process in self.processes}
+        super().keep_subprocess_alive()
+        for pid in before - {process.pid for process in self.processes}:
+            if pid is not None:
+                multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]

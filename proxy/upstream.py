@@ -1,0 +1,204 @@
+"""The client for providers: a small interface that hides who speaks the protocol.
+
+`Upstream.send` gives an `Answer` whose head has come. Whoever takes one reads it to its end or calls `abort`; both may
+be done twice. Nothing here retries, apart from a pooled connection that turned out to be dead, and nothing here knows
+how long to wait: whoever waits cancels.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+from providers.catalog import Origin, ProviderRecord
+from proxy.connection import BrokenBeforeAnswer, Connection, ConnectionFailed
+from proxy.forward_proxy import ForwardProxies, open_tunnel
+
+Headers = list[tuple[bytes, bytes]]
+
+IDLE_SECS = 30.0
+"""A pooled connection older than this is not used again: most servers and balancers close theirs after a minute."""
+
+
+class Answer(Protocol):
+    """A provider's answer."""
+
+    status: int
+    headers: Headers
+
+    async def read(self) -> bytes:
+        """What has come of the body, b"" at its end. Raises `ConnectionFailed` or `ConnectionResetError`."""
+
+    def abort(self) -> None:
+        """Done with it, read to its end or not; harmless when done twice."""
+
+
+class Upstream:
+    """Connections to all providers, kept alive in a pool for each origin."""
+
+    def __init__(self, *, verify_ssl: bool, connect_timeout_s: float) -> None:
+        self._connect_timeout_s = connect_timeout_s
+        self._verify_ssl = verify_ssl
+        self._tls: ssl.SSLContext | None = None
+        self._idle: dict[Origin, deque[Connection]] = {}
+        self._proxies = ForwardProxies.from_environment()
+        self._loop = asyncio.get_running_loop()
+        self._sweep: asyncio.TimerHandle | None = None
+
+    async def send(
+        self,
+        provider: ProviderRecord,
+        method: str,
+        path: str,
+        headers: Headers,
+        body: bytes | AsyncIterator[bytes],
+    ) -> Answer:
+        """Send a request and wait for the head of its answer.
+
+        A body of bytes goes with its length; an iterator's pieces are sent as they come, framed by the headers given
+        (`content-length` or `transfer-encoding: chunked`). Raises `ConnectionFailed`.
+        """
+        origin = provider.origin
+        if origin is None:
+            from providers.simulator import inprocess  # most installations have no use for it
+
+            whole = body if isinstance(body, bytes) else b"".join([piece async for piece in body])
+            return await inprocess.answer(method, path, headers, whole)
+        target = self._proxies.absolute(origin, path)
+        head = request_head(method, target, provider.host_header, headers)
+        if isinstance(body, bytes):
+            return await self._send_whole(origin, method, head + body)
+        return await self._send_streamed(origin, method, head, body, chunked=(b"transfer-encoding", b"chunked") in headers)
+
+    async def _send_whole(self, origin: Origin, method: str, data: bytes) -> Answer:
+        while True:
+            connection = self._pooled(origin) or await self._connect(origin)
+            was_used = connection.was_used
+            connection.start(method, data)
+            try:
+                await connection.read_head()
+                return connection
+            except BrokenBeforeAnswer:
+                if not was_used:
+                    raise  # closed on a fresh connection: the server's will, not a race with its idle timeout
+            except BaseException:
+                connection.close()
+                raise
+
+    async def _send_streamed(
+        self, origin: Origin, method: str, head: bytes, body: AsyncIterator[bytes], *, chunked: bool
+    ) -> Answer:
+        # A stream cannot be sent twice, so it does not go on a connection that may be dead already.
+        connection = await self._connect(origin)
+        connection.start(method, head)
+        upload = asyncio.create_task(_upload(connection, body, chunked=chunked))
+        reading = asyncio.create_task(connection.read_head())
+        try:
+            await asyncio.wait({upload, reading}, return_when=asyncio.FIRST_COMPLETED)
+            if upload.done() and not reading.done():
+                upload.result()  # the client's own failure goes before what the provider makes of it
+            await reading
+            return connection
+        except BaseException:
+            connection.close()
+            raise
+        finally:
+            for task in (upload, reading):
+                if not task.done():
+                    task.cancel()
+            await asyncio.gather(upload, reading, return_exceptions=True)
+
+    def _pooled(self, origin: Origin) -> Connection | None:
+        idle = self._idle.get(origin)
+        oldest = time.monotonic() - IDLE_SECS
+        while idle:
+            connection = idle.pop()
+            if connection.is_open and not connection.transport.is_closing():
+                if connection.idle_since > oldest:
+                    return connection
+                connection.close()
+        return None
+
+    async def _connect(self, origin: Origin) -> Connection:
+        def pool(connection: Connection) -> None:
+            connection.idle_since = time.monotonic()
+            self._idle.setdefault(origin, deque()).append(connection)
+            if self._sweep is None:
+                self._sweep = self._loop.call_later(IDLE_SECS, self._close_idle)
+
+        tls = self._tls_context() if origin.scheme == "https" else None
+        proxy = self._proxies.for_origin(origin)
+        try:
+            async with asyncio.timeout(self._connect_timeout_s):
+                if proxy is not None and tls is not None:
+                    sock = await open_tunnel(proxy, origin)
+                    _, connection = await self._loop.create_connection(
+                        lambda: Connection(self._loop, pool), sock=sock, ssl=tls, server_hostname=origin.host
+                    )
+                else:
+                    host, port = (proxy.host, proxy.port) if proxy else (origin.host, origin.port)
+                    _, connection = await self._loop.create_connection(
+                        lambda: Connection(self._loop, pool), host, port, ssl=tls
+                    )
+        except TimeoutError:
+            raise ConnectionFailed("upstream_connect_timeout", "The provider did not accept a connection in time.") from None
+        except ssl.SSLError as error:
+            reason = getattr(error, "verify_message", "") or error.reason or "the handshake failed"
+            raise ConnectionFailed("upstream_tls_error", f"No trusted connection to the provider: {reason}.") from error
+        except OSError as error:
+            raise ConnectionFailed("upstream_unreachable", "The provider cannot be reached.") from error
+        return connection
+
+    def _tls_context(self) -> ssl.SSLContext:
+        if self._tls is None:
+            self._tls = ssl.create_default_context()
+            self._tls.set_alpn_protocols(["http/1.1"])
+            if not self._verify_ssl:
+                self._tls.check_hostname = False
+                self._tls.verify_mode = ssl.CERT_NONE
+        return self._tls
+
+    def _close_idle(self) -> None:
+        """Close what nobody asked for in a while; the rest is looked at again later."""
+        self._sweep = None
+        oldest = time.monotonic() - IDLE_SECS
+        for origin, idle in list(self._idle.items()):
+            while idle and (not idle[0].is_open or idle[0].idle_since <= oldest):
+                idle.popleft().close()
+            if not idle:
+                del self._idle[origin]
+        if self._idle:
+            self._sweep = self._loop.call_later(IDLE_SECS / 2, self._close_idle)
+
+    def close(self) -> None:
+        if self._sweep is not None:
+            self._sweep.cancel()
+        for idle in self._idle.values():
+            for connection in idle:
+                connection.close()
+        self._idle.clear()
+
+
+def request_head(method: str, target: str, host: bytes, headers: Headers) -> bytes:
+    """The request's first lines. Raises `ValueError` for a value that would break out of its line."""
+    lines = [b"%s %s HTTP/1.1\r\nhost: %s\r\n" % (method.encode("ascii"), target.encode("ascii"), host)]
+    for name, value in headers:
+        lines.append(b"%s: %s\r\n" % (name, value))
+    lines.append(b"\r\n")
+    head = b"".join(lines)
+    # One comparison instead of a search in every value: more line ends than lines means that a value carries one.
+    if head.count(b"\n") != len(headers) + 3 or head.count(b"\r") != len(headers) + 3 or b"\0" in head:
+        raise ValueError("a header value has a line break in it")
+    return head
+
+
+async def _upload(connection: Connection, body: AsyncIterator[bytes], *, chunked: bool) -> None:
+    async for piece in body:
+        if piece:
+            await connection.write(b"%x\r\n%s\r\n" % (len(piece), piece) if chunked else piece)
+    if chunked:
+        await connection.write(b"0\r\n\r\n")

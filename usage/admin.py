@@ -1,0 +1,136 @@
+"""The ledger in the admin: to be read, and never to be counted to its end."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.core.paginator import Paginator
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+
+from usage.models import RequestRecord
+
+MOST_COUNTED = 10_000
+"""Rows that a page counts, looks for providers in, and lets one leaf through."""
+
+if TYPE_CHECKING:
+    RecordAdmin = admin.ModelAdmin[RequestRecord]
+    RecordPaginator = Paginator[RequestRecord]
+else:
+    RecordAdmin, RecordPaginator = admin.ModelAdmin, Paginator
+
+
+class CappedPaginator(RecordPaginator):
+    """Counts up to `MOST_COUNTED` rows and leaves the rest to the filters."""
+
+    @cached_property
+    def count(self) -> int:
+        assert isinstance(self.object_list, QuerySet)
+        return self.object_list.order_by().values("pk")[:MOST_COUNTED].count()
+
+
+class StatusFilter(admin.SimpleListFilter):
+    title = "status"
+    parameter_name = "status"
+    ranges = {  # noqa: RUF012 - a constant
+        "2xx": (200, 299),
+        "4xx": (400, 499),
+        "429": (429, 429),
+        "499": (499, 499),
+        "5xx": (500, 599),
+    }
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(name, name) for name in self.ranges]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        chosen = self.ranges.get(self.value() or "")
+        return queryset.filter(status_code__range=chosen) if chosen else queryset
+
+
+class ProviderFilter(admin.SimpleListFilter):
+    """Offers the providers of the newest requests: a DISTINCT over the ledger would read all of it."""
+
+    title = "provider"
+    parameter_name = "provider"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        newest = RequestRecord.objects.order_by("-pk").values_list("provider", flat=True)[:MOST_COUNTED]
+        return [(name, name) for name in sorted(set(newest) - {""})]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(provider=self.value()) if self.value() else queryset
+
+
+@admin.register(RequestRecord)
+class RequestRecordAdmin(RecordAdmin):
+    list_display = (
+        "created_at",
+        "id",
+        "key",
+        "project",
+        "endpoint",
+        "model",
+        "provider",
+        "status_code",
+        "outcome",
+        "stream",
+        "prompt_tokens",
+        "completion_tokens",
+        "cost_usd",
+        "duration_ms",
+    )
+    list_display_links = ("id",)
+    list_filter = ("outcome", StatusFilter, ProviderFilter, "stream", "created_at")
+    list_select_related = ("key", "project")
+    list_per_page = 50
+    paginator = CappedPaginator
+    show_full_result_count = False
+    sortable_by = ()
+    search_fields = ("id",)  # shows the box; see get_search_results
+    search_help_text = "A request's id, correlation id or response id, or how a model's name begins."
+    fieldsets = (
+        (None, {"fields": ("id", "created_at", "correlation_id", "response_id")}),
+        ("Who", {"fields": ("key", "project", "user", "ip", "tags")}),
+        ("What", {"fields": ("method", "endpoint", "model", "model_served", "stream", "provider", "credential")}),
+        ("How it ended", {"fields": ("status_code", "outcome", "error", "cache", "attempts")}),
+        (
+            "What it took",
+            {
+                "fields": (
+                    ("prompt_tokens", "completion_tokens"),
+                    ("cached_tokens", "reasoning_tokens", "audio_tokens"),
+                    ("usage_source", "cost_usd"),
+                    ("ttft_ms", "duration_ms", "upstream_ms"),
+                    ("request_bytes", "response_bytes"),
+                )
+            },
+        ),
+    )
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[RequestRecord], search_term: str
+    ) -> tuple[QuerySet[RequestRecord], bool]:
+        """The first question that finds something, those first that an index answers; all in one OR would use none."""
+        if not search_term:
+            return queryset, False
+        for question in (
+            Q(pk=search_term),
+            ~Q(response_id="") & Q(response_id=search_term),
+            Q(correlation_id=search_term),
+        ):
+            found = queryset.filter(question)
+            if found.exists():
+                return found, False
+        return queryset.filter(model__startswith=search_term), False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: RequestRecord | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: RequestRecord | None = None) -> bool:
+        return False

@@ -1,0 +1,46 @@
+"""What is known of a request when it has ended: the one event that everything else is made from."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class RequestEvent(msgspec.Struct, omit_defaults=True):
+    """One finished request. Times are Unix seconds or milliseconds, as named; None is "not known"."""
+
+    id: str
+    at: float
+    method: str
+    path: str
+    endpoint: str
+    """One of a small number of names, for metrics."""
+
+    status: int
+    outcome: str
+    duration_ms: float
+    key_id: int | None = None
+    key_name: str = ""
+    project_id: int | None = None
+    user_id: int | None = None
+    provider: str = ""
+    credential: str = ""
+    model: str = ""
+    model_served: str = ""
+    stream: bool = False
+    error: str = ""
+    cache: str = ""
+    attempts: int = 0
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    audio_tokens: int | None = None
+    usage_source: str = ""
+    ttft_ms: float | None = None
+    upstream_ms: float | None = None
+    request_bytes: int = 0
+    response_bytes: int = 0
+    ip: str | None = None
+    correlation_id: str = ""
+    response_id: str = ""
+    tags: tuple[str, ...] = ()

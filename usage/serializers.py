@@ -1,0 +1,57 @@
+"""The ledger as the management API shows it."""
+
+from __future__ import annotations
+
+from rest_framework import serializers
+
+from usage.models import RequestRecord
+
+
+class RequestRecordSerializer(serializers.ModelSerializer[RequestRecord]):
+    # By number even when what they speak of is gone: the ledger outlives it.
+    key = serializers.IntegerField(source="key_id", allow_null=True, read_only=True)
+    project = serializers.IntegerField(source="project_id", allow_null=True, read_only=True)
+    user = serializers.IntegerField(source="user_id", allow_null=True, read_only=True)
+    # Null when it is gone.
+    key_name = serializers.CharField(source="key.name", default=None, allow_null=True, read_only=True)
+    project_name = serializers.CharField(source="project.name", default=None, allow_null=True, read_only=True)
+
+    class Meta:
+        model = RequestRecord
+        fields = (
+            "id",
+            "created_at",
+            "key",
+            "key_name",
+            "project",
+            "project_name",
+            "user",
+            "method",
+            "endpoint",
+            "provider",
+            "credential",
+            "model",
+            "model_served",
+            "stream",
+            "status_code",
+            "outcome",
+            "error",
+            "cache",
+            "attempts",
+            "prompt_tokens",
+            "completion_tokens",
+            "cached_tokens",
+            "reasoning_tokens",
+            "audio_tokens",
+            "usage_source",
+            "cost_usd",
+            "ttft_ms",
+            "duration_ms",
+            "upstream_ms",
+            "request_bytes",
+            "response_bytes",
+            "ip",
+            "correlation_id",
+            "response_id",
+            "tags",
+        )
