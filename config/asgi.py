@@ -17,24 +17,32 @@ control_plane = get_asgi_application()  # sets Django up, which the imports belo
 
 from proxy.app import DataPlane
 from proxy.errors import error_body
+from proxy.health import PATHS
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+SURFACE = settings.SLUICE_SURFACE
 log = logging.getLogger("sluice")
 data_plane = DataPlane()
 
 
-async def planes(scope: Scope, receive: Receive, send: Send) -> None:
-    """The data plane goes first and never sees Django; the rest is Django's."""
-    if data_plane.serves(scope["path"]):
-        if settings.SLUICE_SURFACE != "admin" or scope["path"] in ("/health", "/healthz", "/live", "/ready", "/metrics"):
-            await data_plane(scope, receive, send)
-            return
-    elif settings.SLUICE_SURFACE != "proxy":
-        await control_plane(scope, receive, send)
-        return
+def planes(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+    """The data plane goes first and never sees Django; the rest is Django's.
+
+    Not a coroutine itself: it hands on the one that it chose, which saves every request a frame.
+    """
+    path = scope["path"]
+    if data_plane.serves(path):
+        if SURFACE != "admin" or path in PATHS:
+            return data_plane(scope, receive, send)
+    elif SURFACE != "proxy":
+        return control_plane(scope, receive, send)
+    return not_served(send)
+
+
+async def not_served(send: Send) -> None:
     body = error_body("This surface does not serve this path.", "invalid_request_error", None, "not_found")
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": 404, "headers": headers})

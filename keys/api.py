@@ -26,6 +26,10 @@ from keys.serializers import (
 )
 
 
+ROW_ID = {"min_value": 1, "max_value": 2**63 - 1, "decimal_places": 0}
+"""What a number must be to be a row's: a larger one is an OverflowError in SQLite's driver."""
+
+
 class ManagementTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     """How OpenAPI names the way that the management token is sent."""
 
@@ -55,7 +59,7 @@ class KeyFilters(filters.FilterSet):  # type: ignore[misc]
 
     name = filters.CharFilter()
     project = filters.CharFilter(method="of_project", help_text="Name or id.")
-    owner = filters.NumberFilter(field_name="owner_id")
+    owner = filters.NumberFilter(field_name="owner_id", **ROW_ID)
     status = filters.ChoiceFilter(
         choices=[(name, name) for name in ("active", "inactive", "expired", "revoked")], method="with_status"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
+from django.core.exceptions import NON_FIELD_ERRORS, RequestDataTooBig, ValidationError
 from django.db import IntegrityError
 from django.db.models import ProtectedError
 from rest_framework import exceptions, status
@@ -24,6 +24,12 @@ class Conflict(exceptions.APIException):
     status_code = status.HTTP_409_CONFLICT
     default_code = "conflict"
     default_detail = "Another change got in between; read it again and repeat yours."
+
+
+class BodyTooLarge(exceptions.APIException):
+    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
+    default_code = "payload_too_large"
+    default_detail = "The body is too large."
 
 
 def answer(error: Exception, context: dict[str, Any]) -> Response | None:
@@ -47,6 +53,8 @@ def as_api_exception(error: Exception) -> Exception:
             return Conflict(str(error), code="key_revoked")
         case ProtectedError():
             return _protected(error)
+        case RequestDataTooBig():
+            return BodyTooLarge()
         case IntegrityError():
             # Checked before, and yet refused by the database: another transaction was faster.
             logger.warning("A change collided with another one", exc_info=error)
@@ -62,15 +70,15 @@ def _invalid(error: ValidationError) -> exceptions.APIException:
         field, problem = found[0]
         code = f"duplicate_{field}" if problem.code == "unique" else problem.code
         return Conflict(problem.messages[0], code=code)
-    return exceptions.ValidationError(
-        {
-            api_settings.NON_FIELD_ERRORS_KEY if field == NON_FIELD_ERRORS else field: ValidationError(problems).messages
-            for field, problems in by_field.items()
-        }
-    )
+    told = {field: ValidationError(problems).messages for field, problems in by_field.items()}
+    if NON_FIELD_ERRORS in told:
+        told[api_settings.NON_FIELD_ERRORS_KEY] = told.pop(NON_FIELD_ERRORS)
+    return exceptions.ValidationError(told)
 
 
 def _protected(error: ProtectedError) -> Conflict:
     users = list(error.protected_objects)
     kinds = sorted({str(user._meta.verbose_name_plural) for user in users})
-    return Conflict(f"It is still in use, by {len(users)} {' and '.join(kinds)}.", code="in_use")
+    return Conflict(
+        f"It is still in use: {len(users)} {' and '.join(kinds)} belong to it, revoked ones counted.", code="in_use"
+    )

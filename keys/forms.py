@@ -32,7 +32,7 @@ class TextsField(forms.CharField):
 
 
 class VirtualKeyForm(KeyModelForm):
-    allowed_models = TextsField(help_text="Names or globs with commas between them: gpt-4.1-*, o4-mini. Empty: every model.")
+    allowed_models = TextsField(help_text="Names or globs, with commas between them: gpt-4.1-*, o4-mini. Blank: all.")
     tags = TextsField(help_text="With commas between them.")
 
     class Meta:

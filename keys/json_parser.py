@@ -7,34 +7,22 @@ import math
 from collections.abc import Mapping
 from typing import IO, Any
 
-from django.conf import settings
-from rest_framework import status
-from rest_framework.exceptions import APIException, ParseError
+from rest_framework.exceptions import ParseError
 from rest_framework.parsers import JSONParser
-
-
-class BodyTooLarge(APIException):
-    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
-    default_detail = "The body is too large."
-    default_code = "payload_too_large"
 
 
 class StorableJSONParser(JSONParser):
     """JSON of which every value can be stored in every database.
 
-    DRF's parser reads a body of any length, and lets through what breaks later, inside the database: NUL and lone
-    surrogates, which PostgreSQL's JSON refuses, numbers that are infinite as floats, nesting deeper than the stack.
+    DRF's parser lets through what breaks later, inside the database: NUL and lone surrogates, which PostgreSQL's JSON
+    refuses, numbers that are infinite as floats; and it does not expect nesting deeper than the stack.
     """
 
     def parse(
         self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> Any:
-        limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-        raw = stream.read(limit + 1)
-        if len(raw) > limit:
-            raise BodyTooLarge
         try:
-            value = json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant)
+            value = json.loads(stream.read().decode(), parse_constant=_refuse_constant)
             _check(value)
         except RecursionError:
             raise ParseError("JSON parse error - nested too deep.") from None

@@ -16,13 +16,13 @@ from rest_framework.request import Request
 class Operator(AnonymousUser):
     """May do everything, and has no row among the users."""
 
-    is_staff = True
-    is_superuser = True
-    is_active = True
-    username = "operator"
+    is_staff: Any = True
+    is_superuser: Any = True
+    is_active: Any = True
+    username: Any = "operator"
 
     def __str__(self) -> str:
-        return self.username
+        return str(self.username)
 
     @property
     def is_anonymous(self) -> Any:

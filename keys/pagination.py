@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ValidationError as Unfit
-from django.db.models import QuerySet
-from rest_framework.exceptions import ValidationError
+from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.pagination import CursorPagination
 from rest_framework.request import Request
 
@@ -25,7 +24,7 @@ class NewestFirst(CursorPagination):
     page_size_query_description = f"Rows in an answer, up to {MAX_PAGE_SIZE}."
     ordering = "-pk"
 
-    def paginate_queryset(self, queryset: QuerySet[Any], request: Request, view: APIView | None = None) -> Any:
+    def paginate_queryset(self, queryset: Any, request: Request, view: APIView | None = None) -> Any:
         self.key_field = queryset.model._meta.pk
         return super().paginate_queryset(queryset, request, view)
 
@@ -41,14 +40,12 @@ class NewestFirst(CursorPagination):
             return None
         try:
             cursor = super().decode_cursor(request)
-            position = cursor.position
+            position = None if cursor is None else cursor.position
             if position is not None:
-                if "\0" in position:
+                # DRF lets a position that fits no column reach the database.
+                if "\0" in str(position):
                     raise ValueError
                 self.key_field.to_python(position)
-        except Exception as error:
-            # DRF answers 404 to a cursor that it cannot read, and lets a position that fits no column reach the database.
-            if not isinstance(error, (ValueError, Unfit)) and getattr(error, "status_code", None) != 404:
-                raise
+        except (NotFound, ValueError, Unfit):
             raise ValidationError({"cursor": ["This is not a cursor; take it from `next` or `previous`."]}) from None
         return cursor

@@ -27,7 +27,7 @@ class StaffModelPermissions(BasePermission):
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         user = request.user
-        if not user or not user.is_active or not getattr(user, "is_staff", False):
+        if not user.is_active or not user.is_staff:
             return False
         queryset = getattr(view, "queryset", None)
         if queryset is None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from keys.models import Project, VirtualKey
+from keys.models import Project, VirtualKey, validate_object, validate_patterns, validate_strings
 
 if TYPE_CHECKING:
     ProjectRelation = serializers.RelatedField[Project, str | int, int]
@@ -20,7 +20,7 @@ class ProjectSerializer(serializers.ModelSerializer[Project]):
         model = Project
         fields = ("id", "name", "is_active", "upstream_alias", "notes", "created_at", "updated_at")
         # A name that is taken is a conflict (409), which a serializer's validator cannot say: the model finds it.
-        extra_kwargs: ClassVar = {"name": {"validators": []}}
+        extra_kwargs: ClassVar[dict[str, Any]] = {"name": {"validators": []}}
 
     def create(self, validated_data: dict[str, Any]) -> Project:
         project = Project(**validated_data)
@@ -33,7 +33,9 @@ class ProjectSerializer(serializers.ModelSerializer[Project]):
         return instance
 
 
-@extend_schema_field({"oneOf": [{"type": "integer"}, {"type": "string"}], "description": "Its id; its name is taken too."})
+@extend_schema_field(
+    {"oneOf": [{"type": "integer"}, {"type": "string"}], "description": "Its id; its name is taken too."}
+)
 class ProjectField(ProjectRelation):
     """Shown by id, taken by name or id."""
 
@@ -72,9 +74,10 @@ class KeySerializer(serializers.ModelSerializer[VirtualKey]):
     project_name = serializers.CharField(source="project.name", read_only=True)
     status = serializers.ChoiceField(choices=["active", "inactive", "expired", "revoked"], read_only=True)
     mask = serializers.CharField(read_only=True)
-    allowed_models = TextsField(required=False)
-    tags = TextsField(required=False)
-    metadata = ObjectField(required=False)
+    # Named again: the model's own validation skips whatever is empty, and `{}` is no empty list.
+    allowed_models = TextsField(required=False, validators=[validate_patterns])
+    tags = TextsField(required=False, validators=[validate_strings])
+    metadata = ObjectField(required=False, validators=[validate_object])
 
     class Meta:
         model = VirtualKey

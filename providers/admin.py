@@ -17,6 +17,10 @@ else:
     ProviderModelAdmin = CredentialModelAdmin = admin.ModelAdmin
 
 
+def may_store_secrets(request: HttpRequest) -> bool:
+    return request.user.has_perms(["providers.add_credential", "providers.change_credential"])
+
+
 @admin.register(Provider)
 class ProviderAdmin(ProviderModelAdmin):
     form = ProviderForm
@@ -44,15 +48,16 @@ class ProviderAdmin(ProviderModelAdmin):
         return ", ".join(names[:3]) + more or "every model"
 
     def get_fieldsets(self, request: HttpRequest, obj: Provider | None = None) -> Any:
-        may_store = request.user.has_perms(["providers.add_credential", "providers.change_credential"])  # type: ignore[union-attr]
-        return self.fieldsets if may_store else self.without_secret
+        return self.fieldsets if may_store_secrets(request) else self.without_secret
 
     def get_changelist_form(self, request: HttpRequest, **kwargs: Any) -> Any:
         return super().get_changelist_form(request, form=ProviderRowForm, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: Provider, form: Any, change: bool) -> None:
         fields = {field: form.cleaned_data[field] for field in form.changed_data if field != "api_key"}
-        obj.change(secret=form.cleaned_data.get("api_key") or None, **fields)
+        # Not being on the page does not keep a declared field out of the form.
+        secret = form.cleaned_data.get("api_key") if may_store_secrets(request) else None
+        obj.change(secret=secret or None, **fields)
 
 
 @admin.register(Credential)

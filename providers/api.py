@@ -27,7 +27,7 @@ class ProviderViewSet(ModelViewSet[Provider]):
 
 class CredentialFilters(filters.FilterSet):  # type: ignore[misc]
     alias = filters.CharFilter()
-    provider = filters.NumberFilter(field_name="provider_id")
+    provider = filters.NumberFilter(field_name="provider_id", min_value=1, max_value=2**63 - 1, decimal_places=0)
 
 
 class CredentialViewSet(ModelViewSet[Credential]):

@@ -48,11 +48,9 @@ def validate_models(value: Any) -> None:
 
 def validate_secret(value: str) -> None:
     """What a header can carry, and not what we show instead of it."""
-    if not value or not value.isascii() and "…" not in value and "•" not in value:
-        raise ValidationError("Write the secret in printable ASCII characters.", code="unprintable")
     if any(mark in value for mark in MASKS) or not value.strip("*.xX "):
-        raise ValidationError("This is a mask, not a secret; leave the field out to keep the stored one.", code="masked")
-    if not value.isprintable():
+        raise ValidationError("This is a mask, not a secret; leave it out to keep the stored one.", code="masked")
+    if not (value.isascii() and value.isprintable()):
         raise ValidationError("Write the secret in printable ASCII characters.", code="unprintable")
     if value != value.strip():
         raise ValidationError("The secret begins or ends with a space.", code="spaces")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, ClassVar
 
 from django.conf import settings
@@ -90,12 +91,15 @@ class ProviderSerializer(serializers.ModelSerializer[Provider]):
             "version",
         )
         # A name that is taken is a conflict (409), which a serializer's validator cannot say: the model finds it.
-        extra_kwargs: ClassVar = {"name": {"validators": []}}
+        extra_kwargs: ClassVar[dict[str, Any]] = {"name": {"validators": []}, "priority": {"max_value": 32_767}}
 
     def get_version(self, _provider: Provider) -> int:
-        if "version" not in self.context:  # read once an answer, not once a row
-            self.context["version"] = import_string(settings.CONFIG_VERSION)()
-        return int(self.context["version"])
+        return self._version
+
+    @cached_property
+    def _version(self) -> int:
+        """Read once an answer, not once a row: a list has one serializer for all of its rows."""
+        return int(import_string(settings.CONFIG_VERSION)())
 
     def validate_api_key(self, value: str) -> str:
         user = self.context["request"].user

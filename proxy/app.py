@@ -15,9 +15,9 @@ from django.db import DatabaseError
 from providers.environment import sync_provider_from_environment
 from proxy import pipeline
 from proxy.admit import Admission
+from proxy.bounds import Bounds
 from proxy.exchange import Exchange, Receive, Scope, Send
 from proxy.health import PATHS, answer_health
-from proxy.open_models import OpenModels
 from proxy.origins import ResponseOrigin, ResponseOrigins
 from proxy.parts import Parts
 from proxy.snapshot import Snapshot
@@ -35,16 +35,15 @@ class DataPlane:
     def __init__(self) -> None:
         self._parts: Parts | None = None
         self._starting: asyncio.Lock | None = None
-        self.stopping = False
 
     def serves(self, path: str) -> bool:
         return path.startswith("/v1/") or path in PATHS or path == "/v1"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] in PATHS:
-            await answer_health(scope, send, ready=self._parts is not None and not self.stopping)
-            return
-        await pipeline.run(Exchange(scope, receive, send), self._parts or await self.start())
+            await answer_health(scope, send, ready=self._parts is not None)
+        else:
+            await pipeline.run(Exchange(scope, receive, send), self._parts or await self.start())
 
     async def start(self) -> Parts:
         """Load what there is to know. Raises `DatabaseError`."""
@@ -63,6 +62,7 @@ class DataPlane:
         await asyncio.to_thread(parts.writer.stop)
         await parts.snapshot.stop()
         parts.upstream.close()
+        parts.watchman.stop()
 
 
 async def build_parts() -> Parts:
@@ -78,15 +78,15 @@ async def build_parts() -> Parts:
             return None
 
     metrics = RequestMetrics()
-    writer = BatchWriter(metrics.dropped)
+    writer = BatchWriter(metrics)
     writer.start()
     upstream = Upstream(verify_ssl=settings.VERIFY_SSL, connect_timeout_s=settings.CONNECT_TIMEOUT_SECS)
     return Parts(
+        bounds=Bounds.from_settings(settings),
         snapshot=snapshot,
         admission=Admission(),
         upstream=upstream,
         origins=ResponseOrigins(find_in_ledger),
-        open_models=OpenModels(upstream),
         writer=writer,
         metrics=metrics,
     )

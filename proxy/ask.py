@@ -5,12 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 
-from django.conf import settings
-
 from proxy import hygiene
 from proxy.authorize import authorized_upload
 from proxy.connection import ConnectionFailed
-from proxy.errors import BadRequest, UpstreamError, UpstreamTimeout
+from proxy.errors import BadRequest, UpstreamError
 from proxy.exchange import Exchange, Headers
 from proxy.parts import Parts
 from proxy.receive import has_body, upload_pieces
@@ -29,10 +27,11 @@ async def ask(exchange: Exchange, parts: Parts, watch: Watch) -> Answer:
     headers = hygiene.upward(exchange.headers, exchange.header_map.get(b"connection"))
     headers += parts.snapshot.catalog.auth_headers(provider, exchange.credential)
     headers += provider.extra_headers
-    body = request_body(exchange, watch, headers)
+    body = request_body(exchange, parts, watch, headers)
     path = provider.kind.path(provider.base_path, exchange.rest, exchange.query, model, provider.options)
     exchange.sent_at = time.monotonic()
-    watch.expect(*first_byte_patience())
+    bounds = parts.bounds
+    watch.expect(min(bounds.first_byte_s, bounds.answer_s), bounds.first_byte_late)
     try:
         return await parts.upstream.send(provider, exchange.method, path, headers, body)
     except ConnectionFailed as error:
@@ -41,7 +40,7 @@ async def ask(exchange: Exchange, parts: Parts, watch: Watch) -> Answer:
         raise BadRequest("invalid_header", "A header of the request has a value that cannot be sent on.") from error
 
 
-def request_body(exchange: Exchange, watch: Watch, headers: Headers) -> bytes | AsyncIterator[bytes]:
+def request_body(exchange: Exchange, parts: Parts, watch: Watch, headers: Headers) -> bytes | AsyncIterator[bytes]:
     """The body for the provider; adds the headers that frame it."""
     assert exchange.candidate is not None
     if exchange.body is not None:
@@ -60,7 +59,7 @@ def request_body(exchange: Exchange, watch: Watch, headers: Headers) -> bytes | 
         length = exchange.header_map.get(b"content-length")
         headers.append((b"content-length", length) if length else (b"transfer-encoding", b"chunked"))
         pass_encoding(exchange, headers)
-        return authorized_upload(exchange, upload_pieces(exchange, watch))
+        return authorized_upload(exchange, upload_pieces(exchange, parts.bounds, watch))
     else:
         whole = b""
     if not exchange.endpoint.reads_body:
@@ -75,11 +74,3 @@ def pass_encoding(exchange: Exchange, headers: Headers) -> None:
     accepted = exchange.header_map.get(b"accept-encoding")
     if accepted is not None:
         headers.append((b"accept-encoding", accepted))
-
-
-def first_byte_patience() -> tuple[float, UpstreamTimeout]:
-    """The shorter of the two times that apply until the answer begins, and what it means when that runs out."""
-    ttft, total = settings.TTFT_TIMEOUT_SECS, settings.REQUEST_TIMEOUT_SECS
-    if ttft < total:
-        return ttft, UpstreamTimeout("ttft_timeout", f"The provider sent no first byte within {ttft:g} s.")
-    return total, UpstreamTimeout("upstream_timeout", f"The provider did not answer within {total:g} s.")

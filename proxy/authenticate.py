@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import time
-
-from django.conf import settings
-
 from keys.access import InvalidKey, MissingKey, check_key
 from keys.tokens import MalformedToken, read_token
 from proxy.exchange import Exchange
-from proxy.snapshot import Snapshot
+from proxy.parts import Parts
 
 
-async def authenticate(exchange: Exchange, snapshot: Snapshot) -> None:
+async def authenticate(exchange: Exchange, parts: Parts) -> None:
     """Sets `key` and `project`. Raises a `KeyRefused`, or `Unavailable` while a key cannot be looked up."""
+    snapshot, bounds = parts.snapshot, parts.bounds
     text = presented_token(exchange.header_map)
     if text is None:
-        if settings.REQUIRE_API_KEY:
+        if bounds.require_key:
             raise MissingKey
         exchange.project = snapshot.default_project
         return
     try:
-        token = read_token(text, settings.KEY_PREFIX)
+        token = read_token(text, bounds.key_prefix)
     except MalformedToken:
         raise InvalidKey from None
     key = snapshot.known_key(token.public_id) or await snapshot.find_key(token.public_id)
     if key is None:
         raise InvalidKey
-    check_key(key, token.secret, time.time())
+    check_key(key, token.secret, exchange.started_at)
     exchange.key = key
     exchange.project = snapshot.projects.get(key.project_id)
 

@@ -12,6 +12,8 @@ from typing import cast
 
 import httptools
 
+from proxy.outbox import outbox_of
+
 Headers = list[tuple[bytes, bytes]]
 
 BUFFERED_BYTES = 256 * 1024
@@ -38,6 +40,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, loop: asyncio.AbstractEventLoop, released: Callable[[Connection], None]) -> None:
         self._loop = loop
         self._released = released
+        self._outbox = outbox_of(loop)
         self.transport: asyncio.Transport
         self.is_open = False
         self.was_used = False
@@ -73,13 +76,13 @@ class Connection(asyncio.Protocol):
         self.was_used = True
         self._busy = True
         self._error = None
-        self.transport.write(data)
+        self._outbox.write(self.transport, data)
 
     async def write(self, data: bytes) -> None:
         """Send more of the body, no faster than the provider takes it. Raises `ConnectionFailed`."""
         if self._error is not None:
             raise self._error
-        self.transport.write(data)
+        self._outbox.write(self.transport, data)
         if self._drain is not None:
             await self._drain
 

@@ -21,6 +21,9 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
+TASK = "sluice.task"
+"""Where the server leaves a request's task in the scope. Python 3.11 takes long to say which one is running."""
+
 _serial = count(1)
 _process = os.urandom(5).hex()
 
@@ -35,105 +38,61 @@ os.register_at_fork(after_in_child=_new_process)
 
 def new_request_id(now: float) -> str:
     """Unique and in order of time: milliseconds, then a random mark of the process, then a serial number."""
-    return f"req_{int(now * 1000):012x}{_process}{next(_serial):08x}"
+    return "req_%012x%s%08x" % (int(now * 1000), _process, next(_serial))
 
 
 class Exchange:
-    """A request and its answer. Times in seconds: `started_at` is Unix time, the others are monotonic."""
+    """A request and its answer. `started_at` is Unix time in seconds; the other times are monotonic.
 
-    __slots__ = (
-        "answer_ended",
-        "answer_started",
-        "attempts",
-        "body",
-        "cache",
-        "candidate",
-        "client_ip",
-        "correlation_id",
-        "credential",
-        "dialect",
-        "endpoint",
-        "error_code",
-        "error_detail",
-        "first_byte_at",
-        "header_map",
-        "headers",
-        "hides_usage",
-        "key",
-        "method",
-        "model",
-        "outcome",
-        "passed_body",
-        "path",
-        "project",
-        "query",
-        "receive",
-        "request_bytes",
-        "request_id",
-        "reservation",
-        "response_bytes",
-        "response_id",
-        "rest",
-        "scope",
-        "send",
-        "sent_at",
-        "started_at",
-        "status",
-        "stream",
-        "t0",
-        "upstream_done_at",
-        "usage",
-    )
+    What a step has not said yet is the class's own value, so that a new exchange costs no more than what is known of it.
+    """
+
+    # receive
+    endpoint: Endpoint
+    dialect: Dialect
+    rest = ""
+    """What follows `/v1` in the path, as it was written."""
+    query = ""
+    body: JSONBody | None = None
+    passed_body: bytes | None = None
+    """The whole body of a request that is passed on unread, where it was small enough to look at."""
+    model = ""
+    stream = False
+    correlation_id = ""
+    request_bytes = 0
+    # authenticate, authorize
+    key: KeyRecord | None = None
+    project: ProjectRecord | None = None
+    # admit, look up
+    reservation: Reservation | None = None
+    cache = ""
+    # choose provider
+    candidate: Candidate | None = None
+    credential: CredentialRecord | None = None
+    names_put_back = False
+    """Whether the provider's name for the model differs from the client's."""
+    # relay
+    hides_usage = False
+    attempts = 0
+    sent_at: float | None = None
+    first_byte_at: float | None = None
+    upstream_done_at: float | None = None
+    answer_started = False
+    answer_ended = False
+    status = 0
+    response_bytes = 0
+    response_id = ""
+    usage: Usage | None = None
+    # account
+    outcome = ""
+    error_code = ""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope, self.receive, self.send = scope, receive, send
         self.started_at = time.time()
         self.t0 = time.monotonic()
         self.request_id = new_request_id(self.started_at)
-        # receive
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.headers: Headers = scope["headers"]
         self.header_map: dict[bytes, bytes] = dict(self.headers)
-        self.endpoint: Endpoint
-        self.rest = ""
-        self.query = ""
-        self.body: JSONBody | None = None
-        self.passed_body: bytes | None = None
-        self.model = ""
-        self.stream = False
-        self.correlation_id = ""
-        client = scope.get("client")
-        self.client_ip: str | None = client[0] if client else None
-        self.request_bytes = 0
-        # authenticate, authorize
-        self.key: KeyRecord | None = None
-        self.project: ProjectRecord | None = None
-        # admit, look up
-        self.reservation: Reservation | None = None
-        self.cache = ""
-        # choose provider
-        self.candidate: Candidate | None = None
-        self.credential: CredentialRecord | None = None
-        # relay
-        self.dialect: Dialect
-        self.hides_usage = False
-        self.attempts = 0
-        self.sent_at: float | None = None
-        self.first_byte_at: float | None = None
-        self.upstream_done_at: float | None = None
-        self.answer_started = False
-        self.answer_ended = False
-        self.status = 0
-        self.response_bytes = 0
-        self.response_id = ""
-        self.usage: Usage | None = None
-        # account
-        self.outcome = ""
-        self.error_code = ""
-        self.error_detail = ""
-
-    @property
-    def names_put_back(self) -> bool:
-        """Whether the provider's name for the model differs from the client's."""
-        return self.candidate is not None and bool(self.model) and self.candidate.model != self.model

@@ -1,110 +1,300 @@
-"""uvicorn's HTTP protocol, made strict at the door: what never becomes a request is answered here.
+"""The server's side of HTTP/1.1: one client connection, for uvicorn to hold.
 
-uvicorn waits for a request's head for ever and takes one of any size; both are bounded here. What it cannot parse it
-answers in plain text; here that has OpenAI's shape, since whoever sent it expects that.
+uvicorn's own protocol waits for a head for ever, takes one of any size, answers nonsense in plain text, and spends more
+on a request than the rest of the way does together. This one is strict at the door and writes an answer that is all
+there in one piece. It speaks ASGI (https://asgi.readthedocs.io/en/latest/specs/www.html), so nothing behind it
+knows which of the two is in front.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import logging
+from collections import deque
+from typing import Any, cast
+from urllib.parse import unquote
 
+import httptools
 from django.conf import settings
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.config import Config
+from uvicorn.server import ServerState
 
 from proxy.errors import error_body, reason_phrase
+from proxy.exchange import TASK
+from proxy.http_call import Call
+from proxy.outbox import outbox_of
+
+log = logging.getLogger("sluice.server")
 
 MAX_HEAD_BYTES = 64 * 1024
+BUFFERED_BYTES = 256 * 1024
+"""Of a body that nobody has asked for yet; beyond it the client is held back."""
+
 LINGER_S = 5.0
 LINGER_BYTES = 256 * 1024 * 1024
+PIPELINED = 64
 
 
-class Door(HttpToolsProtocol):
-    """One client connection."""
+class Door(asyncio.Protocol):
+    """Parses requests, starts them one after the other, and keeps the times."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self, config: Config, server_state: ServerState, app_state: dict[str, Any], _loop: asyncio.AbstractEventLoop | None = None
+    ) -> None:
+        if not config.loaded:
+            config.load()
+        self.app = config.loaded_app
+        self.app_state = app_state
+        self.server_state = server_state
+        self.loop = _loop or asyncio.get_running_loop()
+        self.outbox = outbox_of(self.loop)
+        self.transport: asyncio.Transport
+        self.scheme = "https" if config.is_ssl else "http"
+        self.server: tuple[str, int] | None = None
+        self.client: tuple[str, int] | None = None
+        self.parser = httptools.HttpRequestParser(self)
+        self.call: Call | None = None
+        """The one that is being answered."""
+        self.incoming: Call | None = None
+        """The one whose body is arriving; mostly the same."""
+        self.waiting: deque[Call] = deque()
+        self.drained: asyncio.Future[None] | None = None
+        self.keeps_alive = True
+        self.is_reading = True
         self._head_bytes = 0
         self._in_head = True
-        self._message_done = True
-        self._lingered_bytes = 0
+        self._broken = False
+        self._dropped_bytes = 0
         self._patience: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self._await_head()
+    # --- the transport ----------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's has the methods without the class
+        self.server_state.connections.add(cast(Any, self))
+        self.server = _address(transport.get_extra_info("sockname"))
+        self.client = _address(transport.get_extra_info("peername"))
+        self._wait(settings.HEADER_TIMEOUT_SECS, self._head_is_late)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.server_state.connections.discard(cast(Any, self))
         self._calm()
-        super().connection_lost(exc)
+        for call in (self.call, self.incoming, *self.waiting):
+            if call is not None:
+                call.lose()
+        self.waiting.clear()
+        self.resume_writing()
+
+    def eof_received(self) -> None:
+        """The transport closes by itself: a client that stopped talking is taken for gone."""
+
+    def pause_writing(self) -> None:
+        self.drained = self.loop.create_future()
+
+    def resume_writing(self) -> None:
+        drained, self.drained = self.drained, None
+        if drained is not None and not drained.done():
+            drained.set_result(None)
+
+    def write(self, data: bytes) -> None:
+        self.outbox.write(self.transport, data)
+
+    def close(self) -> None:
+        """After what was written before."""
+        self.outbox.close(self.transport)
+
+    def shutdown(self) -> None:
+        """uvicorn's word for the beginning of the end: what is under way may finish, nothing new begins."""
+        self.keeps_alive = False
+        if self.call is None:
+            self.close()
 
     def data_received(self, data: bytes) -> None:
+        if self._broken:
+            return
         if self._in_head:
-            if not self._head_bytes and self._patience is None:
-                self._await_head()
+            if not self._head_bytes and self.call is None:
+                self._wait(settings.HEADER_TIMEOUT_SECS, self._head_is_late)
             self._head_bytes += len(data)
-        super().data_received(data)
-        if self._in_head and self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
-            self._refuse(431, "headers_too_large", f"The request's head is larger than {MAX_HEAD_BYTES:,} bytes.")
-        elif not self._message_done and self.cycle is not None and self.cycle.response_complete:
-            self._linger(len(data))
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._refuse(400, "upgrade_not_supported", "This connection cannot be upgraded.")
+        except httptools.HttpParserError:
+            self._refuse(400, "invalid_http", "The request is not valid HTTP/1.1.")
+        else:
+            if self._in_head and self._head_bytes > MAX_HEAD_BYTES:
+                self._refuse(431, "headers_too_large", f"The request's head is larger than {MAX_HEAD_BYTES:,} bytes.")
+
+    # --- the parser -------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        self._url = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         self._calm()
         self._in_head = False
-        self._message_done = False
-        self._head_bytes = 0
-        if b"\0" in self.url:
-            self.send_400_response("")
+        if self._head_bytes > MAX_HEAD_BYTES + BUFFERED_BYTES or len(self.waiting) >= PIPELINED:
+            self._refuse(431, "headers_too_large", f"The request's head is larger than {MAX_HEAD_BYTES:,} bytes.")
             return
-        super().on_headers_complete()
+        version = self.parser.get_http_version()
+        target = _target(self._url)
+        hosts = [name for name, _ in self._headers].count(b"host")
+        if target is None or hosts > 1 or (hosts == 0 and version == "1.1"):
+            self._refuse(400, "invalid_http", "The request needs one Host header and a path as its target.")
+            return
+        raw_path, query = target
+        path = raw_path.decode("ascii")
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": version,
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "root_path": "",
+            "method": self.parser.get_method().decode("ascii"),
+            "path": unquote(path) if "%" in path else path,
+            "raw_path": raw_path,
+            "query_string": query,
+            "headers": self._headers,
+            "state": self.app_state.copy(),
+        }
+        keeps_alive = version == "1.1" and self.parser.should_keep_alive()
+        self.incoming = call = Call(self, scope, keeps_alive=keeps_alive)
+        if self.call is None:
+            self._start(call)
+        else:
+            self.waiting.append(call)
+
+    def on_body(self, body: bytes) -> None:
+        call = self.incoming
+        if call is None:
+            return
+        if call.is_answered:
+            self._dropped_bytes += len(body)
+            if self._dropped_bytes > LINGER_BYTES:
+                self.close()
+        elif call.take(body) > BUFFERED_BYTES and self.is_reading:
+            self.is_reading = False
+            self.transport.pause_reading()
 
     def on_message_complete(self) -> None:
-        super().on_message_complete()
-        self._message_done = True
         self._in_head = True
         self._head_bytes = 0
-        self._lingered_bytes = 0
-        self._calm()
+        self._dropped_bytes = 0
+        call, self.incoming = self.incoming, None
+        if call is None:
+            return
+        call.complete()
+        if call.is_answered:
+            self._rest()
 
-    def on_response_complete(self) -> None:
-        super().on_response_complete()
-        if not self._message_done:
+    # --- the calls --------------------------------------------------------------------------------------
+
+    def _start(self, call: Call) -> None:
+        self.call = call
+        task = self.loop.create_task(call.run(self.app))
+        call.scope[TASK] = task
+        tasks = self.server_state.tasks
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    def resume_reading(self) -> None:
+        if not self.is_reading:
+            self.is_reading = True
+            if not self.transport.is_closing():
+                self.transport.resume_reading()
+
+    def answered(self, call: Call, *, keeps_alive: bool) -> None:
+        """The call's answer is complete: the next one's turn, or the wait for one."""
+        self.server_state.total_requests += 1
+        self.call = None
+        if not keeps_alive or not self.keeps_alive or self._broken:
+            self._close_softly()
+        elif self.waiting:
+            self._start(self.waiting.popleft())
+        elif self.incoming is call:
             # Answered before the body was all here. Closing now would reset the connection and could take the answer
             # with it, so the rest is read and dropped, for a while.
-            self._calm()
-            self._patience = self.loop.call_later(LINGER_S, self.transport.close)
-
-    def _linger(self, size: int) -> None:
-        self._lingered_bytes += size
-        if self._lingered_bytes > LINGER_BYTES:
-            self.transport.close()
-
-    def send_400_response(self, msg: str) -> None:
-        self._refuse(400, "invalid_http", "The request is not valid HTTP/1.1.")
-
-    def _await_head(self) -> None:
-        self._patience = self.loop.call_later(settings.HEADER_TIMEOUT_SECS, self._head_is_late)
-
-    def _head_is_late(self) -> None:
-        if self._head_bytes:
-            self._refuse(408, "request_timeout", "The request's head did not arrive in time.")
+            self.resume_reading()
+            self._wait(LINGER_S, self.close)
         else:
-            self.transport.close()
+            self._rest()
+
+    def broke_off(self) -> None:
+        """A call ended without a whole answer. Only a closed connection tells the client so."""
+        self.call = None
+        self.close()
+
+    def _rest(self) -> None:
+        self.resume_reading()
+        if not self._head_bytes:
+            self._wait(settings.KEEP_ALIVE_SECS, self.close)
+
+    def _close_softly(self) -> None:
+        if self.incoming is None:
+            self.close()
+            return
+        self._broken = True
+        self.resume_reading()
+        self._wait(LINGER_S, self.close)
+
+    # --- the times --------------------------------------------------------------------------------------
+
+    def _wait(self, seconds: float, then: Any) -> None:
+        self._calm()
+        self._patience = self.loop.call_later(seconds, then)
 
     def _calm(self) -> None:
         if self._patience is not None:
             self._patience.cancel()
             self._patience = None
 
+    def _head_is_late(self) -> None:
+        if self._head_bytes:
+            self._refuse(408, "request_timeout", "The request's head did not arrive in time.")
+        else:
+            self.close()
+
     def _refuse(self, status: int, code: str, message: str) -> None:
-        """Answer and close, unless an answer is under way on this connection: then only close."""
-        if self.transport.is_closing():
+        """Answer what never became a request, and close; after the answers that are still owed, without one."""
+        self._broken = True
+        self.keeps_alive = False
+        if self.call is not None:
+            if self.incoming is self.call:
+                self.call.lose()  # its own body is broken
+                self.close()
             return
-        if self.cycle is None or self.cycle.response_complete:
+        if not self.transport.is_closing():
             body = error_body(message, "invalid_request_error", None, code)
-            self.transport.write(
+            self.write(
                 b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s"
                 % (status, reason_phrase(status).encode(), len(body), body)
             )
-        self.transport.close()
+            self.close()
+
+
+def _address(info: Any) -> tuple[str, int] | None:
+    return (str(info[0]), int(info[1])) if isinstance(info, tuple) else None
+
+
+def _target(url: bytes) -> tuple[bytes, bytes] | None:
+    """Path and query of a request target in origin or absolute form; None for one that names no path here."""
+    if url.startswith(b"/"):
+        path, _, query = url.partition(b"?")
+        path = path.partition(b"#")[0]
+        return (path, query) if path.isascii() else None
+    try:
+        parsed = httptools.parse_url(url)
+    except httptools.HttpParserInvalidURLError:
+        return None
+    path = parsed.path
+    return (path, parsed.query or b"") if path and path.startswith(b"/") and path.isascii() else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from proxy.exchange import Headers
 
 HOP_BY_HOP = frozenset(
@@ -31,37 +33,14 @@ NEVER_DOWN = HOP_BY_HOP | frozenset(
 NEVER_DOWN_PREFIXES = (b"access-control-", b"cf-", b"x-forwarded-", b"x-sluice-", b"x-envoy-", b"proxy-")
 OWN_PREFIX = b"x-ratelimit-"
 
-_NAMES_KEPT = 2048
-_down: dict[bytes, bytes | None] = {}
+
+def name_above(name: bytes) -> bytes | None:
+    """The name that a client's header goes up under; None for one that stays here."""
+    return None if name in NEVER_UP or name.startswith(NEVER_UP_PREFIXES) else name
 
 
-def upward(headers: Headers, named_by_connection: bytes | None) -> Headers:
-    """The client's headers that go to the provider, in their order."""
-    dropped = NEVER_UP
-    if named_by_connection:
-        # What the Connection header names is between the client and this hop (RFC 9110, section 7.6.1).
-        dropped = dropped | {name.strip().lower() for name in named_by_connection.split(b",")}
-    return [
-        header for header in headers if header[0] not in dropped and not header[0].startswith(NEVER_UP_PREFIXES)
-    ]
-
-
-def downward(headers: Headers) -> Headers:
-    """The provider's headers that go to the client, under the names that they go by there."""
-    passed = []
-    for name, value in headers:
-        try:
-            own_name = _down[name]
-        except KeyError:
-            own_name = _name_below(name)
-            if len(_down) < _NAMES_KEPT:
-                _down[name] = own_name
-        if own_name is not None:
-            passed.append((own_name, value))
-    return passed
-
-
-def _name_below(name: bytes) -> bytes | None:
+def name_below(name: bytes) -> bytes | None:
+    """The name that a provider's header comes down under; None for one that stays here."""
     if name == b"x-request-id":
         return b"x-upstream-request-id"
     if name in NEVER_DOWN or name.startswith(NEVER_DOWN_PREFIXES):
@@ -69,3 +48,37 @@ def _name_below(name: bytes) -> bytes | None:
     if name.startswith(OWN_PREFIX):
         return b"x-upstream-" + name
     return name
+
+
+class Names(dict[bytes, bytes | None]):
+    """Remembers what was decided for a name; bounded, since clients choose names."""
+
+    KEPT = 2048
+
+    def __init__(self, decide: Callable[[bytes], bytes | None]) -> None:
+        super().__init__()
+        self._decide = decide
+
+    def __missing__(self, name: bytes) -> bytes | None:
+        decided = self._decide(name)
+        if len(self) < self.KEPT:
+            self[name] = decided
+        return decided
+
+
+_above = Names(name_above)
+_below = Names(name_below)
+
+
+def upward(headers: Headers, named_by_connection: bytes | None) -> Headers:
+    """The client's headers that go to the provider, in their order."""
+    if named_by_connection and named_by_connection.lower() not in (b"keep-alive", b"close"):
+        # What the Connection header names is between the client and this hop (RFC 9110, section 7.6.1).
+        dropped = {name.strip().lower() for name in named_by_connection.split(b",")}
+        headers = [header for header in headers if header[0] not in dropped]
+    return [header for header in headers if _above[header[0]] is not None]
+
+
+def downward(headers: Headers) -> Headers:
+    """The provider's headers that go to the client, under the names that they go by there."""
+    return [(name, value) for given, value in headers if (name := _below[given]) is not None]

@@ -2,26 +2,43 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from proxy.admit import Admission
+from proxy.bounds import Bounds
 from proxy.open_models import OpenModels
 from proxy.origins import ResponseOrigins
 from proxy.snapshot import Snapshot
 from proxy.upstream import Upstream
+from proxy.watch import Watchman
 
 if TYPE_CHECKING:
     from usage.metrics import RequestMetrics
     from usage.writer import BatchWriter
 
 
-@dataclass(frozen=True, slots=True)
 class Parts:
-    snapshot: Snapshot
-    admission: Admission
-    upstream: Upstream
-    origins: ResponseOrigins
-    open_models: OpenModels
-    writer: BatchWriter
-    metrics: RequestMetrics
+    """Read by the steps, changed by nobody."""
+
+    __slots__ = ("admission", "bounds", "metrics", "open_models", "origins", "snapshot", "upstream", "watchman", "writer")
+
+    def __init__(
+        self,
+        *,
+        bounds: Bounds,
+        snapshot: Snapshot,
+        admission: Admission,
+        upstream: Upstream,
+        origins: ResponseOrigins,
+        writer: BatchWriter,
+        metrics: RequestMetrics,
+    ) -> None:
+        self.bounds = bounds
+        self.snapshot = snapshot
+        self.admission = admission
+        self.upstream = upstream
+        self.origins = origins
+        self.open_models = OpenModels(upstream)
+        self.writer = writer
+        self.metrics = metrics
+        self.watchman = Watchman()

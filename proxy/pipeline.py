@@ -26,21 +26,21 @@ CLIENT_CLOSED_REQUEST = 499
 
 
 async def steps(exchange: Exchange, parts: Parts, watch: Watch) -> None:
-    await receive(exchange, watch)
-    await authenticate(exchange, parts.snapshot)
+    await receive(exchange, parts, watch)
+    await authenticate(exchange, parts)
     authorize(exchange)
     if exchange.endpoint.own:
         return await answer_own(exchange, parts)
     exchange.reservation = parts.admission.reserve(exchange)
     look_up(exchange)
-    await route(exchange, parts.snapshot, parts.origins)
+    await route(exchange, parts)
     await relay(exchange, parts, watch)
 
 
 async def run(exchange: Exchange, parts: Parts) -> None:
     """Take a request through the steps, and end it in one way, whichever one it is."""
     parts.metrics.began()
-    watch = Watch(exchange)
+    watch = Watch(exchange, parts.watchman.watched)
     try:
         await steps(exchange, parts, watch)
         exchange.outcome = exchange.outcome or "complete"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 
-from django.conf import settings
-
+from proxy.bounds import Bounds
 from proxy.endpoints import READ, UNKNOWN, Endpoint, allowed_methods, find_endpoint
-from proxy.errors import BadRequest, ClientGone, MethodNotAllowed, NotFound, RequestTimeout, TooLarge, UnsupportedMediaType
+from proxy.errors import BadRequest, ClientGone, MethodNotAllowed, NotFound, UnsupportedMediaType
 from proxy.exchange import Exchange
 from proxy.jsonbody import JSONBody, NotAnObject
+from proxy.parts import Parts
 from proxy.watch import Watch
 
 SLOWEST_BYTES_PER_S = 1024
@@ -19,29 +19,39 @@ SLOWEST_BYTES_PER_S = 1024
 PEEKED_BYTES = 1024 * 1024
 MAX_MODEL_CHARS = 200
 MAX_CORRELATION_CHARS = 128
+SINGLE = (b"host", b"authorization", b"x-api-key", b"api-key", b"content-type", b"content-length", b"x-preferred-model")
+"""Headers that mean something here, and could mean something else to the next reader where they stand twice."""
+
 _SAFE_TARGET = re.compile(r"[!-~]*")
 _HIDDEN = re.compile(r"%(?:0[0-9a-f]|1[0-9a-f]|7f|5c)", re.IGNORECASE)
 _DOTS = re.compile(r"(?:^|/)(?:\.|%2e){1,2}(?:/|$|%2f)", re.IGNORECASE)
 _SLASHES = re.compile(r"/+")
 
 
-async def receive(exchange: Exchange, watch: Watch) -> None:
-    """Raises `BadRequest`, `NotFound`, `MethodNotAllowed`, `RequestTimeout`, `TooLarge`, `ClientGone`."""
-    name_correlation(exchange)
+async def receive(exchange: Exchange, parts: Parts, watch: Watch) -> None:
+    """Raises `BadRequest`, `NotFound`, `MethodNotAllowed`, `UnsupportedMediaType`, `RequestTimeout`, `TooLarge`,
+    `ClientGone`."""
     exchange.endpoint = UNKNOWN
+    check_headers(exchange)
     exchange.endpoint = endpoint = locate(exchange)
     exchange.dialect = endpoint.dialect
     if endpoint.reads_body:
         check_content_type(exchange)
-        read_json(exchange, await read_body(exchange, watch))
+        read_json(exchange, await read_body(exchange, parts.bounds, watch), parts.bounds)
     elif not has_body(exchange):
         watch.listens = True
-    elif not endpoint.own and is_small_json(exchange):
-        peek_model(exchange, await read_body(exchange, watch))
+    elif not endpoint.own and is_small_json(exchange, parts.bounds):
+        peek_model(exchange, await read_body(exchange, parts.bounds, watch))
 
 
-def name_correlation(exchange: Exchange) -> None:
+def check_headers(exchange: Exchange) -> None:
+    """Refuse a header that stands twice and must not; take the client's own name for the request."""
     headers = exchange.header_map
+    if len(headers) != len(exchange.headers):
+        names = [name for name, _ in exchange.headers]
+        for name in SINGLE:
+            if names.count(name) > 1:
+                raise BadRequest("duplicate_header", f"The header {name.decode()} stands more than once.")
     given = headers.get(b"x-correlation-id") or headers.get(b"x-request-id")
     if given:
         exchange.correlation_id = given.decode("latin-1")[:MAX_CORRELATION_CHARS]
@@ -50,22 +60,22 @@ def name_correlation(exchange: Exchange) -> None:
 def locate(exchange: Exchange) -> Endpoint:
     """The endpoint; sets `rest` (what follows `/v1`, as it was written) and `query`."""
     path = exchange.path
-    endpoint = READ.get(path)
-    if endpoint is None and exchange.method == "POST":
-        # A server that forgives slashes and case must not be a way around what is checked on these paths.
-        path = _SLASHES.sub("/", path).rstrip("/").lower()
-        endpoint = READ.get(path)
-        path = path if endpoint else exchange.path
-    exchange.query = exchange.scope["query_string"].decode("latin-1")
-    if not _SAFE_TARGET.fullmatch(exchange.query):
-        raise BadRequest("invalid_query", "The query string has characters that a URL cannot have; percent-encode them.")
-    if endpoint is not None and exchange.method == "POST":
-        exchange.rest = path[3:]
-        return endpoint
+    if query := exchange.scope["query_string"]:
+        exchange.query = query.decode("latin-1")
+        if not _SAFE_TARGET.fullmatch(exchange.query):
+            raise BadRequest("invalid_query", "The query string has characters that a URL cannot have; percent-encode them.")
+    if exchange.method == "POST":
+        if path not in READ:
+            # A server that forgives slashes and case must not be a way around what is checked on these paths.
+            path = _SLASHES.sub("/", path).rstrip("/").lower()
+        if endpoint := READ.get(path):
+            exchange.rest = path[3:]
+            return endpoint
+        path = exchange.path
     raw = exchange.scope.get("raw_path", path.encode()).decode("latin-1")
     if not _SAFE_TARGET.fullmatch(raw) or _HIDDEN.search(raw) or _DOTS.search(raw) or "\\" in raw:
         raise BadRequest("invalid_path", "The path has dot segments or characters that no path here has.")
-    if not raw.startswith("/v1/") or len(raw) == 4:
+    if not raw.startswith("/v1/") or len(raw) == len("/v1/"):
         raise NotFound("not_found", f"There is nothing at {exchange.method} {raw[:200]}. The API is under /v1/.")
     exchange.rest = raw[3:]
     allowed = allowed_methods(path)
@@ -78,10 +88,83 @@ def locate(exchange: Exchange) -> Endpoint:
     return find_endpoint(exchange.method, path)
 
 
-def is_small_json(exchange: Exchange) -> bool:
+def check_content_type(exchange: Exchange) -> None:
+    content_type = exchange.header_map.get(b"content-type")
+    if content_type is None or content_type == b"application/json":
+        return
+    media_type = content_type.split(b";")[0].strip().lower()
+    if media_type != b"application/json" and not media_type.endswith(b"+json"):
+        raise UnsupportedMediaType(
+            "unsupported_media_type", "Send the body as JSON, with the header 'Content-Type: application/json'."
+        )
+
+
+def has_body(exchange: Exchange) -> bool:
+    headers = exchange.header_map
+    return headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
+
+
+def declared_length(exchange: Exchange, bounds: Bounds, most: int) -> int | None:
+    """The body's length where the client says it. Raises `TooLarge`."""
+    declared = exchange.header_map.get(b"content-length")
+    if declared is None:
+        return None
+    length = int(declared) if declared.isdigit() else 0
+    if length > most:
+        raise bounds.too_large(most)
+    return length
+
+
+async def read_body(exchange: Exchange, bounds: Bounds, watch: Watch) -> bytes:
+    """The whole body, bounded in size and in time."""
+    most = bounds.payload_bytes
+    declared_length(exchange, bounds, most)
+    watch.expect(bounds.body_s, bounds.body_late)
+    latest = watch.deadline
+    pieces: list[bytes] = []
+    size = 0
+    while True:
+        message = await exchange.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        piece = message.get("body", b"")
+        size += len(piece)
+        if size > most:
+            raise bounds.too_large(most)
+        pieces.append(piece)
+        if not message.get("more_body"):
+            break
+        watch.deadline = latest + size / SLOWEST_BYTES_PER_S
+    watch.relax()
+    watch.listens = True
+    exchange.request_bytes = size
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+async def upload_pieces(exchange: Exchange, bounds: Bounds, watch: Watch) -> AsyncIterator[bytes]:
+    """The body as it comes, for who passes it on; bounded in size, and in the time between two pieces."""
+    while True:
+        watch.expect(bounds.body_s, bounds.body_late)
+        message = await exchange.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        piece = message.get("body", b"")
+        exchange.request_bytes += len(piece)
+        if exchange.request_bytes > bounds.upload_bytes:
+            raise bounds.too_large(bounds.upload_bytes)
+        watch.relax()  # a provider may take its time with a piece
+        if piece:
+            yield piece
+        if not message.get("more_body"):
+            break
+    watch.expect(bounds.first_byte_s, bounds.first_byte_late)
+    watch.listens = True
+
+
+def is_small_json(exchange: Exchange, bounds: Bounds) -> bool:
     """Whether a body that is passed on may be read first, to learn which model it names."""
     content_type = exchange.header_map.get(b"content-type", b"").lower()
-    length = declared_length(exchange, settings.MAX_UPLOAD_BYTES)
+    length = declared_length(exchange, bounds, bounds.upload_bytes)
     return content_type.startswith(b"application/json") and length is not None and length <= PEEKED_BYTES
 
 
@@ -99,89 +182,7 @@ def peek_model(exchange: Exchange, raw: bytes) -> None:
         exchange.model = model
 
 
-def check_content_type(exchange: Exchange) -> None:
-    content_type = exchange.header_map.get(b"content-type")
-    if content_type is None or content_type.startswith(b"application/json"):
-        return
-    media_type = content_type.split(b";")[0].strip().lower()
-    if media_type != b"application/json" and not media_type.endswith(b"+json"):
-        raise UnsupportedMediaType(
-            "unsupported_media_type", "Send the body as JSON, with the header 'Content-Type: application/json'."
-        )
-
-
-def has_body(exchange: Exchange) -> bool:
-    headers = exchange.header_map
-    return headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
-
-
-def declared_length(exchange: Exchange, most: int) -> int | None:
-    """The body's length where the client says it. Raises `TooLarge`."""
-    declared = exchange.header_map.get(b"content-length")
-    if declared is None:
-        return None
-    length = int(declared) if declared.isdigit() else 0
-    if length > most:
-        raise too_large(most)
-    return length
-
-
-def too_large(most: int) -> TooLarge:
-    return TooLarge("payload_too_large", f"The body is larger than {most:,} bytes.")
-
-
-def too_slow() -> RequestTimeout:
-    return RequestTimeout("request_timeout", "The body of the request did not arrive in time.")
-
-
-async def read_body(exchange: Exchange, watch: Watch) -> bytes:
-    """The whole body, bounded in size and in time."""
-    most = settings.MAX_PAYLOAD_BYTES
-    declared_length(exchange, most)
-    watch.expect(settings.BODY_TIMEOUT_SECS, too_slow())
-    latest = watch.deadline
-    pieces: list[bytes] = []
-    size = 0
-    async for piece in body_pieces(exchange):
-        size += len(piece)
-        if size > most:
-            raise too_large(most)
-        pieces.append(piece)
-        watch.deadline = latest + size / SLOWEST_BYTES_PER_S
-    watch.relax()
-    watch.listens = True
-    exchange.request_bytes = size
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-
-async def upload_pieces(exchange: Exchange, watch: Watch) -> AsyncIterator[bytes]:
-    """The body as it comes, for who passes it on; bounded in size, and in the time between two pieces."""
-    most = settings.MAX_UPLOAD_BYTES
-    watch.expect(settings.BODY_TIMEOUT_SECS, too_slow())
-    async for piece in body_pieces(exchange):
-        exchange.request_bytes += len(piece)
-        if exchange.request_bytes > most:
-            raise too_large(most)
-        watch.relax()  # a provider may take its time with a piece
-        yield piece
-        watch.expect(settings.BODY_TIMEOUT_SECS, too_slow())
-    watch.relax()
-    watch.listens = True
-
-
-async def body_pieces(exchange: Exchange) -> AsyncIterator[bytes]:
-    """Raises `ClientGone` when the client leaves in the middle."""
-    while True:
-        message = await exchange.receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        if body := message.get("body"):
-            yield body
-        if not message.get("more_body"):
-            return
-
-
-def read_json(exchange: Exchange, raw: bytes) -> None:
+def read_json(exchange: Exchange, raw: bytes, bounds: Bounds) -> None:
     """Model and stream flag out of the body, and the body as one that every reader understands alike."""
     try:
         body = JSONBody(raw)
@@ -200,12 +201,13 @@ def read_json(exchange: Exchange, raw: bytes) -> None:
         raise BadRequest("invalid_type", "The model parameter must be a string.", param="model")
     if len(model) > MAX_MODEL_CHARS or not model.isprintable():
         raise BadRequest("invalid_value", "The model parameter is not the name of a model.", param="model")
-    suffix = settings.PROVIDER_SUFFIX
+    suffix = bounds.provider_suffix
     if suffix and model.startswith(suffix + "/"):
         model = model[len(suffix) + 1 :]
         body.set("model", model)
     exchange.model = model
     stream = body.get("stream")
-    if stream is not None and not isinstance(stream, bool):
-        raise BadRequest("invalid_type", "The stream parameter must be true or false.", param="stream")
-    exchange.stream = bool(stream)
+    if stream is not None:
+        if not isinstance(stream, bool):
+            raise BadRequest("invalid_type", "The stream parameter must be true or false.", param="stream")
+        exchange.stream = stream

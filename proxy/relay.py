@@ -7,15 +7,15 @@ not half a JSON), a stream of events (`stream.py`, frame by frame), and everythi
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable
 
 import msgspec
-from django.conf import settings
 
 from proxy import hygiene, respond
 from proxy.ask import ask
 from proxy.connection import ConnectionFailed
 from proxy.endpoints import OPAQUE
-from proxy.errors import UpstreamError, UpstreamTimeout, error_body, reason_phrase
+from proxy.errors import UpstreamError, error_body, reason_phrase
 from proxy.exchange import Exchange
 from proxy.jsonbody import JSONBody, NotAnObject
 from proxy.parts import Parts
@@ -25,6 +25,7 @@ from proxy.watch import Watch
 
 MAX_READ_ANSWER_BYTES = 64 * 1024 * 1024
 MAX_ERROR_BYTES = 1024 * 1024
+Way = Callable[[Exchange, Answer, Parts, Watch], Awaitable[None]]
 _any_json = msgspec.json.Decoder(msgspec.Raw)
 
 
@@ -32,16 +33,7 @@ async def relay(exchange: Exchange, parts: Parts, watch: Watch) -> None:
     """Ask the provider and hand its answer on. Raises `UpstreamError`, `BadRequest`, also in the middle of an answer."""
     answer = await ask(exchange, parts, watch)
     try:
-        if answer.status >= 400:
-            await relay_error(exchange, answer, watch)
-        elif exchange.dialect is OPAQUE or is_encoded(answer):
-            await relay_unread(exchange, answer, watch)
-        elif content_type_of(answer).startswith(b"text/event-stream"):
-            await relay_stream(exchange, answer, parts, watch)
-        elif answer.status == 204 or exchange.method == "HEAD":
-            await relay_unread(exchange, answer, watch)
-        else:
-            await relay_object(exchange, answer, parts, watch)
+        await way_of(exchange, answer)(exchange, answer, parts, watch)
     except (ConnectionFailed, ConnectionResetError) as error:
         code = error.code if isinstance(error, ConnectionFailed) else "upstream_disconnected"
         raise UpstreamError(code, str(error) or "The provider closed the connection too soon.") from error
@@ -49,9 +41,23 @@ async def relay(exchange: Exchange, parts: Parts, watch: Watch) -> None:
         answer.abort()
 
 
+def way_of(exchange: Exchange, answer: Answer) -> Way:
+    if answer.status >= 400:
+        return relay_error
+    encoded = streamed = False
+    for name, value in answer.headers:
+        if name == b"content-type":
+            streamed = value[:17].lower() == b"text/event-stream"
+        elif name == b"content-encoding":
+            encoded = value.lower() != b"identity"
+    if exchange.dialect is OPAQUE or encoded or answer.status == 204 or exchange.method == "HEAD":
+        return relay_unread
+    return relay_stream if streamed else relay_object
+
+
 async def relay_object(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch) -> None:
     """A plain answer that Sluice reads."""
-    raw = await read_whole(exchange, answer, watch, MAX_READ_ANSWER_BYTES)
+    raw = await read_whole(exchange, answer, parts, watch, MAX_READ_ANSWER_BYTES)
     if raw is None:
         raise UpstreamError("upstream_too_large", f"The provider's answer is larger than {MAX_READ_ANSWER_BYTES:,} bytes.")
     try:
@@ -63,9 +69,9 @@ async def relay_object(exchange: Exchange, answer: Answer, parts: Parts, watch: 
     await respond.send_whole(exchange, answer.status, hygiene.downward(answer.headers), body.encode())
 
 
-async def relay_error(exchange: Exchange, answer: Answer, watch: Watch) -> None:
+async def relay_error(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch) -> None:
     """The provider's refusal: its status and its own words, where they are JSON, without the credential in them."""
-    raw = await read_whole(exchange, answer, watch, MAX_ERROR_BYTES)
+    raw = await read_whole(exchange, answer, parts, watch, MAX_ERROR_BYTES)
     exchange.outcome = "upstream_error"
     exchange.error_code = f"upstream_{answer.status}"
     headers = hygiene.downward(answer.headers)
@@ -80,7 +86,7 @@ async def relay_error(exchange: Exchange, answer: Answer, watch: Watch) -> None:
     await respond.send_whole(exchange, answer.status, headers, raw)
 
 
-async def relay_unread(exchange: Exchange, answer: Answer, watch: Watch) -> None:
+async def relay_unread(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch) -> None:
     """Whatever it is, as it comes. When it breaks off, so does the answer: no byte is made up to complete it."""
     headers = hygiene.downward(answer.headers)
     length = next((value for name, value in answer.headers if name == b"content-length"), None)
@@ -89,41 +95,35 @@ async def relay_unread(exchange: Exchange, answer: Answer, watch: Watch) -> None
     piece = await answer.read()
     exchange.first_byte_at = time.monotonic()
     await respond.start(exchange, answer.status, [*headers, *respond.own_headers(exchange)])
-    idle_s = settings.STREAM_IDLE_TIMEOUT_SECS
-    failure = UpstreamTimeout("upstream_idle_timeout", f"The provider sent nothing for {idle_s:g} s.")
+    bounds = parts.bounds
     while piece:
         watch.relax()
         await respond.send_piece(exchange, piece)
-        watch.expect(idle_s, failure)
+        watch.expect(bounds.idle_s, bounds.stream_idle)
         piece = await answer.read()
     exchange.upstream_done_at = time.monotonic()
     await respond.end(exchange)
 
 
-async def read_whole(exchange: Exchange, answer: Answer, watch: Watch, most: int) -> bytes | None:
+async def read_whole(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch, most: int) -> bytes | None:
     """The whole body; None when it is larger than `most`."""
     assert exchange.sent_at is not None
-    total = settings.REQUEST_TIMEOUT_SECS
-    watch.expect(
-        exchange.sent_at + total - time.monotonic(),
-        UpstreamTimeout("upstream_timeout", f"The provider did not answer within {total:g} s."),
-    )
-    pieces: list[bytes] = []
-    size = 0
-    while piece := await answer.read():
-        if exchange.first_byte_at is None:
-            exchange.first_byte_at = time.monotonic()
-        size += len(piece)
-        if size > most:
-            return None
-        pieces.append(piece)
+    watch.expect(0, parts.bounds.answer_late)
+    watch.deadline = exchange.sent_at + parts.bounds.answer_s
+    whole = await answer.read()
+    exchange.first_byte_at = time.monotonic()
+    if rest := await answer.read():
+        pieces = [whole, rest]
+        size = len(whole) + len(rest)
+        while rest := await answer.read():
+            pieces.append(rest)
+            size += len(rest)
+            if size > most:
+                return None
+        whole = b"".join(pieces)
     exchange.upstream_done_at = time.monotonic()
     watch.relax()
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-
-def content_type_of(answer: Answer) -> bytes:
-    return next((value.lower() for name, value in answer.headers if name == b"content-type"), b"")
+    return whole
 
 
 def is_encoded(answer: Answer) -> bool:

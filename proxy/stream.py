@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 
-from django.conf import settings
-
 from proxy import hygiene, respond
 from proxy.connection import ConnectionFailed
 from proxy.dialects.base import StreamFault, StreamReader
-from proxy.errors import ClientGone, ProxyError, UpstreamError, UpstreamTimeout
+from proxy.errors import ClientGone, ProxyError, UpstreamError
 from proxy.exchange import Exchange
 from proxy.parts import Parts
 from proxy.sse import FrameSplitter
@@ -50,8 +48,7 @@ async def relay_stream(exchange: Exchange, answer: Answer, parts: Parts, watch: 
 
 async def pump(exchange: Exchange, answer: Answer, reader: StreamReader, parts: Parts, watch: Watch) -> None:
     splitter = FrameSplitter()
-    idle_s = settings.STREAM_IDLE_TIMEOUT_SECS
-    idle = UpstreamTimeout("upstream_idle_timeout", f"The provider sent nothing for {idle_s:g} s.")
+    bounds = parts.bounds
     while piece := await answer.read():
         if exchange.first_byte_at is None:
             exchange.first_byte_at = time.monotonic()
@@ -65,7 +62,7 @@ async def pump(exchange: Exchange, answer: Answer, reader: StreamReader, parts: 
             raise fault
         if splitter.waiting_bytes > MAX_FRAME_BYTES:
             raise StreamFault("upstream_malformed", f"The provider sent an event of over {MAX_FRAME_BYTES:,} bytes.")
-        watch.expect(idle_s, idle)
+        watch.expect(bounds.idle_s, bounds.stream_idle)
     exchange.upstream_done_at = time.monotonic()
     watch.relax()
     rest = splitter.rest()

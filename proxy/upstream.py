@@ -67,7 +67,7 @@ class Upstream:
             from providers.simulator import inprocess  # most installations have no use for it
 
             whole = body if isinstance(body, bytes) else b"".join([piece async for piece in body])
-            return await inprocess.answer(method, path, headers, whole)
+            return await inprocess.answer(method, path, headers, whole, provider.options)
         target = self._proxies.absolute(origin, path)
         head = request_head(method, target, provider.host_header, headers)
         if isinstance(body, bytes):
@@ -185,15 +185,11 @@ class Upstream:
 
 def request_head(method: str, target: str, host: bytes, headers: Headers) -> bytes:
     """The request's first lines. Raises `ValueError` for a value that would break out of its line."""
-    lines = [b"%s %s HTTP/1.1\r\nhost: %s\r\n" % (method.encode("ascii"), target.encode("ascii"), host)]
-    for name, value in headers:
-        lines.append(b"%s: %s\r\n" % (name, value))
-    lines.append(b"\r\n")
-    head = b"".join(lines)
+    fields = b"".join([b"%s: %s\r\n" % header for header in headers])
     # One comparison instead of a search in every value: more line ends than lines means that a value carries one.
-    if head.count(b"\n") != len(headers) + 3 or head.count(b"\r") != len(headers) + 3 or b"\0" in head:
+    if fields.count(b"\n") != len(headers) or fields.count(b"\r") != len(headers) or b"\0" in fields:
         raise ValueError("a header value has a line break in it")
-    return head
+    return b"%s %s HTTP/1.1\r\nhost: %s\r\n%s\r\n" % (method.encode("ascii"), target.encode("ascii"), host, fields)
 
 
 async def _upload(connection: Connection, body: AsyncIterator[bytes], *, chunked: bool) -> None:

@@ -1,42 +1,42 @@
 """Patience: how long a request waits, and whether anybody still waits for it.
 
-The common request is answered before any of this matters, so it pays for one timer. When that fires, the request is a
-slow one: only then a task is made that listens for the client's leaving.
+The common request is answered before any of this matters, so it pays for a set's entry and no timer. One look, ten
+times a second, goes over the requests under way; for one that is found twice a task is made that listens for its
+client's leaving.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from math import inf
 
 from proxy.errors import ClientGone, ProxyError
-from proxy.exchange import Exchange
+from proxy.exchange import TASK, Exchange
 
-FIRST_LOOK_S = 0.15
-LOOK_EVERY_S = 1.0
+LOOK_EVERY_S = 0.1
 
 
 class Watch:
     """Interrupts the request's task, once, for one reason. The task turns the interruption into it by `cause`."""
 
-    __slots__ = ("_exchange", "_failure", "_listener", "_loop", "_task", "_timer", "deadline", "listens", "reason")
+    __slots__ = ("_exchange", "_failure", "_listener", "_seen", "_task", "_watched", "deadline", "listens", "reason")
 
-    def __init__(self, exchange: Exchange) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._task = task
-        self._loop = asyncio.get_running_loop()
+    def __init__(self, exchange: Exchange, watched: set[Watch]) -> None:
         self._exchange = exchange
+        self._watched = watched
+        self._task: asyncio.Task[None] | None = exchange.scope.get(TASK) or asyncio.current_task()
         self._listener: asyncio.Task[None] | None = None
-        self._failure: ProxyError | None = None
+        self._failure: Callable[[], ProxyError] | None = None
         self.reason: ProxyError | ClientGone | None = None
         self.deadline = inf
+        self._seen = False
         self.listens = False
         """Set once the request's body has been read: from then on only the client's leaving can come."""
-        self._timer = self._loop.call_later(FIRST_LOOK_S, self._look)
+        watched.add(self)
 
-    def expect(self, within_s: float, failure: ProxyError) -> None:
+    def expect(self, within_s: float, failure: Callable[[], ProxyError]) -> None:
         """From now on, what comes next comes within this time."""
         self.deadline = time.monotonic() + within_s
         self._failure = failure
@@ -47,35 +47,52 @@ class Watch:
 
     def cause(self, interruption: asyncio.CancelledError) -> ProxyError | ClientGone:
         """Why the task was interrupted. Raises the interruption itself when it was not this watch's."""
-        if self.reason is None:
+        if self.reason is None or self._task is None:
             raise interruption
         self._task.uncancel()
         return self.reason
 
     def close(self) -> None:
-        self._timer.cancel()
+        self._watched.discard(self)
         if self._listener is not None:
             self._listener.cancel()
 
-    def interrupt(self, reason: ProxyError | ClientGone) -> None:
-        if self.reason is None:
-            self.reason = reason
-            self._timer.cancel()
-            self._task.cancel()
+    def look(self, now: float) -> None:
+        if now >= self.deadline and self._failure is not None:
+            self._interrupt(self._failure())
+        elif self.listens and self._listener is None:
+            if self._seen:
+                self._listener = asyncio.get_running_loop().create_task(self._listen())
+            self._seen = True
 
-    def _look(self) -> None:
-        left = self.deadline - time.monotonic()
-        if left <= 0 and self._failure is not None:
-            self.interrupt(self._failure)
-            return
-        if self.listens and self._listener is None:
-            self._listener = self._loop.create_task(self._listen())
-        self._timer = self._loop.call_later(min(left, LOOK_EVERY_S), self._look)
+    def _interrupt(self, reason: ProxyError | ClientGone) -> None:
+        if self.reason is None and self._task is not None:
+            self.reason = reason
+            self._watched.discard(self)
+            self._task.cancel()
 
     async def _listen(self) -> None:
         while True:
             message = await self._exchange.receive()
             if message["type"] == "http.disconnect":
                 if not self._exchange.answer_ended:
-                    self.interrupt(ClientGone())
+                    self._interrupt(ClientGone())
                 return
+
+
+class Watchman:
+    """Looks at all watches of this process."""
+
+    def __init__(self) -> None:
+        self.watched: set[Watch] = set()
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(LOOK_EVERY_S, self._look)
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        for watch in tuple(self.watched):
+            watch.look(now)
+        self._timer = self._loop.call_later(LOOK_EVERY_S, self._look)
+
+    def stop(self) -> None:
+        self._timer.cancel()

@@ -84,7 +84,7 @@ class RequestRecordAdmin(RecordAdmin):
     )
     list_display_links = ("id",)
     list_filter = ("outcome", StatusFilter, ProviderFilter, "stream", "created_at")
-    list_select_related = ("key", "project")
+    list_select_related = False  # see usage/api.py
     list_per_page = 50
     paginator = CappedPaginator
     show_full_result_count = False
@@ -125,6 +125,9 @@ class RequestRecordAdmin(RecordAdmin):
             if found.exists():
                 return found, False
         return queryset.filter(model__startswith=search_term), False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[RequestRecord]:
+        return super().get_queryset(request).prefetch_related("key", "project")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

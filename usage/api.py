@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from typing import Any
+
+from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
 from django_filters import rest_framework as filters
 from rest_framework.viewsets import ReadOnlyModelViewSet
@@ -10,24 +14,33 @@ from usage.models import Outcome, RequestRecord
 from usage.serializers import RequestRecordSerializer
 
 
+def representable(moment: datetime) -> None:
+    """An offset may put a moment before year 1 or after 9999, which no database stores."""
+    try:
+        moment.astimezone(UTC)
+    except OverflowError:
+        raise ValidationError("This is outside the years 1 to 9999.") from None
+
+
 class RequestFilters(filters.FilterSet):  # type: ignore[misc]
     """Exact, all of them, so that an index can answer where there is one."""
 
-    key = filters.NumberFilter(field_name="key_id")
+    key = filters.NumberFilter(field_name="key_id", min_value=1, max_value=2**63 - 1, decimal_places=0)
     project = filters.CharFilter(method="of_project", help_text="Id or name.")
     provider = filters.CharFilter()
     model = filters.CharFilter()
     endpoint = filters.CharFilter()
-    status_code = filters.NumberFilter()
+    status_code = filters.NumberFilter(min_value=100, max_value=599, decimal_places=0)
     outcome = filters.ChoiceFilter(choices=Outcome.choices)
     stream = filters.BooleanFilter()
     response_id = filters.CharFilter(method="answered_as")
     correlation_id = filters.CharFilter()
-    created_after = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
-    created_before = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
+    created_after = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte", validators=[representable])
+    created_before = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt", validators=[representable])
 
     def of_project(self, records: QuerySet[RequestRecord], _name: str, value: str) -> QuerySet[RequestRecord]:
-        named = Q(project__name=value)
+        projects: Any = RequestRecord._meta.get_field("project").related_model
+        named = Q(project__in=projects.objects.filter(name=value))
         return records.filter(named | Q(project_id=int(value)) if value.isdecimal() and len(value) <= 18 else named)
 
     def answered_as(self, records: QuerySet[RequestRecord], _name: str, value: str) -> QuerySet[RequestRecord]:
@@ -38,7 +51,8 @@ class RequestFilters(filters.FilterSet):  # type: ignore[misc]
 class RequestViewSet(ReadOnlyModelViewSet[RequestRecord]):
     """Every request that went through, newest first."""
 
-    queryset = RequestRecord.objects.select_related("key", "project")
+    # Not select_related: a filter on the key lets Django take the join for an inner one, which loses rows whose key is gone.
+    queryset = RequestRecord.objects.prefetch_related("key", "project")
     serializer_class = RequestRecordSerializer
     filterset_class = RequestFilters
     search_fields = ()

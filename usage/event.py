@@ -5,23 +5,22 @@ from __future__ import annotations
 import msgspec
 
 
-class RequestEvent(msgspec.Struct, omit_defaults=True):
-    """One finished request. Times are Unix seconds or milliseconds, as named; None is "not known"."""
+class RequestEvent(msgspec.Struct):
+    """One finished request. Times are Unix seconds or milliseconds, as named; None is "not known".
+
+    The fields stand in the order of `ledger.COLUMNS`.
+    """
 
     id: str
     at: float
     method: str
     path: str
-    endpoint: str
-    """One of a small number of names, for metrics."""
-
     status: int
     outcome: str
     duration_ms: float
-    key_id: int | None = None
-    key_name: str = ""
-    project_id: int | None = None
-    user_id: int | None = None
+    key: int | None = None
+    project: int | None = None
+    user: int | None = None
     provider: str = ""
     credential: str = ""
     model: str = ""
@@ -44,3 +43,5 @@ class RequestEvent(msgspec.Struct, omit_defaults=True):
     correlation_id: str = ""
     response_id: str = ""
     tags: tuple[str, ...] = ()
+    endpoint: str = ""
+    """One of a small number of names, for metrics; not in the ledger, which has the path."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -17,12 +16,14 @@ from django.db.models import F
 from usage.event import RequestEvent
 from usage.models import RequestRecord
 
-# In the order of `row`. Plain SQL: Django's ORM takes ten times as long for a row, in the process that relays.
+# In the order of RequestEvent's fields, so that a row is the event as a tuple, but for its time and its tags. Plain SQL:
+# Django's ORM takes ten times as long for a row, in the process that relays.
 COLUMNS = (
-    "id created_at key_id project_id user_id method endpoint provider credential model model_served stream status_code "
-    "outcome error cache attempts prompt_tokens completion_tokens cached_tokens reasoning_tokens audio_tokens "
-    "usage_source cost_usd ttft_ms duration_ms upstream_ms request_bytes response_bytes ip correlation_id response_id tags"
+    "id created_at method endpoint status_code outcome duration_ms key_id project_id user_id provider credential model "
+    "model_served stream error cache attempts prompt_tokens completion_tokens cached_tokens reasoning_tokens audio_tokens "
+    "usage_source ttft_ms upstream_ms request_bytes response_bytes ip correlation_id response_id tags"
 ).split()
+AT, TAGS = COLUMNS.index("created_at"), COLUMNS.index("tags")
 
 
 def write_events(events: Sequence[RequestEvent]) -> None:
@@ -30,7 +31,8 @@ def write_events(events: Sequence[RequestEvent]) -> None:
     statement = insert_statement()
     with transaction.atomic():
         with connection.cursor() as cursor:
-            cursor.executemany(statement, [row(event) for event in events])
+            native_times = connection.vendor == "postgresql"
+            cursor.executemany(statement, [row(event, native_times) for event in events])
         count_uses(events)
 
 
@@ -43,56 +45,12 @@ def insert_statement() -> str:
     return f"INSERT INTO {table} ({columns}) VALUES ({values}) ON CONFLICT (id) DO NOTHING"  # noqa: S608 (names of columns)
 
 
-def row(event: RequestEvent) -> tuple[Any, ...]:
+def row(event: RequestEvent, native_times: bool) -> list[Any]:
+    values = list(msgspec.structs.astuple(event)[: len(COLUMNS)])
     at = datetime.fromtimestamp(event.at, UTC)
-    return (
-        event.id,
-        at if connection.vendor == "postgresql" else at.replace(tzinfo=None).isoformat(" "),
-        event.key_id,
-        event.project_id,
-        event.user_id,
-        event.method[:16],
-        clean(event.path, 200),
-        event.provider,
-        event.credential,
-        clean(event.model, 200),
-        clean(event.model_served, 200),
-        event.stream,
-        event.status,
-        event.outcome,
-        clean(event.error, 64),
-        event.cache,
-        event.attempts,
-        event.prompt_tokens,
-        event.completion_tokens,
-        event.cached_tokens,
-        event.reasoning_tokens,
-        event.audio_tokens,
-        event.usage_source,
-        None,
-        event.ttft_ms,
-        event.duration_ms,
-        event.upstream_ms,
-        event.request_bytes,
-        event.response_bytes,
-        address(event.ip),
-        clean(event.correlation_id, 128),
-        clean(event.response_id, 128),
-        msgspec.json.encode(event.tags).decode() if event.tags else "[]",
-    )
-
-
-def clean(text: str, most: int) -> str:
-    """Text that every database takes: PostgreSQL refuses the character NUL."""
-    return text.replace("\0", "")[:most]
-
-
-@lru_cache(maxsize=4096)
-def address(ip: str | None) -> str | None:
-    try:
-        return str(ipaddress.ip_address(ip)) if ip else None
-    except ValueError:
-        return None
+    values[AT] = at if native_times else at.replace(tzinfo=None).isoformat(" ", "microseconds")
+    values[TAGS] = msgspec.json.encode(event.tags).decode() if event.tags else "[]"
+    return values
 
 
 def count_uses(events: Sequence[RequestEvent]) -> None:
@@ -100,9 +58,9 @@ def count_uses(events: Sequence[RequestEvent]) -> None:
     uses: Counter[int] = Counter()
     latest: dict[int, float] = {}
     for event in events:
-        if event.key_id is not None and event.outcome != "refused":
-            uses[event.key_id] += 1
-            latest[event.key_id] = event.at
+        if event.key is not None and event.outcome != "refused":
+            uses[event.key] += 1
+            latest[event.key] = event.at
     virtual_key = apps.get_model("keys", "VirtualKey")
     # In order of ids, so that two processes that do this at once never wait for each other in a circle.
     for key_id in sorted(uses):

@@ -4,7 +4,10 @@ asked adds all of them up (prometheus_client's multiprocess mode, which `manage.
 from __future__ import annotations
 
 import os
+import threading
+from bisect import bisect_left
 from functools import lru_cache
+from http import HTTPStatus
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
@@ -41,41 +44,87 @@ _dropped = Counter("llm_proxy_ledger_rows_dropped", "Rows lost because the datab
 KEYS_LABELLED = 1000
 
 
-class RequestMetrics:
-    """Counts requests. Its methods run on the event loop, once or twice a request."""
+class Tally:
+    """What happened since the last hand-over to requests of one kind: plain numbers, cheap to count."""
+
+    __slots__ = ("buckets", "completion_tokens", "prompt_tokens", "requests", "seconds", "ttft_buckets", "ttft_seconds")
 
     def __init__(self) -> None:
+        self.requests = 0
+        self.seconds = 0.0
+        self.buckets = [0] * (len(LATENCY_BUCKETS) + 1)
+        self.ttft_seconds = 0.0
+        self.ttft_buckets = [0] * (len(LATENCY_BUCKETS) + 1)
+        self.prompt_tokens = 0
+        self.completion_tokens = 0
+
+
+class RequestMetrics:
+    """Counts requests. `began` and `ended` run on the event loop, once a request.
+
+    prometheus_client takes a lock for every number of every metric, which for one request adds up to more than its key
+    check and its JSON. So requests are counted in plain numbers here, and these are handed over several times a second,
+    and whenever this process is asked for its metrics.
+    """
+
+    def __init__(self) -> None:
+        self._tallies: dict[tuple[str, str, str, str, int, int | None, str], Tally] = {}
         self._models: set[str] = set()
         self._keys: set[int] = set()
+        self._active = 0
+        self._lock = threading.Lock()
+        reporting.append(self)
 
     def began(self) -> None:
-        _active.inc()
+        self._active += 1
 
-    def ended(self, event: RequestEvent, *, key_refusal: str = "") -> None:
-        _active.dec()
-        model = self._label(event.model) if event.provider else ""
-        method = event.method if event.method in METHODS else OTHER
-        _child(_requests, method, event.endpoint, model, event.provider, str(event.status)).inc()
-        _child(_duration, event.endpoint, event.provider).observe(event.duration_ms / 1000)
+    def ended(self, event: RequestEvent) -> None:
+        self._active -= 1
+        model = event.model if event.model in self._models else self._label(event.model)
+        refusal = event.error if event.outcome == "refused" else ""
+        kind = (event.method, event.endpoint, model, event.provider, event.status, event.key, refusal)
+        tally = self._tallies.get(kind)
+        if tally is None:
+            tally = self._tallies[kind] = Tally()
+        seconds = event.duration_ms / 1000
+        tally.requests += 1
+        tally.seconds += seconds
+        tally.buckets[bisect_left(LATENCY_BUCKETS, seconds)] += 1
         if event.ttft_ms is not None:
-            _child(_ttft, model, event.provider).observe(event.ttft_ms / 1000)
-        if key_refusal:
-            _child(_refused_keys, key_refusal).inc()
-        key = self._key_label(event.key_id)
-        if key and event.outcome != "refused":
-            _child(_key_requests, key).inc()
-        for token_type, tokens in (("prompt", event.prompt_tokens), ("completion", event.completion_tokens)):
-            if tokens:
-                _child(_tokens, model, event.provider, token_type).inc(tokens)
-                if key:
-                    _child(_key_tokens, key, token_type).inc(tokens)
+            seconds = event.ttft_ms / 1000
+            tally.ttft_seconds += seconds
+            tally.ttft_buckets[bisect_left(LATENCY_BUCKETS, seconds)] += 1
+        if event.prompt_tokens:
+            tally.prompt_tokens += event.prompt_tokens
+        if event.completion_tokens:
+            tally.completion_tokens += event.completion_tokens
 
     def dropped(self, rows: int) -> None:
         _dropped.inc(rows)
 
+    def hand_over(self) -> None:
+        """Give what was counted to prometheus_client. From any thread."""
+        with self._lock:
+            tallies, self._tallies = self._tallies, {}
+            _active.set(self._active)
+            for (method, endpoint, model, provider, status, key_id, refusal), tally in tallies.items():
+                model = model if provider else ""
+                method = method if method in METHODS else OTHER
+                _child(_requests, method, endpoint, model, provider, str(status)).inc(tally.requests)
+                _add(_child(_duration, endpoint, provider), tally.seconds, tally.buckets)
+                _add(_child(_ttft, model, provider), tally.ttft_seconds, tally.ttft_buckets)
+                if refusal and status == HTTPStatus.UNAUTHORIZED:
+                    _child(_refused_keys, refusal).inc(tally.requests)
+                key = self._key_label(key_id)
+                if key and not refusal:
+                    _child(_key_requests, key).inc(tally.requests)
+                for token_type, tokens in (("prompt", tally.prompt_tokens), ("completion", tally.completion_tokens)):
+                    if tokens:
+                        _child(_tokens, model, provider, token_type).inc(tokens)
+                        if key:
+                            _child(_key_tokens, key, token_type).inc(tokens)
+
     def _label(self, model: str) -> str:
-        if model in self._models:
-            return model
         if len(self._models) < MODELS_LABELLED:
             self._models.add(model)
             return model
@@ -91,6 +140,20 @@ class RequestMetrics:
         return str(key_id)
 
 
+reporting: list[RequestMetrics] = []
+"""The counts of this process that `exposition` hands over first."""
+
+
+def _add(histogram: Any, total: float, counts: list[int]) -> None:
+    """Add many observations at once, which `Histogram.observe` cannot: it goes by single ones."""
+    if not any(counts):
+        return
+    histogram._sum.inc(total)
+    for bucket, count in zip(histogram._buckets, counts, strict=True):
+        if count:
+            bucket.inc(count)
+
+
 @lru_cache(maxsize=16_384)
 def _child(metric: Any, *labels: str) -> Any:
     """`metric.labels()` takes a lock and builds a tuple of strings each time."""
@@ -99,6 +162,8 @@ def _child(metric: Any, *labels: str) -> Any:
 
 def exposition() -> bytes:
     """All numbers of all workers, in Prometheus' text format."""
+    for metrics in reporting:
+        metrics.hand_over()
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         return generate_latest(REGISTRY)
     registry = CollectorRegistry()

@@ -26,9 +26,15 @@ class RequestRecord(models.Model):
 
     id = models.CharField(max_length=40, primary_key=True, help_text="The answer's X-Request-ID.")
     created_at = models.DateTimeField(db_index=True)
-    key = models.ForeignKey("keys.VirtualKey", null=True, on_delete=models.DO_NOTHING, db_constraint=False)
-    project = models.ForeignKey("keys.Project", null=True, on_delete=models.DO_NOTHING, db_constraint=False)
-    user = models.ForeignKey("auth.User", null=True, on_delete=models.DO_NOTHING, db_constraint=False)
+    key = models.ForeignKey(
+        "keys.VirtualKey", null=True, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False
+    )
+    project = models.ForeignKey(
+        "keys.Project", null=True, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False
+    )
+    user = models.ForeignKey(
+        "auth.User", null=True, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False
+    )
     method = models.CharField(max_length=16)
     endpoint = models.CharField(max_length=200)
     provider = models.CharField(max_length=64, blank=True)

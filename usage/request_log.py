@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import time
+from functools import lru_cache
 
 import msgspec
 
@@ -12,26 +13,13 @@ _encoder = msgspec.json.Encoder()
 
 
 def log_line(event: RequestEvent) -> str:
-    line = {
-        "at": datetime.fromtimestamp(event.at, UTC).isoformat(timespec="milliseconds"),
-        "level": "info",
-        "logger": "sluice.requests",
-        "request_id": event.id,
-        "correlation_id": event.correlation_id,
-        "method": event.method,
-        "path": event.path[:200],
-        "status": event.status,
-        "outcome": event.outcome,
-        "error": event.error,
-        "key": event.key_id,
-        "project": event.project_id,
-        "provider": event.provider,
-        "model": event.model,
-        "stream": event.stream,
-        "prompt_tokens": event.prompt_tokens,
-        "completion_tokens": event.completion_tokens,
-        "ttft_ms": event.ttft_ms,
-        "duration_ms": event.duration_ms,
-        "ip": event.ip,
-    }
-    return _encoder.encode(line).decode()
+    """The event's own fields, behind those that every line of the log begins with."""
+    second = int(event.at)
+    at = f"{_second(second)}.{int((event.at - second) * 1000):03d}+00:00"
+    fields = _encoder.encode(event).decode()[1:]
+    return f'{{"time":"{at}","level":"info","logger":"sluice.requests",{fields}'
+
+
+@lru_cache(maxsize=8)
+def _second(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))

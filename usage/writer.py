@@ -9,12 +9,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from django.db import DatabaseError, connection
 
 from usage.event import RequestEvent
 from usage.ledger import write_events
+from usage.metrics import RequestMetrics
 from usage.request_log import log_line
 
 log = logging.getLogger("sluice.ledger")
@@ -31,11 +32,11 @@ LAST_TRIES = 5
 class BatchWriter:
     """One for each process. `add` may be called from the event loop; all else happens in the writer's thread."""
 
-    def __init__(self, on_dropped: Callable[[int], None]) -> None:
+    def __init__(self, metrics: RequestMetrics) -> None:
         self._events: list[RequestEvent] = []
         self._backlog: list[RequestEvent] = []
         self._stopping = threading.Event()
-        self._on_dropped = on_dropped
+        self._metrics = metrics
         self._logs_requests = requests_log.isEnabledFor(logging.INFO)
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
 
@@ -67,6 +68,7 @@ class BatchWriter:
 
     def _flush(self) -> bool:
         """Write what has gathered. False when the database took not all of it; it is kept for the next time."""
+        self._metrics.hand_over()
         fresh, self._events = self._events, []
         if fresh and self._logs_requests:
             requests_log.info("%s", "\n".join(log_line(event) for event in fresh))
@@ -104,5 +106,5 @@ class BatchWriter:
         excess = len(self._backlog) - KEPT
         if excess > 0:
             del self._backlog[:excess]
-            self._on_dropped(excess)
+            self._metrics.dropped(excess)
             log.error("Dropped %d rows that the database did not take.", excess)

@@ -46,7 +46,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['alias'],
-                'constraints': [models.UniqueConstraint(fields=('alias', 'provider'), name='credential_alias_unique_at_provider', violation_error_message='This provider has a credential of that alias already.'), models.UniqueConstraint(condition=models.Q(('provider__isnull', True)), fields=('alias',), name='credential_alias_unique', violation_error_message='A credential of that alias exists already.')],
+                'constraints': [models.UniqueConstraint(fields=('alias', 'provider'), name='credential_alias_unique_at_provider', violation_error_code='duplicate_alias', violation_error_message='This provider has a credential of that alias already.'), models.UniqueConstraint(condition=models.Q(('provider__isnull', True)), fields=('alias',), name='credential_alias_unique', violation_error_code='duplicate_alias', violation_error_message='A credential of that alias exists already.')],
             },
         ),
     ]

@@ -64,7 +64,7 @@ def server_config(host: str, port: int, workers: int) -> uvicorn.Config:
         port=port,
         workers=workers,
         loop="uvloop",
-        http="proxy.http_server:Door",  # type: ignore[arg-type]
+        http="config.door:Door",  # type: ignore[arg-type]
         ws="none",
         lifespan="on",
         interface="asgi3",

@@ -1,0 +1,14 @@
+"""The server's HTTP protocol, for uvicorn to load. A worker loads it before the application, so Django is set up here."""
+
+from __future__ import annotations
+
+import os
+
+import django
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+django.setup()
+
+from proxy.http_server import Door
+
+__all__ = ["Door"]

@@ -1,0 +1,100 @@
+"""What the commands for nouns (`keys`, `projects`, `providers`) share.
+
+Each verb of a noun is written once, against the management API, and works on this installation or, with `--api-url`,
+on another. Other apps get this from the setting MANAGEMENT_CLI: they do not import this one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Callable
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from keys.management.connections import Connection, Local, Refused, Remote, printable
+
+Verb = Callable[[Any, dict[str, Any]], tuple[Any, str]]
+"""Takes the connection and the options; answers with a document for `--json` and, for people, a text.
+
+A blank text stands for the usual one: a table for a list, a line for each field of a row.
+"""
+
+
+class ManagementCLI:
+    """Reads the verbs of one command and runs the one that was asked for."""
+
+    def __init__(self, command: BaseCommand, columns: tuple[str, ...]) -> None:
+        self.command = command
+        self.columns = columns
+
+    def read(self, parser: CommandParser, verbs: dict[str, tuple[Verb, str]]) -> dict[str, CommandParser]:
+        """A parser for each verb, with the options that all of them have."""
+        group = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+        parsers: dict[str, CommandParser] = {}
+        for name, (run, summary) in verbs.items():
+            verb = group.add_parser(name, help=summary, description=summary)
+            verb.set_defaults(run=run)
+            verb.add_argument("--json", action="store_true", help="Print one JSON document and nothing else.")
+            verb.add_argument("--api-url", metavar="URL", help="Do it on the Sluice at this address.")
+            verb.add_argument("--token", help="The other Sluice's management token (else SLUICE_TOKEN is read).")
+            parsers[name] = verb
+        return parsers
+
+    def run(self, options: dict[str, Any]) -> None:
+        document, text = options["run"](self._connect(options), options)
+        if options["json"]:
+            self.command.stdout.write(json.dumps(document, indent=2))
+        else:
+            self.command.stdout.write(text or self._written(document))
+
+    @staticmethod
+    def refuse(reason: str) -> Refused:
+        return Refused(reason)
+
+    @staticmethod
+    def listed(text: str) -> list[str]:
+        """A type for arguments: `a,b` as a list; blank is an empty one."""
+        return [item.strip() for item in text.split(",") if item.strip()]
+
+    @staticmethod
+    def one_of(parser: CommandParser) -> None:
+        """The options that name one row."""
+        which = parser.add_mutually_exclusive_group(required=True)
+        which.add_argument("--id", type=_row_id)
+        which.add_argument("--name")
+
+    def _connect(self, options: dict[str, Any]) -> Connection:
+        if not options["api_url"]:
+            return Local()
+        token = options["token"] or os.environ.get("SLUICE_TOKEN", "")
+        if not token:
+            raise CommandError("--api-url needs --token, or SLUICE_TOKEN in the environment.", returncode=2)
+        return Remote(options["api_url"], token)
+
+    def _written(self, document: Any) -> str:
+        if "results" not in document:
+            width = max(map(len, document), default=0)
+            return "\n".join(f"{name:<{width}}  {_cell(value)}" for name, value in document.items())
+        rows = [[_cell(row[column]) for column in self.columns] for row in document["results"]]
+        table = [[column.upper() for column in self.columns], *rows]
+        widths = [max(map(len, cells)) for cells in zip(*table, strict=True)]
+        return "\n".join(
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in table
+        )
+
+
+def _cell(value: Any) -> str:
+    if value is None or value == "" or value in ([], {}):
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return printable(value if isinstance(value, str) else json.dumps(value))
+
+
+def _row_id(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise argparse.ArgumentTypeError(f"{text!r} is not an id")
+    return int(text)

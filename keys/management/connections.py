@@ -1,0 +1,136 @@
+"""The management API as a command reaches it: in its own process, or at another Sluice over HTTP."""
+
+from __future__ import annotations
+
+import json
+from io import BytesIO
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+import httpx
+from django.core.management.base import CommandError
+from django.db import DatabaseError, transaction
+from django.urls import resolve
+
+from keys.management_token import LocalRequest
+
+TIMEOUT_S = 30.0
+
+
+class Refused(CommandError):
+    """It was not done; the text says why, in one line."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(printable(reason))
+
+
+def printable(text: str) -> str:
+    """On one line and without what a terminal would obey: names and answers are written by others."""
+    return "".join(character if character.isprintable() else " " for character in text).strip()
+
+
+class Connection:
+    """Speaks to a management API. A subclass says how one exchange goes."""
+
+    def exchange(self, method: str, path: str, query: dict[str, Any], body: Any) -> tuple[int, bytes]:
+        """The answer's status and body. Raises `Refused` when there is none."""
+        raise NotImplementedError
+
+    def call(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
+        """The document that `/api/<path>` answers with; None where it has none. Raises `Refused`."""
+        given = {name: value for name, value in query.items() if value is not None}
+        status, raw = self.exchange(method, f"/api/{path}", given, body)
+        if status >= 500:
+            raise Refused(f"The server failed (HTTP {status}); its log says why.")
+        try:
+            document = json.loads(raw) if raw else None
+        except ValueError:
+            raise Refused(f"The answer (HTTP {status}) is not the management API's; check the address.") from None
+        if status >= 400:
+            raise Refused(_reason(document) or f"The management API answered {status}.")
+        if status >= 300:
+            raise Refused(f"The management API is not at this address: it redirects (HTTP {status}).")
+        return document
+
+    def everything(self, path: str, **query: Any) -> dict[str, Any]:
+        """All pages of a list, in the shape of one."""
+        rows: list[Any] = []
+        following: dict[str, Any] | None = {"page_size": 500, **query}
+        while following is not None:
+            page = self.call("GET", path, **following)
+            if not isinstance(page, dict) or "results" not in page:
+                raise Refused("The answer is not the management API's; check the address.")
+            rows += page["results"]
+            following = dict(parse_qsl(urlsplit(page["next"]).query)) if page["next"] else None
+        return {"next": None, "previous": None, "results": rows}
+
+    def find(self, path: str, what: str, *, id: int | None, name: str | None, **query: Any) -> Any:  # noqa: A002
+        """The one row of that id or name. Raises `Refused` when there is none, or more than one."""
+        if id is not None:
+            return self.call("GET", f"{path}/{id}")
+        rows = self.everything(path, name=name, **query)["results"]
+        if not rows:
+            raise Refused(f"There is no {what} named {name!r}.")
+        if len(rows) > 1:
+            raise Refused(f"There are {len(rows)} of the name {name!r}; say which one with --id or --project.")
+        return rows[0]
+
+
+class Local(Connection):
+    """Runs the API's own views in this process, as the operator; each change is one transaction."""
+
+    def exchange(self, method: str, path: str, query: dict[str, Any], body: Any) -> tuple[int, bytes]:
+        raw = b"" if body is None else json.dumps(body).encode()
+        request = LocalRequest(
+            {
+                "REQUEST_METHOD": method,
+                "PATH_INFO": path,
+                "QUERY_STRING": urlencode(query),
+                "CONTENT_TYPE": "application/json",
+                "CONTENT_LENGTH": str(len(raw)),
+                "SERVER_NAME": "localhost",
+                "SERVER_PORT": "80",
+                "SERVER_PROTOCOL": "HTTP/1.1",
+                "wsgi.url_scheme": "http",
+                "wsgi.input": BytesIO(raw),
+            }
+        )
+        match = resolve(path)
+        try:
+            if method == "GET":
+                response = match.func(request, *match.args, **match.kwargs)
+            else:
+                with transaction.atomic():
+                    response = match.func(request, *match.args, **match.kwargs)
+        except DatabaseError as error:
+            raise Refused(f"The database refused it ({error}); is it migrated (manage.py migrate)?") from None
+        response.render()
+        return response.status_code, response.content
+
+
+class Remote(Connection):
+    def __init__(self, url: str, token: str) -> None:
+        self.url = url.rstrip("/").removesuffix("/api")
+        if not token.isascii() or not token.isprintable():
+            raise Refused("The token holds a character that no HTTP header can carry.")
+        self.headers = {"Authorization": f"Bearer {token}"}
+
+    def exchange(self, method: str, path: str, query: dict[str, Any], body: Any) -> tuple[int, bytes]:
+        try:
+            answer = httpx.request(
+                method, self.url + path, params=query, json=body, headers=self.headers, timeout=TIMEOUT_S
+            )
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+            raise Refused(f"{self.url} cannot be reached: {str(error) or type(error).__name__}") from None
+        return answer.status_code, answer.content
+
+
+def _reason(problem: Any, field: str = "") -> str:
+    """DRF's errors as one line: `{"rpm": ["Too small."]}` is `rpm: Too small.`"""
+    if isinstance(problem, dict):
+        if "detail" in problem:
+            return str(problem["detail"])
+        return " ".join(_reason(found, "" if name == "non_field_errors" else name) for name, found in problem.items())
+    if isinstance(problem, list):
+        return " ".join(_reason(found, field) for found in problem)
+    return f"{field}: {problem}" if field else str(problem or "")

@@ -1,0 +1,281 @@
+"""Plays scripts over sockets: a provider for load, for faults, and for whoever has no provider's key.
+
+An asyncio.Protocol over httptools: a web framework would answer a third as much, and cannot drop a connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, NamedTuple, cast
+
+import httptools
+import msgspec
+
+from providers.simulator.actions import Cut, Head, Malformed, Pause, Piece, Stall
+from providers.simulator.memory import Memory
+from providers.simulator.refusals import RefusedError
+from providers.simulator.script import Request, script
+from providers.simulator.wire import CONTINUE, LAST_CHUNK, Ready, at_once, chunk, head_bytes
+
+BASE = "/v1"
+STATS = b"/_simulator/stats"
+MOST_BODY_BYTES = 64 * 1024 * 1024
+MOST_HEADERS = 200
+MOST_HEADER_BYTES = 64 * 1024
+# Requests that wait behind one that is being answered, before the socket is no longer read.
+MOST_PIPELINED = 32
+RESET = struct.pack("ii", 1, 0)
+
+
+class Stats(msgspec.Struct):
+    """What `/_simulator/stats` tells; asking for it counts nowhere."""
+
+    requests: int = 0
+    open: int = 0
+    """Answers under way now."""
+    peak_open: int = 0
+    closed_by_peer: int = 0
+    """Answers that were under way when the peer went away."""
+    connections: int = 0
+
+
+class Simulator:
+    """What the connections of one server share."""
+
+    def __init__(self, defaults: Mapping[str, Any] | None = None) -> None:
+        self.defaults = defaults
+        self.memory = Memory()
+        self.ready = Ready()
+        self.stats = Stats()
+        self.connections: set[Connection] = set()
+
+    async def listen(self, host: str, port: int) -> asyncio.Server:
+        """Serves until the server is closed; port 0 takes a free one."""
+        loop = asyncio.get_running_loop()
+        return await loop.create_server(lambda: Connection(self), host, port, backlog=4096)
+
+    def drop_connections(self) -> None:
+        for connection in [*self.connections]:
+            connection.transport.abort()
+
+
+class Received(NamedTuple):
+    """A request that is whole."""
+
+    method: str
+    target: bytes
+    headers: dict[str, str]
+    body: bytes
+    keep_alive: bool
+    chunks: bool
+    """False for HTTP/1.0, which does not know chunks."""
+
+
+class Connection(asyncio.Protocol):
+    """One client: requests are parsed as they come and answered one after the other."""
+
+    transport: asyncio.Transport
+
+    def __init__(self, simulator: Simulator) -> None:
+        self.simulator = simulator
+        self.parser = httptools.HttpRequestParser(self)
+        self.waiting: deque[Received] = deque()
+        self.playing: asyncio.Task[None] | None = None
+        self.writable = asyncio.Event()
+        self.writable.set()
+        self.dropped = False
+        self.on_message_begin()
+
+    # The transport's side.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # No assert: uvloop's transports are of another family.
+        self.transport = cast(asyncio.Transport, transport)
+        self.simulator.connections.add(self)
+        self.simulator.stats.connections += 1
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.simulator.connections.discard(self)
+        self.simulator.stats.connections -= 1
+        if self.playing:
+            if not self.dropped:
+                self.simulator.stats.closed_by_peer += 1
+            self.playing.cancel()
+        self.waiting.clear()
+
+    def pause_writing(self) -> None:
+        self.writable.clear()
+
+    def resume_writing(self) -> None:
+        self.writable.set()
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            # The request itself was whole; what follows it would be another protocol, which nobody offered.
+            self.transport.pause_reading()
+        except httptools.HttpParserCallbackError:
+            # Ours to mend, not the client's: asyncio logs it and closes the connection.
+            raise
+        except httptools.HttpParserError:
+            self.refuse(400, "This is not a request of HTTP/1.1.")
+
+    # The parser's side.
+
+    def on_message_begin(self) -> None:
+        self.target = b""
+        self.headers: dict[str, str] = {}
+        self.header_bytes = 0
+        self.pieces: list[bytes] = []
+        self.size = 0
+
+    def on_url(self, url: bytes) -> None:
+        self.target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.header_bytes += len(name) + len(value)
+        if len(self.headers) >= MOST_HEADERS or self.header_bytes > MOST_HEADER_BYTES:
+            self.refuse(431, "The header is too large.")
+            return
+        self.headers[name.lower().decode("latin-1")] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        if self.headers.get("expect", "").lower() == "100-continue" and not self.playing and not self.dropped:
+            self.transport.write(CONTINUE)
+
+    def on_body(self, body: bytes) -> None:
+        self.size += len(body)
+        if self.size > MOST_BODY_BYTES:
+            self.refuse(413, f"At most {MOST_BODY_BYTES} bytes.")
+            self.pieces.clear()
+        elif not self.dropped:
+            self.pieces.append(body)
+
+    def on_message_complete(self) -> None:
+        if self.dropped or self.transport.is_closing():
+            return
+        method = self.parser.get_method().decode()
+        body = self.pieces[0] if len(self.pieces) == 1 else b"".join(self.pieces)
+        keep_alive, chunks = self.parser.should_keep_alive(), self.parser.get_http_version() != "1.0"
+        # What HTTP/1.0 means by keep-alive has to be said in the answer: closing is simpler, and right.
+        keep_alive = keep_alive and chunks and not self.parser.should_upgrade()
+        self.waiting.append(Received(method, self.target, self.headers, body, keep_alive, chunks))
+        if self.playing is None:
+            self.answer_waiting()
+        elif len(self.waiting) == MOST_PIPELINED:
+            self.transport.pause_reading()
+
+    # Answers.
+
+    def answer_waiting(self) -> None:
+        """Answers at once what needs no waiting, and plays the first that does."""
+        while self.waiting and not self.transport.is_closing():
+            received = self.waiting.popleft()
+            if not self.answered(received):
+                return
+
+    def answered(self, received: Received) -> bool:
+        """False: the answer takes its time, or the connection ends with it."""
+        method, target, _, body, keep_alive, _ = received
+        if target == STATS:
+            self.tell_stats(received)
+            return keep_alive
+        stats = self.simulator.stats
+        stats.requests += 1
+        simple = method == "POST" and keep_alive and self.writable.is_set()
+        found = self.simulator.ready.find(target, body) if simple else None
+        if found is None:
+            path = target.partition(b"?")[0].decode("latin-1").removeprefix(BASE)
+            request = Request(method, path, received.headers, body)
+            played = script(request, self.simulator.memory, self.simulator.defaults)
+            found = at_once(played) if simple else None
+            if found is None:
+                self.playing = asyncio.get_running_loop().create_task(self.play(played.actions, received))
+                return False
+            if played.repeatable:
+                self.simulator.ready.keep(target, body, found)
+        stats.peak_open = max(stats.peak_open, stats.open + 1)
+        self.transport.write(found)
+        return True
+
+    async def play(self, actions: Any, received: Received) -> None:
+        stats = self.simulator.stats
+        stats.open += 1
+        stats.peak_open = max(stats.peak_open, stats.open)
+        whole = False
+        try:
+            whole = await self.perform(actions, received)
+        finally:
+            stats.open -= 1
+            self.playing = None
+        if not whole:
+            self.dropped = True
+            self.transport.abort()
+        elif not received.keep_alive:
+            self.transport.close()
+        elif not self.transport.is_closing():
+            self.transport.resume_reading()
+            self.answer_waiting()
+
+    async def perform(self, actions: Any, received: Received) -> bool:
+        """True when the answer came to its end, False when it is to be cut."""
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        chunked, headless = False, True
+        for action in actions:
+            match action:
+                case Piece(data) | Malformed(data):
+                    self.transport.write(chunk(data) if chunked else data)
+                    if not self.writable.is_set():
+                        await self.writable.wait()
+                case Pause(seconds):
+                    due += seconds
+                    await asyncio.sleep(max(0.0, due - loop.time()))
+                case Head() as head:
+                    sized = any(name == b"content-length" for name, _ in head.headers)
+                    chunked, headless = received.chunks and not sized, False
+                    self.transport.write(head_bytes(head, chunked=chunked, close=not received.keep_alive))
+                case Cut():
+                    if headless:
+                        self.reset_on_close()
+                    await self.flushed()
+                    return False
+                case Stall():
+                    await loop.create_future()
+        if chunked:
+            self.transport.write(LAST_CHUNK)
+        return True
+
+    def reset_on_close(self) -> None:
+        """A close sends RST in place of FIN."""
+        self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+
+    async def flushed(self) -> None:
+        """What was written before a cut has left: an abort would throw it away."""
+        self.transport.set_write_buffer_limits(high=0)
+        await self.writable.wait()
+
+    def tell_stats(self, received: Received) -> None:
+        data = msgspec.json.encode(self.simulator.stats)
+        head = Head(200, ((b"content-type", b"application/json"), (b"content-length", b"%d" % len(data))))
+        self.transport.write(head_bytes(head, chunked=False, close=not received.keep_alive) + data)
+        if not received.keep_alive:
+            self.transport.close()
+
+    def refuse(self, status: int, message: str) -> None:
+        """The request cannot be read to its end, so the connection ends with it."""
+        if self.dropped:
+            return
+        self.dropped = True
+        if self.playing:
+            self.transport.abort()
+            return
+        data = RefusedError(message, status=status).body()
+        head = Head(status, ((b"content-type", b"application/json"), (b"content-length", b"%d" % len(data))))
+        self.transport.write(head_bytes(head, chunked=False, close=True) + data)
+        self.transport.close()

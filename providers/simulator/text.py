@@ -1,0 +1,85 @@
+"""What the simulator says: words of a fixed corpus, in an order that the request's hash chooses.
+
+One token is one word, with the blank before it. Nothing here is random and nothing depends on the process.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from hashlib import sha256
+
+# Some words are not ASCII on purpose: a relay that splits UTF-8 wrongly shows at once.
+TEXT = (
+    "water runs down the stone channel and turns a wheel before it reaches the quiet pond where herons wait "
+    "every gate opens a little so that each field takes only what was promised while the keeper writes down "
+    "how much has passed café naïve über señor smörgås 水 門 川 💧 morning light falls on old timber beams "
+    "a lever lifts slowly then holds until evening when tools rest beside their owner rain fills upper basins "
+    "first lower ones later nothing overflows because someone counted early measured often and closed in time "
+    "then everyone went home smiling"
+)
+# Their number is prime, so that every stride visits all of them.
+CORPUS = TEXT.split()
+# So few that all orders stay in memory.
+STRIDES = 8
+LETTERS = re.compile(r"\s*\S+")
+
+
+def words(seed: bytes, count: int) -> list[str]:
+    """`count` tokens."""
+    cycle = cycle_of(*order_of(seed))
+    tokens = (cycle * (count // len(cycle) + 1))[:count]
+    return begin(tokens)
+
+
+def words_of_size(seed: bytes, size: int) -> list[str]:
+    """As many tokens as make about `size` bytes of text, at least one."""
+    cycle = cycle_of(*order_of(seed))
+    rounds, rest = divmod(size, sum(len(word.encode()) for word in cycle))
+    tokens = list(cycle * rounds)
+    for word in cycle:
+        if rest <= 0:
+            break
+        tokens.append(word)
+        rest -= len(word.encode())
+    return begin(tokens)
+
+
+def begin(tokens: list[str] | tuple[str, ...]) -> list[str]:
+    """The first word has no blank before it."""
+    return [tokens[0].lstrip(), *tokens[1:]] if tokens else []
+
+
+def order_of(seed: bytes) -> tuple[int, int]:
+    digest = sha256(seed).digest()
+    return digest[0] % len(CORPUS), 1 + digest[1] % STRIDES
+
+
+@lru_cache(maxsize=STRIDES * len(CORPUS))
+def cycle_of(start: int, stride: int) -> tuple[str, ...]:
+    """All words, each with its blank."""
+    return tuple(f" {CORPUS[(start + step * stride) % len(CORPUS)]}" for step in range(len(CORPUS)))
+
+
+def as_json_object(tokens: list[str]) -> list[str]:
+    """The same words as the one member of a JSON object; the key is the first token."""
+    inner = [*tokens] or [""]
+    inner[0] = ' "' + inner[0]
+    inner[-1] += '"}'
+    return ['{"answer":', *inner]
+
+
+def stop_at(tokens: list[str], stops: list[str]) -> list[str]:
+    """The tokens before the first of the stop sequences."""
+    text = "".join(tokens)
+    ends = [end for stop in stops if stop and (end := text.find(stop)) >= 0]
+    return split(text[: min(ends)]) if ends else tokens
+
+
+def split(text: str) -> list[str]:
+    """A text as tokens. Blanks at the end belong to the last word."""
+    tokens = LETTERS.findall(text)
+    rest = text[sum(map(len, tokens)) :]
+    if rest and tokens:
+        tokens[-1] += rest
+    return tokens

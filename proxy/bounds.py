@@ -1,0 +1,54 @@
+"""How long a request waits and how large it may be: the settings of the path, read once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from proxy.errors import RequestTimeout, TooLarge, UpstreamTimeout
+
+
+class Bounds(msgspec.Struct, frozen=True):
+    """Times in seconds, sizes in bytes. Each time has the error that it ends in, made only when it is needed."""
+
+    require_key: bool
+    key_prefix: str
+    provider_suffix: str
+    payload_bytes: int
+    upload_bytes: int
+    body_s: float
+    first_byte_s: float
+    answer_s: float
+    idle_s: float
+
+    @classmethod
+    def from_settings(cls, settings: Any) -> Bounds:
+        return cls(
+            require_key=settings.REQUIRE_API_KEY,
+            key_prefix=settings.KEY_PREFIX,
+            provider_suffix=settings.PROVIDER_SUFFIX,
+            payload_bytes=settings.MAX_PAYLOAD_BYTES,
+            upload_bytes=settings.MAX_UPLOAD_BYTES,
+            body_s=settings.BODY_TIMEOUT_SECS,
+            first_byte_s=settings.TTFT_TIMEOUT_SECS,
+            answer_s=settings.REQUEST_TIMEOUT_SECS,
+            idle_s=settings.STREAM_IDLE_TIMEOUT_SECS,
+        )
+
+    def too_large(self, most: int) -> TooLarge:
+        return TooLarge("payload_too_large", f"The body is larger than {most:,} bytes.")
+
+    def body_late(self) -> RequestTimeout:
+        return RequestTimeout("request_timeout", "The body of the request did not arrive in time.")
+
+    def first_byte_late(self) -> UpstreamTimeout:
+        if self.first_byte_s >= self.answer_s:
+            return self.answer_late()
+        return UpstreamTimeout("ttft_timeout", f"The provider sent no first byte within {self.first_byte_s:g} s.")
+
+    def answer_late(self) -> UpstreamTimeout:
+        return UpstreamTimeout("upstream_timeout", f"The provider did not answer within {self.answer_s:g} s.")
+
+    def stream_idle(self) -> UpstreamTimeout:
+        return UpstreamTimeout("upstream_idle_timeout", f"The provider sent nothing for {self.idle_s:g} s.")

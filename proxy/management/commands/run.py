@@ -1,0 +1,90 @@
+"""`manage.py run`: from nothing to a serving Sluice. `make run` ends here."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from django.core.management.base import BaseCommand
+from django.db import connection, transaction
+from django.db.migrations.executor import MigrationExecutor
+
+from keys.models import VirtualKey
+from providers.environment import sync_provider_from_environment
+from providers.models import Provider
+from proxy.management.commands.serve import serve
+
+FIRST_KEY = "first-key"
+SIMULATED_MODEL = "simulator"
+
+WELCOME = """
+Sluice is ready. This is shown once:
+
+  admin        {url}/admin/      user: admin      password: {password}
+  client key   {token}
+
+Try it:
+
+  curl {url}/v1/chat/completions \\
+    -H "Authorization: Bearer {token}" \\
+    -H "Content-Type: application/json" \\
+    -d '{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello"}}]}}'
+"""
+
+
+class Command(BaseCommand):
+    help = "Prepare the database, make the first admin user and key on a new installation, and serve."
+    requires_system_checks: list[str] = []  # type: ignore[assignment]  # noqa: RUF012
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        migrate()
+        if not VirtualKey.objects.exists() and not get_user_model().objects.exists():
+            self.stdout.write(first_installation())
+        else:
+            self.stdout.write(f"Sluice serves on {base_url()} (admin: {base_url()}/admin/).")
+        self.stdout.flush()
+        sys.stdout.flush()
+        serve(surface=settings.SLUICE_SURFACE, host=settings.HOST, port=settings.PORT, workers=settings.WORKERS)
+
+
+def migrate() -> None:
+    """Bring the schema up to date, if it is not: to find out costs a tenth of running the command for nothing."""
+    executor = MigrationExecutor(connection)
+    if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        call_command("migrate", verbosity=0, interactive=False)
+
+
+@transaction.atomic
+def first_installation() -> str:
+    """Make the first admin user, key and provider. Returns the words that tell of them."""
+    password = secrets.token_urlsafe(12)
+    get_user_model().objects.create_superuser("admin", password=password)
+    sync_provider_from_environment()
+    model = "gpt-4.1-mini"
+    if not Provider.objects.exists():
+        model = SIMULATED_MODEL
+        make_simulator()
+    _, token = VirtualKey.objects.mint(name=FIRST_KEY)
+    return WELCOME.format(url=base_url(), password=password, token=token, model=model)
+
+
+def make_simulator() -> Provider:
+    """The newcomer's first provider. It answers for its own names alone: a real model's name is never answered by it."""
+    provider = Provider(
+        name="simulator",
+        kind="simulator",
+        priority=100,
+        model_map={"simulator": "", "simulator-*": "", "simulator-small": "", "simulator-embedding": ""},
+    )
+    provider.full_clean()
+    provider.save()
+    return provider
+
+
+def base_url() -> str:
+    host = {"0.0.0.0": "localhost", "::": "localhost"}.get(settings.HOST, settings.HOST)  # noqa: S104 (shown, not bound)
+    return f"http://{host}:{settings.PORT}"

@@ -1,0 +1,48 @@
+"""Writes of one turn of the event loop, made together at its end.
+
+Each write to a socket wakes whoever reads it, and between processes on one machine that waking costs more than the
+write. Made one after the other, the writes of a turn find their readers awake: a quarter more requests a second on one
+core (docs/benchmarks.md), for less than the length of a turn in delay.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+
+class Outbox:
+    """One for each event loop. What is said of one transport happens in the order in which it was said."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._pending: list[tuple[asyncio.Transport, bytes | None]] = []
+
+    def write(self, transport: asyncio.Transport, data: bytes) -> None:
+        if not self._pending:
+            self._loop.call_soon(self._flush)
+        self._pending.append((transport, data))
+
+    def close(self, transport: asyncio.Transport) -> None:
+        """Close it after what was written before."""
+        if not self._pending:
+            self._loop.call_soon(self._flush)
+        self._pending.append((transport, None))
+
+    def _flush(self) -> None:
+        pending, self._pending = self._pending, []
+        for transport, data in pending:
+            if data is None:
+                transport.close()
+            elif not transport.is_closing():
+                transport.write(data)
+
+
+_outboxes: dict[asyncio.AbstractEventLoop, Outbox] = {}
+
+
+def outbox_of(loop: asyncio.AbstractEventLoop) -> Outbox:
+    outbox = _outboxes.get(loop)
+    if outbox is None:
+        _outboxes.clear()  # a process serves from one loop at a time; tests make new ones
+        outbox = _outboxes[loop] = Outbox(loop)
+    return outbox

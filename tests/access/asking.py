@@ -1,0 +1,99 @@
+"""What the tests of the data plane share: to ask for an answer, to read a refusal, to wait for a change."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+
+from tests.services import processes
+from tests.sluice import Sluice
+
+MODEL = "gpt-4.1-mini"
+MESSAGES = [{"role": "user", "content": "hi"}]
+CHAT: dict[str, Any] = {"model": MODEL, "messages": MESSAGES}
+JSON = {"content-type": "application/json"}
+IN_FORCE_S = 1.0
+"""How long a change may take until every process heeds it (P16)."""
+
+
+def ask(
+    server: Sluice,
+    key: str | None = None,
+    *,
+    path: str = "/v1/chat/completions",
+    method: str = "POST",
+    headers: Mapping[str, str] | None = None,
+    content: bytes | None = None,
+    **body: Any,
+) -> httpx.Response:
+    """One request on a connection of its own, so that any worker may get it. `body` is added to a chat's."""
+    told = {**({"authorization": f"Bearer {key}"} if key else {}), **(headers or {})}
+    if content is None and method == "POST":
+        content = json.dumps({**CHAT, **body}).encode()
+        told = {**JSON, **told}
+    return httpx.request(method, server.url + path, headers=told, content=content, timeout=20, trust_env=False)
+
+
+def refused(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
+    """The error of a refusal, after a look at its status and shape."""
+    assert answer.status_code == status, answer.text
+    error = error_of(answer)
+    assert error["code"] == code, error
+    return error
+
+
+def error_of(answer: httpx.Response) -> dict[str, Any]:
+    """The error in OpenAI's shape."""
+    assert answer.headers["content-type"] == "application/json"
+    document = answer.json()
+    assert set(document) == {"error"}
+    error: dict[str, Any] = document["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert isinstance(error["message"], str)
+    assert isinstance(error["type"], str)
+    return error
+
+
+def soon(question: Callable[[], Any], within: float = IN_FORCE_S) -> None:
+    """The answer becomes true in time."""
+    assert processes.poll(question, timeout=within), f"not within {within} s"
+
+
+def let_a_second_pass(since: float) -> None:
+    """Until a change that was made then must be in force. A late cache write would show only after that."""
+    time.sleep(max(0.0, since + IN_FORCE_S - time.monotonic()))
+
+
+def from_now(**span: float) -> str:
+    return (datetime.now(UTC) + timedelta(**span)).isoformat()
+
+
+def minted(server: Sluice, **fields: Any) -> tuple[int, str]:
+    """A new key's id and token."""
+    answer = server.api("POST", "/api/keys", json={"name": f"key-{time.monotonic_ns()}", **fields})
+    assert answer.status_code == httpx.codes.CREATED, answer.text
+    return answer.json()["id"], answer.json()["key"]
+
+
+def changed(server: Sluice, path: str, **fields: Any) -> float:
+    """PATCH of the management API; when it was answered."""
+    answer = server.api("PATCH", path, json=fields)
+    assert answer.status_code == httpx.codes.OK, answer.text
+    return time.monotonic()
+
+
+def new_project(server: Sluice, **fields: Any) -> int:
+    answer = server.api("POST", "/api/projects", json={"name": f"project-{time.monotonic_ns()}", **fields})
+    assert answer.status_code == httpx.codes.CREATED, answer.text
+    return int(answer.json()["id"])
+
+
+def new_provider(server: Sluice, name: str, base_url: str = "", **fields: Any) -> int:
+    answer = server.api("POST", "/api/providers", json={"name": name, "base_url": base_url, **fields})
+    assert answer.status_code == httpx.codes.CREATED, answer.text
+    return int(answer.json()["id"])

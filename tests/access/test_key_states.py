@@ -1,0 +1,87 @@
+"""F23: what a key's state answers, and which of several reasons is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+from keys.tokens import new_token, read_token, write_token
+
+from tests.access.asking import ask, changed, from_now, minted, new_project, refused, soon
+from tests.sluice import Sluice
+from tests.upstream import Upstream
+
+PREFIX = "sk-sluice-"
+
+
+@dataclass(frozen=True)
+class State:
+    expired: bool = False
+    inactive: bool = False
+    revoked: bool = False
+    project_inactive: bool = False
+    wrong_secret: bool = False
+
+
+def make_key(sluice: Sluice, state: State) -> str:
+    project = new_project(sluice)
+    expires_at = from_now(minutes=-1) if state.expired else from_now(hours=1)
+    key_id, key = minted(sluice, project=project, is_active=not state.inactive, expires_at=expires_at)
+    if state.revoked:
+        assert sluice.api("POST", f"/api/keys/{key_id}/revoke").status_code == 200
+    if state.project_inactive:
+        changed(sluice, f"/api/projects/{project}", is_active=False)
+    if state.wrong_secret:
+        token = read_token(key, PREFIX)
+        key = write_token(token._replace(secret=new_token().secret), PREFIX)
+    return key
+
+
+@pytest.mark.parametrize(
+    "state, status, code",
+    [
+        (State(inactive=True), 401, "key_inactive"),
+        (State(expired=True), 401, "key_expired"),
+        (State(revoked=True), 401, "key_revoked"),
+        (State(project_inactive=True), 403, "project_inactive"),
+        # of several reasons the first in the order hash, active, expiry, project is told
+        (State(wrong_secret=True), 401, "invalid_api_key"),
+        (State(wrong_secret=True, revoked=True), 401, "invalid_api_key"),
+        (State(wrong_secret=True, inactive=True, expired=True, project_inactive=True), 401, "invalid_api_key"),
+        (State(revoked=True, inactive=True, expired=True), 401, "key_revoked"),
+        (State(inactive=True, expired=True), 401, "key_inactive"),
+        (State(inactive=True, project_inactive=True), 401, "key_inactive"),
+        (State(expired=True, project_inactive=True), 401, "key_expired"),
+        (State(revoked=True, project_inactive=True), 401, "key_revoked"),
+    ],
+    ids=str,
+)
+def test_a_refusal_names_the_first_reason(sluice: Sluice, upstream: Upstream, state: State, status: int, code: str):
+    key = make_key(sluice, state)
+    soon(lambda: ask(sluice, key).json()["error"]["code"] == code)
+    error = refused(ask(sluice, key), status, code)
+    assert error["type"] == ("permission_error" if status == 403 else "authentication_error")
+    assert key not in error["message"]
+    refused(ask(sluice, key, path="/v1/models", method="GET"), status, code)
+    refused(ask(sluice, key, path="/v1/files", method="GET"), status, code)
+    assert upstream.requests == []
+
+
+def test_a_token_that_nobody_was_given_is_invalid(sluice: Sluice, upstream: Upstream):
+    refused(ask(sluice, write_token(new_token(), PREFIX)), 401, "invalid_api_key")
+
+
+def test_a_key_ends_at_its_expiry_by_itself(sluice: Sluice, upstream: Upstream):
+    _, key = minted(sluice, expires_at=from_now(seconds=1.5))
+    assert ask(sluice, key).status_code == 200
+    soon(lambda: ask(sluice, key).status_code == 401, 3)
+    refused(ask(sluice, key), 401, "key_expired")
+
+
+def test_the_old_token_dies_with_a_rotation(sluice: Sluice, upstream: Upstream):
+    key_id, old = minted(sluice)
+    assert ask(sluice, old).status_code == 200
+    new = sluice.api("POST", f"/api/keys/{key_id}/rotate").json()["key"]
+    soon(lambda: ask(sluice, old).status_code == 401)
+    refused(ask(sluice, old), 401, "invalid_api_key")
+    assert ask(sluice, new).status_code == 200

@@ -1,0 +1,121 @@
+"""Requests per minute of a key (F100, F102, F103, P13)."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from keys.limits import LimitExceeded
+from keys.limits.memory import WINDOW_S, RequestsPerMinute
+
+from tests.access.asking import ask, changed, minted, refused, soon
+from tests.sluice import Sluice
+from tests.upstream import Upstream
+
+
+def test_the_request_above_the_limit_is_429_with_what_a_client_needs(sluice: Sluice, upstream: Upstream):
+    _, key = minted(sluice, name="three-a-minute", rpm=3)
+    for remaining in (2, 1, 0):
+        answer = ask(sluice, key)
+        assert answer.status_code == 200
+        assert answer.headers["x-ratelimit-limit-requests"] == "3"
+        assert answer.headers["x-ratelimit-remaining-requests"] == str(remaining)
+    answer = ask(sluice, key)
+    error = refused(answer, 429, "rate_limit_exceeded")
+    assert error["type"] == "rate_limit_error"
+    assert "3 requests per minute" in error["message"]
+    assert "three-a-minute" in error["message"]
+    assert 50 <= int(answer.headers["retry-after"]) <= 60
+    assert len(upstream.requests) == 3
+
+
+def test_a_refusal_carries_the_limits_headers(sluice: Sluice, upstream: Upstream):
+    _, key = minted(sluice, rpm=1)
+    assert ask(sluice, key).status_code == 200
+    headers = ask(sluice, key).headers
+    assert headers["x-ratelimit-limit-requests"] == "1"
+    assert headers["x-ratelimit-remaining-requests"] == "0"
+    assert re.fullmatch(r"\d+(\.\d+)?s", headers["x-ratelimit-reset-requests"])
+
+
+def test_refused_requests_take_nothing_and_a_new_limit_counts_at_once(sluice: Sluice, upstream: Upstream):
+    key_id, key = minted(sluice, rpm=2)
+    assert [ask(sluice, key).status_code for _ in range(6)] == [200, 200, 429, 429, 429, 429]
+    changed(sluice, f"/api/keys/{key_id}", rpm=4)
+    soon(lambda: ask(sluice, key).status_code == 200)
+    assert [ask(sluice, key).status_code for _ in range(3)] == [200, 429, 429]
+    changed(sluice, f"/api/keys/{key_id}", rpm=None)
+    soon(lambda: ask(sluice, key).status_code == 200)
+    assert {ask(sluice, key).status_code for _ in range(5)} == {200}
+    changed(sluice, f"/api/keys/{key_id}", rpm=1)
+    soon(lambda: ask(sluice, key).status_code == 429)
+
+
+def test_requests_that_fail_before_the_limit_take_nothing(sluice: Sluice, upstream: Upstream):
+    _, key = minted(sluice, rpm=1, allowed_models=["gpt-*"])
+    refused(ask(sluice, key, model="o1"), 403, "model_not_allowed")
+    refused(ask(sluice, key, content=b"{}", headers={"content-type": "application/json"}), 400, "missing_required_parameter")
+    refused(ask(sluice, key, content=b"x", headers={"content-type": "text/csv"}), 415, "unsupported_media_type")
+    assert ask(sluice, key).status_code == 200
+    assert ask(sluice, key).status_code == 429
+
+
+def test_the_list_of_models_is_not_limited(sluice: Sluice, upstream: Upstream):
+    _, key = minted(sluice, rpm=1)
+    assert ask(sluice, key).status_code == 200
+    assert {ask(sluice, key, path="/v1/models", method="GET").status_code for _ in range(3)} == {200}
+
+
+def test_what_is_passed_through_is_limited_too(sluice: Sluice, upstream: Upstream):
+    _, key = minted(sluice, rpm=1)
+    assert ask(sluice, key, path="/v1/files", method="GET").status_code == 200
+    refused(ask(sluice, key, path="/v1/files", method="GET"), 429, "rate_limit_exceeded")
+
+
+def test_keys_do_not_share_their_limits(sluice: Sluice, upstream: Upstream):
+    keys = [minted(sluice, rpm=1)[1] for _ in range(3)]
+    assert [ask(sluice, key).status_code for key in keys * 2] == [200] * 3 + [429] * 3
+
+
+@given(
+    limit=st.integers(1, 5),
+    gaps=st.lists(st.floats(0, 30, allow_nan=False), max_size=80),
+)
+def test_no_window_of_a_minute_holds_more_than_the_limit(limit: int, gaps: list[float]):
+    limiter, now, accepted = RequestsPerMinute(), 1000.0, []
+    for gap in gaps:
+        now += gap
+        try:
+            standing = limiter.reserve(1, "key", limit, now)
+        except LimitExceeded as error:
+            assert len([at for at in accepted if at > now - WINDOW_S]) >= limit
+            assert 0 < error.retry_after_s <= WINDOW_S
+        else:
+            accepted.append(now)
+            inside = [at for at in accepted if at > now - WINDOW_S]
+            assert len(inside) <= limit
+            assert standing.remaining == limit - len(inside)
+
+
+@given(limit=st.integers(1, 5), gaps=st.lists(st.floats(0, 20, allow_nan=False), min_size=10, max_size=40))
+def test_after_the_time_that_was_told_the_next_request_is_accepted(limit: int, gaps: list[float]):
+    limiter, now = RequestsPerMinute(), 1000.0
+    for gap in gaps:
+        now += gap
+        try:
+            limiter.reserve(1, "key", limit, now)
+        except LimitExceeded as error:
+            now += error.retry_after_s + 1e-6
+            limiter.reserve(1, "key", limit, now)
+
+
+def test_a_lowered_limit_waits_for_as_many_as_are_too_many():
+    limiter = RequestsPerMinute()
+    for second in range(5):
+        limiter.reserve(1, "key", 5, 1000.0 + second)
+    with pytest.raises(LimitExceeded) as caught:
+        limiter.reserve(1, "key", 2, 1005.0)
+    assert caught.value.retry_after_s == pytest.approx(58.0)  # until the fourth of the five is a minute old
+    assert limiter.reserve(1, "key", 2, 1063.5).remaining == 0

@@ -1,0 +1,93 @@
+"""F22: the text of a key."""
+
+from __future__ import annotations
+
+import string
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from keys.tokens import (
+    ALPHABET,
+    PUBLIC_ID_CHARS,
+    SECRET_CHARS,
+    MalformedToken,
+    Token,
+    hash_secret,
+    mask_token,
+    new_salt,
+    new_token,
+    read_token,
+    secret_matches,
+    write_token,
+)
+
+texts = st.text(alphabet=ALPHABET, min_size=PUBLIC_ID_CHARS, max_size=PUBLIC_ID_CHARS)
+hidden = st.text(alphabet=ALPHABET, min_size=SECRET_CHARS, max_size=SECRET_CHARS)
+tokens = st.builds(Token, texts, hidden)
+prefixes = st.text(alphabet=string.ascii_letters + string.digits + "-_", min_size=1, max_size=32)
+
+
+@given(tokens, prefixes)
+def test_a_token_is_read_as_it_was_written(token: Token, prefix: str):
+    text = write_token(token, prefix)
+    assert text.startswith(prefix + token.public_id)
+    assert read_token(text, prefix) == token
+
+
+@given(tokens, prefixes, st.data())
+def test_a_token_with_one_changed_character_is_refused(token: Token, prefix: str, data: st.DataObject):
+    text = write_token(token, prefix)
+    place = data.draw(st.integers(0, len(text) - 1))
+    other = data.draw(st.characters())
+    assume(other != text[place])
+    with pytest.raises(MalformedToken):
+        read_token(text[:place] + other + text[place + 1 :], prefix)
+
+
+@given(tokens, prefixes, st.data())
+def test_a_token_with_two_neighbours_swapped_is_refused(token: Token, prefix: str, data: st.DataObject):
+    text = write_token(token, prefix)
+    place = data.draw(st.integers(0, len(text) - 2))
+    assume(text[place] != text[place + 1])
+    with pytest.raises(MalformedToken):
+        read_token(text[:place] + text[place + 1] + text[place] + text[place + 2 :], prefix)
+
+
+@given(tokens, prefixes, st.data())
+def test_a_token_that_is_longer_or_shorter_is_refused(token: Token, prefix: str, data: st.DataObject):
+    text = write_token(token, prefix)
+    place = data.draw(st.integers(0, len(text) - 1))
+    more = data.draw(st.text(min_size=1, max_size=5))
+    for wrong in (text[:place] + text[place + 1 :], text[:place] + more + text[place:], text + more):
+        with pytest.raises(MalformedToken):
+            read_token(wrong, prefix)
+
+
+@given(st.text(max_size=100), prefixes)
+def test_any_other_text_is_refused_and_nothing_else_raised(text: str, prefix: str):
+    with pytest.raises(MalformedToken):
+        read_token(text, prefix)
+
+
+@given(tokens, prefixes, prefixes)
+def test_another_installations_prefix_is_refused(token: Token, prefix: str, other: str):
+    assume(prefix != other)
+    with pytest.raises(MalformedToken):
+        read_token(write_token(token, other), prefix)
+
+
+def test_the_secret_matches_its_own_hash_and_salt_alone():
+    token, other, salt = new_token(), new_token(), new_salt()
+    stored = hash_secret(token.secret, salt)
+    assert secret_matches(token.secret, salt, stored)
+    assert not secret_matches(other.secret, salt, stored)
+    assert not secret_matches(token.secret, new_salt(), stored)
+    assert token.secret.encode() not in stored
+
+
+@given(tokens, prefixes)
+def test_a_mask_shows_nothing_of_the_secret(token: Token, prefix: str):
+    mask = mask_token(token.public_id, prefix)
+    assert len(mask) == len(prefix) + 5
+    assert token.secret not in mask

@@ -1,0 +1,122 @@
+"""Fixtures. Django's settings read the environment that is made here, so this comes before any import of Django's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+
+import django
+import pytest
+
+from tests.environment import isolate
+from tests.services import SERVICES, Missing, Services, packages
+
+ON_POSTGRES = os.environ.get("TEST_DATABASE", "sqlite") == "postgres"
+
+isolate(
+    DATA_DIR=SERVICES.directory / "data",
+    # PostgreSQL's address is filled in when it runs (`django_db_modify_db_settings`).
+    DATABASE_URL="postgres://127.0.0.1:1/tests" if ON_POSTGRES else f"sqlite:///{SERVICES.directory / 'tests.sqlite3'}",
+    DJANGO_SETTINGS_MODULE="config.settings",
+)
+
+# pytest-django does this only where the settings are named on its own ways.
+django.setup()
+
+from tests.sluice import Sluice  # noqa: E402
+from tests.upstream import Upstream  # noqa: E402
+
+StartSluice = Callable[..., Sluice]
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Have the programs that the collected tests need. Not in a fixture: an installation may outlast a test's limit."""
+    if session.config.option.collectonly:
+        return
+    fixtures = {name for item in session.items for name in getattr(item, "fixturenames", ())}
+    needed = set(Services.programs()) if "services" in fixtures else set()
+    if ON_POSTGRES:
+        needed |= Services.programs() - {"redis-server"}
+    if "chromium" in fixtures:
+        needed.add("chromium")
+    try:
+        packages.require(needed)
+    except Missing as error:
+        pytest.exit(str(error), returncode=3)
+
+
+def pytest_unconfigure() -> None:
+    SERVICES.close()
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def services() -> Services:
+    """PostgreSQL and Redis, each started when it is first asked for."""
+    return SERVICES
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of the browser's program."""
+    return str(packages.find("chromium"))
+
+
+@pytest.fixture(scope="module")
+def _upstream() -> Iterator[Upstream]:
+    with Upstream() as upstream:
+        yield upstream
+
+
+@pytest.fixture
+def upstream(_upstream: Upstream) -> Iterator[Upstream]:
+    """The programmable provider, as new for each test. A test's answer that raised fails the test."""
+    _upstream.reset()
+    yield _upstream
+    errors = _upstream.errors
+    _upstream.reset()
+    if errors:
+        raise errors[0]
+
+
+@pytest.fixture(scope="module")
+def sluice(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
+    """One server on SQLite for all tests of the module, with the module's upstream behind it."""
+    server = Sluice.start(upstream_url=_upstream.url)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def start_sluice(services: Services, upstream: Upstream) -> Iterator[StartSluice]:
+    """`start_sluice(database="postgres", redis=True, workers=4)`: as `Sluice.start`, the test's upstream behind it."""
+    started: list[Sluice] = []
+
+    def start(*args: object, **options: object) -> Sluice:
+        server = Sluice.start(*args, **{"upstream_url": upstream.url, **options})  # type: ignore[arg-type]
+        started.append(server)
+        return server
+
+    yield start
+    upstream.reset()  # or a stream that a test left open holds a server's end up
+    for server in reversed(started):
+        server.close()
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(services: Services) -> None:
+    """Have Django's own test database in a file, which every thread may open, or on our PostgreSQL."""
+    from django.db import connections
+
+    settings = connections["default"].settings_dict
+    if not ON_POSTGRES:
+        settings["TEST"]["NAME"] = str(services.directory / "django.sqlite3")
+        return
+    import environ
+
+    address = environ.Env.db_url_config(services.postgres.url)
+    settings.update({name: address[name] for name in ("HOST", "PORT", "USER", "PASSWORD")})

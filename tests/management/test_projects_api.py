@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import pytest
+from keys.models import Project
+
+from tests.management.conftest import make_key, make_project
+
+FIELDS = {"id", "name", "is_active", "upstream_alias", "notes", "created_at", "updated_at"}
+
+
+def test_a_project_is_created_read_updated_and_deleted(api):
+    made = api.post("/api/projects", {"name": "team", "upstream_alias": "second", "notes": "n"})
+    assert made.status_code == 201
+    assert set(made.json()) == FIELDS
+    path = f"/api/projects/{made.json()['id']}"
+    assert api.get(path).json() == made.json()
+    assert api.patch(path, {"is_active": False}).json()["is_active"] is False
+    assert api.put(path, {"name": "crew"}).json()["name"] == "crew"
+    assert api.delete(path).status_code == 204
+    assert api.get(path).status_code == 404
+
+
+def test_a_duplicate_name_is_409(api):
+    make_project("team")
+    for answer in (
+        api.post("/api/projects", {"name": "team"}),
+        api.patch(f"/api/projects/{make_project('other').pk}", {"name": "team"}),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (409, "duplicate_name")
+
+
+@pytest.mark.parametrize("wrong", [{}, {"name": ""}, {"name": "x" * 101}, {"upstream_alias": "A B"}, {"is_active": 3}])
+def test_what_does_not_fit_is_400(api, wrong):
+    assert api.post("/api/projects", {"name": "p", **wrong} if wrong else {}).status_code == 400
+
+
+def test_a_project_with_keys_is_not_deleted_and_the_answer_says_why(api):
+    key = make_key(project=make_project("team"))
+    key.revoke()
+    answer = api.delete(f"/api/projects/{key.project_id}")
+    assert (answer.status_code, answer.json()["code"]) == (409, "in_use")
+    assert "1 virtual keys" in answer.json()["detail"]
+    assert Project.objects.filter(name="team").exists()
+
+
+def test_projects_are_listed_newest_first_and_filtered(api):
+    make_project("a")
+    make_project("b", is_active=False)
+    listed = api.get("/api/projects").json()
+    assert set(listed) == {"next", "previous", "results"}
+    assert [row["name"] for row in listed["results"]] == ["b", "a"]
+    assert [row["name"] for row in api.get("/api/projects?is_active=false").json()["results"]] == ["b"]
+    assert [row["name"] for row in api.get("/api/projects?name=a").json()["results"]] == ["a"]

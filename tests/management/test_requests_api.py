@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from django.db import connection
+from usage.models import RequestRecord
+
+from tests.management.conftest import make_key, make_record
+
+
+def ids(answer):
+    assert answer.status_code == 200, answer.json()
+    return [row["id"] for row in answer.json()["results"]]
+
+
+@pytest.fixture
+def records(db):
+    key = make_key("ci")
+    make_record("r1", key=key, project=key.project, cost_usd="0.0012", tags=["a"])
+    make_record("r2", status_code=429, outcome="refused", provider="", error="rate_limited")
+    make_record("r3", stream=True, model="o4", response_id="resp_1", correlation_id="mine")
+    make_record("r4", endpoint="/v1/embeddings", provider="other", created_at=datetime(2026, 11, 21, tzinfo=UTC))
+    make_record("r5", key_id=999_999, project_id=999_999)
+    return key
+
+
+@pytest.mark.parametrize(
+    "query,expected",
+    [
+        ("", ["r5", "r4", "r3", "r2", "r1"]),
+        ("project=default", ["r1"]),
+        ("provider=other", ["r4"]),
+        ("model=o4", ["r3"]),
+        ("status_code=429", ["r2"]),
+        ("outcome=refused", ["r2"]),
+        ("stream=true", ["r3"]),
+        ("endpoint=/v1/embeddings", ["r4"]),
+        ("created_after=2026-11-21T00:00:00Z", ["r4"]),
+        ("created_before=2026-11-21T00:00:00Z", ["r5", "r3", "r2", "r1"]),
+        ("created_after=2026-11-21T01:00:00%2B01:00", ["r4"]),
+        ("response_id=resp_1", ["r3"]),
+        ("response_id=resp_2", []),
+        ("correlation_id=mine", ["r3"]),
+        ("key=999999", ["r5"]),
+        ("project=999999", ["r5"]),
+    ],
+)
+def test_requests_are_filtered(api, records, query, expected):
+    assert ids(api.get(f"/api/requests?{query}")) == expected
+
+
+def test_a_row_has_what_a_bill_and_a_search_need(api, records):
+    row = api.get("/api/requests/r1").json()
+    assert {field.name for field in RequestRecord._meta.fields} <= set(row)
+    assert (row["key"], row["key_name"], row["project_name"]) == (records.pk, "ci", "default")
+    assert (float(row["cost_usd"]), row["tags"]) == (0.0012, ["a"])
+
+
+def test_a_row_outlives_its_key_and_project(api, records):
+    row = api.get("/api/requests/r5").json()
+    assert (row["key"], row["project"], row["key_name"], row["project_name"]) == (999_999, 999_999, None, None)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("key=x", "status_code=ok", "status_code=1e60", "outcome=fine", "created_after=yesterday", "model=%00"),
+        *("key=9999999999999999999999", "created_after=0001-01-01T00:00:00%2B14:00", "project=%00", "response_id=%00"),
+        "created_before=9999-12-31T23:59:59-14:00",
+    ],
+)
+def test_a_filter_that_does_not_fit_is_400(api, records, query):
+    assert api.get(f"/api/requests?{query}").status_code == 400
+
+
+@pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
+def test_the_ledger_cannot_be_written(api, records, method):
+    assert getattr(api, method)("/api/requests/r1", {}).status_code == 405
+    assert getattr(api, method)("/api/requests", {}).status_code == 405
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/requests/nil", "/api/requests/%00", "/api/requests/a%20b", "/api/requests/r1/x"]
+)
+def test_an_unknown_request_is_404(api, records, path):
+    assert api.get(path).status_code == 404
+
+
+def test_pages_go_by_the_id(api, records):
+    first = api.get("/api/requests?page_size=2").json()
+    assert ids(api.get(first["next"])) == ["r3", "r2"]
+    assert api.get("/api/requests?cursor=cD0lMDA=").status_code == 400
+
+
+def test_a_list_takes_one_query_for_each_table(api, records, django_assert_max_num_queries):
+    with django_assert_max_num_queries(5):
+        ids(api.get("/api/requests"))
+
+
+def test_the_response_id_is_looked_up_in_its_index(records):
+    if connection.vendor == "postgresql":
+        pytest.skip("a table of five rows is always read whole")
+    from usage.api import RequestFilters
+
+    found = RequestFilters({"response_id": "resp_1"}, queryset=RequestRecord.objects.all()).qs
+    assert "request_by_response" in found.explain()

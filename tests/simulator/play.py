@@ -1,0 +1,56 @@
+"""Scripts read as data: what a test of the engine needs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from providers.simulator.actions import Action, Head, Malformed, Piece
+from providers.simulator.memory import Memory
+from providers.simulator.script import Request, script
+
+HELLO = {"model": "simulator", "messages": [{"role": "user", "content": "hello there, simulator"}]}
+CHAT = "/chat/completions"
+
+
+def play(path: str, body: Any = None, *, method: str = "POST", memory: Memory | None = None, defaults=None, **simulate):
+    """The actions that answer."""
+    if simulate:
+        body = {**body, "simulate": simulate}
+    data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+    return list(script(Request(method, path, {}, data), memory or Memory(), defaults).actions)
+
+
+def chat(*, memory: Memory | None = None, defaults=None, simulate: Any = None, **members: Any) -> list[Action]:
+    body = {**HELLO, **members}
+    if simulate is not None:
+        body["simulate"] = simulate
+    return play(CHAT, body, memory=memory, defaults=defaults)
+
+
+def head_of(actions: list[Action]) -> Head:
+    return next(action for action in actions if isinstance(action, Head))
+
+
+def data_of(actions: list[Action]) -> bytes:
+    return b"".join(action.data for action in actions if isinstance(action, Piece | Malformed))
+
+
+def json_of(actions: list[Action]) -> Any:
+    return json.loads(data_of(actions))
+
+
+def frames_of(actions: list[Action]) -> list[Any]:
+    """The frames that are whole, without `[DONE]`."""
+    pieces = [action.data for action in actions if isinstance(action, Piece)]
+    datas = [line[6:] for piece in pieces for line in piece.decode().splitlines() if line.startswith("data: ")]
+    return [json.loads(data) for data in datas if data != "[DONE]"]
+
+
+def texts_of(actions: list[Action], index: int = 0) -> list[str]:
+    choices = [choice for frame in frames_of(actions) for choice in frame["choices"] if choice["index"] == index]
+    return [text for choice in choices if (text := choice["delta"].get("content"))]
+
+
+def kinds_of(actions: list[Action]) -> list[str]:
+    return [type(action).__name__ for action in actions]
