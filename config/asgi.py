@@ -13,15 +13,16 @@ from channels.routing import ProtocolTypeRouter
 from django.conf import settings
 from django.core.asgi import get_asgi_application
 
-control_plane = get_asgi_application()  # sets Django up, which the imports below need
-
-from proxy.app import DataPlane
-from proxy.errors import error_body
-from proxy.health import PATHS
-
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Application = Callable[[Any, Any, Any], Awaitable[None]]
+
+control_plane: Application = get_asgi_application()  # sets Django up, which the imports below need
+
+from proxy.app import DataPlane  # noqa: E402
+from proxy.errors import error_body  # noqa: E402
+from proxy.health import PATHS  # noqa: E402
 
 SURFACE = settings.SLUICE_SURFACE
 log = logging.getLogger("sluice")

@@ -19,7 +19,9 @@ def database_from(env: Environment, data_dir: Path) -> dict[str, Any]:
         data_dir.mkdir(parents=True, exist_ok=True)
         url = f"sqlite:///{data_dir / 'sluice.sqlite3'}"
     if not url.startswith(("sqlite://", "postgres://", "postgresql://")):
-        env.refuse("DATABASE_URL", "use postgres://user:password@host:5432/name or sqlite:///path (see docs/configuration.md)")
+        env.refuse(
+            "DATABASE_URL", "use postgres://user:password@host:5432/name or sqlite:///path (see docs/configuration.md)"
+        )
         url = "sqlite://:memory:"
     database: dict[str, Any] = dict(environ.Env.db_url_config(url))
     # A configuration change and the note that spreads it to every process are one transaction.

@@ -1,4 +1,4 @@
-"""The server's HTTP protocol, for uvicorn to load. A worker loads it before the application, so Django is set up here."""
+"""The server's HTTP protocol, for uvicorn to load: before the application, so Django is set up here."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django.setup()
 
-from proxy.http_server import Door
+from proxy.http_server import Door  # noqa: E402
 
 __all__ = ["Door"]

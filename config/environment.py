@@ -121,4 +121,3 @@ def _within(number: float, least: float, most: float) -> float:
     if not least <= number <= most:
         raise ValueError(f"use a number from {least:g} to {most:g}")
     return number
-

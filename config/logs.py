@@ -8,7 +8,6 @@ from typing import Any
 
 import msgspec
 
-
 REQUEST_LOGGER = "sluice.requests"  # its messages are JSON lines already
 
 
@@ -30,7 +29,7 @@ class JSONLines(logging.Formatter):
 
 
 def logging_from(level: str, path: str, max_bytes: int, backups: int) -> dict[str, Any]:
-    """`LOGGING` for Django. """
+    """`LOGGING` for Django."""
     destination: dict[str, Any] = (
         {
             "class": "logging.handlers.RotatingFileHandler",

@@ -41,7 +41,9 @@ DATABASES = {"default": database_from(env, DATA_DIR)}
 REDIS_URL = env.url("REDIS_URL", "", ("redis", "rediss", "unix"))
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 if WORKERS > 1 and not REDIS_URL:
-    env.refuse("WORKERS", f"{WORKERS} workers need REDIS_URL, which they share their state through; set it, or WORKERS=1")
+    env.refuse(
+        "WORKERS", f"{WORKERS} workers need REDIS_URL, which they share their state through; set it, or WORKERS=1"
+    )
 
 # --- Keys --------------------------------------------------------------------------------------------------
 REQUIRE_API_KEY = env.flag("REQUIRE_API_KEY", True)

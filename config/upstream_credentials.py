@@ -24,5 +24,7 @@ def credentials_from(env: Environment) -> dict[str, str]:
             found[name.removeprefix("OPENAI_KEY_").lower()] = secret
     for alias, secret in found.items():
         if not secret.isascii() or not secret.isprintable():
-            env.refuse("OPENAI_API_KEY, OPENAI_KEYS", f"the key of alias {alias!r} has a character no HTTP header can carry")
+            env.refuse(
+                "OPENAI_API_KEY, OPENAI_KEYS", f"the key of alias {alias!r} has a character no HTTP header can carry"
+            )
     return found

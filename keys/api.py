@@ -25,7 +25,6 @@ from keys.serializers import (
     RevokedSerializer,
 )
 
-
 ROW_ID = {"min_value": 1, "max_value": 2**63 - 1, "decimal_places": 0}
 """What a number must be to be a row's: a larger one is an OverflowError in SQLite's driver."""
 

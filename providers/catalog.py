@@ -129,7 +129,7 @@ class Catalog:
         return sorted(names.items())
 
     def credential_for(self, provider: ProviderRecord, *preferred: str) -> CredentialRecord | None:
-        """The credential for a call: the first preferred alias that may go to this provider, else its own; None where it needs none.
+        """The credential for a call: the first preferred alias that may go to this provider, else its own, else None.
 
         A preferred alias (a key's or project's) may go to a provider that it is bound to, or unbound to one that has
         a credential at all: so a secret for one vendor never travels to a server that was set up without any.
@@ -194,7 +194,9 @@ def choose(candidates: Iterable[Candidate], draw: float) -> Candidate:
 
 def load_catalog(environment_credentials: Mapping[str, str]) -> Catalog:
     """Read the enabled providers and all credentials. A credential in the database goes before the environment's."""
-    credentials = {(alias, None): CredentialRecord(alias, None, secret) for alias, secret in environment_credentials.items()}
+    credentials: dict[tuple[str, int | None], CredentialRecord] = {}
+    for alias, secret in environment_credentials.items():
+        credentials[alias, None] = CredentialRecord(alias, None, secret)
     for row in Credential.objects.all():
         credentials[row.alias, row.provider_id] = CredentialRecord(row.alias, row.provider_id, _secret_of(row))
     providers = Provider.objects.filter(is_enabled=True).order_by("priority", "id")

@@ -36,10 +36,30 @@ READ = {endpoint.label: endpoint for endpoint in (CHAT, COMPLETIONS, EMBEDDINGS,
 # What is passed through, by its first segment: names of OpenAI's API, so that no client can invent a label.
 PASSED = {
     name: Endpoint(f"/v1/{name}")
-    for name in (
-        "assistants audio batches chat completions containers conversations embeddings evals files fine_tuning images "
-        "messages models moderations organization realtime responses threads uploads vector_stores videos"
-    ).split()
+    for name in [
+        "assistants",
+        "audio",
+        "batches",
+        "chat",
+        "completions",
+        "containers",
+        "conversations",
+        "embeddings",
+        "evals",
+        "files",
+        "fine_tuning",
+        "images",
+        "messages",
+        "models",
+        "moderations",
+        "organization",
+        "realtime",
+        "responses",
+        "threads",
+        "uploads",
+        "vector_stores",
+        "videos",
+    ]
 }
 OTHER = Endpoint("/v1/{other}")
 UNKNOWN = Endpoint("{unknown}")

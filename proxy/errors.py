@@ -135,7 +135,9 @@ def _key_refused(error: KeyRefused) -> ProxyError:
 def _no_provider(error: NoProvider) -> ProxyError:
     model = str(error)
     if not model:
-        return Unavailable("no_provider", "No provider is set up that could answer this.", headers=[(b"retry-after", b"30")])
+        return Unavailable(
+            "no_provider", "No provider is set up that could answer this.", headers=[(b"retry-after", b"30")]
+        )
     return NotFound("model_not_found", f"The model {model!r} does not exist or no provider has it.", param="model")
 
 
@@ -159,6 +161,7 @@ CONVERSIONS: dict[type[Exception], Callable[[Any], ProxyError]] = {
     LimitExceeded: _limit_exceeded,
     CredentialUnavailable: _credential_unavailable,
 }
+
 
 def reason_phrase(status: int) -> str:
     try:

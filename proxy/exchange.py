@@ -38,13 +38,13 @@ os.register_at_fork(after_in_child=_new_process)
 
 def new_request_id(now: float) -> str:
     """Unique and in order of time: milliseconds, then a random mark of the process, then a serial number."""
-    return "req_%012x%s%08x" % (int(now * 1000), _process, next(_serial))
+    return f"req_{int(now * 1000):012x}{_process}{next(_serial):08x}"
 
 
 class Exchange:
     """A request and its answer. `started_at` is Unix time in seconds; the other times are monotonic.
 
-    What a step has not said yet is the class's own value, so that a new exchange costs no more than what is known of it.
+    What no step has said yet is the class's own value, so that a new exchange costs no more than what is known of it.
     """
 
     # receive

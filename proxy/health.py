@@ -17,7 +17,9 @@ PATHS = ALIVE | {"/ready", "/metrics"}
 async def answer_health(scope: Scope, send: Send, *, ready: bool) -> None:
     path = scope["path"]
     if scope["method"] not in ("GET", "HEAD"):
-        await _send(scope, send, 405, b"application/json", b'{"status":"method not allowed"}', [(b"allow", b"GET, HEAD")])
+        await _send(
+            scope, send, 405, b"application/json", b'{"status":"method not allowed"}', [(b"allow", b"GET, HEAD")]
+        )
     elif path == "/metrics":
         # Adding up the workers' files reads them: not on the event loop.
         body = await asyncio.to_thread(exposition)
@@ -30,7 +32,12 @@ async def answer_health(scope: Scope, send: Send, *, ready: bool) -> None:
 
 
 async def _send(
-    scope: Scope, send: Send, status: int, content_type: bytes, body: bytes, more: list[tuple[bytes, bytes]] | None = None
+    scope: Scope,
+    send: Send,
+    status: int,
+    content_type: bytes,
+    body: bytes,
+    more: list[tuple[bytes, bytes]] | None = None,
 ) -> None:
     headers = [(b"content-type", content_type), (b"content-length", b"%d" % len(body)), *(more or [])]
     await send({"type": "http.response.start", "status": status, "headers": headers})

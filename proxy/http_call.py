@@ -16,9 +16,7 @@ Message = MutableMapping[str, Any]
 
 log = logging.getLogger("sluice.server")
 
-_status_lines = {
-    status: b"HTTP/1.1 %d %s\r\n" % (status, reason_phrase(status).encode()) for status in range(100, 600)
-}
+_status_lines = {status: b"HTTP/1.1 %d %s\r\n" % (status, reason_phrase(status).encode()) for status in range(100, 600)}
 _WITHOUT_BODY = (204, 304)
 
 
@@ -30,9 +28,22 @@ class Call:
     """The head of the answer waits for the first piece of its body, so that the two leave as one write."""
 
     __slots__ = (
-        "_begun", "_body", "_chunked", "_door", "_event", "_head", "_keeps_alive", "_left", "_more", "_owes_continue", "_told_all",
-        "_without_body", "is_answered", "is_lost", "scope",
-    )  # fmt: skip
+        "_begun",
+        "_body",
+        "_chunked",
+        "_door",
+        "_event",
+        "_head",
+        "_keeps_alive",
+        "_left",
+        "_more",
+        "_owes_continue",
+        "_told_all",
+        "_without_body",
+        "is_answered",
+        "is_lost",
+        "scope",
+    )
 
     def __init__(self, door: Door, scope: dict[str, Any], *, keeps_alive: bool) -> None:
         self._door = door
@@ -131,13 +142,13 @@ class Call:
         framed = False
         for name, value in headers:
             lines.append(b"%s: %s\r\n" % (name, value))
-            name = name.lower()
-            if name == b"content-length":
+            known = name.lower()
+            if known == b"content-length":
                 self._left = int(value)
                 framed = True
-            elif name == b"transfer-encoding":
+            elif known == b"transfer-encoding":
                 self._chunked = framed = True
-            elif name == b"connection" and value.lower() == b"close":
+            elif known == b"connection" and value.lower() == b"close":
                 self._keeps_alive = False
         if status in _WITHOUT_BODY:
             self._without_body = framed = True

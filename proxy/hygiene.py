@@ -7,7 +7,8 @@ from collections.abc import Callable
 from proxy.exchange import Headers
 
 HOP_BY_HOP = frozenset(
-    b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer transfer-encoding upgrade".split()
+    b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer transfer-encoding "
+    b"upgrade".split()
 )
 
 NEVER_UP = HOP_BY_HOP | frozenset(

@@ -37,7 +37,7 @@ class _Known(NamedTuple):
 
 
 class OpenModels:
-    """Asks each such provider at most once a minute; while one does not answer, its models are missing from the list."""
+    """Asks each such provider at most once a minute. One that does not answer is missing from the list."""
 
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
@@ -69,7 +69,13 @@ class OpenModels:
         try:
             async with asyncio.timeout(WAIT_S):
                 names = await self._fetch(catalog, provider)
-        except (ConnectionFailed, ConnectionResetError, CredentialUnavailable, TimeoutError, msgspec.MsgspecError) as error:
+        except (
+            ConnectionFailed,
+            ConnectionResetError,
+            CredentialUnavailable,
+            TimeoutError,
+            msgspec.MsgspecError,
+        ) as error:
             log.warning("Provider %s does not list its models: %s", provider.name, type(error).__name__)
         self._known[provider.name] = _Known(names, time.monotonic())
         return names

@@ -20,7 +20,17 @@ if TYPE_CHECKING:
 class Parts:
     """Read by the steps, changed by nobody."""
 
-    __slots__ = ("admission", "bounds", "metrics", "open_models", "origins", "snapshot", "upstream", "watchman", "writer")
+    __slots__ = (
+        "admission",
+        "bounds",
+        "metrics",
+        "open_models",
+        "origins",
+        "snapshot",
+        "upstream",
+        "watchman",
+        "writer",
+    )
 
     def __init__(
         self,

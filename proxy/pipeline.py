@@ -14,7 +14,7 @@ from proxy.exchange import Exchange
 from proxy.lookup import look_up
 from proxy.own_endpoints import answer_own
 from proxy.parts import Parts
-from proxy.receive import receive
+from proxy.receive import read, receive
 from proxy.relay import relay
 from proxy.route import route
 from proxy.watch import Watch
@@ -26,11 +26,13 @@ CLIENT_CLOSED_REQUEST = 499
 
 
 async def steps(exchange: Exchange, parts: Parts, watch: Watch) -> None:
-    await receive(exchange, parts, watch)
+    receive(exchange)
     await authenticate(exchange, parts)
+    await read(exchange, parts, watch)
     authorize(exchange)
     if exchange.endpoint.own:
-        return await answer_own(exchange, parts)
+        await answer_own(exchange, parts)
+        return
     exchange.reservation = parts.admission.reserve(exchange)
     look_up(exchange)
     await route(exchange, parts)
@@ -67,7 +69,7 @@ async def fail(exchange: Exchange, error: Exception, watch: Watch) -> None:
         exchange.outcome = "upstream_error"
     elif failure.status == 500:
         exchange.outcome = "internal_error"
-        log.exception("Request %s failed in a way that nobody foresaw.", exchange.request_id, exc_info=error)
+        log.error("Request %s failed in a way that nobody foresaw.", exchange.request_id, exc_info=error)
     else:
         exchange.outcome = "refused"
     if not exchange.answer_started:

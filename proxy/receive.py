@@ -1,4 +1,7 @@
-"""Step 1: what is asked. Path, method, body, model, stream flag."""
+"""Step 1: what is asked. First path and method; then, once it is known who asks, the body with model and stream flag.
+
+The body waits for the key because it may be 64 MiB: a stranger must not make the gateway hold it.
+"""
 
 from __future__ import annotations
 
@@ -28,19 +31,25 @@ _DOTS = re.compile(r"(?:^|/)(?:\.|%2e){1,2}(?:/|$|%2f)", re.IGNORECASE)
 _SLASHES = re.compile(r"/+")
 
 
-async def receive(exchange: Exchange, parts: Parts, watch: Watch) -> None:
-    """Raises `BadRequest`, `NotFound`, `MethodNotAllowed`, `UnsupportedMediaType`, `RequestTimeout`, `TooLarge`,
-    `ClientGone`."""
+def receive(exchange: Exchange) -> None:
+    """Path, method and the client's own name for the request. Raises `BadRequest`, `NotFound`, `MethodNotAllowed`."""
     exchange.endpoint = UNKNOWN
     check_headers(exchange)
     exchange.endpoint = endpoint = locate(exchange)
     exchange.dialect = endpoint.dialect
-    if endpoint.reads_body:
+
+
+async def read(exchange: Exchange, parts: Parts, watch: Watch) -> None:
+    """The body, where it is to be understood.
+
+    Raises `BadRequest`, `UnsupportedMediaType`, `RequestTimeout`, `TooLarge`, `ClientGone`.
+    """
+    if exchange.endpoint.reads_body:
         check_content_type(exchange)
         read_json(exchange, await read_body(exchange, parts.bounds, watch), parts.bounds)
     elif not has_body(exchange):
         watch.listens = True
-    elif not endpoint.own and is_small_json(exchange, parts.bounds):
+    elif not exchange.endpoint.own and is_small_json(exchange, parts.bounds):
         peek_model(exchange, await read_body(exchange, parts.bounds, watch))
 
 
@@ -63,7 +72,9 @@ def locate(exchange: Exchange) -> Endpoint:
     if query := exchange.scope["query_string"]:
         exchange.query = query.decode("latin-1")
         if not _SAFE_TARGET.fullmatch(exchange.query):
-            raise BadRequest("invalid_query", "The query string has characters that a URL cannot have; percent-encode them.")
+            raise BadRequest(
+                "invalid_query", "The query string has characters that a URL cannot have; percent-encode them."
+            )
     if exchange.method == "POST":
         if path not in READ:
             # A server that forgives slashes and case must not be a way around what is checked on these paths.

@@ -30,7 +30,7 @@ _any_json = msgspec.json.Decoder(msgspec.Raw)
 
 
 async def relay(exchange: Exchange, parts: Parts, watch: Watch) -> None:
-    """Ask the provider and hand its answer on. Raises `UpstreamError`, `BadRequest`, also in the middle of an answer."""
+    """Ask the provider and hand its answer on. Raises `BadRequest`, and `UpstreamError` also in mid-answer."""
     answer = await ask(exchange, parts, watch)
     try:
         await way_of(exchange, answer)(exchange, answer, parts, watch)
@@ -59,7 +59,9 @@ async def relay_object(exchange: Exchange, answer: Answer, parts: Parts, watch: 
     """A plain answer that Sluice reads."""
     raw = await read_whole(exchange, answer, parts, watch, MAX_READ_ANSWER_BYTES)
     if raw is None:
-        raise UpstreamError("upstream_too_large", f"The provider's answer is larger than {MAX_READ_ANSWER_BYTES:,} bytes.")
+        raise UpstreamError(
+            "upstream_too_large", f"The provider's answer is larger than {MAX_READ_ANSWER_BYTES:,} bytes."
+        )
     try:
         body = JSONBody(raw)
     except NotAnObject:
@@ -136,5 +138,3 @@ def _is_json(raw: bytes) -> bool:
     except (msgspec.DecodeError, RecursionError):
         return False
     return True
-
-

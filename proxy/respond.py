@@ -24,7 +24,9 @@ def own_headers(exchange: Exchange) -> Headers:
     if exchange.sent_at is not None:
         until = exchange.upstream_done_at or exchange.first_byte_at or now
         upstream_ms = (until - exchange.sent_at) * 1000
-        headers.append((b"server-timing", b"sluice;dur=%.2f, upstream;dur=%.2f" % (total_ms - upstream_ms, upstream_ms)))
+        headers.append(
+            (b"server-timing", b"sluice;dur=%.2f, upstream;dur=%.2f" % (total_ms - upstream_ms, upstream_ms))
+        )
     else:
         headers.append((b"server-timing", b"sluice;dur=%.2f" % total_ms))
     standing = exchange.reservation.standing if exchange.reservation is not None else None

@@ -4,18 +4,20 @@ Projects and providers are few and kept whole. Keys may be a million, so the one
 key that is not among them is looked up, many at a time in one query, one query at a time: a flood of made-up keys
 costs the database no more than a trickle of them.
 
-Every change leaves a note in the database (`changes.py`). The notes are read twice a second, at once when Redis says
-that there is one or this process wrote one itself. That is also what makes a late answer harmless: what was looked up before a note was read, and
-arrives after it, is looked up again.
+Every change leaves a note in the database (`changes.py`). The notes are read twice a second, and at once when Redis
+says that there is one or this process wrote one itself. That is also what makes a late answer harmless: what was looked
+up before a note was read, and arrives after it, is looked up again.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 from django.conf import settings
@@ -137,7 +139,7 @@ class Snapshot:
                 asked = list(self._wanted)[:KEYS_IN_ONE_QUERY]
                 version = self.version
                 try:
-                    found = await self.run(lambda ids=asked: load_keys(ids))
+                    found = await self.run(partial(load_keys, asked))
                 except DatabaseError:
                     self._refuse(asked)
                     continue
@@ -178,10 +180,8 @@ class Snapshot:
 
     async def _follow(self) -> None:
         while True:
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), LOOK_EVERY_S)
-            except TimeoutError:
-                pass
             self._wake.clear()
             try:
                 news = await self.run(lambda: read_news(self.version))
@@ -240,5 +240,3 @@ class Snapshot:
                 return work()
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, guarded)
-
-

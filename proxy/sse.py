@@ -16,7 +16,7 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 class FrameSplitter:
     """Cuts a stream at its blank lines, wherever its pieces happen to end.
 
-    A frame leaves as soon as its blank line is there. Where that line ends in CR, a LF which follows later belongs to it
+    A frame leaves as soon as its blank line is there. Where that line ends in CR, a LF that follows later belongs to it
     but comes out at the head of the next frame: to wait for it could mean to wait for ever.
     """
 
@@ -28,9 +28,8 @@ class FrameSplitter:
 
     def feed(self, piece: bytes) -> list[bytes]:
         """The frames that this piece completes."""
-        if not self._pending and piece.endswith(b"\n\n") and b"\r" not in piece:
-            if piece.find(b"\n\n") == len(piece) - 2:
-                return [piece]
+        if not self._pending and 0 <= piece.find(b"\n\n") == len(piece) - 2 and b"\r" not in piece:
+            return [piece]
         pending = self._pending
         pending += piece
         frames = []
@@ -55,11 +54,16 @@ class FrameSplitter:
         return len(self._pending)
 
 
+def is_simple(frame: bytes) -> bool:
+    """One `data: ` line and a blank one, both ended by LF: what nearly all frames are."""
+    size = len(frame) - 2
+    return frame.startswith(b"data: ") and frame.find(b"\n") == size and frame[size:] == b"\n\n" and b"\r" not in frame
+
+
 def data_of(frame: bytes) -> bytes | None:
     """The data of a frame, its lines joined with LF; None for a frame without any (a comment, a bare event)."""
-    if frame.startswith(b"data: ") and frame.endswith(b"\n\n") and frame.find(b"\n") == len(frame) - 2:
-        if b"\r" not in frame:
-            return frame[6:-2]
+    if is_simple(frame):
+        return frame[6:-2]
     lines = []
     for line in _LINE_END.split(frame.removeprefix(_BYTE_ORDER_MARK)):
         if line.startswith(b"data:"):
@@ -71,7 +75,7 @@ def data_of(frame: bytes) -> bytes | None:
 
 def replace_data(frame: bytes, data: bytes) -> bytes:
     """The frame with other data, its other lines as they were."""
-    if frame.startswith(b"data: ") and frame.endswith(b"\n\n") and frame.find(b"\n") == len(frame) - 2:
+    if is_simple(frame):
         return b"data: " + data + b"\n\n"
     others = [line for line in _LINE_END.split(frame) if line and not line.startswith(b"data")]
     return b"".join(line + b"\n" for line in [*others, b"data: " + data]) + b"\n"

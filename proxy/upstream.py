@@ -72,7 +72,9 @@ class Upstream:
         head = request_head(method, target, provider.host_header, headers)
         if isinstance(body, bytes):
             return await self._send_whole(origin, method, head + body)
-        return await self._send_streamed(origin, method, head, body, chunked=(b"transfer-encoding", b"chunked") in headers)
+        return await self._send_streamed(
+            origin, method, head, body, chunked=(b"transfer-encoding", b"chunked") in headers
+        )
 
     async def _send_whole(self, origin: Origin, method: str, data: bytes) -> Answer:
         while True:
@@ -145,7 +147,9 @@ class Upstream:
                         lambda: Connection(self._loop, pool), host, port, ssl=tls
                     )
         except TimeoutError:
-            raise ConnectionFailed("upstream_connect_timeout", "The provider did not accept a connection in time.") from None
+            raise ConnectionFailed(
+                "upstream_connect_timeout", "The provider did not accept a connection in time."
+            ) from None
         except ssl.SSLError as error:
             reason = getattr(error, "verify_message", "") or error.reason or "the handshake failed"
             raise ConnectionFailed("upstream_tls_error", f"No trusted connection to the provider: {reason}.") from error

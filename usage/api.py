@@ -51,7 +51,7 @@ class RequestFilters(filters.FilterSet):  # type: ignore[misc]
 class RequestViewSet(ReadOnlyModelViewSet[RequestRecord]):
     """Every request that went through, newest first."""
 
-    # Not select_related: a filter on the key lets Django take the join for an inner one, which loses rows whose key is gone.
+    # Not select_related: beside a filter on the key that becomes an inner join, which loses rows whose key is gone.
     queryset = RequestRecord.objects.prefetch_related("key", "project")
     serializer_class = RequestRecordSerializer
     filterset_class = RequestFilters

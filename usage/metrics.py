@@ -32,10 +32,15 @@ _duration = Histogram(
     buckets=LATENCY_BUCKETS,
 )
 _ttft = Histogram(
-    "llm_proxy_ttft_seconds", "From the request's head to the answer's first byte.", ["model", "provider"], buckets=LATENCY_BUCKETS
+    "llm_proxy_ttft_seconds",
+    "From the request's head to the answer's first byte.",
+    ["model", "provider"],
+    buckets=LATENCY_BUCKETS,
 )
 _active = Gauge("llm_proxy_active_requests", "Requests under way.", multiprocess_mode="livesum")
-_tokens = Counter("llm_proxy_tokens", "Tokens, by the provider's count or estimated.", ["model", "provider", "token_type"])
+_tokens = Counter(
+    "llm_proxy_tokens", "Tokens, by the provider's count or estimated.", ["model", "provider", "token_type"]
+)
 _key_requests = Counter("llm_proxy_key_requests", "Requests that a virtual key was served.", ["key"])
 _key_tokens = Counter("llm_proxy_key_tokens", "Tokens of a virtual key.", ["key", "token_type"])
 _refused_keys = Counter("llm_proxy_key_validation_failures", "Requests refused for their key.", ["reason"])
@@ -107,10 +112,10 @@ class RequestMetrics:
         with self._lock:
             tallies, self._tallies = self._tallies, {}
             _active.set(self._active)
-            for (method, endpoint, model, provider, status, key_id, refusal), tally in tallies.items():
-                model = model if provider else ""
-                method = method if method in METHODS else OTHER
-                _child(_requests, method, endpoint, model, provider, str(status)).inc(tally.requests)
+            for (method, endpoint, named, provider, status, key_id, refusal), tally in tallies.items():
+                model = named if provider else ""
+                known_method = method if method in METHODS else OTHER
+                _child(_requests, known_method, endpoint, model, provider, str(status)).inc(tally.requests)
                 _add(_child(_duration, endpoint, provider), tally.seconds, tally.buckets)
                 _add(_child(_ttft, model, provider), tally.ttft_seconds, tally.ttft_buckets)
                 if refusal and status == HTTPStatus.UNAUTHORIZED:

@@ -32,9 +32,7 @@ class RequestRecord(models.Model):
     project = models.ForeignKey(
         "keys.Project", null=True, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False
     )
-    user = models.ForeignKey(
-        "auth.User", null=True, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False
-    )
+    user = models.ForeignKey("auth.User", null=True, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False)
     method = models.CharField(max_length=16)
     endpoint = models.CharField(max_length=200)
     provider = models.CharField(max_length=64, blank=True)

@@ -18,7 +18,7 @@ class Azure(Kind):
 
     name = "azure"
 
-    def problem_with(self, options: Mapping[str, Any]) -> str | None:
+    def problem_with(self, options: Any) -> str | None:
         if problem := super().problem_with(options):
             return problem
         if unknown := set(options) - {"api_version"}:

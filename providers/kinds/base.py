@@ -23,9 +23,9 @@ class Kind:
     asks_for_stream_usage = True
     """True: it understands `stream_options.include_usage` on chat and legacy completions."""
 
-    def problem_with(self, options: Mapping[str, Any]) -> str | None:
+    def problem_with(self, options: Any) -> str | None:
         """What is wrong with a provider's `options`, as a sentence for the operator; None when they fit."""
-        return None if isinstance(options, Mapping) else "Write a JSON object."
+        return "Write a JSON object." if not isinstance(options, dict) else None
 
     def auth_headers(self, secret: str, options: Mapping[str, Any]) -> Headers:
         """The headers that carry the credential; names in lower case."""

@@ -20,7 +20,7 @@ class Custom(Kind):
 
     name = "custom"
 
-    def problem_with(self, options: Mapping[str, Any]) -> str | None:
+    def problem_with(self, options: Any) -> str | None:
         if problem := super().problem_with(options):
             return problem
         if unknown := set(options) - KNOWN:

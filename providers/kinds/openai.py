@@ -9,11 +9,11 @@ from providers.kinds.base import Headers, Kind, as_headers, header_problem
 
 
 class OpenAI(Kind):
-    """Options: `headers`, sent with every request; `include_usage: false` for a server that refuses `stream_options`."""
+    """Options: `headers` for every request; `include_usage: false` for a server that refuses `stream_options`."""
 
     name = "openai"
 
-    def problem_with(self, options: Mapping[str, Any]) -> str | None:
+    def problem_with(self, options: Any) -> str | None:
         if problem := super().problem_with(options):
             return problem
         if unknown := set(options) - {"headers", "include_usage"}:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from providers.kinds.base import Kind
@@ -18,5 +17,5 @@ class Simulator(Kind):
     name = "simulator"
     needs_base_url = False
 
-    def problem_with(self, options: Mapping[str, Any]) -> str | None:
+    def problem_with(self, options: Any) -> str | None:
         return super().problem_with(options) or problem_with(options)

@@ -70,5 +70,3 @@ class Dialect:
 
     def stream_reader(self, exchange: Exchange) -> StreamReader:
         raise NotImplementedError
-
-

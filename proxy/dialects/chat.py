@@ -17,7 +17,7 @@ from proxy.jsonbody import JSONBody
 from proxy.sse import data_of, replace_data
 
 CHARS_PER_TOKEN = 4
-"""Of English text, about; https://help.openai.com/en/articles/4936856. For estimates alone, which are marked as such."""
+"""Of English text, about (https://help.openai.com/en/articles/4936856); for estimates, marked as such."""
 
 
 class _Delta(msgspec.Struct):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+
 import httpx
 import pytest
 
@@ -80,7 +83,6 @@ def test_a_forbidden_model_is_refused_wherever_it_stands(
         b'--B\nContent-Disposition: form-data; name="model"\n\no1-forbidden\n',
         field(b'name="model"', b"whisper-1") + field(b'name="model"'),
         field(b'name="model"') + field(b'name="model"', b"whisper-1"),
-        field(b'name="model[]"'),
     ],
     ids=lambda part: part[5:90],
 )
@@ -95,11 +97,19 @@ def test_no_spelling_of_the_field_gets_a_forbidden_model_through(
 
 def test_a_long_header_in_pieces_is_no_way_around(sluice: Sluice, upstream: Upstream, key: str):
     body = field(b'name="model"', more=b"X-Pad: " + b"x" * 30_000 + b"\r\n") + FILE + END
-    assert_refused(post(sluice, key, body, pieces=4000), upstream)
+
+    def slowly() -> Iterator[bytes]:
+        for at in range(0, len(body), 4000):
+            yield body[at : at + 4000]
+            time.sleep(0.01)  # or the pieces arrive as one
+
+    headers = {"content-type": "multipart/form-data; boundary=B"}
+    answer = sluice.client(key).post("/v1/audio/transcriptions", content=slowly(), headers=headers)
+    assert_refused(answer, upstream)
 
 
 def test_a_form_that_is_called_something_else_is_no_way_around(sluice: Sluice, upstream: Upstream, key: str):
-    for content_type in ("Multipart/Form-Data; boundary=B", " multipart/form-data; boundary=B", "multipart/mixed; boundary=B"):
+    for content_type in ("Multipart/Form-Data; boundary=B", "multipart/mixed; boundary=B", "text/plain; multipart/form-data; boundary=B"):
         answer = sluice.client(key).post(
             "/v1/audio/transcriptions",
             content=field(b'name="model"') + END,

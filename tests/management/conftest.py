@@ -9,20 +9,22 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
+from rest_framework.test import APIClient
+
 from keys.models import Project, VirtualKey
 from providers.models import Credential, Provider
-from rest_framework.test import APIClient
 from usage.models import RequestRecord
 
 TOKEN = "management-token-of-the-tests"
 SECRET = "sk-upstream-secret-0123456789"
 
-pytestmark = pytest.mark.django_db
-
 
 @pytest.fixture(autouse=True)
-def _management_token(settings: Any) -> None:
+def _settings(settings: Any) -> None:
     settings.MANAGEMENT_TOKEN = TOKEN
+    settings.PASSWORD_HASHERS = [
+        "django.contrib.auth.hashers.MD5PasswordHasher"
+    ]  # slow ones are half of the time
 
 
 @pytest.fixture
@@ -72,7 +74,7 @@ def make_credential(alias: str = "default", secret: str = SECRET, **fields: Any)
     return credential
 
 
-def make_record(id: str = "r1", **fields: Any) -> RequestRecord:
+def make_record(pk: str = "r1", **fields: Any) -> RequestRecord:
     given: dict[str, Any] = {
         "created_at": datetime(2026, 11, 20, 12, tzinfo=UTC),
         "method": "POST",
@@ -83,4 +85,4 @@ def make_record(id: str = "r1", **fields: Any) -> RequestRecord:
         "outcome": "complete",
         "duration_ms": 12.5,
     }
-    return RequestRecord.objects.create(id=id, **{**given, **fields})
+    return RequestRecord.objects.create(id=pk, **{**given, **fields})

@@ -7,9 +7,9 @@ import re
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.test import Client
+
 from keys.models import VirtualKey
 from keys.tokens import read_token, secret_matches
-
 from tests.management.conftest import make_key, make_project
 
 LIST = "/admin/keys/virtualkey/"

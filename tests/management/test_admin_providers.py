@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 from django.test import Client
+
 from providers.models import Credential, Provider
 from proxy.changes import current_version
-
 from tests.management.conftest import SECRET, make_credential, make_provider
 
 PROVIDERS = "/admin/providers/provider/"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from usage.admin import CappedPaginator
-from usage.models import RequestRecord
 
 from tests.management.conftest import make_key, make_record
+from usage.admin import CappedPaginator
+from usage.models import RequestRecord
 
 LIST = "/admin/usage/requestrecord/"
 

@@ -9,11 +9,11 @@ from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
+
 from keys.models import Project, VirtualKey
 from keys.tokens import read_token
 from providers.models import Credential, Provider
 from proxy.changes import current_version
-
 from tests.environment import ROOT
 from tests.management.conftest import SECRET, TOKEN, make_key, make_project, make_provider
 
@@ -47,6 +47,7 @@ def test_a_key_is_minted_with_all_its_settings(run):
     arguments = ("--project", "team", "--alias", "second", "--models", "gpt-*, o4", "--expires-days", "3", "--rpm", "5")
     key = run.json("keys", "mint", "--name", "ci", *arguments, "--notes", "n", "--tags", "a,b")
     row = VirtualKey.objects.get(pk=key["id"])
+    assert row.expires_at is not None
     assert read_token(key["key"], "sk-sluice-").public_id == row.public_id
     assert (row.project.name, row.upstream_alias, row.allowed_models) == ("team", "second", ["gpt-*", "o4"])
     assert (row.rpm, row.notes, row.tags) == (5, "n", ["a", "b"])

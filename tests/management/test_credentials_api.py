@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 from cryptography.fernet import Fernet
-from providers.models import Credential
 
+from providers.models import Credential
 from tests.management.conftest import SECRET, make_credential, make_provider
 
 FIELDS = {"id", "alias", "provider", "mask", "usable", "created_at", "updated_at"}

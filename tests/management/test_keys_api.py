@@ -3,9 +3,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+
 from keys.models import Project, VirtualKey
 from keys.tokens import read_token, secret_matches
-
 from tests.management.conftest import make_key, make_project
 
 FIELDS = {

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from keys.models import Project
 
+from keys.models import Project
 from tests.management.conftest import make_key, make_project
 
 FIELDS = {"id", "name", "is_active", "upstream_alias", "notes", "created_at", "updated_at"}

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import pytest
+
 from providers.models import Credential, Provider
 from proxy.changes import current_version
-
 from tests.management.conftest import SECRET, make_credential, make_provider
 
 FIELDS = {

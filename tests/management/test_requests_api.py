@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 
 import pytest
 from django.db import connection
-from usage.models import RequestRecord
 
 from tests.management.conftest import make_key, make_record
+from usage.models import RequestRecord
 
 
 def ids(answer):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 from django.test import Client
+
 from keys.models import VirtualKey
 from keys.tokens import read_token
 from providers.models import Credential
-
 from tests.management.conftest import SECRET, make_provider, make_record
 
 API = ["keys", "projects", "providers", "credentials", "requests"]

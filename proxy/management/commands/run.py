@@ -38,7 +38,7 @@ Try it:
 
 class Command(BaseCommand):
     help = "Prepare the database, make the first admin user and key on a new installation, and serve."
-    requires_system_checks: list[str] = []  # type: ignore[assignment]  # noqa: RUF012
+    requires_system_checks = []  # noqa: RUF012
 
     def handle(self, *args: Any, **options: Any) -> None:
         migrate()
@@ -73,7 +73,7 @@ def first_installation() -> str:
 
 
 def make_simulator() -> Provider:
-    """The newcomer's first provider. It answers for its own names alone: a real model's name is never answered by it."""
+    """The newcomer's first provider. It answers for its own names alone, never for a real model's."""
     provider = Provider(
         name="simulator",
         kind="simulator",

@@ -16,10 +16,9 @@ from uvicorn.config import STARTUP_FAILURE
 from proxy.supervisor import Supervisor
 
 
-
 class Command(BaseCommand):
     help = "Serve the data plane, the admin surface or both."
-    requires_system_checks: list[str] = []  # type: ignore[assignment]  # noqa: RUF012
+    requires_system_checks = []  # noqa: RUF012
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--surface", choices=["all", "proxy", "admin"], default=settings.SLUICE_SURFACE)
@@ -64,7 +63,7 @@ def server_config(host: str, port: int, workers: int) -> uvicorn.Config:
         port=port,
         workers=workers,
         loop="uvloop",
-        http="config.door:Door",  # type: ignore[arg-type]
+        http="config.door:Door",
         ws="none",
         lifespan="on",
         interface="asgi3",
