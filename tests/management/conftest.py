@@ -22,9 +22,7 @@ SECRET = "sk-upstream-secret-0123456789"
 @pytest.fixture(autouse=True)
 def _settings(settings: Any) -> None:
     settings.MANAGEMENT_TOKEN = TOKEN
-    settings.PASSWORD_HASHERS = [
-        "django.contrib.auth.hashers.MD5PasswordHasher"
-    ]  # slow ones are half of the time
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # slow ones are half of the time
 
 
 @pytest.fixture
