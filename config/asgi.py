@@ -24,6 +24,9 @@ from proxy.app import DataPlane  # noqa: E402
 from proxy.errors import error_body  # noqa: E402
 from proxy.health import PATHS  # noqa: E402
 
+CONTROL = ("/admin", "/api", "/static/")
+"""What the control plane's paths begin with; what is nobody's gets an error in OpenAI's shape."""
+
 SURFACE = settings.SLUICE_SURFACE
 log = logging.getLogger("sluice")
 data_plane = DataPlane()
@@ -35,11 +38,11 @@ def planes(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
     Not a coroutine itself: it hands on the one that it chose, which saves every request a frame.
     """
     path = scope["path"]
-    if data_plane.serves(path):
-        if SURFACE != "admin" or path in PATHS:
-            return data_plane(scope, receive, send)
-    elif SURFACE != "proxy":
-        return control_plane(scope, receive, send)
+    if path == "/" or path.startswith(CONTROL):
+        if SURFACE != "proxy":
+            return control_plane(scope, receive, send)
+    elif SURFACE != "admin" or path in PATHS:
+        return data_plane(scope, receive, send)
     return not_served(send)
 
 

@@ -24,8 +24,6 @@ def database_from(env: Environment, data_dir: Path) -> dict[str, Any]:
         )
         url = "sqlite://:memory:"
     database: dict[str, Any] = dict(environ.Env.db_url_config(url))
-    # A configuration change and the note that spreads it to every process are one transaction.
-    database["ATOMIC_REQUESTS"] = True
     if database["ENGINE"].endswith("sqlite3"):
         # IMMEDIATE: a transaction that writes later waits for the lock at its start instead of failing in its middle.
         database["OPTIONS"] = {"transaction_mode": "IMMEDIATE", "init_command": SQLITE_PRAGMAS}

@@ -36,9 +36,6 @@ class DataPlane:
         self._parts: Parts | None = None
         self._starting: asyncio.Lock | None = None
 
-    def serves(self, path: str) -> bool:
-        return path.startswith("/v1/") or path in PATHS or path == "/v1"
-
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] in PATHS:
             await answer_health(scope, send, ready=self._parts is not None)

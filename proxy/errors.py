@@ -28,6 +28,7 @@ import msgspec
 from keys.access import InactiveProject, KeyRefused, ModelNotAllowed
 from keys.limits import LimitExceeded
 from providers.catalog import CredentialUnavailable, NoProvider
+from proxy.jsonbody import NotAnObject
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -155,7 +156,12 @@ def _credential_unavailable(error: CredentialUnavailable) -> ProxyError:
     return Unavailable("credential_unavailable", str(error), headers=[(b"retry-after", b"60")])
 
 
+def _not_an_object(error: NotAnObject) -> ProxyError:
+    return BadRequest("invalid_json", f"The body is not the JSON that it should be: {error}.")
+
+
 CONVERSIONS: dict[type[Exception], Callable[[Any], ProxyError]] = {
+    NotAnObject: _not_an_object,
     KeyRefused: _key_refused,
     NoProvider: _no_provider,
     LimitExceeded: _limit_exceeded,

@@ -28,7 +28,6 @@ class Call:
     """The head of the answer waits for the first piece of its body, so that the two leave as one write."""
 
     __slots__ = (
-        "_begun",
         "_body",
         "_chunked",
         "_door",
@@ -40,6 +39,7 @@ class Call:
         "_owes_continue",
         "_told_all",
         "_without_body",
+        "has_begun",
         "is_answered",
         "is_lost",
         "scope",
@@ -52,7 +52,7 @@ class Call:
         self._body = bytearray()
         self._more = True
         self._event: asyncio.Future[None] | None = None
-        self._begun = False
+        self.has_begun = False
         self._head: bytes | None = None
         self._chunked = False
         self._left: int | None = None
@@ -70,7 +70,7 @@ class Call:
             pass  # the server's grace has run out
         except Exception:
             log.exception("An application failed on %s.", self.scope["path"])
-            if not self._begun and not self.is_lost:
+            if not self.has_begun and not self.is_lost:
                 await self._send_failure()
         if not self.is_answered and not self.is_lost:
             self._door.broke_off()
@@ -127,7 +127,7 @@ class Call:
         if message["type"] == "http.response.start":
             self._begin(message["status"], message.get("headers", ()))
             return
-        if not self._begun or self.is_answered:
+        if not self.has_begun or self.is_answered:
             raise InvalidAnswer("a body before its head or after its end")
         more = message.get("more_body", False)
         self._door.write(self._framed(message.get("body", b""), more))
@@ -166,7 +166,7 @@ class Call:
         if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines) or b"\0" in head:
             raise InvalidAnswer("a header with a line break in it")
         self._head = head
-        self._begun = True
+        self.has_begun = True
 
     def _framed(self, body: bytes, more: bool) -> bytes:
         head, self._head = self._head or b"", None

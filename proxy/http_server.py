@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections import deque
 from typing import Any, cast
 from urllib.parse import unquote
@@ -33,6 +34,7 @@ BUFFERED_BYTES = 256 * 1024
 LINGER_S = 5.0
 LINGER_BYTES = 256 * 1024 * 1024
 PIPELINED = 64
+_HOST = re.compile(rb"[A-Za-z0-9._~\[\]:-]*")
 
 
 class Door(asyncio.Protocol):
@@ -128,7 +130,7 @@ class Door(asyncio.Protocol):
             self._refuse(400, "invalid_http", "The request is not valid HTTP/1.1.")
         else:
             if self._in_head and self._head_bytes > MAX_HEAD_BYTES:
-                self._refuse(431, "headers_too_large", f"The request's head is larger than {MAX_HEAD_BYTES:,} bytes.")
+                self._refuse_head()
 
     # --- the parser -------------------------------------------------------------------------------------
 
@@ -140,19 +142,23 @@ class Door(asyncio.Protocol):
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((name.lower(), value))
+        if self._in_head:  # else it is a trailer, which must not pass for a header
+            self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         self._calm()
         self._in_head = False
-        if self._head_bytes > MAX_HEAD_BYTES + BUFFERED_BYTES or len(self.waiting) >= PIPELINED:
-            self._refuse(431, "headers_too_large", f"The request's head is larger than {MAX_HEAD_BYTES:,} bytes.")
-            return
+        fields = dict(self._headers)
         version = self.parser.get_http_version()
         target = _target(self._url)
-        hosts = [name for name, _ in self._headers].count(b"host")
-        if target is None or hosts > 1 or (hosts == 0 and version == "1.1"):
+        if self._head_bytes > MAX_HEAD_BYTES and self._head_size() > MAX_HEAD_BYTES:
+            self._refuse_head()
+            return
+        if target is None or not self._is_addressed(fields, version) or len(self.waiting) >= PIPELINED:
             self._refuse(400, "invalid_http", "The request needs one Host header and a path as its target.")
+            return
+        if fields.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
+            self._refuse(400, "invalid_http", "The only transfer coding is chunked.")
             return
         raw_path, query = target
         path = raw_path.decode("ascii")
@@ -177,6 +183,18 @@ class Door(asyncio.Protocol):
             self._start(call)
         else:
             self.waiting.append(call)
+
+    def _is_addressed(self, fields: dict[bytes, bytes], version: str) -> bool:
+        """Whether there is one Host header, of one name (RFC 9112, section 3.2)."""
+        host = fields.get(b"host")
+        if host is None:
+            return version == "1.0"
+        if len(fields) != len(self._headers) and [name for name, _ in self._headers].count(b"host") > 1:
+            return False
+        return _HOST.fullmatch(host) is not None
+
+    def _head_size(self) -> int:
+        return len(self._url) + sum(len(name) + len(value) + 4 for name, value in self._headers)
 
     def on_body(self, body: bytes) -> None:
         call = self.incoming
@@ -268,15 +286,21 @@ class Door(asyncio.Protocol):
         else:
             self.close()
 
+    def _refuse_head(self) -> None:
+        self._refuse(431, "headers_too_large", f"The request's head is larger than {MAX_HEAD_BYTES:,} bytes.")
+
     def _refuse(self, status: int, code: str, message: str) -> None:
         """Answer what never became a request, and close; after the answers that are still owed, without one."""
         self._broken = True
         self.keeps_alive = False
-        if self.call is not None:
-            if self.incoming is self.call:
-                self.call.lose()  # its own body is broken
+        call = self.call
+        if call is not None:
+            if self.incoming is not call:
+                return
+            call.lose()  # it is the body of this very request that is broken
+            if call.has_begun:
                 self.close()
-            return
+                return
         if not self.transport.is_closing():
             body = error_body(message, "invalid_request_error", None, code)
             self.write(
@@ -294,8 +318,7 @@ def _target(url: bytes) -> tuple[bytes, bytes] | None:
     """Path and query of a request target in origin or absolute form; None for one that names no path here."""
     if url.startswith(b"/"):
         path, _, query = url.partition(b"?")
-        path = path.partition(b"#")[0]
-        return (path, query) if path.isascii() else None
+        return (path, query) if url.isascii() and b"#" not in url else None
     try:
         parsed = httptools.parse_url(url)
     except httptools.HttpParserInvalidURLError:

@@ -38,6 +38,8 @@ class JSONBody:
             raise NotAnObject("the body must be a JSON object") from None
         except msgspec.DecodeError as error:
             raise NotAnObject(str(error)) from None
+        except UnicodeDecodeError:
+            raise NotAnObject("it is not UTF-8") from None
         except RecursionError:
             raise NotAnObject("it is nested too deeply") from None
         self._edited = False
@@ -61,9 +63,12 @@ class JSONBody:
             self._edited = True
 
     def get(self, name: str) -> Any:
-        """A member as Python's value; None where it is missing or null."""
+        """A member as Python's value; None where it is missing or null. Raises `NotAnObject` for one that has none."""
         value = self.members.get(name)
-        return None if value is None else _any.decode(value)
+        try:
+            return None if value is None else _any.decode(value)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise NotAnObject(f"the value of {name!r} cannot be read") from None
 
     def raw(self, name: str) -> bytes | None:
         value = self.members.get(name)
@@ -87,5 +92,8 @@ class JSONBody:
 
 def _has_double_names(raw: bytes, distinct: int) -> bool:
     """Whether the object has more members, or spells their names otherwise, than plain decoding shows."""
-    top: list[tuple[str, Any]] = json.loads(raw, object_pairs_hook=list)
+    try:
+        top: list[tuple[str, Any]] = json.loads(raw, object_pairs_hook=list)
+    except (ValueError, RecursionError):
+        return True  # digits by the thousand, or deep: others may read it differently as well
     return len(top) != distinct or any(f'"{name}"'.encode() not in raw for name, _ in top)

@@ -27,7 +27,7 @@ SINGLE = (b"host", b"authorization", b"x-api-key", b"api-key", b"content-type", 
 
 _SAFE_TARGET = re.compile(r"[!-~]*")
 _HIDDEN = re.compile(r"%(?:0[0-9a-f]|1[0-9a-f]|7f|5c)", re.IGNORECASE)
-_DOTS = re.compile(r"(?:^|/)(?:\.|%2e){1,2}(?:/|$|%2f)", re.IGNORECASE)
+_DOTS = re.compile(r"(?:^|/)(?:\.|%2e){1,2}(?:[/;?#]|$|%2f)", re.IGNORECASE)
 _SLASHES = re.compile(r"/+")
 
 
@@ -42,7 +42,7 @@ def receive(exchange: Exchange) -> None:
 async def read(exchange: Exchange, parts: Parts, watch: Watch) -> None:
     """The body, where it is to be understood.
 
-    Raises `BadRequest`, `UnsupportedMediaType`, `RequestTimeout`, `TooLarge`, `ClientGone`.
+    Raises `BadRequest`, `NotAnObject`, `UnsupportedMediaType`, `RequestTimeout`, `TooLarge`, `ClientGone`.
     """
     if exchange.endpoint.reads_body:
         check_content_type(exchange)
@@ -185,21 +185,18 @@ def peek_model(exchange: Exchange, raw: bytes) -> None:
     try:
         body = JSONBody(raw)
         body.check_unambiguous()
+        model = body.get("model")
     except NotAnObject:
         return  # the provider says what is wrong with it
     exchange.body = body
-    model = body.get("model")
     if isinstance(model, str) and len(model) <= MAX_MODEL_CHARS and model.isprintable():
         exchange.model = model
 
 
 def read_json(exchange: Exchange, raw: bytes, bounds: Bounds) -> None:
     """Model and stream flag out of the body, and the body as one that every reader understands alike."""
-    try:
-        body = JSONBody(raw)
-        body.check_unambiguous()
-    except NotAnObject as error:
-        raise BadRequest("invalid_json", f"The body is not the JSON that it should be: {error}.") from None
+    body = JSONBody(raw)
+    body.check_unambiguous()
     exchange.body = body
     model = body.get("model")
     preferred = exchange.header_map.get(b"x-preferred-model")

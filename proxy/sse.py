@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-_BLANK_LINE = re.compile(rb"(?:\r\n|\n|\r)(?:\r\n|\n|\r)")
+_BLANK_LINE = re.compile(rb"(?>\r\n|\n|\r)(?:\r\n|\n|\r)")  # atomic: CRLF is one line end, never two
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _LONGEST_BLANK_LINE = 4
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"

@@ -68,6 +68,9 @@ class RequestRecord(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["key", "-id"], name="request_by_key"),
             models.Index(fields=["project", "-id"], name="request_by_project"),
+            models.Index(
+                fields=["correlation_id"], condition=~models.Q(correlation_id=""), name="request_by_correlation"
+            ),
             models.Index(fields=["response_id"], condition=~models.Q(response_id=""), name="request_by_response"),
         ]
 

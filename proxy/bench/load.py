@@ -117,12 +117,9 @@ class Connection(asyncio.Protocol):
         self.tail = b""
         self.frames = 0
         self.stream = load.target.stream
-        self.on_body = self.on_frames if self.stream else self.on_piece
-        """httptools takes the callback once, when the parser is made; see `connection_made`."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-        self.parser = httptools.HttpResponseParser(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self.is_asking:
@@ -146,15 +143,14 @@ class Connection(asyncio.Protocol):
         self.asked_at = perf_counter()
         self.transport.write(self.load.target.request)
 
-    def on_piece(self, body: bytes) -> None:
+    def on_body(self, body: bytes) -> None:
         self.load.tally.body_bytes += len(body)
-
-    def on_frames(self, body: bytes) -> None:
+        if not self.stream:
+            return
         if not self.heard_body:
             self.heard_body = True
             if self.parser.get_status_code() == 200:
                 self.load.tally.first_bytes_s.append(perf_counter() - self.asked_at)
-        self.load.tally.body_bytes += len(body)
         # Blank lines end frames. JSON has no raw line ends, so nothing else looks like one; one may lie between pieces.
         self.frames += body.count(b"\n\n") + body.count(b"\n\r\n")
         if self.tail[-1:] == b"\n" and body[:1] == b"\n":

@@ -101,7 +101,7 @@ def play(server: Sluice, upstream: Upstream) -> Played:
         ("/nowhere", {"method": "GET"}),
     ):
         got = ask(server, key, path=path, **options)  # type: ignore[arg-type]
-        told.append(f"{got.status_code} {got.headers} {got.text}".replace(SECRET, "", path == "/v1/chat/completions"))
+        told.append(f"{got.status_code} {got.headers} {got.text}")
     leave_a_stream(server, upstream, key)
     secrets_of_keys = [token[len("sk-sluice-") + 12 : -8] for token in (key, other, revoked, old, rotated)]
     return Played(server, "\n".join(told), [*secrets_of_keys, SECRET, UPSTREAM_KEY, PROMPT, MANAGEMENT_TOKEN])

@@ -1,0 +1,69 @@
+"""`python -m bench [relay latency streams memory growth start] [--quick] [--json FILE]`. `make bench` runs them all."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from bench import machine
+from bench.memory import growth, memory
+from bench.relay import latency, relay
+from bench.result import Result, table
+from bench.servers import Servers, need_programs
+from bench.start import start
+from bench.streams import streams
+from bench.wrk import Failed
+from tests.services import Missing
+
+BENCHES: dict[str, Callable[..., list[Result]]] = {
+    "relay": relay,
+    "latency": latency,
+    "streams": streams,
+    "memory": memory,
+    "growth": growth,
+    "start": start,
+}
+
+
+def main() -> int:
+    """0 when all was measured, whether or not the numbers are as wanted: another machine has other numbers."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Sluice's benchmarks, on loopback.")
+    parser.add_argument("benches", nargs="*", metavar="bench", help=f"{', '.join(BENCHES)}; all without a name")
+    parser.add_argument("--quick", action="store_true", help="under a minute, with rough numbers")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    options = parser.parse_args()
+    if unknown := set(options.benches) - set(BENCHES):
+        parser.error(f"no such bench: {', '.join(sorted(unknown))}")
+    if sys.platform != "linux":
+        parser.error("the benchmarks read /proc and pin processes to cores, which needs Linux")
+    try:
+        need_programs()
+    except Missing as error:
+        print(error, file=sys.stderr)
+        return 3
+    machine.settle_in()
+    ground = machine.description()
+    results: list[Result] = []
+    failed = False
+    for name in options.benches or BENCHES:
+        began = time.monotonic()
+        try:
+            with Servers() as servers:
+                results += BENCHES[name](servers, quick=options.quick)
+        except (Failed, RuntimeError) as error:
+            failed = True
+            print(f"{name}: {error}", file=sys.stderr)
+        print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr)
+    print(table(results))
+    if options.json:
+        told = {"quick": options.quick, "machine": ground, "results": [result.as_dict() for result in results]}
+        options.json.write_text(json.dumps(told, indent=2) + "\n")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,69 @@
+"""The machine's side of a measurement: which core runs what, and what a process has used."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+from pathlib import Path
+from typing import NamedTuple
+
+TICKS = os.sysconf("SC_CLK_TCK")
+FILES = 20_000
+
+
+def cores() -> tuple[set[int], set[int]]:
+    """(For the servers under test, for all else.) With one core, or off Linux, both are whatever there is."""
+    if not hasattr(os, "sched_getaffinity"):
+        return set(), set()
+    allowed = sorted(os.sched_getaffinity(0))
+    return {allowed[0]}, {allowed[1 if len(allowed) > 1 else 0]}
+
+
+TESTED, REST = cores()
+
+
+def settle_in() -> None:
+    """Keep this process, and what it starts, off the core of the servers under test; have files for many sockets."""
+    pin(0, REST)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def pin(pid: int, to: set[int]) -> None:
+    if to:
+        os.sched_setaffinity(pid, to)
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of all its threads so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+class Memory(NamedTuple):
+    """In bytes."""
+
+    rss: int
+    pss: int
+    """Pages that other processes have too are counted by share."""
+
+
+def memory(pid: int) -> Memory:
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+    kilobytes = {line.partition(":")[0]: int(line.split()[1]) for line in lines}
+    return Memory(kilobytes["Rss"] * 1024, kilobytes["Pss"] * 1024)
+
+
+def description() -> dict[str, object]:
+    """What a reader of the numbers should know."""
+    return {
+        "cores": os.cpu_count(),
+        "pinned": TESTED != REST,
+        "load_before": os.getloadavg()[0],
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "machine": platform.machine(),
+    }

@@ -1,0 +1,92 @@
+"""Memory: of one process at rest, of a stream that is open, and after very many requests."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+
+import uvloop
+
+from bench.readers import Readers
+from bench.result import Result
+from bench.servers import Server, Servers
+from bench.wrk import BODY, Failed, ask
+from proxy.bench.load import load
+from proxy.bench.target import Target
+
+MB = 1024 * 1024
+KB = 1024
+SETTLE_S = 1.0
+WINDOW_S = 60
+"""A limit by the minute keeps the times of a minute's requests: until it has seen one, memory grows by them."""
+
+
+def memory(servers: Servers, *, quick: bool) -> list[Result]:
+    count = 1000
+    sender = servers.sender()
+    sluice = servers.sluice(sender)
+    time.sleep(SETTLE_S)
+    started = sluice.memory()
+    send(sluice, requests=1000)
+    time.sleep(SETTLE_S)
+    used = sluice.memory()
+    opened = uvloop.run(with_streams(sluice, count, seconds=2 if quick else 4))
+    return [
+        Result("memory", "after start, RSS", started.rss / MB, "MB"),
+        Result("memory", "after start, PSS", started.pss / MB, "MB"),
+        Result("memory", "after 1,000 requests, RSS", used.rss / MB, "MB", at_most=130),
+        Result("memory", "after 1,000 requests, PSS", used.pss / MB, "MB"),
+        Result("memory", "an open stream (of 1,000)", (opened - used.rss) / count / KB, "KB", at_most=40),
+    ]
+
+
+async def with_streams(server: Server, count: int, *, seconds: float) -> int:
+    """Its RSS while so many streams are open, a frame a second on each."""
+    async with Readers(server, count, every_s=1.0) as readers:
+        await asyncio.sleep(seconds)
+        rss = server.memory().rss
+        if readers.lost or readers.frames < count:
+            raise Failed(f"{readers.lost} of {count} streams ended; {readers.frames} frames came")
+    return rss
+
+
+def growth(servers: Servers, *, quick: bool) -> list[Result]:
+    """RSS after each of ten batches, when all that fills up has filled up."""
+    warm_s, batches, size = (3, 5, 2_000) if quick else (WINDOW_S + 5, 10, 20_000)
+    upstream = servers.nginx_answering()
+    sluice = servers.sluice(upstream)
+    ask(sluice, seconds=warm_s)
+    points = [measured(sluice)]
+    for _ in range(batches):
+        send(sluice, requests=size)
+        points.append(measured(sluice))
+    slope = slope_of(points) * 100_000 / size
+    megabytes = [point / MB for point in points]
+    print(
+        f"growth: MB after each {size:,} requests: {' '.join(f'{point:.1f}' for point in megabytes)}", file=sys.stderr
+    )
+    return [
+        Result("growth", f"RSS before {batches * size:,} requests", megabytes[0], "MB"),
+        Result("growth", f"RSS after {batches * size:,} requests", megabytes[-1], "MB", samples=megabytes),
+        Result("growth", "slope for 100,000 requests", slope / MB, "MB", at_most=None if quick else 1),
+    ]
+
+
+def measured(server: Server) -> float:
+    time.sleep(0.5)  # the ledger's writer comes by ten times a second
+    return float(server.memory().rss)
+
+
+def send(server: Server, *, requests: int) -> None:
+    target = Target.of(server.url, BODY, key=server.key)
+    tally = uvloop.run(load(target, concurrency=64, requests=requests))
+    if tally.failed:
+        raise Failed(str(tally.errors))
+
+
+def slope_of(points: list[float]) -> float:
+    """By least squares, for one step."""
+    middle_x, middle_y = (len(points) - 1) / 2, sum(points) / len(points)
+    above = sum((x - middle_x) * (y - middle_y) for x, y in enumerate(points))
+    return above / sum((x - middle_x) ** 2 for x in range(len(points)))

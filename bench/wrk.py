@@ -1,0 +1,43 @@
+"""Load for one server: from wrk where it is, else from `proxy.bench`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import uvloop
+
+from bench.servers import MODEL, Server
+from proxy.bench.load import load
+from proxy.bench.target import Target
+from tests.services import packages
+
+SCRIPT = Path(__file__).with_name("post.lua")
+BODY = {"model": MODEL, "messages": [{"role": "user", "content": "Say something of some length."}]}
+MARK = "RESULT "
+
+
+class Failed(Exception):
+    """Requests failed: what was measured is not what was meant."""
+
+
+def ask(server: Server, *, seconds: float, connections: int = 64) -> tuple[int, float]:
+    """(Answered requests, seconds they took.) Raises `Failed`."""
+    wrk = packages.find("wrk")
+    if wrk is None:
+        target = Target.of(server.url, BODY, key=server.key)
+        tally = uvloop.run(load(target, concurrency=connections, seconds=seconds))
+        if tally.failed:
+            raise Failed(str(tally.errors))
+        return tally.requests, tally.seconds
+    command = [str(wrk), "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "-s", str(SCRIPT)]
+    command += [f"{server.url}/chat/completions", "--", json.dumps(BODY), server.key]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30, check=False)
+    line = next((line for line in done.stdout.splitlines() if line.startswith(MARK)), "")
+    if done.returncode or not line:
+        raise Failed(f"wrk ended with {done.returncode}: {done.stdout}{done.stderr}")
+    told = json.loads(line.removeprefix(MARK))
+    if told["failed"] or not told["requests"]:
+        raise Failed(f"{told['failed']} of {told['requests']} requests failed")
+    return int(told["requests"]), float(told["seconds"])

@@ -1,0 +1,31 @@
+"""One impatient server with small bounds for the module, and its key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.services import Services
+from tests.sluice import Sluice
+from tests.upstream import Upstream
+
+MAX_PAYLOAD_BYTES = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def strict(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
+    server = Sluice.start(
+        upstream_url=_upstream.url,
+        HEADER_TIMEOUT_SECS=1,
+        BODY_TIMEOUT_SECS=1,
+        MAX_PAYLOAD_BYTES=MAX_PAYLOAD_BYTES,
+        MAX_UPLOAD_BYTES=MAX_PAYLOAD_BYTES,
+    )
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def key(strict: Sluice) -> str:
+    return strict.mint()

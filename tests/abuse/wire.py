@@ -1,0 +1,119 @@
+"""Bytes to a server and back, with nothing in between that would refuse to send them."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from tests.sluice import Sluice
+
+PATIENCE_S = 8.0
+CHAT = b'{"model":"gpt-4.1-mini","messages":[]}'
+
+
+@dataclass(frozen=True)
+class Reply:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """The error in OpenAI's shape."""
+        assert self.headers.get("content-type") == "application/json", self
+        document = json.loads(self.body)
+        assert set(document["error"]) == {"message", "type", "param", "code"}, document
+        return dict(document["error"])
+
+
+def dial(server: Sluice) -> socket.socket:
+    peer = socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S)
+    peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return peer
+
+
+def read_reply(peer: socket.socket, buffer: bytearray | None = None) -> Reply | None:
+    """The next answer; None when the connection ended instead. `TimeoutError` is a hang."""
+    buffer = bytearray() if buffer is None else buffer
+    while b"\r\n\r\n" not in buffer:
+        if not (piece := _receive(peer)):
+            assert not buffer, f"half an answer: {bytes(buffer)!r}"
+            return None
+        buffer += piece
+    head, _, rest = bytes(buffer).partition(b"\r\n\r\n")
+    status_line, *lines = head.decode("latin-1").split("\r\n")
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    length = int(headers.get("content-length", "0"))
+    while len(rest) < length and (piece := _receive(peer)):
+        rest += piece
+    assert len(rest) >= length, "the answer's body was cut off"
+    buffer[:] = rest[length:]
+    return Reply(int(status_line.split()[1]), headers, rest[:length])
+
+
+def send(server: Sluice, *pieces: bytes, every: float = 0.0) -> list[Reply]:
+    """Send the pieces, and read answers until the connection ends or is quiet after at least one."""
+    with dial(server) as peer:
+        for position, piece in enumerate(pieces):
+            if position and every:
+                time.sleep(every)
+            try:
+                peer.sendall(piece)
+            except (BrokenPipeError, ConnectionResetError):
+                break  # it has answered already
+        replies: list[Reply] = []
+        buffer = bytearray()
+        while True:
+            try:
+                reply = read_reply(peer, buffer)
+            except TimeoutError:
+                assert replies, f"no answer within {PATIENCE_S} s"
+                return replies
+            if reply is None:
+                return replies
+            if reply.status != 100:
+                replies.append(reply)
+            peer.settimeout(0.2)
+
+
+def request(
+    key: str,
+    *headers: bytes,
+    line: bytes = b"POST /v1/chat/completions HTTP/1.1",
+    body: bytes = b"",
+    host: bytes = b"host: sluice",
+) -> bytes:
+    """A request with these header lines, and no framing but what they say."""
+    own = [line, *([host] if host else []), b"authorization: Bearer " + key.encode()]
+    if line.startswith(b"POST"):
+        own.append(b"content-type: application/json")
+    return b"\r\n".join([*own, *headers]) + b"\r\n\r\n" + body
+
+
+def sized(body: bytes) -> bytes:
+    return b"content-length: %d" % len(body)
+
+
+def chunked(*chunks: bytes) -> bytes:
+    return b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\n\r\n"
+
+
+def still_serves(server: Sluice, key: str) -> None:
+    """A fresh connection gets a good answer."""
+    replies = send(server, request(key, sized(CHAT), b"connection: close", body=CHAT))
+    assert [reply.status for reply in replies] == [200]
+
+
+def statuses(replies: Iterable[Reply]) -> list[int]:
+    return [reply.status for reply in replies]
+
+
+def _receive(peer: socket.socket) -> bytes:
+    try:
+        return peer.recv(65_536)
+    except ConnectionResetError:
+        return b""

@@ -1,0 +1,100 @@
+"""P19, what it does (the bench says how fast): no frame waits for another one."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from tests.relay.wire import RESPONSES, STREAM, WITH_USAGE, answer_on, client_of, connect, request_bytes
+from tests.sluice import Sluice
+from tests.upstream import Action, Chunk, EndChunks, Upstream, WaitFor, chat_frames, responses_stream, stream_head
+
+
+def halting(frames: Sequence[bytes]) -> tuple[list[Action], list[threading.Event]]:
+    """A stream that waits for the test's event before each frame but the first, and before its end."""
+    script: list[Action] = [stream_head()]
+    gates = []
+    for frame in frames:
+        gates.append(threading.Event())
+        script += [Chunk(frame), WaitFor(gates[-1])]
+    return [*script, EndChunks()], gates
+
+
+def pieces_until(pieces: Iterator[bytes], wanted: bytes) -> None:
+    """Read on until these bytes are there; a server that holds them back runs into the client's time limit."""
+    got = b""
+    while len(got) < len(wanted):
+        got += next(pieces)
+    assert got == wanted
+
+
+@pytest.mark.parametrize("body", [STREAM, WITH_USAGE], ids=["usage hidden", "untouched"])
+def test_each_chunk_arrives_before_the_provider_sends_the_next(sluice: Sluice, upstream: Upstream, body: dict):
+    frames = chat_frames(usage_shape="none")
+    script, gates = halting(frames)
+    upstream.answers(script)
+    with client_of(sluice).stream("POST", "/v1/chat/completions", json=body) as answer:
+        pieces = answer.iter_raw()
+        for frame, gate in zip(frames, gates, strict=True):
+            pieces_until(pieces, frame)
+            gate.set()
+        assert b"".join(pieces) == b""
+
+
+def test_each_event_of_a_response_arrives_before_the_provider_sends_the_next(sluice: Sluice, upstream: Upstream):
+    frames = [action.data for action in responses_stream() if isinstance(action, Chunk)]
+    script, gates = halting(frames)
+    upstream.answers(script)
+    with client_of(sluice).stream("POST", "/v1/responses", json={**RESPONSES, "stream": True}) as answer:
+        pieces = answer.iter_raw()
+        for frame, gate in zip(frames, gates, strict=True):
+            pieces_until(pieces, frame)
+            gate.set()
+
+
+def test_comments_that_keep_a_connection_alive_do_so(sluice: Sluice, upstream: Upstream):
+    """OpenRouter and others send them while a model thinks; held back, they help nobody."""
+    frames = [b": OPENROUTER PROCESSING\n\n", b": still\n\n", *chat_frames()]
+    script, gates = halting(frames)
+    upstream.answers(script)
+    with client_of(sluice).stream("POST", "/v1/chat/completions", json=WITH_USAGE) as answer:
+        pieces = answer.iter_raw()
+        for frame, gate in zip(frames, gates, strict=True):
+            pieces_until(pieces, frame)
+            gate.set()
+
+
+@pytest.mark.parametrize("end", [b"\r", b"\r\n"], ids=["CR", "CRLF"])
+def test_other_line_ends_hold_nothing_back(sluice: Sluice, upstream: Upstream, end: bytes):
+    frames = [frame.replace(b"\n", end) for frame in chat_frames()]
+    script, gates = halting(frames)
+    upstream.answers(script)
+    with client_of(sluice).stream("POST", "/v1/chat/completions", json=WITH_USAGE) as answer:
+        pieces = answer.iter_raw()
+        for frame, gate in zip(frames, gates, strict=True):
+            pieces_until(pieces, frame)
+            gate.set()
+
+
+def test_pieces_of_what_is_passed_through_arrive_one_by_one(sluice: Sluice, upstream: Upstream):
+    pieces_sent = [b"a" * 10, b"b", b"\0\xff"]
+    script, gates = halting(pieces_sent)
+    upstream.answers(script)
+    with client_of(sluice).stream("GET", "/v1/files/f/content") as answer:
+        pieces = answer.iter_raw()
+        for piece, gate in zip(pieces_sent, gates, strict=True):
+            pieces_until(pieces, piece)
+            gate.set()
+
+
+def test_the_end_of_a_stream_is_told_when_the_provider_ends_it(sluice: Sluice, upstream: Upstream):
+    """Not at `[DONE]`: the connection is the provider's until it says so. And it is told, so that the client goes on."""
+    upstream.answers([stream_head(), *map(Chunk, chat_frames()), EndChunks()], [stream_head(), EndChunks()])
+    with connect(sluice) as peer:
+        peer.sendall(request_bytes(sluice, WITH_USAGE))
+        assert answer_on(peer).read() == b"".join(chat_frames())
+        peer.sendall(request_bytes(sluice, method="GET", path="/v1/models"))
+        assert json.load(answer_on(peer))["object"] == "list"
