@@ -28,12 +28,14 @@ def relay(servers: Servers, *, quick: bool) -> list[Result]:
             rates[server].append(requests / took)
             costs[server].append((server.cpu_seconds() - before) / requests * 1e6)
     ratios = [ours / theirs for ours, theirs in zip(rates[sluice], rates[nginx], strict=True)]
+    by_cpu = [theirs / ours for ours, theirs in zip(costs[sluice], costs[nginx], strict=True)]
     return [
         middle("relay", "nginx proxy_pass", rates[nginx], "requests/s"),
         middle("relay", "Sluice", rates[sluice], "requests/s"),
         middle("relay", "Sluice / nginx", ratios, "", at_least=0.14),
         middle("relay", "nginx CPU", costs[nginx], "us/request"),
         middle("relay", "Sluice CPU", costs[sluice], "us/request"),
+        middle("relay", "Sluice / nginx, by CPU", by_cpu, ""),
     ]
 
 
@@ -43,14 +45,19 @@ def latency(servers: Servers, *, quick: bool) -> list[Result]:
     upstream = servers.nginx_answering()
     sluice = servers.sluice(upstream)
     found: dict[Server, list[list[float]]] = {upstream: [], sluice: []}
+    used = 0.0
     for turn in range(rounds + 1):
+        if turn == 1:  # all before warmed up
+            used = sluice.cpu_seconds()
         for server in (upstream, sluice):
             target = Target.of(server.url, BODY, key=server.key)
             tally = uvloop.run(load(target, concurrency=1, requests=requests))
             if tally.failed:
                 raise Failed(str(tally.errors))
-            if turn:  # the first warms up
+            if turn:
                 found[server].append(sorted(tally.latencies_s))
+
+    used = sluice.cpu_seconds() - used
 
     def at(server: Server, percent: float) -> list[float]:
         return [percentile(latencies, percent) * 1000 for latencies in found[server]]
@@ -63,4 +70,5 @@ def latency(servers: Servers, *, quick: bool) -> list[Result]:
         middle("latency", "through Sluice p50", at(sluice, 50), "ms"),
         middle("latency", "added p50", added(50), "ms", at_most=1),
         middle("latency", "added p99", added(99), "ms"),
+        Result("latency", "Sluice CPU", used / (rounds * requests) * 1e6, "us/request"),
     ]

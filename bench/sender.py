@@ -1,8 +1,8 @@
 """A provider that costs little: streams of small frames at any rate, and one plain answer.
 
 `python -m bench.sender PORT`. The request's body says how: `{"stream": true, "every_s": 0.02, "frames": 400}`; 0
-seconds is as fast as the reader takes it. Each frame is a chunk of its own, in a write of its own, and carries the time of its
-writing by the machine's monotonic clock.
+seconds is as fast as the reader takes it. Each frame is a chunk of its own, in a write of its own, and carries the time
+of its writing by the machine's monotonic clock.
 """
 
 from __future__ import annotations

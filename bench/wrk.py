@@ -14,6 +14,7 @@ from proxy.bench.target import Target
 from tests.services import packages
 
 SCRIPT = Path(__file__).with_name("post.lua")
+# As the SDKs write it, without blanks.
 BODY = {"model": MODEL, "messages": [{"role": "user", "content": "Say something of some length."}]}
 MARK = "RESULT "
 
@@ -32,7 +33,7 @@ def ask(server: Server, *, seconds: float, connections: int = 64) -> tuple[int, 
             raise Failed(str(tally.errors))
         return tally.requests, tally.seconds
     command = [str(wrk), "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "-s", str(SCRIPT)]
-    command += [f"{server.url}/chat/completions", "--", json.dumps(BODY), server.key]
+    command += [f"{server.url}/chat/completions", "--", json.dumps(BODY, separators=(",", ":")), server.key]
     done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30, check=False)
     line = next((line for line in done.stdout.splitlines() if line.startswith(MARK)), "")
     if done.returncode or not line:

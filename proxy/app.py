@@ -12,6 +12,7 @@ import logging
 from django.conf import settings
 from django.db import DatabaseError
 
+from keys.models import Project
 from providers.environment import sync_provider_from_environment
 from proxy import pipeline
 from proxy.admit import Admission
@@ -65,6 +66,7 @@ class DataPlane:
 async def build_parts() -> Parts:
     snapshot = Snapshot()
     await snapshot.run(sync_provider_from_environment)
+    await snapshot.run(Project.default)  # so that the first request without a key has its project
     await snapshot.start()
 
     async def find_in_ledger(response_id: str) -> ResponseOrigin | None:

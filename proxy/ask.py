@@ -24,7 +24,7 @@ async def ask(exchange: Exchange, parts: Parts, watch: Watch) -> Answer:
     assert exchange.candidate is not None
     provider, model = exchange.candidate
     exchange.attempts += 1
-    headers = hygiene.upward(exchange.headers, exchange.header_map.get(b"connection"))
+    headers = hygiene.upward(exchange.headers)
     headers += parts.snapshot.catalog.auth_headers(provider, exchange.credential)
     headers += provider.extra_headers
     body = request_body(exchange, parts, watch, headers)

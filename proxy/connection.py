@@ -16,7 +16,7 @@ from proxy.outbox import outbox_of
 
 Headers = list[tuple[bytes, bytes]]
 
-BUFFERED_BYTES = 256 * 1024
+BUFFERED_BYTES = 64 * 1024
 """Read ahead of the client at most; then the provider's sending is held back by TCP."""
 
 MAX_HEAD_BYTES = 256 * 1024

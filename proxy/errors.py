@@ -147,7 +147,7 @@ def _limit_exceeded(error: LimitExceeded) -> ProxyError:
     return RateLimited(
         error.code,
         f"Rate limit reached: {error.standing.limit} {error.name} on {error.scope}. Try again in {wait} s.",
-        headers=[(b"retry-after", b"%d" % wait)],
+        headers=[(b"retry-after", b"%d" % wait), *error.standing.headers()],
     )
 
 

@@ -71,15 +71,24 @@ _above = Names(name_above)
 _below = Names(name_below)
 
 
-def upward(headers: Headers, named_by_connection: bytes | None) -> Headers:
+def upward(headers: Headers) -> Headers:
     """The client's headers that go to the provider, in their order."""
-    if named_by_connection and named_by_connection.lower() not in (b"keep-alive", b"close"):
-        # What the Connection header names is between the client and this hop (RFC 9110, section 7.6.1).
-        dropped = {name.strip().lower() for name in named_by_connection.split(b",")}
-        headers = [header for header in headers if header[0] not in dropped]
-    return [header for header in headers if _above[header[0]] is not None]
+    return [header for header in beyond_this_hop(headers) if _above[header[0]] is not None]
 
 
-def downward(headers: Headers) -> Headers:
-    """The provider's headers that go to the client, under the names that they go by there."""
-    return [(name, value) for given, value in headers if (name := _below[given]) is not None]
+def downward(headers: Headers, secret: bytes) -> Headers:
+    """The provider's headers that go to the client, under their names there; none that repeats the credential."""
+    return [
+        (name, value)
+        for given, value in beyond_this_hop(headers)
+        if (name := _below[given]) is not None and (not secret or secret not in value)
+    ]
+
+
+def beyond_this_hop(headers: Headers) -> Headers:
+    """Without those that the Connection header names: they are for this hop alone (RFC 9110, section 7.6.1)."""
+    for name, value in headers:
+        if name == b"connection" and value.lower() not in (b"keep-alive", b"close"):
+            dropped = {named.strip().lower() for named in value.split(b",")}
+            return beyond_this_hop([header for header in headers if header[0] not in dropped | {b"connection"}])
+    return headers

@@ -7,7 +7,8 @@ their digits, strings their escapes, and a body without an edit leaves as the ve
 from __future__ import annotations
 
 import json
-from typing import Any
+import re
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Raw
@@ -17,7 +18,29 @@ _encoder = msgspec.json.Encoder()
 _text = msgspec.json.Decoder(str | None)
 _any = msgspec.json.Decoder()
 
+_LONE_SURROGATE = re.compile(
+    rb"(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
+)
+T = TypeVar("T")
+
 EXACT_CHECK_BYTES = 256 * 1024
+
+
+def decoded(decoder: msgspec.json.Decoder[T], raw: bytes) -> T:
+    """What the decoder makes of the bytes. Raises its errors.
+
+    JSON allows half of a surrogate pair in an escape, and JavaScript writes it where a string was cut in the middle of
+    an emoji; msgspec does not read it. Then a copy is read in which a replacement character of the same length stands.
+    """
+    try:
+        return decoder.decode(raw)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        softened = _LONE_SURROGATE.sub(lambda match: match[1] or rb"\ufffd", raw)
+        if softened == raw:
+            raise
+        return decoder.decode(softened)
 
 
 class NotAnObject(ValueError):
@@ -32,8 +55,9 @@ class JSONBody:
     def __init__(self, raw: bytes) -> None:
         """Raises `NotAnObject`."""
         self._raw = raw
+        self._edited = False
         try:
-            self.members: dict[str, Raw] = _members.decode(raw)
+            self.members: dict[str, Raw] = decoded(_members, raw)
         except msgspec.ValidationError:
             raise NotAnObject("the body must be a JSON object") from None
         except msgspec.DecodeError as error:
@@ -42,7 +66,6 @@ class JSONBody:
             raise NotAnObject("it is not UTF-8") from None
         except RecursionError:
             raise NotAnObject("it is nested too deeply") from None
-        self._edited = False
 
     def check_unambiguous(self) -> None:
         """Make sure that the provider reads what the gateway read. Raises `NotAnObject` for text that is not UTF-8.

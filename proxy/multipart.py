@@ -4,30 +4,55 @@ from __future__ import annotations
 
 import re
 
-_FIELD = re.compile(
-    rb"content-disposition:[^\r\n]*;\s*name=(?:\"model\"|model)(?=[;\s])[^\r\n]*\r?\n(?:[^\r\n]+\r?\n)*\r?\n([^\r\n]*)\r?\n",
-    re.IGNORECASE,
+_DISPOSITION = re.compile(rb"content-disposition[ \t]*:([^\r\n]*)\r?\n", re.IGNORECASE)
+_BEGUN = re.compile(rb"content-disposition[^\r\n]*\r?$", re.IGNORECASE)
+# As every HTTP library writes it: plain quoted parameters, without escapes, spaces or other character sets in the name.
+_PLAIN = re.compile(
+    rb' ?form-data; ?name="([^"\\]*)"(?:; ?filename="[^"]*")?(?:; ?filename\*=[^;"]*)?[ \t]*', re.IGNORECASE
 )
+_VALUE = re.compile(rb"(?:[^\r\n]+\r?\n)*\r?\n([^\r\n]*)\r?\n")
 _LONGEST_BYTES = 8192
-"""Of a field's headers and value. What is longer is no model's name."""
+"""Of a field's headers and value together; and what is kept of a piece, since a field may begin at its end."""
+
+
+class UnreadableForm(ValueError):
+    """A field's header is written so that two readers could see two names in it."""
 
 
 class ModelFinder:
-    """Feed it the pieces of a form; it tells each model that it names, once.
+    """Feed it the pieces of a form; it tells each model that the form names.
 
-    It looks for the field's header anywhere, inside of files as well: taking a file's content for a field can only
-    refuse more, while a form that is written so that two readers see two things cannot slip by.
+    It looks at every field's header, inside of files as well: to take a file's content for a field can only refuse
+    more, while a form that is written for two readers to see two things cannot slip by.
     """
 
     def __init__(self) -> None:
         self._tail = b""
 
     def feed(self, piece: bytes) -> list[str]:
+        """Raises `UnreadableForm`."""
         window = self._tail + piece
         found = []
-        end = 0
-        for match in _FIELD.finditer(window):
-            found.append(match[1].decode("utf-8", "replace").strip())
-            end = match.end()
-        self._tail = window[end:][-_LONGEST_BYTES:]
+        keep_from = max(0, len(window) - len(b"content-disposition"))
+        for match in _DISPOSITION.finditer(window):
+            plain = _PLAIN.fullmatch(match[1])
+            if plain is None:
+                raise UnreadableForm
+            if plain[1].strip().lower() not in (b"model", b"model[]"):
+                continue
+            value = _VALUE.match(window, match.end())
+            if value is not None:
+                found.append(value[1].decode("utf-8", "replace").strip())
+            else:
+                keep_from = min(keep_from, match.start())
+        if begun := _BEGUN.search(window, max(0, len(window) - 2 * _LONGEST_BYTES)):
+            keep_from = min(keep_from, begun.start())
+        self._tail = window[keep_from:]
+        if len(self._tail) > _LONGEST_BYTES:
+            raise UnreadableForm
         return found
+
+    def end(self) -> None:
+        """The form is over. Raises `UnreadableForm` when it broke off in the middle of a field's header."""
+        if _DISPOSITION.search(self._tail) or _BEGUN.search(self._tail):
+            raise UnreadableForm

@@ -163,7 +163,7 @@ async def upload_pieces(exchange: Exchange, bounds: Bounds, watch: Watch) -> Asy
         exchange.request_bytes += len(piece)
         if exchange.request_bytes > bounds.upload_bytes:
             raise bounds.too_large(bounds.upload_bytes)
-        watch.relax()  # a provider may take its time with a piece
+        watch.expect(bounds.idle_s, bounds.stream_idle)
         if piece:
             yield piece
         if not message.get("more_body"):

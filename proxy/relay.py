@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from proxy import hygiene, respond
+from proxy import respond
 from proxy.ask import ask
 from proxy.connection import ConnectionFailed
 from proxy.endpoints import OPAQUE
@@ -19,6 +19,7 @@ from proxy.errors import UpstreamError, error_body, reason_phrase
 from proxy.exchange import Exchange
 from proxy.jsonbody import JSONBody, NotAnObject
 from proxy.parts import Parts
+from proxy.passed import passed_headers, secret_of
 from proxy.stream import relay_stream
 from proxy.upstream import Answer
 from proxy.watch import Watch
@@ -68,7 +69,7 @@ async def relay_object(exchange: Exchange, answer: Answer, parts: Parts, watch: 
         raise UpstreamError("upstream_invalid_response", "The provider's answer is not a JSON object.") from None
     exchange.dialect.read_answer(exchange, body)
     parts.origins.remember_for(exchange)
-    await respond.send_whole(exchange, answer.status, hygiene.downward(answer.headers), body.encode())
+    await respond.send_whole(exchange, answer.status, passed_headers(exchange, answer), body.encode())
 
 
 async def relay_error(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch) -> None:
@@ -76,10 +77,9 @@ async def relay_error(exchange: Exchange, answer: Answer, parts: Parts, watch: W
     raw = await read_whole(exchange, answer, parts, watch, MAX_ERROR_BYTES)
     exchange.outcome = "upstream_error"
     exchange.error_code = f"upstream_{answer.status}"
-    headers = hygiene.downward(answer.headers)
-    secret = exchange.credential.secret if exchange.credential else None
-    if raw and secret:
-        raw = raw.replace(secret.encode(), b"[credential]")
+    headers = passed_headers(exchange, answer)
+    if raw and (secret := secret_of(exchange)):
+        raw = raw.replace(secret, b"[credential]")
     if not raw or is_encoded(answer) or not _is_json(raw):
         message = f"The provider answered {answer.status} {reason_phrase(answer.status)}."
         raw = error_body(message, "upstream_error", None, exchange.error_code)
@@ -90,7 +90,7 @@ async def relay_error(exchange: Exchange, answer: Answer, parts: Parts, watch: W
 
 async def relay_unread(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch) -> None:
     """Whatever it is, as it comes. When it breaks off, so does the answer: no byte is made up to complete it."""
-    headers = hygiene.downward(answer.headers)
+    headers = passed_headers(exchange, answer)
     length = next((value for name, value in answer.headers if name == b"content-length"), None)
     if length is not None:
         headers.append((b"content-length", length))

@@ -31,11 +31,7 @@ def own_headers(exchange: Exchange) -> Headers:
         headers.append((b"server-timing", b"sluice;dur=%.2f" % total_ms))
     standing = exchange.reservation.standing if exchange.reservation is not None else None
     if standing is not None:
-        headers += [
-            (b"x-ratelimit-limit-requests", b"%d" % standing.limit),
-            (b"x-ratelimit-remaining-requests", b"%d" % standing.remaining),
-            (b"x-ratelimit-reset-requests", b"%.3fs" % standing.reset_s),
-        ]
+        headers += standing.headers()
     return headers
 
 

@@ -171,6 +171,9 @@ class Snapshot:
                 self._missing.popitem(last=False)
             return
         self._keys[public_id] = key
+        before = self._public_ids.get(key.id, public_id)
+        if before != public_id:
+            self._keys.pop(before, None)  # rotated: the note will speak of the key, not of its old id
         self._public_ids[key.id] = public_id
         if len(self._keys) > settings.KEY_CACHE_SIZE:
             _, oldest = self._keys.popitem(last=False)

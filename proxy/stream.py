@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 
-from proxy import hygiene, respond
+from proxy import respond
 from proxy.connection import ConnectionFailed
 from proxy.dialects.base import StreamFault, StreamReader
 from proxy.errors import ClientGone, ProxyError, UpstreamError
 from proxy.exchange import Exchange
 from proxy.parts import Parts
+from proxy.passed import passed_headers
 from proxy.sse import FrameSplitter
 from proxy.upstream import Answer
 from proxy.watch import Watch
@@ -98,7 +99,7 @@ async def send_frames(exchange: Exchange, answer: Answer, out: bytes) -> None:
 
 
 async def start(exchange: Exchange, answer: Answer) -> None:
-    headers = [*hygiene.downward(answer.headers), *respond.own_headers(exchange)]
+    headers = [*passed_headers(exchange, answer), *respond.own_headers(exchange)]
     await respond.start(exchange, answer.status, headers)
 
 

@@ -9,6 +9,12 @@ from uvicorn.supervisors.multiprocess import Multiprocess
 class Supervisor(Multiprocess):
     """A worker that died takes its gauges with it; its counters stay, since what it counted has happened."""
 
+    def terminate_all(self) -> None:
+        # Its own copies of the sockets would go on taking connections that nobody answers.
+        for sock in self.sockets:
+            sock.close()
+        super().terminate_all()
+
     def keep_subprocess_alive(self) -> None:
         before = {process.pid for process in self.processes}
         super().keep_subprocess_alive()

@@ -13,6 +13,14 @@ class Standing(NamedTuple):
     reset_s: float
     """Seconds until the whole limit is free again."""
 
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """OpenAI's headers for it (https://platform.openai.com/docs/guides/rate-limits#rate-limits-in-headers)."""
+        return [
+            (b"x-ratelimit-limit-requests", b"%d" % self.limit),
+            (b"x-ratelimit-remaining-requests", b"%d" % self.remaining),
+            (b"x-ratelimit-reset-requests", b"%.3fs" % self.reset_s),
+        ]
+
 
 class LimitExceeded(Exception):
     """A reservation was refused; nothing was taken. `retry_after_s` is when the same one would be accepted."""

@@ -43,10 +43,11 @@ class Tally:
             "requests": self.requests,
             "failed": self.failed,
             "errors": dict(self.errors.most_common()),
-            "seconds": round(self.seconds, 3),
+            "seconds": round(self.seconds, 6),
             "requests_per_second": round(len(self.latencies_s) / seconds, 2),
             "latency_ms": spread(self.latencies_s),
             "first_token_ms": spread(self.first_bytes_s) if streamed else None,
+            "chunks": self.frames if streamed else None,
             "chunks_per_second": round(self.frames / seconds, 1) if streamed else None,
             "body_bytes": self.body_bytes,
         }

@@ -13,7 +13,7 @@ from proxy.dialects.base import Dialect, StreamFault, StreamReader, Usage
 from proxy.dialects.openai_usage import read_usage
 from proxy.errors import error_body
 from proxy.exchange import Exchange
-from proxy.jsonbody import JSONBody
+from proxy.jsonbody import JSONBody, decoded
 from proxy.sse import data_of, replace_data
 
 CHARS_PER_TOKEN = 4
@@ -76,16 +76,18 @@ class ChunkReader(StreamReader):
         self.model = exchange.model if exchange.names_put_back else None
         self.open_choices: set[int] = set()
         self.text_chars = 0
+        self.began = False
 
     def frame(self, frame: bytes) -> bytes:
         data = data_of(frame)
         if not data:
             return frame
+        self.began = True
         if data.startswith(b"[DONE]"):
             self.is_finished = True
             return frame
         try:
-            chunk = _chunk.decode(data)
+            chunk = decoded(_chunk, data)
         except msgspec.ValidationError:
             return frame  # JSON of another shape is the client's to understand
         except (msgspec.DecodeError, RecursionError):
@@ -126,8 +128,8 @@ class ChunkReader(StreamReader):
         return replace_data(frame, body.encode())
 
     def end(self) -> None:
-        """A choice that was begun and never finished is a cut answer, however politely the connection was closed."""
-        if self.open_choices and not self.is_finished and not self.failed:
+        """A choice that never finished, or no answer at all, is a cut one, however politely it ended."""
+        if (self.open_choices or not self.began) and not self.is_finished and not self.failed:
             raise StreamFault("upstream_incomplete", "The provider ended the stream before its answer was complete.")
 
     def counted(self) -> Usage | None:

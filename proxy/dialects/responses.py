@@ -11,7 +11,7 @@ from proxy.dialects.base import Dialect, StreamFault, StreamReader
 from proxy.dialects.chat import text_of
 from proxy.dialects.openai_usage import read_usage
 from proxy.exchange import Exchange
-from proxy.jsonbody import JSONBody
+from proxy.jsonbody import JSONBody, decoded
 from proxy.sse import data_of, replace_data
 
 LAST_EVENTS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
@@ -43,14 +43,16 @@ class EventReader(StreamReader):
     def __init__(self, exchange: Exchange) -> None:
         self.model = exchange.model if exchange.names_put_back else None
         self.sequence_number = -1
+        self.said_anything = False
         self.began = False
 
     def frame(self, frame: bytes) -> bytes:
         data = data_of(frame)
         if not data:
             return frame
+        self.said_anything = True
         try:
-            event = _event.decode(data)
+            event = decoded(_event, data)
         except msgspec.ValidationError:
             return frame
         except (msgspec.DecodeError, RecursionError):
@@ -84,7 +86,7 @@ class EventReader(StreamReader):
         return replace_data(frame, body.encode())
 
     def end(self) -> None:
-        if self.began and not self.is_finished and not self.failed:
+        if (self.began or not self.said_anything) and not self.is_finished and not self.failed:
             raise StreamFault("upstream_incomplete", "The provider ended the stream before its response was complete.")
 
     def error_frame(self, code: str, message: str) -> bytes:

@@ -109,7 +109,9 @@ def test_an_odd_body_is_no_server_error(strict: Sluice, upstream: Upstream, key:
     assert replies[0].status == 200 or replies[0].error["code"]
 
 
-@pytest.mark.parametrize("content_type", ["text/plain", "multipart/form-data; boundary=x", "application/x-www-form-urlencoded"])
+@pytest.mark.parametrize(
+    "content_type", ["text/plain", "multipart/form-data; boundary=x", "application/x-www-form-urlencoded"]
+)
 def test_another_content_type_is_415(strict: Sluice, upstream: Upstream, key: str, content_type: str):
     raw = request(key, sized(CHAT), CLOSE, body=CHAT).replace(b"application/json", content_type.encode())
     replies = send(strict, raw)

@@ -85,7 +85,8 @@ def test_names_and_globs_decide(sluice: Sluice, upstream: Upstream, listed: list
     ids=lambda body: body[:50],
 )
 @pytest.mark.parametrize(
-    "path", ["/v1/chat/completions", "/v1/responses", "/v1/embeddings", "/v1/images/generations", "/v1/responses/compact"]
+    "path",
+    ["/v1/chat/completions", "/v1/responses", "/v1/embeddings", "/v1/images/generations", "/v1/responses/compact"],
 )
 def test_no_spelling_of_the_body_gets_a_forbidden_model_through(
     sluice: Sluice, upstream: Upstream, key: str, path: str, body: bytes
@@ -127,7 +128,9 @@ def test_a_name_in_another_case_does_not_name_a_second_model(sluice: Sluice, ups
         "/V1/chat/completions",
     ],
 )
-def test_no_spelling_of_the_path_gets_a_forbidden_model_through(sluice: Sluice, upstream: Upstream, key: str, path: str):
+def test_no_spelling_of_the_path_gets_a_forbidden_model_through(
+    sluice: Sluice, upstream: Upstream, key: str, path: str
+):
     for content_type in ("application/json", "Application/JSON; charset=utf-8"):
         body = json.dumps({"model": FORBIDDEN, "messages": []}).encode()
         answer = ask(sluice, key, path=path, content=body, headers={"content-type": content_type})
@@ -136,9 +139,12 @@ def test_no_spelling_of_the_path_gets_a_forbidden_model_through(sluice: Sluice, 
 
 
 @pytest.mark.parametrize(
-    "content_type", ["application/json", "application/vnd.api+json", "text/plain", "", "application/x-www-form-urlencoded"]
+    "content_type",
+    ["application/json", "application/vnd.api+json", "text/plain", "", "application/x-www-form-urlencoded"],
 )
-def test_no_content_type_gets_a_forbidden_model_through(sluice: Sluice, upstream: Upstream, key: str, content_type: str):
+def test_no_content_type_gets_a_forbidden_model_through(
+    sluice: Sluice, upstream: Upstream, key: str, content_type: str
+):
     """Some servers read JSON whatever it is called."""
     body = b'{"model":"o1-forbidden","prompt":"a cat"}'
     headers = {"content-type": content_type} if content_type else {}
@@ -155,7 +161,9 @@ def test_a_url_encoded_form_does_not_get_a_forbidden_model_through(sluice: Sluic
 
 
 @pytest.mark.parametrize("model", ["o1-forbidden\n", "o1-forbidden\u0000", "o1-forbidden" + "x" * 200])
-def test_a_name_that_cannot_be_a_models_is_no_way_around_the_list(sluice: Sluice, upstream: Upstream, key: str, model: str):
+def test_a_name_that_cannot_be_a_models_is_no_way_around_the_list(
+    sluice: Sluice, upstream: Upstream, key: str, model: str
+):
     body = json.dumps({"model": model, "prompt": "a"}).encode()
     answer = ask(sluice, key, path="/v1/images/generations", content=body, headers=JSON)
     assert answer.status_code in (400, 403), answer.text

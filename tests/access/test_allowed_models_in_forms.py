@@ -109,7 +109,11 @@ def test_a_long_header_in_pieces_is_no_way_around(sluice: Sluice, upstream: Upst
 
 
 def test_a_form_that_is_called_something_else_is_no_way_around(sluice: Sluice, upstream: Upstream, key: str):
-    for content_type in ("Multipart/Form-Data; boundary=B", "multipart/mixed; boundary=B", "text/plain; multipart/form-data; boundary=B"):
+    for content_type in (
+        "Multipart/Form-Data; boundary=B",
+        "multipart/mixed; boundary=B",
+        "text/plain; multipart/form-data; boundary=B",
+    ):
         answer = sluice.client(key).post(
             "/v1/audio/transcriptions",
             content=field(b'name="model"') + END,

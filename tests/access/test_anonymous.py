@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from keys.tokens import new_token, write_token
 
+from keys.tokens import new_token, write_token
 from tests.access.asking import ask, changed, from_now, minted, refused, soon
 from tests.services import Services
 from tests.sluice import Sluice

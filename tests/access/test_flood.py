@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from keys.tokens import new_token, write_token
 
+from keys.tokens import new_token, write_token
 from tests.access.asking import ask
 from tests.databases import query
 from tests.services import Services

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
-from keys.tokens import new_token, read_token, write_token
 
+from keys.tokens import new_token, read_token, write_token
 from tests.access.asking import ask, changed, from_now, minted, new_project, refused, soon
 from tests.sluice import Sluice
 from tests.upstream import Upstream

@@ -69,7 +69,7 @@ def played(services: Services, _upstream: Upstream) -> Iterator[Played]:
 
 
 def play(server: Sluice, upstream: Upstream) -> Played:
-    key_id, key = minted(server)
+    _, key = minted(server)
     _, other = minted(server, upstream_alias="canary", rpm=50)
     revoked_id, revoked = minted(server)
     rotated_id, old = minted(server)
@@ -100,7 +100,7 @@ def play(server: Sluice, upstream: Upstream) -> Played:
         ("/v1/models", {"method": "GET"}),
         ("/nowhere", {"method": "GET"}),
     ):
-        got = ask(server, key, path=path, **options)  # type: ignore[arg-type]
+        got = ask(server, key, path=path, **options)
         told.append(f"{got.status_code} {got.headers} {got.text}")
     leave_a_stream(server, upstream, key)
     secrets_of_keys = [token[len("sk-sluice-") + 12 : -8] for token in (key, other, revoked, old, rotated)]
@@ -116,7 +116,11 @@ def leave_a_stream(server: Sluice, upstream: Upstream, key: str) -> None:
 
 
 def found(text: str, needles: list[str]) -> list[str]:
-    return [f"{needle} in …{text[max(0, (at := text.index(needle)) - 150) : at + 60]}…" for needle in needles if needle in text]
+    return [
+        f"{needle} in …{text[max(0, (at := text.index(needle)) - 150) : at + 60]}…"
+        for needle in needles
+        if needle in text
+    ]
 
 
 def test_requests_of_every_outcome_were_made(played: Played):
@@ -157,7 +161,8 @@ def test_the_admin_tells_no_secret(played: Played):
     client.get("/admin/login/")
     form = {"username": "root", "password": PASSWORD, "csrfmiddlewaretoken": client.cookies["csrftoken"]}
     assert client.post("/admin/login/?next=/admin/", data=form, headers={"referer": server.url}).status_code == 200
-    queue, seen, pages = ["/admin/"], {"/admin/"}, []
+    queue, seen = ["/admin/"], {"/admin/"}
+    pages: list[str] = []
     while queue and len(pages) < 80:
         page = client.get(queue.pop(0))
         assert page.status_code == 200, page.url

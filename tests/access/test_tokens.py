@@ -7,6 +7,7 @@ import string
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+
 from keys.tokens import (
     ALPHABET,
     PUBLIC_ID_CHARS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 from hypothesis import example, given, settings
@@ -31,7 +32,7 @@ def uniform_frames(draw: st.DrawFn) -> list[bytes]:
 
 def pieces_of(stream: bytes, borders: list[int]) -> list[bytes]:
     marks = [0, *sorted(min(border, len(stream)) for border in borders), len(stream)]
-    return [stream[start:stop] for start, stop in zip(marks, marks[1:], strict=False)]
+    return [stream[start:stop] for start, stop in itertools.pairwise(marks)]
 
 
 def split(pieces: list[bytes]) -> list[bytes]:

@@ -27,9 +27,10 @@ letters = st.text(st.sampled_from("aé€😀\u2028\x85 :"), max_size=12)
 def chat_streams(draw: st.DrawFn) -> bytes:
     """A whole chat stream in one kind of line end, with all that may stand between and around its chunks."""
     end = draw(ends)
-    frames = []
-    for token in draw(st.lists(words, max_size=6)):
-        frames.append([*draw(extra_lines()), *data_lines(draw, {"delta": {"content": token}, "finish_reason": None})])
+    frames = [
+        [*draw(extra_lines()), *data_lines(draw, {"delta": {"content": token}, "finish_reason": None})]
+        for token in draw(st.lists(words, max_size=6))
+    ]
     frames.append(data_lines(draw, {"delta": {}, "finish_reason": "stop"}))
     if draw(st.booleans()):
         frames.append([": " + draw(letters)])

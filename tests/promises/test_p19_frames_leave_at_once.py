@@ -91,7 +91,7 @@ def test_pieces_of_what_is_passed_through_arrive_one_by_one(sluice: Sluice, upst
 
 
 def test_the_end_of_a_stream_is_told_when_the_provider_ends_it(sluice: Sluice, upstream: Upstream):
-    """Not at `[DONE]`: the connection is the provider's until it says so. And it is told, so that the client goes on."""
+    """Not at `[DONE]`: the connection is the provider's until it says so; then the client can go on."""
     upstream.answers([stream_head(), *map(Chunk, chat_frames()), EndChunks()], [stream_head(), EndChunks()])
     with connect(sluice) as peer:
         peer.sendall(request_bytes(sluice, WITH_USAGE))

@@ -11,7 +11,6 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.conftest import StartSluice
 from tests.relay.wire import (
     CHAT,
     RESPONSES,
@@ -20,12 +19,10 @@ from tests.relay.wire import (
     client_of,
     connect,
     is_idle,
-    key_of,
     new_id,
     request_bytes,
     row_of,
 )
-from tests.services import processes
 from tests.sluice import Sluice
 from tests.upstream import (
     Chunk,
@@ -153,71 +150,6 @@ def test_what_was_produced_until_then_is_in_the_row(sluice: Sluice, upstream: Up
     row = row_of(sluice, call)
     assert (row["outcome"], row["completion_tokens"], row["usage_source"]) == ("client_closed", 3, "estimated")
     assert row["response_id"] == "chatcmpl-upstream"
-
-
-@leaving
-@pytest.mark.parametrize("framing", ["length", "chunks"])
-def test_leaving_within_an_upload_lets_the_provider_go(
-    sluice: Sluice, upstream: Upstream, framing: str, leave: Leave
-):
-    call = new_id()
-    peer = connect(sluice)
-    fields = {"content_type": "application/octet-stream", "x_correlation_id": call}
-    if framing == "length":
-        peer.sendall(request_bytes(sluice, b"first", path="/v1/files", content_length="1000000", **fields))
-    else:
-        head = request_bytes(sluice, b"", path="/v1/files", transfer_encoding="chunked", **fields)
-        peer.sendall(head.replace(b"content-length: 0\r\n", b"") + b"5\r\nfirst\r\n")
-    upstream.wait_until(lambda: upstream.requests and upstream.last.body == b"first")
-    leave(peer)
-    check_let_go(upstream.last, time.monotonic())
-    check_row(sluice, call, 499)
-
-
-@leaving
-def test_leaving_within_the_body_of_a_chat_asks_no_provider(sluice: Sluice, upstream: Upstream, leave: Leave):
-    call = new_id()
-    peer = connect(sluice)
-    peer.sendall(request_bytes(sluice, b'{"model":', content_length="100", x_correlation_id=call))
-    assert processes.poll(lambda: sluice.metrics()["llm_proxy_active_requests"] == 1, timeout=5)
-    leave(peer)
-    check_row(sluice, call, 499)
-    assert upstream.requests == []
-
-
-@leaving
-def test_leaving_an_upload_that_the_provider_does_not_read(start_sluice: StartSluice, leave: Leave):
-    """Held back by the provider, the server must still see that nobody is there to hold back."""
-    with socket.create_server(("127.0.0.1", 0)) as provider:
-        sluice = start_sluice(upstream_url=f"http://127.0.0.1:{provider.getsockname()[1]}/v1")
-        key_of(sluice)
-        peer = connect(sluice)
-        peer.settimeout(0.5)
-        fields = {"content_type": "application/octet-stream", "content_length": "500000000"}
-        peer.sendall(request_bytes(sluice, b"", path="/v1/files", **fields))
-        held, _ = provider.accept()
-        with held:
-            with pytest.raises(TimeoutError):
-                for _ in range(5000):
-                    peer.sendall(b"x" * 65_536)
-            assert not is_idle(sluice, timeout=0)
-            leave(peer)
-            assert is_idle(sluice, timeout=3)
-
-
-@pytest.mark.parametrize("path", ["/v1/files", "/v1/audio/transcriptions"])
-def test_leaving_the_answer_to_an_upload_lets_the_provider_go(sluice: Sluice, upstream: Upstream, path: str):
-    upstream.answers([stream_head(), Chunk(b"data: 1\n\n"), NEVER])
-    call = new_id()
-    peer = connect(sluice)
-    fields = {"content_type": "application/octet-stream", "x_correlation_id": call}
-    peer.sendall(request_bytes(sluice, b"x" * 100_000, path=path, **fields))
-    answer = answer_on(peer)
-    assert answer.read1(3)
-    answer.close()
-    peer.close()
-    check_let_go(upstream.last, time.monotonic())
-    check_row(sluice, call, 200)
 
 
 def test_a_client_that_stays_is_served_while_others_leave(sluice: Sluice, upstream: Upstream):

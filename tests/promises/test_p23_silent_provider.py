@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -73,9 +74,13 @@ def test_a_provider_is_waited_for_while_it_still_gets_the_body(start_sluice: Sta
     sent = threading.Event()
     upstream.script = after(sent, chat_answer())
 
+    def has(size: int) -> bool:
+        return bool(upstream.requests) and len(upstream.last.body) == size
+
     def slow_body():
         for number in range(6):
-            upstream.wait_until(lambda: upstream.requests and len(upstream.last.body) >= number)
+            if number:
+                upstream.wait_until(partial(has, number))
             threading.Event().wait(0.2)  # a slow client
             yield b"x"
         sent.set()
@@ -83,5 +88,3 @@ def test_a_provider_is_waited_for_while_it_still_gets_the_body(start_sluice: Sta
     answer = client_of(sluice).post("/v1/files", content=slow_body())
     assert answer.status_code == 200
     assert upstream.last.body == b"xxxxxx"
-
-

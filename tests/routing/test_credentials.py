@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.access.asking import ask, changed, minted, new_project, refused, soon
@@ -11,7 +13,7 @@ from tests.sluice import Sluice
 from tests.upstream import Upstream, chat_answer
 
 
-def paid_with(router: Sluice, upstream: Upstream, key: str, **options: str) -> str | None:
+def paid_with(router: Sluice, upstream: Upstream, key: str, **options: Any) -> str | None:
     assert ask(router, key, **options).status_code == 200
     return upstream.last.header("authorization")
 

@@ -23,7 +23,13 @@ OWN: dict[str, Any] = {"credential": "own", "api_key": SECRET}
         ("openai", "/api/v3", {}, "/api/v3/chat/completions", ("authorization", f"Bearer {SECRET}")),
         ("openai", "", {}, "/chat/completions", ("authorization", f"Bearer {SECRET}")),
         ("openai", "/v1/", {"headers": {"X-Extra": "yes"}}, "/v1/chat/completions", ("x-extra", "yes")),
-        ("azure", "/openai", {}, "/openai/deployments/deployed/chat/completions?api-version=2024-10-21", ("api-key", SECRET)),
+        (
+            "azure",
+            "/openai",
+            {},
+            "/openai/deployments/deployed/chat/completions?api-version=2024-10-21",
+            ("api-key", SECRET),
+        ),
         (
             "azure",
             "/openai",

@@ -1,0 +1,68 @@
+"""F10: health, on every surface, and what each surface serves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.access.asking import ask
+from tests.services import Services
+from tests.sluice import Sluice
+from tests.upstream import Upstream
+
+HEALTH = ["/health", "/healthz", "/live", "/ready", "/v1/health"]
+
+
+@pytest.fixture(scope="module")
+def surfaces(services: Services, _upstream: Upstream) -> Iterator[dict[str, Sluice]]:
+    started: dict[str, Sluice] = {}
+    try:
+        for surface in ("all", "proxy", "admin"):
+            started[surface] = Sluice.start(upstream_url=_upstream.url, surface=surface)
+        yield started
+    finally:
+        for server in started.values():
+            server.close()
+
+
+@pytest.mark.parametrize("surface", ["all", "proxy", "admin"])
+@pytest.mark.parametrize("path", HEALTH)
+def test_health_is_told_without_a_key(surfaces: dict[str, Sluice], surface: str, path: str):
+    client = surfaces[surface].client()
+    answer = client.get(path)
+    assert answer.status_code == 200
+    assert answer.json()["status"] == "ok"
+    assert answer.json()["version"]
+    head = client.head(path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert client.post(path).status_code == 405
+
+
+@pytest.mark.parametrize("surface", ["all", "proxy", "admin"])
+def test_metrics_are_told_on_every_surface(surfaces: dict[str, Sluice], surface: str):
+    assert "llm_proxy_active_requests" in surfaces[surface].metrics()
+
+
+def test_a_surface_serves_its_own_paths_alone(surfaces: dict[str, Sluice], upstream: Upstream):
+    key = surfaces["proxy"].mint()
+    assert ask(surfaces["proxy"], key).status_code == 200
+    for path in ("/admin/", "/api/keys", "/static/x", "/"):
+        answer = httpx.get(surfaces["proxy"].url + path, trust_env=False)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
+    answer = ask(surfaces["admin"], surfaces["admin"].mint())
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
+    assert surfaces["admin"].api("GET", "/api/keys").status_code == 200
+    assert surfaces["all"].api("GET", "/api/keys").status_code == 200
+    assert ask(surfaces["all"], surfaces["all"].mint()).status_code == 200
+
+
+def test_health_leaves_no_row(surfaces: dict[str, Sluice], upstream: Upstream):
+    server = surfaces["all"]
+    before = len(server.rows())
+    for path in HEALTH:
+        server.client().get(path)
+    ask(server, None)
+    server.rows(expect=before + 1)
+    assert len(server.rows()) == before + 1

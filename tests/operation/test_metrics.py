@@ -1,0 +1,114 @@
+"""F120, P39: the numbers are the upstream's own, over several workers, and their labels are bounded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.access.asking import ask, minted, soon
+from tests.services import Services
+from tests.sluice import Sluice
+from tests.upstream import Upstream, chat_answer, error_answer, usage_of
+
+REQUESTS = "llm_proxy_requests_total"
+WAIT_S = 3.0
+
+
+@pytest.fixture(scope="module")
+def workers(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
+    server = Sluice.start("postgres", redis=True, workers=3, upstream_url=_upstream.url)
+    yield server
+    server.close()
+
+
+def many(server: Sluice, key: str, count: int, **body: object) -> list[int]:
+    with ThreadPoolExecutor(12) as pool:
+        return list(pool.map(lambda _: ask(server, key, **body).status_code, range(count)))  # type: ignore[arg-type]
+
+
+def test_three_workers_count_what_the_upstream_counts(workers: Sluice, upstream: Upstream):
+    assert len(workers.worker_pids()) == 3
+    key_id, key = minted(workers)
+    before = workers.metrics()
+    upstream.script = chat_answer(usage=usage_of(10, 3))
+    assert set(many(workers, key, 90)) == {200}
+    upstream.script = error_answer(500)
+    assert set(many(workers, key, 30)) == {500}
+    assert set(many(workers, "nonsense", 15)) == {401}
+
+    def told(name: str, **labels: str) -> float:
+        return workers.metrics().total(name, **labels) - before.total(name, **labels)
+
+    soon(lambda: told(REQUESTS) >= 135, WAIT_S)
+    assert len(upstream.requests) == 120
+    assert told(REQUESTS, provider="openai") == len(upstream.requests)
+    assert told(REQUESTS, status_code="200", endpoint="/v1/chat/completions", model="gpt-4.1-mini", method="POST") == 90
+    assert told(REQUESTS, status_code="500") == 30
+    assert told(REQUESTS, status_code="401") == 15
+    assert told("llm_proxy_key_validation_failures_total", reason="invalid_api_key") == 15
+    assert told("llm_proxy_tokens_total", token_type="prompt") == 900
+    assert told("llm_proxy_tokens_total", token_type="completion") == 270
+    assert told("llm_proxy_request_duration_seconds_count") == 135
+    assert told("llm_proxy_key_requests_total", key=str(key_id)) == 120
+    assert workers.metrics().total("llm_proxy_active_requests") == 0
+    assert len(workers.rows(expect=135)) == 135
+
+
+def test_requests_under_way_are_counted_and_forgotten(workers: Sluice, upstream: Upstream):
+    import threading
+
+    from tests.upstream import WaitFor
+
+    _, key = minted(workers)
+    go = threading.Event()
+    upstream.script = [WaitFor(go), *chat_answer()]
+    with ThreadPoolExecutor(6) as pool:
+        asking = [pool.submit(ask, workers, key) for _ in range(6)]
+        try:
+            soon(lambda: workers.metrics().total("llm_proxy_active_requests") == 6, WAIT_S)
+        finally:
+            go.set()
+        assert {a.result().status_code for a in asking} == {200}
+    soon(lambda: workers.metrics().total("llm_proxy_active_requests") == 0, WAIT_S)
+
+
+def test_clients_cannot_invent_labels_without_end(sluice: Sluice, upstream: Upstream):
+    """Models, paths and methods are the client's to choose; a label for each would fill Prometheus' memory."""
+    _, key = minted(sluice)
+    client = sluice.client(key)
+    for number in range(260):
+        client.post("/v1/embeddings", json={"model": f"random-{number}", "input": "x"})
+        client.get(f"/v1/random-{number}/x")
+        client.get(f"/random-{number}")
+    for number in range(20):
+        client.request(f"M{number}", "/v1/files")
+    soon(lambda: sluice.metrics().total(REQUESTS, endpoint="/v1/embeddings") >= 260)
+    samples = [name for name in sluice.metrics() if name.startswith(f"{REQUESTS}{{")]
+    assert len({name.split('model="')[1].split('"')[0] for name in samples}) <= 202
+    assert len({name.split('endpoint="')[1].split('"')[0] for name in samples}) < 40
+    assert len({name.split('method="')[1].split('"')[0] for name in samples}) <= 8
+    assert sluice.metrics().total(REQUESTS, endpoint="/v1/embeddings") == 260
+
+
+def test_a_refused_client_cannot_invent_labels(sluice: Sluice, upstream: Upstream):
+    client = sluice.client()
+    before = len(sluice.metrics())
+    for number in range(50):
+        client.post("/v1/chat/completions", json={"model": f"anonymous-{number}", "messages": []})
+    soon(lambda: sluice.metrics().total(REQUESTS, status_code="401") >= 50)
+    assert len(sluice.metrics()) < before + 40
+    assert "anonymous-" not in str(list(sluice.metrics()))
+
+
+@pytest.mark.parametrize("start", ["refused"])
+def test_refused_names_do_not_use_up_the_labels_of_served_models(start_sluice, upstream: Upstream, start: str):
+    """Made-up models of callers without a key must not push real ones into `other`."""
+    server = start_sluice()
+    client = server.client()
+    for number in range(250):
+        client.post("/v1/chat/completions", json={"model": f"{start}-{number}", "messages": []})
+    assert ask(server, server.mint(), model="a-real-model").status_code == 200
+    soon(lambda: server.metrics().total(REQUESTS, status_code="200") == 1)
+    assert server.metrics().total(REQUESTS, model="a-real-model") == 1

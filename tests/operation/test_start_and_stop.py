@@ -1,0 +1,124 @@
+"""F144, P42: how it starts, and how it ends."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.access.asking import CHAT, soon
+from tests.environment import ROOT, server_environment
+from tests.services import processes
+from tests.upstream import Upstream, WaitFor, chat_stream
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_stop_lets_a_stream_end_and_takes_no_new_connection(start_sluice, upstream: Upstream, workers: int):
+    server = start_sluice("postgres" if workers > 1 else "sqlite", redis=workers > 1, workers=workers)
+    key = server.mint()
+    go = threading.Event()
+    script = list(chat_stream())
+    upstream.answers([*script[:3], WaitFor(go), *script[3:]])
+    client = server.client(key)
+    with client.stream("POST", "/v1/chat/completions", json={**CHAT, "stream": True}) as answer:
+        pieces = answer.iter_bytes()
+        text = next(pieces)
+        codes: list[int] = []
+        stopping = threading.Thread(target=lambda: codes.append(server.stop()))
+        stopping.start()
+        soon(lambda: not takes_connections(server.port), 2)
+        assert codes == []
+        go.set()
+        text += b"".join(pieces)
+    assert text.endswith(b"data: [DONE]\n\n")
+    stopping.join(10)
+    assert codes == [0]
+    rows = server.rows(expect=1)
+    assert [(row["outcome"], row["stream"]) for row in rows] == [("complete", True)]
+
+
+def test_a_stop_does_not_wait_for_idle_connections_or_beyond_its_grace(start_sluice, upstream: Upstream):
+    server = start_sluice(GRACE_SECS=1)
+    key = server.mint()
+    idle = server.client(key)
+    assert idle.get("/v1/models").status_code == 200
+    script = list(chat_stream())
+    upstream.answers([*script[:3], WaitFor(threading.Event()), *script[3:]])
+    with server.client(key).stream("POST", "/v1/chat/completions", json={**CHAT, "stream": True}) as answer:
+        pieces = answer.iter_bytes()  # held: the client would hang up with it
+        next(pieces)
+        assert server.stop(timeout=5) == 0
+    outcomes = {row["stream"]: (row["outcome"], row["error"]) for row in server.rows(expect=2)}
+    # The client did not leave: it was cut off.
+    assert outcomes == {False: ("complete", ""), True: ("internal_error", "shutdown")}
+
+
+def takes_connections(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("way", ["option", "setting"])
+def test_several_workers_without_redis_are_refused_in_one_line(tmp_path: Path, way: str):
+    port = processes.free_port()
+    settings = {"WORKERS": "2"} if way == "setting" else {}
+    env = server_environment(DATA_DIR=tmp_path, PORT=port, REDIS_URL="", **settings)
+    option = ["--workers", "2"] if way == "option" else []
+    done = subprocess.run(
+        [sys.executable, "manage.py", "serve", *option],
+        cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=30,
+    )  # fmt: skip
+    assert done.returncode not in (0, None)
+    lines = (done.stdout + done.stderr).strip().splitlines()
+    assert len(lines) == 1, lines
+    assert "REDIS_URL" in lines[0]
+    assert not takes_connections(port)
+
+
+WITHOUT_NETWORK = """
+import json, os, subprocess, sys, time, urllib.request
+port = "18000"
+url = f"http://127.0.0.1:{port}"
+run = lambda *a: subprocess.run([sys.executable, "manage.py", *a], check=True, capture_output=True, text=True).stdout
+def call(path, token, body):
+    told = {"authorization": "Bearer " + token, "content-type": "application/json"}
+    request = urllib.request.Request(url + path, json.dumps(body).encode(), told)
+    return json.load(urllib.request.urlopen(request, timeout=20))
+run("migrate", "--no-input", "-v", "0")
+server = subprocess.Popen([sys.executable, "manage.py", "serve", "--port", port])
+try:
+    for _ in range(300):
+        try:
+            urllib.request.urlopen(url + "/ready", timeout=1)
+            break
+        except OSError:
+            time.sleep(0.1)
+    token = os.environ["MANAGEMENT_TOKEN"]
+    call("/api/providers", token, {"name": "sim", "kind": "simulator"})
+    key = call("/api/keys", token, {"name": "k"})["key"]
+    time.sleep(1)
+    answer = call("/v1/chat/completions", key, {"model": "m", "messages": [{"role": "user", "content": "hi"}]})
+    print("ANSWERED", answer["choices"][0]["message"]["role"])
+finally:
+    server.terminate()
+    print("ENDED", server.wait(15))
+"""
+
+
+def test_it_starts_and_answers_without_any_network(tmp_path: Path):
+    """P42: a network namespace with nothing in it but the loopback."""
+    namespace = ["unshare", "-n"] if os.geteuid() == 0 else ["unshare", "-rn"]
+    env = server_environment(DATA_DIR=tmp_path, DATABASE_URL=f"sqlite:///{tmp_path}/db.sqlite3")
+    command = [*namespace, "sh", "-c", 'ip link set lo up && exec "$0" -c "$1"', sys.executable, WITHOUT_NETWORK]
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=50)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "ANSWERED assistant" in done.stdout
+    assert "ENDED 0" in done.stdout
