@@ -7,7 +7,7 @@ than all the rest of the gateway (docs/benchmarks.md), which is the only reason 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import cast
 
 import httptools
@@ -48,6 +48,7 @@ class Connection(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._drain: asyncio.Future[None] | None = None
         self._busy = False
+        self._upload: asyncio.Task[None] | None = None
         self._error: ConnectionFailed | None = None
         self._begin("GET")
 
@@ -86,6 +87,21 @@ class Connection(asyncio.Protocol):
         if self._drain is not None:
             await self._drain
 
+    def upload(self, sending: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """Send the rest of the body beside the reading. Until all is sent, the connection can serve no one else."""
+        self._upload = self._loop.create_task(sending)
+        self._upload.add_done_callback(self._uploaded)
+        return self._upload
+
+    def _uploaded(self, upload: asyncio.Task[None]) -> None:
+        if self._upload is not upload:
+            return
+        if upload.cancelled() or upload.exception() is not None:
+            self._fail(ConnectionFailed("request_broken_off", "The request's body broke off."))
+            self._wake()
+        else:
+            self._upload = None
+
     async def read_head(self) -> None:
         """Wait for status and headers. Raises `ConnectionFailed`."""
         while not self._has_head:
@@ -116,7 +132,8 @@ class Connection(asyncio.Protocol):
         """Done with this answer: back to the pool where it was read to its end, closed at once where it was not."""
         if not self._busy:
             return
-        if self._complete and not self._pieces and self._keeps_alive and not self.transport.is_closing():
+        whole = self._complete and not self._pieces and self._upload is None
+        if whole and self._keeps_alive and not self.transport.is_closing():
             self._busy = False
             self._released(self)
         else:
@@ -126,6 +143,9 @@ class Connection(asyncio.Protocol):
         """Close at once, whatever is under way."""
         self._busy = False
         self.is_open = False
+        upload, self._upload = self._upload, None
+        if upload is not None:
+            upload.cancel()
         self.transport.abort()
 
     async def _wait(self) -> None:
@@ -205,13 +225,17 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._has_head:
-            return  # a trailer
+            self._keeps_alive = self._keeps_alive and not self._complete
+            return  # a trailer, or what nobody asked for
         name = name.lower()
         if name == b"content-length" or name == b"transfer-encoding":
             self._has_length = True
         self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
+        if self._complete:
+            self._keeps_alive = False  # another answer behind this one: nobody asked for it
+            return
         status = self._parser.get_status_code()
         if status < 200:
             self.headers = []  # 100 Continue and its like only announce the answer
@@ -228,7 +252,7 @@ class Connection(asyncio.Protocol):
             self._keeps_alive = False
 
     def on_body(self, body: bytes) -> None:
-        if self._without_body:
+        if self._without_body or self._complete:
             return
         self._pieces.append(body)
         self._buffered += len(body)

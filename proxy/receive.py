@@ -158,6 +158,7 @@ async def upload_pieces(exchange: Exchange, bounds: Bounds, watch: Watch) -> Asy
         watch.expect(bounds.body_s, bounds.body_late)
         message = await exchange.receive()
         if message["type"] == "http.disconnect":
+            watch.client_left()  # who relays an early answer by now does not read this
             raise ClientGone
         piece = message.get("body", b"")
         exchange.request_bytes += len(piece)

@@ -77,5 +77,9 @@ def replace_data(frame: bytes, data: bytes) -> bytes:
     """The frame with other data, its other lines as they were."""
     if is_simple(frame):
         return b"data: " + data + b"\n\n"
-    others = [line for line in _LINE_END.split(frame) if line and not line.startswith(b"data")]
-    return b"".join(line + b"\n" for line in [*others, b"data: " + data]) + b"\n"
+    mark = _BYTE_ORDER_MARK if frame.startswith(_BYTE_ORDER_MARK) else b""
+    lines = _LINE_END.split(frame.removeprefix(_BYTE_ORDER_MARK))
+    end = _LINE_END.search(frame)
+    line_end = end[0] if end else b"\n"
+    kept = [line for line in lines if line and line != b"data" and not line.startswith(b"data:")]
+    return mark + b"".join(line + line_end for line in [*kept, b"data: " + data, b""])

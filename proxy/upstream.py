@@ -97,22 +97,21 @@ class Upstream:
         # A stream cannot be sent twice, so it does not go on a connection that may be dead already.
         connection = await self._connect(origin)
         connection.start(method, head)
-        upload = asyncio.create_task(_upload(connection, body, chunked=chunked))
+        upload = connection.upload(_upload(connection, body, chunked=chunked))
         reading = asyncio.create_task(connection.read_head())
         try:
             await asyncio.wait({upload, reading}, return_when=asyncio.FIRST_COMPLETED)
             if upload.done() and not reading.done():
                 upload.result()  # the client's own failure goes before what the provider makes of it
             await reading
-            return connection
+            return connection  # an early answer: the rest of the body goes up beside it
         except BaseException:
             connection.close()
             raise
         finally:
-            for task in (upload, reading):
-                if not task.done():
-                    task.cancel()
-            await asyncio.gather(upload, reading, return_exceptions=True)
+            if not reading.done():
+                reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
 
     def _pooled(self, origin: Origin) -> Connection | None:
         idle = self._idle.get(origin)

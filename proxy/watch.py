@@ -65,6 +65,10 @@ class Watch:
                 self._listener = asyncio.get_running_loop().create_task(self._listen())
             self._seen = True
 
+    def client_left(self) -> None:
+        if not self._exchange.answer_ended:
+            self._interrupt(ClientGone())
+
     def _interrupt(self, reason: ProxyError | ClientGone) -> None:
         if self.reason is None and self._task is not None:
             self.reason = reason
@@ -75,8 +79,7 @@ class Watch:
         while True:
             message = await self._exchange.receive()
             if message["type"] == "http.disconnect":
-                if not self._exchange.answer_ended:
-                    self._interrupt(ClientGone())
+                self.client_left()
                 return
 
 

@@ -21,24 +21,36 @@ CHARS_PER_TOKEN = 4
 
 
 class _Delta(msgspec.Struct):
-    content: str | None = None
+    content: Any = None
 
 
 class _Choice(msgspec.Struct):
-    index: int = 0
-    finish_reason: str | None = None
+    index: Any = 0
+    finish_reason: Any = None
     delta: _Delta | None = None
-    text: str | None = None
+    text: Any = None
 
 
 class _Chunk(msgspec.Struct):
-    id: str | None = None
+    """What is read of a chunk. Lenient: a server's own way with a member must not hide the others."""
+
+    id: Any = None
     choices: list[_Choice] | None = None
     usage: msgspec.Raw = msgspec.Raw()
     error: msgspec.Raw = msgspec.Raw()
 
 
+class _OddChunk(msgspec.Struct):
+    """The same of a chunk whose choices have a shape of their own."""
+
+    id: Any = None
+    choices: Any = None
+    usage: msgspec.Raw = msgspec.Raw()
+    error: msgspec.Raw = msgspec.Raw()
+
+
 _chunk = msgspec.json.Decoder(_Chunk)
+_odd_chunk = msgspec.json.Decoder(_OddChunk)
 _string = msgspec.json.Decoder(str)
 _NULL = b"null"
 
@@ -87,7 +99,7 @@ class ChunkReader(StreamReader):
             self.is_finished = True
             return frame
         try:
-            chunk = decoded(_chunk, data)
+            chunk = read_chunk(data)
         except msgspec.ValidationError:
             return frame  # JSON of another shape is the client's to understand
         except (msgspec.DecodeError, RecursionError):
@@ -98,16 +110,16 @@ class ChunkReader(StreamReader):
 
     def _read(self, chunk: _Chunk, frame: bytes, data: bytes) -> bytes:
         if chunk.id and not self.response_id:
-            self.response_id = chunk.id
+            self.response_id = str(chunk.id)
         for choice in chunk.choices or ():
+            index = choice.index if isinstance(choice.index, int) else 0
             if choice.finish_reason:
-                self.open_choices.discard(choice.index)
+                self.open_choices.discard(index)
             else:
-                self.open_choices.add(choice.index)
-            if choice.delta is not None and choice.delta.content:
-                self.text_chars += len(choice.delta.content)
-            elif choice.text:
-                self.text_chars += len(choice.text)
+                self.open_choices.add(index)
+            text = choice.delta.content if choice.delta is not None else choice.text
+            if text:
+                self.text_chars += len(text) if isinstance(text, str) else len(str(text))
         if chunk.error and bytes(chunk.error) != _NULL:
             self.failed = True
         if chunk.usage:
@@ -139,6 +151,16 @@ class ChunkReader(StreamReader):
 
     def error_frame(self, code: str, message: str) -> bytes:
         return b"data: " + error_body(message, "upstream_error", None, code) + b"\n\n"
+
+
+def read_chunk(data: bytes) -> _Chunk:
+    try:
+        return decoded(_chunk, data)
+    except msgspec.ValidationError:
+        odd = decoded(_odd_chunk, data)
+        # Choices that cannot be read count as there, and as neither begun nor finished.
+        choices = [_Choice(finish_reason="unread")] if odd.choices else None
+        return _Chunk(id=odd.id, choices=choices, usage=odd.usage, error=odd.error)
 
 
 def text_of(raw: msgspec.Raw | None) -> str:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import socket
 import time
 
 import pytest
 
-from tests.conftest import StartSluice
 from tests.promises.test_p21_client_gone import NEVER, Leave, check_let_go, check_row, leaving
-from tests.relay.wire import answer_on, connect, is_idle, key_of, new_id, request_bytes
+from tests.relay.wire import answer_on, connect, new_id, request_bytes
 from tests.services import processes
 from tests.sluice import Sluice
 from tests.upstream import Chunk, Upstream, stream_head
@@ -41,25 +39,6 @@ def test_leaving_within_the_body_of_a_chat_asks_no_provider(sluice: Sluice, upst
     leave(peer)
     check_row(sluice, call, 499)
     assert upstream.requests == []
-
-
-@leaving
-def test_leaving_an_upload_that_the_provider_does_not_read(start_sluice: StartSluice, leave: Leave):
-    """Held back by the provider, the server must still see that nobody is there to hold back."""
-    with socket.create_server(("127.0.0.1", 0)) as provider:
-        sluice = start_sluice(upstream_url=f"http://127.0.0.1:{provider.getsockname()[1]}/v1")
-        key_of(sluice)
-        peer = connect(sluice)
-        peer.settimeout(0.5)
-        fields = {"content_type": "application/octet-stream", "content_length": "500000000"}
-        peer.sendall(request_bytes(sluice, b"", path="/v1/files", **fields))
-        held, _ = provider.accept()
-        with held:
-            with pytest.raises(TimeoutError):
-                peer.sendall(b"x" * 100_000_000)
-            assert not is_idle(sluice, timeout=0)
-            leave(peer)
-            assert is_idle(sluice, timeout=3)
 
 
 @pytest.mark.parametrize("path", ["/v1/files", "/v1/audio/transcriptions"])
