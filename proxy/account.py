@@ -6,9 +6,12 @@ import ipaddress
 import time
 from functools import lru_cache
 
+from proxy.dialects.base import Usage
 from proxy.exchange import Exchange
 from proxy.parts import Parts
 from usage.event import RequestEvent
+
+NO_USAGE = Usage(source="")
 
 
 def account(exchange: Exchange, parts: Parts) -> None:
@@ -21,45 +24,45 @@ def account(exchange: Exchange, parts: Parts) -> None:
 
 
 def event_of(exchange: Exchange, now: float) -> RequestEvent:
-    client = exchange.scope.get("client")
-    event = RequestEvent(
-        id=exchange.request_id,
-        at=exchange.started_at,
-        method=exchange.method[:16],
-        path=exchange.path[:200],
-        status=exchange.status,
-        outcome=exchange.outcome,
-        duration_ms=milliseconds(exchange.t0, now),
-        model=exchange.model,
-        stream=exchange.stream,
-        error=exchange.error_code,
-        cache=exchange.cache,
-        attempts=exchange.attempts,
-        request_bytes=exchange.request_bytes,
-        response_bytes=exchange.response_bytes,
-        ip=address(client[0]) if client else None,
-        correlation_id=exchange.correlation_id,
-        endpoint=exchange.endpoint.label,
+    t0, sent_at, first_byte_at = exchange.t0, exchange.sent_at, exchange.first_byte_at
+    key, project, candidate = exchange.key, exchange.project, exchange.candidate
+    credential, usage, client = exchange.credential, exchange.usage or NO_USAGE, exchange.scope.get("client")
+    # In the order of the event's fields and without their names: it is the largest object of a request.
+    return RequestEvent(
+        exchange.request_id,
+        exchange.started_at,
+        exchange.method[:16],
+        exchange.path[:200],
+        exchange.status,
+        exchange.outcome,
+        milliseconds(now - t0),
+        key.id if key is not None else None,
+        project.id if project is not None else None,
+        key.owner_id if key is not None else None,
+        candidate.provider.name if candidate is not None else "",
+        credential.alias if credential is not None else "",
+        exchange.model,
+        candidate.model[:200] if candidate is not None else "",
+        exchange.stream,
+        exchange.error_code,
+        exchange.cache,
+        exchange.attempts,
+        usage.prompt,
+        usage.completion,
+        usage.cached,
+        usage.reasoning,
+        usage.audio,
+        usage.source,
+        milliseconds(first_byte_at - t0) if first_byte_at is not None else None,
+        milliseconds((exchange.upstream_done_at or now) - sent_at) if sent_at is not None else None,
+        exchange.request_bytes,
+        exchange.response_bytes,
+        address(client[0]) if client else None,
+        exchange.correlation_id,
+        exchange.response_id.replace("\0", "")[:128],
+        key.tags if key is not None else (),
+        exchange.endpoint.label,
     )
-    if (key := exchange.key) is not None:
-        event.key, event.user, event.tags = key.id, key.owner_id, key.tags
-    if exchange.project is not None:
-        event.project = exchange.project.id
-    if exchange.candidate is not None:
-        event.provider, event.model_served = exchange.candidate.provider.name, exchange.candidate.model[:200]
-    if exchange.credential is not None:
-        event.credential = exchange.credential.alias
-    if (usage := exchange.usage) is not None:
-        event.prompt_tokens, event.completion_tokens = usage.prompt, usage.completion
-        event.cached_tokens, event.reasoning_tokens = usage.cached, usage.reasoning
-        event.audio_tokens, event.usage_source = usage.audio, usage.source
-    if exchange.response_id:
-        event.response_id = exchange.response_id.replace("\0", "")[:128]
-    if exchange.first_byte_at is not None:
-        event.ttft_ms = milliseconds(exchange.t0, exchange.first_byte_at)
-    if exchange.sent_at is not None:
-        event.upstream_ms = milliseconds(exchange.sent_at, exchange.upstream_done_at or now)
-    return event
 
 
 @lru_cache(maxsize=4096)
@@ -71,5 +74,5 @@ def address(host: str) -> str | None:
         return None
 
 
-def milliseconds(start: float, end: float) -> float:
-    return round((end - start) * 1000, 3)
+def milliseconds(seconds: float) -> float:
+    return round(seconds * 1000, 3)

@@ -7,6 +7,7 @@ them to each request.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 
 from django.conf import settings
@@ -50,6 +51,9 @@ class DataPlane:
         async with self._starting:
             if self._parts is None:
                 self._parts = await build_parts()
+                # What is here by now stays: the collector need not look at all of Django again and again.
+                gc.collect()
+                gc.freeze()
         return self._parts
 
     async def stop(self) -> None:

@@ -50,10 +50,10 @@ class Connection(asyncio.Protocol):
         self._busy = False
         self._upload: asyncio.Task[None] | None = None
         self._error: ConnectionFailed | None = None
+        self._parser = httptools.HttpResponseParser(self)
         self._begin("GET")
 
     def _begin(self, method: str) -> None:
-        self._parser = httptools.HttpResponseParser(self)
         self._without_body = method == "HEAD"
         self.status = 0
         self.headers: Headers = []

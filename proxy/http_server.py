@@ -12,6 +12,8 @@ import asyncio
 import logging
 import re
 from collections import deque
+from collections.abc import Callable
+from math import inf
 from typing import Any, cast
 from urllib.parse import unquote
 
@@ -31,6 +33,7 @@ MAX_HEAD_BYTES = 64 * 1024
 BUFFERED_BYTES = 256 * 1024
 """Of a body that nobody has asked for yet; beyond it the client is held back."""
 
+LOOK_EVERY_S = 0.25
 LINGER_S = 5.0
 LINGER_BYTES = 256 * 1024 * 1024
 PIPELINED = 64
@@ -71,19 +74,23 @@ class Door(asyncio.Protocol):
         self._in_head = True
         self._broken = False
         self._dropped_bytes = 0
-        self._patience: asyncio.TimerHandle | None = None
+        self._keeper = keeper_of(self.loop)
+        self.deadline = inf
+        self._when_late: Callable[[], None] = self.close
 
     # --- the transport ----------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's has the methods without the class
         self.server_state.connections.add(cast(Any, self))
+        self._keeper.doors.add(self)
         self.server = _address(transport.get_extra_info("sockname"))
         self.client = _address(transport.get_extra_info("peername"))
-        self._wait(settings.HEADER_TIMEOUT_SECS, self._head_is_late)
+        self._wait(self._keeper.head_s, self._head_is_late)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.server_state.connections.discard(cast(Any, self))
+        self._keeper.doors.discard(self)
         self._calm()
         for call in (self.call, self.incoming, *self.waiting):
             if call is not None:
@@ -120,7 +127,7 @@ class Door(asyncio.Protocol):
             return
         if self._in_head:
             if not self._head_bytes and self.call is None:
-                self._wait(settings.HEADER_TIMEOUT_SECS, self._head_is_late)
+                self._wait(self._keeper.head_s, self._head_is_late)
             self._head_bytes += len(data)
         try:
             self.parser.feed_data(data)
@@ -259,7 +266,7 @@ class Door(asyncio.Protocol):
     def _rest(self) -> None:
         self.resume_reading()
         if not self._head_bytes:
-            self._wait(settings.KEEP_ALIVE_SECS, self.close)
+            self._wait(self._keeper.idle_s, self.close)
 
     def _close_softly(self) -> None:
         if self.incoming is None:
@@ -271,14 +278,16 @@ class Door(asyncio.Protocol):
 
     # --- the times --------------------------------------------------------------------------------------
 
-    def _wait(self, seconds: float, then: Any) -> None:
-        self._calm()
-        self._patience = self.loop.call_later(seconds, then)
+    def _wait(self, seconds: float, then: Callable[[], None]) -> None:
+        self.deadline = self.loop.time() + seconds
+        self._when_late = then
 
     def _calm(self) -> None:
-        if self._patience is not None:
-            self._patience.cancel()
-            self._patience = None
+        self.deadline = inf
+
+    def be_late(self) -> None:
+        self._calm()
+        self._when_late()
 
     def _head_is_late(self) -> None:
         if self._head_bytes:
@@ -308,6 +317,35 @@ class Door(asyncio.Protocol):
                 % (status, reason_phrase(status).encode(), len(body), body)
             )
             self.close()
+
+
+class Keeper:
+    """Looks at the times of all connections, so that none needs a timer of its own for each request."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.doors: set[Door] = set()
+        self.head_s: float = settings.HEADER_TIMEOUT_SECS
+        self.idle_s: float = settings.KEEP_ALIVE_SECS
+        self._look()
+
+    def _look(self) -> None:
+        now = self.loop.time()
+        for door in tuple(self.doors):
+            if door.deadline <= now:
+                door.be_late()
+        self.loop.call_later(LOOK_EVERY_S, self._look)
+
+
+_keepers: dict[asyncio.AbstractEventLoop, Keeper] = {}
+
+
+def keeper_of(loop: asyncio.AbstractEventLoop) -> Keeper:
+    keeper = _keepers.get(loop)
+    if keeper is None:
+        _keepers.clear()  # a process serves from one loop at a time; tests make new ones
+        keeper = _keepers[loop] = Keeper(loop)
+    return keeper
 
 
 def _address(info: Any) -> tuple[str, int] | None:
