@@ -24,7 +24,7 @@ from proxy.app import DataPlane  # noqa: E402
 from proxy.errors import error_body  # noqa: E402
 from proxy.health import PATHS  # noqa: E402
 
-CONTROL = ("/admin", "/api", "/static/")
+CONTROL = ("/admin", "/api", "/static/", "/favicon.ico")
 """What the control plane's paths begin with; what is nobody's gets an error in OpenAI's shape."""
 
 SURFACE = settings.SLUICE_SURFACE

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from cryptography.fernet import Fernet
 
+from config.environment import Environment
+
 
 def ensure_secrets_file(path: Path) -> None:
     """Make the file unless it is there. Two processes that start at once agree on the first one's."""
@@ -32,3 +34,16 @@ def ensure_secrets_file(path: Path) -> None:
         pass  # another process was first: its secrets hold
     finally:
         draft.unlink()
+
+
+def check_encryption_keys(env: Environment, keys: list[str]) -> None:
+    """Each is a Fernet key: 32 bytes in URL-safe base64. A wrong one is told of without showing it."""
+    for position, key in enumerate(keys, 1):
+        try:
+            Fernet(key)
+        except ValueError:
+            env.refuse(
+                "ENCRYPTION_KEY",
+                f"key {position} is not a Fernet key; make one with "
+                "python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'",
+            )

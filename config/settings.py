@@ -11,15 +11,18 @@ import environ
 from config.databases import database_from
 from config.environment import Environment
 from config.logs import logging_from
-from config.secrets import ensure_secrets_file
+from config.secrets import check_encryption_keys, ensure_secrets_file
 from config.upstream_credentials import credentials_from
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 environ.Env.read_env(BASE_DIR / ".env")
 
 DATA_DIR = Path(os.environ.get("DATA_DIR") or BASE_DIR / "data").resolve()
-if not (os.environ.get("SECRET_KEY") and os.environ.get("ENCRYPTION_KEY")):
+unset = [name for name in ("SECRET_KEY", "ENCRYPTION_KEY") if not os.environ.get(name)]
+if unset:
     ensure_secrets_file(DATA_DIR / "secrets.env")
+    for name in unset:
+        os.environ.pop(name, None)  # an empty one would stand in the way of the file's
     environ.Env.read_env(DATA_DIR / "secrets.env")
 
 env = Environment(os.environ)
@@ -37,6 +40,7 @@ CSRF_TRUSTED_ORIGINS = env.listed("CSRF_TRUSTED_ORIGINS")
 # --- State -------------------------------------------------------------------------------------------------
 SECRET_KEY = env.text("SECRET_KEY")
 ENCRYPTION_KEYS = env.listed("ENCRYPTION_KEY")
+check_encryption_keys(env, ENCRYPTION_KEYS)
 DATABASES = {"default": database_from(env, DATA_DIR)}
 REDIS_URL = env.url("REDIS_URL", "", ("redis", "rediss", "unix"))
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

@@ -21,6 +21,9 @@ SLOWEST_BYTES_PER_S = 1024
 
 PEEKED_BYTES = 1024 * 1024
 MAX_MODEL_CHARS = 200
+REPLACEMENT = "\ufffd"
+"""What stands where the text was no text."""
+
 MAX_CORRELATION_CHARS = 128
 SINGLE = (b"host", b"authorization", b"x-api-key", b"api-key", b"content-type", b"content-length", b"x-preferred-model")
 """Headers that mean something here, and could mean something else to the next reader where they stand twice."""
@@ -208,7 +211,7 @@ def read_json(exchange: Exchange, raw: bytes, bounds: Bounds) -> None:
         raise BadRequest("missing_required_parameter", "You must provide a model parameter.", param="model")
     if not isinstance(model, str):
         raise BadRequest("invalid_type", "The model parameter must be a string.", param="model")
-    if len(model) > MAX_MODEL_CHARS or not model.isprintable():
+    if len(model) > MAX_MODEL_CHARS or not model.isprintable() or REPLACEMENT in model:
         raise BadRequest("invalid_value", "The model parameter is not the name of a model.", param="model")
     suffix = bounds.provider_suffix
     if suffix and model.startswith(suffix + "/"):

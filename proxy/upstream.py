@@ -101,7 +101,7 @@ class Upstream:
         reading = asyncio.create_task(connection.read_head())
         try:
             await asyncio.wait({upload, reading}, return_when=asyncio.FIRST_COMPLETED)
-            if upload.done() and not reading.done():
+            if upload.done() and (not reading.done() or reading.exception()):
                 upload.result()  # the client's own failure goes before what the provider makes of it
             await reading
             return connection  # an early answer: the rest of the body goes up beside it

@@ -1,0 +1,79 @@
+"""The admin site in a real browser, as an operator uses it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from tests.sluice import Sluice
+from tests.upstream import Upstream
+
+PASSWORD = "a-weir-holds-water"
+
+
+@pytest.fixture
+def server(start_sluice, upstream: Upstream) -> Sluice:
+    server: Sluice = start_sluice(DJANGO_SUPERUSER_PASSWORD=PASSWORD)
+    server.manage(
+        "createsuperuser", "--noinput", "--username", "operator", "--email", "operator@example.org", json=False
+    )
+    return server
+
+
+@pytest.fixture
+def page(server: Sluice, chromium: Path) -> Iterator[Page]:
+    arguments = ["--disable-gpu", "--disable-background-networking", "--disable-component-update", "--no-first-run"]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        arguments.append("--no-sandbox")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
+        page = browser.new_page(base_url=server.url)
+        page.goto("/admin/")
+        page.fill("#id_username", "operator")
+        page.fill("#id_password", PASSWORD)
+        page.click("input[type=submit]")
+        yield page
+        browser.close()
+
+
+def test_a_key_minted_in_the_admin_is_shown_once_and_works(page: Page, server: Sluice):
+    page.goto("/admin/keys/virtualkey/add/")
+    page.fill("#id_name", "from-the-browser")
+    page.click("input[name=_save]")
+    token = page.locator("code").first.inner_text()
+    assert token.startswith("sk-sluice-")
+    answer = httpx.post(
+        f"{server.url}/v1/chat/completions",
+        headers={"authorization": f"Bearer {token}"},
+        json={"model": "gpt-4.1-mini", "messages": []},
+        trust_env=False,
+    )
+    assert answer.status_code == 200
+    page.reload()
+    expect(page.get_by_role("link", name="from-the-browser")).to_be_visible()
+    assert token not in page.content()
+
+
+def test_the_admin_looks_as_it_should(page: Page, server: Sluice):
+    """Its style sheets are there: a page without them has a serif heading on white."""
+    page.goto("/admin/")
+    expect(page.get_by_role("heading", name="Administration")).to_be_visible()
+    header = page.locator("#header")
+    assert header.evaluate("node => getComputedStyle(node).backgroundColor") != "rgba(0, 0, 0, 0)"
+    for name in ("Virtual keys", "Projects", "Providers", "Credentials", "Requests"):
+        page.get_by_role("link", name=name, exact=True).first.click()
+        expect(page.locator("#content h1")).to_be_visible()
+        page.go_back()
+
+
+def test_requests_are_listed_in_the_admin(page: Page, server: Sluice):
+    with server.client(server.mint()) as client:
+        request_id = client.get("/v1/models").headers["x-request-id"]
+    server.rows(expect=1)
+    page.goto("/admin/usage/requestrecord/")
+    expect(page.get_by_text(request_id)).to_be_visible()
