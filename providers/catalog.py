@@ -52,9 +52,11 @@ class ProviderRecord:
     extra_headers: Headers
     asks_for_stream_usage: bool
 
+    takes_every_model: bool
+
     @property
-    def takes_every_model(self) -> bool:
-        return not self.exact and not self.globs
+    def rank(self) -> tuple[int, bool]:
+        return self.priority, self.takes_every_model
 
     def upstream_name(self, model: str) -> str | None:
         """The provider's name for a client's model; None when it has no such model."""
@@ -95,7 +97,7 @@ class Catalog:
         self._by_place.update({(record.alias, record.provider_id): record for record in self.credentials})
 
     def candidates(self, model: str) -> tuple[Candidate, ...]:
-        """Who has the model, the lowest priority number first. Raises `NoProvider`."""
+        """Who has the model, the lowest priority number first, and in it who names the model. Raises `NoProvider`."""
         found = self._resolved.get(model)
         if found is None:
             found = tuple(
@@ -111,11 +113,12 @@ class Catalog:
         return found
 
     def default(self) -> ProviderRecord:
-        """Who gets what names no model: the first in order that takes new requests. Raises `NoProvider`."""
-        for provider in self.providers:
-            if provider.weight:
-                return provider
-        raise NoProvider("")
+        """Who gets what names no model: of the lowest priority number, who takes every model first. Raises `NoProvider`."""
+        serving = [provider for provider in self.providers if provider.weight]
+        if not serving:
+            raise NoProvider("")
+        first = serving[0]
+        return next((p for p in serving if p.priority == first.priority and p.takes_every_model), first)
 
     def named(self, name: str) -> ProviderRecord | None:
         return next((provider for provider in self.providers if provider.name == name), None)
@@ -174,11 +177,15 @@ def _usable(record: CredentialRecord) -> CredentialRecord:
 
 
 def choose(candidates: Iterable[Candidate], draw: float) -> Candidate:
-    """One candidate of the lowest priority number, by weight. `draw` is a number from [0, 1)."""
+    """One candidate of the lowest priority number, by weight. `draw` is a number from [0, 1).
+
+    Who names the model goes before who takes every model: else a provider set up for one model would share it with
+    whoever takes anything.
+    """
     group: list[Candidate] = []
     total = 0
     for candidate in candidates:
-        if group and candidate.provider.priority != group[0].provider.priority:
+        if group and candidate.provider.rank != group[0].provider.rank:
             break
         group.append(candidate)
         total += candidate.provider.weight
@@ -200,7 +207,8 @@ def load_catalog(environment_credentials: Mapping[str, str]) -> Catalog:
     for row in Credential.objects.all():
         credentials[row.alias, row.provider_id] = CredentialRecord(row.alias, row.provider_id, _secret_of(row))
     providers = Provider.objects.filter(is_enabled=True).order_by("priority", "id")
-    return Catalog(tuple(record_of(row) for row in providers), tuple(credentials.values()))
+    records = sorted((record_of(row) for row in providers), key=lambda record: record.rank)
+    return Catalog(tuple(records), tuple(credentials.values()))
 
 
 def record_of(row: Provider) -> ProviderRecord:
@@ -224,6 +232,7 @@ def record_of(row: Provider) -> ProviderRecord:
         weight=row.weight,
         options=row.options,
         extra_headers=kind.extra_headers(row.options),
+        takes_every_model=not row.model_map,
         asks_for_stream_usage=kind.asks_for_stream_usage and row.options.get("include_usage", True),
     )
 

@@ -18,13 +18,13 @@ from typing import Any, cast
 from urllib.parse import unquote
 
 import httptools
-from django.conf import settings
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from proxy.errors import error_body, reason_phrase
 from proxy.exchange import TASK
 from proxy.http_call import Call
+from proxy.keeper import keeper_of
 from proxy.outbox import outbox_of
 
 log = logging.getLogger("sluice.server")
@@ -33,7 +33,6 @@ MAX_HEAD_BYTES = 64 * 1024
 BUFFERED_BYTES = 256 * 1024
 """Of a body that nobody has asked for yet; beyond it the client is held back."""
 
-LOOK_EVERY_S = 0.25
 LINGER_S = 5.0
 LINGER_BYTES = 256 * 1024 * 1024
 PIPELINED = 64
@@ -317,35 +316,6 @@ class Door(asyncio.Protocol):
                 % (status, reason_phrase(status).encode(), len(body), body)
             )
             self.close()
-
-
-class Keeper:
-    """Looks at the times of all connections, so that none needs a timer of its own for each request."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
-        self.doors: set[Door] = set()
-        self.head_s: float = settings.HEADER_TIMEOUT_SECS
-        self.idle_s: float = settings.KEEP_ALIVE_SECS
-        self._look()
-
-    def _look(self) -> None:
-        now = self.loop.time()
-        for door in tuple(self.doors):
-            if door.deadline <= now:
-                door.be_late()
-        self.loop.call_later(LOOK_EVERY_S, self._look)
-
-
-_keepers: dict[asyncio.AbstractEventLoop, Keeper] = {}
-
-
-def keeper_of(loop: asyncio.AbstractEventLoop) -> Keeper:
-    keeper = _keepers.get(loop)
-    if keeper is None:
-        _keepers.clear()  # a process serves from one loop at a time; tests make new ones
-        keeper = _keepers[loop] = Keeper(loop)
-    return keeper
 
 
 def _address(info: Any) -> tuple[str, int] | None:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from proxy.dialects.base import Dialect, StreamFault, StreamReader, Usage
-from proxy.dialects.openai_usage import read_usage
+from proxy.dialects.openai_object import read_object, read_usage
 from proxy.errors import error_body
 from proxy.exchange import Exchange
 from proxy.jsonbody import JSONBody, decoded
@@ -51,7 +51,6 @@ class _OddChunk(msgspec.Struct):
 
 _chunk = msgspec.json.Decoder(_Chunk)
 _odd_chunk = msgspec.json.Decoder(_OddChunk)
-_string = msgspec.json.Decoder(str)
 _NULL = b"null"
 
 
@@ -71,10 +70,7 @@ class ChatDialect(Dialect):
         exchange.hides_usage = True
 
     def read_answer(self, exchange: Exchange, body: JSONBody) -> None:
-        exchange.usage = read_usage(body.members.get("usage"))
-        exchange.response_id = text_of(body.members.get("id"))
-        if exchange.names_put_back and "model" in body.members:
-            body.set("model", exchange.model)
+        read_object(exchange, body)
 
     def stream_reader(self, exchange: Exchange) -> StreamReader:
         return ChunkReader(exchange)
@@ -161,13 +157,3 @@ def read_chunk(data: bytes) -> _Chunk:
         # Choices that cannot be read count as there, and as neither begun nor finished.
         choices = [_Choice(finish_reason="unread")] if odd.choices else None
         return _Chunk(id=odd.id, choices=choices, usage=odd.usage, error=odd.error)
-
-
-def text_of(raw: msgspec.Raw | None) -> str:
-    """A JSON string's text; nothing for anything else."""
-    if raw is None:
-        return ""
-    try:
-        return _string.decode(raw)
-    except msgspec.MsgspecError:
-        return ""

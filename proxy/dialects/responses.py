@@ -8,8 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from proxy.dialects.base import Dialect, StreamFault, StreamReader
-from proxy.dialects.chat import text_of
-from proxy.dialects.openai_usage import read_usage
+from proxy.dialects.openai_object import read_object, read_usage, text_of
 from proxy.exchange import Exchange
 from proxy.jsonbody import JSONBody, decoded
 from proxy.sse import data_of, replace_data
@@ -28,10 +27,7 @@ _event = msgspec.json.Decoder(_Event)
 
 class ResponsesDialect(Dialect):
     def read_answer(self, exchange: Exchange, body: JSONBody) -> None:
-        exchange.usage = read_usage(body.members.get("usage"))
-        exchange.response_id = text_of(body.members.get("id"))
-        if exchange.names_put_back and "model" in body.members:
-            body.set("model", exchange.model)
+        read_object(exchange, body)
 
     def stream_reader(self, exchange: Exchange) -> StreamReader:
         return EventReader(exchange)

@@ -41,6 +41,18 @@ def test_only_the_lowest_priority_number_is_drawn_from():
     assert {choose(candidates, n / 100).provider.name for n in range(100)} == {"a", "b"}
 
 
+def test_who_names_the_model_goes_before_who_takes_every_model(
+    router: Sluice, upstream: Upstream, key: str, add_provider: AddProvider
+):
+    """A provider set up for one model must not share it with one that was set up for anything."""
+    upstream.script = chat_answer()
+    add_provider("anything", "/anything", priority=7)
+    add_provider("special", "/special", priority=7, models={"rare-*": ""})
+    assert {ask(router, key, "rare-bird").headers["x-provider"] for _ in range(12)} == {"special"}
+    assert ask(router, key, "common").headers["x-provider"] == "anything"
+    assert ask(router, key, path="/v1/files", method="GET").headers["x-provider"] == "anything"
+
+
 @pytest.mark.parametrize("draw", [0.0, 0.5, 0.999999999999])
 def test_the_ends_of_the_range_are_drawn(draw: float):
     assert choose([candidate("a", 3), candidate("b", 1)], draw).provider.name == ("b" if draw > 0.75 else "a")
