@@ -113,7 +113,7 @@ class Catalog:
         return found
 
     def default(self) -> ProviderRecord:
-        """Who gets what names no model: of the lowest priority number, who takes every model first. Raises `NoProvider`."""
+        """Who gets what names no model: of the lowest priority, who takes every model first. Raises `NoProvider`."""
         serving = [provider for provider in self.providers if provider.weight]
         if not serving:
             raise NoProvider("")

@@ -48,8 +48,8 @@ def test_who_names_the_model_goes_before_who_takes_every_model(
     upstream.script = chat_answer()
     add_provider("anything", "/anything", priority=7)
     add_provider("special", "/special", priority=7, models={"rare-*": ""})
-    assert {ask(router, key, "rare-bird").headers["x-provider"] for _ in range(12)} == {"special"}
-    assert ask(router, key, "common").headers["x-provider"] == "anything"
+    assert {ask(router, key, model="rare-bird").headers["x-provider"] for _ in range(12)} == {"special"}
+    assert ask(router, key, model="common").headers["x-provider"] == "anything"
     assert ask(router, key, path="/v1/files", method="GET").headers["x-provider"] == "anything"
 
 
