@@ -20,6 +20,10 @@ _status_lines = {status: b"HTTP/1.1 %d %s\r\n" % (status, reason_phrase(status).
 _WITHOUT_BODY = (204, 304)
 
 
+class ClientDisconnected(ConnectionError):
+    """An answer for nobody. ASGI asks for an OSError here, so that whoever makes the answer stops."""
+
+
 class InvalidAnswer(RuntimeError):
     """The application said something that is not a valid answer."""
 
@@ -66,8 +70,8 @@ class Call:
     async def run(self, app: Any) -> None:
         try:
             await app(self.scope, self.receive, self.send)
-        except asyncio.CancelledError:
-            pass  # the server's grace has run out
+        except (asyncio.CancelledError, ClientDisconnected):
+            pass  # the server's grace has run out, or nobody is there
         except Exception:
             log.exception("An application failed on %s.", self.scope["path"])
             if not self.has_begun and not self.is_lost:
@@ -123,7 +127,7 @@ class Call:
 
     async def send(self, message: Message) -> None:
         if self.is_lost:
-            return
+            raise ClientDisconnected("the client has closed its connection")
         if message["type"] == "http.response.start":
             self._begin(message["status"], message.get("headers", ()))
             return

@@ -170,7 +170,7 @@ class Door(asyncio.Protocol):
         path = raw_path.decode("ascii")
         scope = {
             "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "asgi": {"version": "3.0", "spec_version": "2.4"},
             "http_version": version,
             "server": self.server,
             "client": self.client,

@@ -119,4 +119,4 @@ def _has_double_names(raw: bytes, distinct: int) -> bool:
         top: list[tuple[str, Any]] = json.loads(raw, object_pairs_hook=list)
     except (ValueError, RecursionError):
         return True  # digits by the thousand, or deep: others may read it differently as well
-    return len(top) != distinct or any(f'"{name}"'.encode() not in raw for name, _ in top)
+    return len(top) != distinct or any(f'"{name}"'.encode(errors="replace") not in raw for name, _ in top)

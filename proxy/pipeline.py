@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 
 from proxy import respond
@@ -73,5 +74,6 @@ async def fail(exchange: Exchange, error: Exception, watch: Watch) -> None:
     else:
         exchange.outcome = "refused"
     if not exchange.answer_started:
-        await respond.send_error(exchange, failure)
+        with contextlib.suppress(ClientGone):
+            await respond.send_error(exchange, failure)
     # Else the answer breaks off: to end it properly would sell half an answer as a whole one.

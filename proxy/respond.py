@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from proxy.errors import ProxyError
+from proxy.errors import ClientGone, ProxyError
 from proxy.exchange import Exchange, Headers
 
 JSON = (b"content-type", b"application/json")
@@ -35,21 +35,29 @@ def own_headers(exchange: Exchange) -> Headers:
     return headers
 
 
+async def tell(exchange: Exchange, message: dict[str, object]) -> None:
+    """Raises `ClientGone`, from servers that say so at once; others say it to who listens (`watch.py`)."""
+    try:
+        await exchange.send(message)
+    except OSError:
+        raise ClientGone from None
+
+
 async def start(exchange: Exchange, status: int, headers: Headers) -> None:
     exchange.status = status
     exchange.answer_started = True
-    await exchange.send({"type": "http.response.start", "status": status, "headers": headers})
+    await tell(exchange, {"type": "http.response.start", "status": status, "headers": headers})
 
 
 async def send_piece(exchange: Exchange, piece: bytes) -> None:
     exchange.response_bytes += len(piece)
-    await exchange.send({"type": "http.response.body", "body": piece, "more_body": True})
+    await tell(exchange, {"type": "http.response.body", "body": piece, "more_body": True})
 
 
 async def end(exchange: Exchange, piece: bytes = b"") -> None:
     exchange.response_bytes += len(piece)
     exchange.answer_ended = True
-    await exchange.send({"type": "http.response.body", "body": piece, "more_body": False})
+    await tell(exchange, {"type": "http.response.body", "body": piece, "more_body": False})
 
 
 async def send_whole(exchange: Exchange, status: int, headers: Headers, body: bytes) -> None:
