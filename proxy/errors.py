@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from http import HTTPStatus
+from math import ceil
 from typing import Any
 
 import msgspec
@@ -143,7 +144,7 @@ def _no_provider(error: NoProvider) -> ProxyError:
 
 
 def _limit_exceeded(error: LimitExceeded) -> ProxyError:
-    wait = max(1, int(error.retry_after_s) + (error.retry_after_s % 1 > 0))
+    wait = max(1, ceil(round(error.retry_after_s, 3)))  # rounded first: 60.0000000001 is not 61
     return RateLimited(
         error.code,
         f"Rate limit reached: {error.standing.limit} {error.name} on {error.scope}. Try again in {wait} s.",

@@ -16,6 +16,9 @@ from proxy.upstream import Upstream
 log = logging.getLogger("sluice.models")
 
 FRESH_S = 60.0
+AGAIN_AFTER_S = 5.0
+"""After a provider did not list its models."""
+
 WAIT_S = 5.0
 MAX_LISTING_BYTES = 4 * 1024 * 1024
 
@@ -33,7 +36,7 @@ _listing = msgspec.json.Decoder(_Listing)
 
 class _Known(NamedTuple):
     names: list[str]
-    at: float
+    until: float
 
 
 class OpenModels:
@@ -56,7 +59,7 @@ class OpenModels:
 
     async def _names_of(self, catalog: Catalog, provider: ProviderRecord) -> list[str]:
         known = self._known.get(provider.name)
-        if known is not None and known.at > time.monotonic() - FRESH_S:
+        if known is not None and known.until > time.monotonic():
             return known.names
         task = self._asking.get(provider.name)
         if task is None:
@@ -66,9 +69,11 @@ class OpenModels:
 
     async def _ask(self, catalog: Catalog, provider: ProviderRecord) -> list[str]:
         names: list[str] = []
+        holds_s = AGAIN_AFTER_S
         try:
             async with asyncio.timeout(WAIT_S):
                 names = await self._fetch(catalog, provider)
+                holds_s = FRESH_S
         except (
             ConnectionFailed,
             ConnectionResetError,
@@ -77,7 +82,7 @@ class OpenModels:
             msgspec.MsgspecError,
         ) as error:
             log.warning("Provider %s does not list its models: %s", provider.name, type(error).__name__)
-        self._known[provider.name] = _Known(names, time.monotonic())
+        self._known[provider.name] = _Known(names, time.monotonic() + holds_s)
         return names
 
     async def _fetch(self, catalog: Catalog, provider: ProviderRecord) -> list[str]:

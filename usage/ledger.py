@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from itertools import chain
 from typing import Any
 
 import msgspec
@@ -53,9 +52,6 @@ COLUMNS = [
     "response_id",
     "tags",
 ]
-ROWS_A_STATEMENT = 100
-"""One statement for many rows: each one lets go of the interpreter, and has to wait for it to get it back."""
-
 AT, TAGS = COLUMNS.index("created_at"), COLUMNS.index("tags")
 
 
@@ -64,20 +60,17 @@ def write_events(events: Sequence[RequestEvent]) -> None:
     native_times = connection.vendor == "postgresql"
     with transaction.atomic():
         with connection.cursor() as cursor:
-            for start in range(0, len(events), ROWS_A_STATEMENT):
-                rows = [row(event, native_times) for event in events[start : start + ROWS_A_STATEMENT]]
-                cursor.execute(insert_statement(len(rows)), list(chain.from_iterable(rows)))
+            cursor.executemany(insert_statement(), [row(event, native_times) for event in events])
         count_uses(events)
 
 
-@lru_cache(maxsize=ROWS_A_STATEMENT + 1)
-def insert_statement(rows: int) -> str:
+@lru_cache(maxsize=1)
+def insert_statement() -> str:
     quote = connection.ops.quote_name
     columns = ", ".join(quote(column) for column in COLUMNS)
-    values = "(" + ", ".join(["%s"] * len(COLUMNS)) + ")"
+    values = ", ".join(["%s"] * len(COLUMNS))
     table = quote(RequestRecord._meta.db_table)
-    every = ", ".join([values] * rows)
-    return f"INSERT INTO {table} ({columns}) VALUES {every} ON CONFLICT (id) DO NOTHING"  # noqa: S608 (no value in it)
+    return f"INSERT INTO {table} ({columns}) VALUES ({values}) ON CONFLICT (id) DO NOTHING"  # noqa: S608 (no value in it)
 
 
 def row(event: RequestEvent, native_times: bool) -> list[Any]:
