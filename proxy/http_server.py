@@ -154,6 +154,8 @@ class Door(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         self._calm()
         self._in_head = False
+        if self._broken:
+            return  # what comes behind a refused request is not to be believed
         fields = dict(self._headers)
         version = self.parser.get_http_version()
         target = _target(self._url)
@@ -264,7 +266,9 @@ class Door(asyncio.Protocol):
 
     def _rest(self) -> None:
         self.resume_reading()
-        if not self._head_bytes:
+        if self._head_bytes:
+            self._wait(self._keeper.head_s, self._head_is_late)
+        else:
             self._wait(self._keeper.idle_s, self.close)
 
     def _close_softly(self) -> None:

@@ -149,3 +149,22 @@ def test_nothing_of_all_this_was_unforeseen(strict: Sluice, upstream: Upstream, 
     """Runs last in its module: the log of what came before has no traceback."""
     lines = [json.loads(line) for line in strict.log_text().splitlines() if line.startswith("{")]
     assert not [line for line in lines if line["level"] == "error" or "exception" in line]
+
+
+def test_nothing_behind_a_refused_head_is_served(strict: Sluice, upstream: Upstream, key: str):
+    """Who wrote the first one ambiguously may have hidden the second one in it."""
+    good = request(key, sized(CHAT), body=CHAT)
+    refused = request(key, b"host: elsewhere", sized(CHAT), body=CHAT)
+    assert statuses(send(strict, refused + good)) == [400]
+    assert not upstream.requests
+
+
+def test_half_a_head_behind_an_answer_is_not_waited_for(strict: Sluice, upstream: Upstream, key: str):
+    """It came while the first request was under way, and nothing follows."""
+    with dial(strict) as peer:
+        peer.sendall(request(key, sized(CHAT), body=CHAT) + b"GET /v1/models HTTP/1.1\r\nhost: x\r\n")
+        first, second = read_reply(peer), read_reply(peer)
+        assert first is not None
+        assert first.status == 200
+        assert second is not None
+        assert second.status == 408
