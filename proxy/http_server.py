@@ -71,6 +71,7 @@ class Door(asyncio.Protocol):
         self.is_reading = True
         self._head_bytes = 0
         self._in_head = True
+        self._head_begun = False
         self._broken = False
         self._dropped_bytes = 0
         self._keeper = keeper_of(self.loop)
@@ -141,6 +142,7 @@ class Door(asyncio.Protocol):
     # --- the parser -------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
+        self._head_begun = True
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
 
@@ -153,7 +155,7 @@ class Door(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self._calm()
-        self._in_head = False
+        self._in_head = self._head_begun = False
         if self._broken:
             return  # what comes behind a refused request is not to be believed
         fields = dict(self._headers)
@@ -266,7 +268,7 @@ class Door(asyncio.Protocol):
 
     def _rest(self) -> None:
         self.resume_reading()
-        if self._head_bytes:
+        if self._head_begun:
             self._wait(self._keeper.head_s, self._head_is_late)
         else:
             self._wait(self._keeper.idle_s, self.close)
@@ -293,7 +295,7 @@ class Door(asyncio.Protocol):
         self._when_late()
 
     def _head_is_late(self) -> None:
-        if self._head_bytes:
+        if self._head_begun:
             self._refuse(408, "request_timeout", "The request's head did not arrive in time.")
         else:
             self.close()
