@@ -220,14 +220,21 @@ class Snapshot:
         import redis.asyncio
         from redis.exceptions import RedisError
 
+        was_there = True
         while True:
             try:
                 async with redis.asyncio.Redis.from_url(settings.REDIS_URL) as client, client.pubsub() as pubsub:
                     await pubsub.subscribe(CHANNEL)
+                    if not was_there:
+                        log.info("Redis tells of changes again.")
+                    was_there = True
+                    self._wake.set()  # what was said in the meantime was not heard
                     async for _ in pubsub.listen():
                         self._wake.set()
             except (RedisError, OSError) as error:
-                log.info("No word from Redis, looking twice a second alone: %s", type(error).__name__)
+                if was_there:
+                    log.warning("Redis does not tell of changes; looking for them alone: %s", type(error).__name__)
+                was_there = False
                 await asyncio.sleep(LOOK_EVERY_S)
 
     async def run(self, work: Callable[[], T], *, retry: bool = True) -> T:
