@@ -67,7 +67,12 @@ class Upstream:
             from providers.simulator import inprocess  # most installations have no use for it
 
             whole = body if isinstance(body, bytes) else b"".join([piece async for piece in body])
-            return await inprocess.answer(method, path, headers, whole, provider.options)
+            try:
+                return await inprocess.answer(method, path, headers, whole, provider.options)
+            except ConnectionResetError as error:
+                raise BrokenBeforeAnswer(
+                    "upstream_disconnected", "The provider closed the connection without an answer."
+                ) from error
         target = self._proxies.absolute(origin, path)
         head = request_head(method, target, provider.host_header, headers)
         if isinstance(body, bytes):

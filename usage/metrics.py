@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import threading
 from bisect import bisect_left
+from collections import deque
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
@@ -63,17 +64,33 @@ class Tally:
         self.prompt_tokens = 0
         self.completion_tokens = 0
 
+    def count(self, event: RequestEvent) -> None:
+        seconds = event.duration_ms / 1000
+        self.requests += 1
+        self.seconds += seconds
+        self.buckets[bisect_left(LATENCY_BUCKETS, seconds)] += 1
+        if event.ttft_ms is not None:
+            seconds = event.ttft_ms / 1000
+            self.ttft_seconds += seconds
+            self.ttft_buckets[bisect_left(LATENCY_BUCKETS, seconds)] += 1
+        self.prompt_tokens += event.prompt_tokens or 0
+        self.completion_tokens += event.completion_tokens or 0
+
+
+Kind = tuple[str, str, str, str, int, int | None, str]
+"""Method, endpoint, model, provider, status, key, refusal."""
+
 
 class RequestMetrics:
     """Counts requests. `began` and `ended` run on the event loop, once a request.
 
     prometheus_client takes a lock for every number of every metric, which for one request adds up to more than its key
-    check and its JSON. So requests are counted in plain numbers here, and these are handed over several times a second,
-    and whenever this process is asked for its metrics.
+    check and its JSON. So the loop only hangs the events up here. Several times a second, and whenever this process is
+    asked for its metrics, they are counted in plain numbers by another thread, and these handed over.
     """
 
     def __init__(self) -> None:
-        self._tallies: dict[tuple[str, str, str, str, int, int | None, str], Tally] = {}
+        self._ended: deque[RequestEvent] = deque()
         self._models: set[str] = set()
         self._keys: set[int] = set()
         self._active = 0
@@ -85,24 +102,7 @@ class RequestMetrics:
 
     def ended(self, event: RequestEvent) -> None:
         self._active -= 1
-        model = event.model if event.model in self._models else self._label(event.model)
-        refusal = event.error if event.outcome == "refused" else ""
-        kind = (event.method, event.endpoint, model, event.provider, event.status, event.key, refusal)
-        tally = self._tallies.get(kind)
-        if tally is None:
-            tally = self._tallies[kind] = Tally()
-        seconds = event.duration_ms / 1000
-        tally.requests += 1
-        tally.seconds += seconds
-        tally.buckets[bisect_left(LATENCY_BUCKETS, seconds)] += 1
-        if event.ttft_ms is not None:
-            seconds = event.ttft_ms / 1000
-            tally.ttft_seconds += seconds
-            tally.ttft_buckets[bisect_left(LATENCY_BUCKETS, seconds)] += 1
-        if event.prompt_tokens:
-            tally.prompt_tokens += event.prompt_tokens
-        if event.completion_tokens:
-            tally.completion_tokens += event.completion_tokens
+        self._ended.append(event)
 
     def dropped(self, rows: int) -> None:
         _dropped.inc(rows)
@@ -110,7 +110,7 @@ class RequestMetrics:
     def hand_over(self) -> None:
         """Give what was counted to prometheus_client. From any thread."""
         with self._lock:
-            tallies, self._tallies = self._tallies, {}
+            tallies = self._tallied()
             _active.set(self._active)
             for (method, endpoint, named, provider, status, key_id, refusal), tally in tallies.items():
                 model = named if provider else ""
@@ -129,7 +129,23 @@ class RequestMetrics:
                         if key:
                             _child(_key_tokens, key, token_type).inc(tokens)
 
+    def _tallied(self) -> dict[Kind, Tally]:
+        """What has ended since the last time. Only a deque is shared with the event loop, so nothing slips between."""
+        tallies: dict[Kind, Tally] = {}
+        while self._ended:
+            event = self._ended.popleft()
+            refusal = event.error if event.outcome == "refused" else ""
+            model = self._label(event.model)
+            kind = (event.method, event.endpoint, model, event.provider, event.status, event.key, refusal)
+            tally = tallies.get(kind)
+            if tally is None:
+                tally = tallies[kind] = Tally()
+            tally.count(event)
+        return tallies
+
     def _label(self, model: str) -> str:
+        if model in self._models:
+            return model
         if len(self._models) < MODELS_LABELLED:
             self._models.add(model)
             return model

@@ -1,7 +1,7 @@
 """The batch writer: takes finished requests off the request's path, to the ledger and to the log.
 
-The event loop appends to a list; a thread takes what has gathered, several times a second. A later issue puts a
-durable journal in the place of this list.
+The event loop appends to a queue; a thread takes what has gathered, several times a second. A later issue puts a
+durable journal in the place of this queue.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
 from usage.event import RequestEvent
 from usage.ledger import write_events
@@ -26,6 +27,9 @@ BATCH = 2_000
 KEPT = 200_000
 """Events held while the database does not take them. Beyond that the oldest are dropped, and counted."""
 
+AWAY = (OperationalError, InterfaceError)
+"""The database is not there or not able; what else it raises is about the row."""
+
 LAST_TRIES = 5
 
 
@@ -33,7 +37,7 @@ class BatchWriter:
     """One for each process. `add` may be called from the event loop; all else happens in the writer's thread."""
 
     def __init__(self, metrics: RequestMetrics) -> None:
-        self._events: list[RequestEvent] = []
+        self._events: deque[RequestEvent] = deque()
         self._backlog: list[RequestEvent] = []
         self._stopping = threading.Event()
         self._metrics = metrics
@@ -69,7 +73,7 @@ class BatchWriter:
     def _flush(self) -> bool:
         """Write what has gathered. False when the database took not all of it; it is kept for the next time."""
         self._metrics.hand_over()
-        fresh, self._events = self._events, []
+        fresh = [self._events.popleft() for _ in range(len(self._events))]
         if fresh and self._logs_requests:
             requests_log.info("%s", "\n".join(log_line(event) for event in fresh))
         self._backlog += fresh
@@ -77,30 +81,33 @@ class BatchWriter:
             batch = self._backlog[:BATCH]
             try:
                 write_events(batch)
-            except DatabaseError as error:
+                del self._backlog[: len(batch)]
+            except AWAY as error:
+                return self._wait_for_database(error)
+            except DatabaseError:
                 connection.close()
-                if len(batch) > 1 and self._write_singly(batch):
-                    del self._backlog[: len(batch)]
-                    continue
-                log.warning("The ledger does not take rows (%s); %d wait.", type(error).__name__, len(self._backlog))
-                self._bound()
-                return False
-            del self._backlog[: len(batch)]
+                if not self._write_singly(batch):
+                    return False
         return True
 
     def _write_singly(self, batch: Sequence[RequestEvent]) -> bool:
-        """After a failed batch: a single bad row must not hold up the rest. False when not even one was taken."""
-        taken = 0
+        """A batch with a row that the database refuses: that one is told of and dropped, the others are written."""
         for event in batch:
             try:
                 write_events([event])
-                taken += 1
+            except AWAY as error:
+                return self._wait_for_database(error)
             except DatabaseError as error:
                 connection.close()
-                if not taken:
-                    return False
                 log.error("The ledger refused the row of request %s: %s", event.id, type(error).__name__)
+            del self._backlog[0]
         return True
+
+    def _wait_for_database(self, error: DatabaseError | InterfaceError) -> bool:
+        connection.close()
+        log.warning("The ledger does not take rows (%s); %d wait.", type(error).__name__, len(self._backlog))
+        self._bound()
+        return False
 
     def _bound(self) -> None:
         excess = len(self._backlog) - KEPT

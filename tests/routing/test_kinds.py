@@ -96,6 +96,13 @@ def test_the_simulator_answers_without_any_network(
     assert not [r for r in upstream.requests if r.path.endswith("completions")]
 
 
+def test_the_simulators_faults_end_as_a_providers_do(router: Sluice, key: str, add_provider: AddProvider):
+    add_provider("faulty", kind="simulator", base_url="", models={"faulty": ""})
+    for kind in ("reset", "cut", "malformed", "html"):
+        answer = ask(router, key, model="faulty", simulate={"fault": {"kind": kind}})
+        assert (answer.status_code, answer.json()["error"]["type"]) == (502, "upstream_error"), (kind, answer.text)
+
+
 def test_what_is_passed_through_goes_to_the_provider_of_its_model_with_its_name(
     router: Sluice, upstream: Upstream, key: str, add_provider: AddProvider
 ):
