@@ -38,10 +38,15 @@ check: $(DEV)
 	  || { cat .services/migrations; exit 1; }
 	@$(CHECKED)/python manage.py spectacular --validate --fail-on-warn --file .services/openapi.yaml
 
+# The promises mostly wait, so they run beside the others; the first call installs what both need. What queries do may
+# differ by database.
 pytest: $(DEV)
-	@$(BIN)/pytest
-# What queries do may differ by database.
-	@if [ -d tests/management ]; then TEST_DATABASE=postgres $(BIN)/pytest tests/management; fi
+	@mkdir -p .services
+	@$(BIN)/pytest -q tests/test_ground.py
+	@$(BIN)/pytest tests/promises > .services/promises 2>&1 & promises=$$!; \
+	  $(BIN)/pytest --ignore tests/promises --ignore tests/test_ground.py \
+	  && TEST_DATABASE=postgres $(BIN)/pytest tests/management; others=$$?; \
+	  wait $$promises && tail -n 3 .services/promises || { cat .services/promises; exit 1; }; exit $$others
 
 format: $(DEV)
 	@$(BIN)/ruff check --quiet --fix . || true

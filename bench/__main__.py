@@ -1,4 +1,7 @@
-"""`python -m bench [relay latency streams memory growth start] [--quick] [--json FILE]`. `make bench` runs them all."""
+"""`python -m bench [relay latency streams memory growth start limits admission keys] [--quick] [--json FILE]`.
+
+`make bench`: all of them.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench import machine
+from bench.admission import admission
+from bench.keys import keys
+from bench.limits import limits
 from bench.memory import growth, memory
 from bench.relay import latency, relay
 from bench.result import Result, table
@@ -26,6 +32,9 @@ BENCHES: dict[str, Callable[..., list[Result]]] = {
     "memory": memory,
     "growth": growth,
     "start": start,
+    "limits": limits,
+    "admission": admission,
+    "keys": keys,
 }
 
 

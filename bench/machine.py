@@ -38,9 +38,16 @@ def pin(pid: int, to: set[int]) -> None:
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of all its threads so far."""
+    """User and system time so far of a process and those that it has started and that run; of all their threads."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
+    own = (int(fields[11]) + int(fields[12])) / TICKS
+    return own + sum(map(cpu_seconds, children(pid)))
+
+
+def children(pid: int) -> list[int]:
+    """Of all its threads."""
+    lists = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for text in lists for child in text.read_text().split()]
 
 
 class Memory(NamedTuple):

@@ -22,7 +22,7 @@ from tests.environment import ROOT, server_environment
 from tests.services import packages, processes
 
 START_S = 30
-RPM = 1_000_000_000
+RPM = 10_000_000
 """Never reached, but counted: a key without a limit would skip the work."""
 MODEL = "gpt-4.1-mini"
 TEXT = "The gateway hands this answer on, byte for byte, and counts its tokens on the way. "
@@ -63,7 +63,12 @@ class Server:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/v1"
 
+    @property
+    def root(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
     def cpu_seconds(self) -> float:
+        """With its children, such as the ledger's writer."""
         return machine.cpu_seconds(self.pid)
 
     def memory(self) -> machine.Memory:
@@ -117,13 +122,22 @@ class Servers:
         template, key = self._installed()
         directory = self.directory / f"sluice-{processes.free_port()}"
         shutil.copytree(template, directory)
+        server = self.sluice_in(directory, upstream, **settings)
+        server.key = key
+        return server
+
+    def sluice_in(self, directory: Path, upstream: Server, **settings: object) -> Server:
+        """One worker in this data directory, or in the database that the settings name."""
         port = processes.free_port()
         env = self._environment(directory, OPENAI_BASE_URL=upstream.url, OPENAI_API_KEY="sk-bench", **settings)
         command = [sys.executable, "manage.py", "serve", "--port", str(port), "--workers", "1"]
         server = self._start(command, port, machine.TESTED, "sluice", env)
-        server.key = key
         _wait_for(server, "/ready")
         return server
+
+    def manage(self, directory: Path, *arguments: str, **settings: object) -> str:
+        """Run a command of `manage.py` in this data directory. Returns what it printed."""
+        return _manage(self._environment(directory, **settings), *arguments)
 
     def end(self, server: Server) -> None:
         """Before the `with` does, to leave the core to the next one."""

@@ -12,9 +12,15 @@ from rest_framework.response import Response
 from rest_framework.routers import SimpleRouter
 from rest_framework.views import APIView
 
+from config.configuration import ReloadView, VersionView
+from keys import api_schemes  # noqa: F401 (drf-spectacular finds what was imported)
+from keys.account_api import GlobalLimitsView, TeamViewSet, TierViewSet, UserViewSet
 from keys.api import KeyViewSet, ProjectViewSet
+from keys.validation import CallerValidationView, KeyValidationView
 from providers.api import CredentialViewSet, ProviderViewSet
 from usage.api import RequestViewSet
+from usage.audit.api import AuditViewSet
+from usage.prices.api import PriceViewSet
 
 
 class UnknownAddress(APIView):
@@ -35,14 +41,24 @@ router = SimpleRouter()
 router.trailing_slash = "/?"
 router.register("projects", ProjectViewSet)
 router.register("keys", KeyViewSet)
+router.register("teams", TeamViewSet)
+router.register("users", UserViewSet, basename="user")
+router.register("tiers", TierViewSet)
 router.register("providers", ProviderViewSet)
 router.register("credentials", CredentialViewSet)
+router.register("prices", PriceViewSet)
 router.register("requests", RequestViewSet)
+router.register("audit", AuditViewSet)
 
 urlpatterns = [
     path("", RedirectView.as_view(url="/api/docs/")),
     re_path(r"^schema/?$", SpectacularAPIView.as_view(), name="schema"),
     re_path(r"^docs/?$", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    re_path(r"^keys/validate/?$", KeyValidationView.as_view()),
+    re_path(r"^auth/validate/?$", CallerValidationView.as_view()),
+    re_path(r"^limits/global/?$", GlobalLimitsView.as_view()),
+    re_path(r"^config/version/?$", VersionView.as_view()),
+    re_path(r"^config/reload/?$", ReloadView.as_view()),
     path("", include(router.urls)),
     re_path(r"", UnknownAddress.as_view()),
 ]

@@ -24,8 +24,16 @@ from proxy.app import DataPlane  # noqa: E402
 from proxy.errors import error_body  # noqa: E402
 from proxy.health import PATHS  # noqa: E402
 
-CONTROL = ("/admin", "/api", "/static/", "/favicon.ico")
-"""What the control plane's paths begin with; what is nobody's gets an error in OpenAI's shape."""
+CONTROL = ("/admin", "/api", "/static/", "/favicon.ico", "/v1/auth/", "/v1/keys/")
+"""What the control plane's paths begin with; what is nobody's gets an error in OpenAI's shape.
+
+Two of them, and `/v1/keys` itself, lie under /v1/, which is the data plane's else: signing up and in, and keys of one's
+own, are where clients of this API expect them, but they hash passwords and write rows, which the data plane never does.
+No provider has them, and none may ever see what is sent to them: where the control plane is not mounted they are
+refused instead of passed through.
+"""
+
+CONTROL_EXACTLY = frozenset({"/", "/v1/keys"})
 
 SURFACE = settings.SLUICE_SURFACE
 log = logging.getLogger("sluice")
@@ -38,7 +46,7 @@ def planes(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
     Not a coroutine itself: it hands on the one that it chose, which saves every request a frame.
     """
     path = scope["path"]
-    if path == "/" or path.startswith(CONTROL):
+    if path.startswith(CONTROL) or path in CONTROL_EXACTLY:
         if SURFACE != "proxy":
             return control_plane(scope, receive, send)
     elif SURFACE != "admin" or path in PATHS:

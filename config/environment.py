@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from decimal import Decimal, InvalidOperation
 from typing import TypeVar
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
+
+from keys.time_zones import is_time_zone
 
 T = TypeVar("T")
 
@@ -68,8 +71,30 @@ class Environment:
 
         return self._parsed(name, default, parse)
 
-    def optional_integer(self, name: str, *, least: int = 1) -> int | None:
-        return self.integer(name, 0, least=least) or None
+    def optional_integer(self, name: str, *, least: int = 1, most: int = 2**53) -> int | None:
+        return self.integer(name, 0, least=least, most=most) or None
+
+    def optional_usd(self, name: str, *, most: int) -> Decimal | None:
+        """An amount of at least 0 with at most six places; None where none is given."""
+
+        def parse(value: str) -> Decimal | None:
+            try:
+                amount = Decimal(value)
+            except InvalidOperation:
+                raise ValueError("use an amount of dollars, such as 25 or 0.5") from None
+            if not amount.is_finite() or not 0 <= amount <= most or amount != round(amount, 6):
+                raise ValueError(f"use an amount from 0 to {most:,} with at most six decimal places")
+            return amount
+
+        return self._parsed(name, None, parse)
+
+    def time_zone(self, name: str, default: str) -> str:
+        def parse(value: str) -> str:
+            if not is_time_zone(value):
+                raise ValueError("use an IANA name, such as Europe/Berlin or UTC")
+            return value
+
+        return self._parsed(name, default, parse)
 
     def choice(self, name: str, default: str, choices: tuple[str, ...]) -> str:
         def parse(value: str) -> str:

@@ -13,6 +13,7 @@ from config.environment import Environment
 from config.logs import logging_from
 from config.secrets import check_encryption_keys, ensure_secrets_file
 from config.upstream_credentials import credentials_from
+from keys.limits.scope import Limits
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 environ.Env.read_env(BASE_DIR / ".env")
@@ -44,6 +45,7 @@ check_encryption_keys(env, ENCRYPTION_KEYS)
 DATABASES = {"default": database_from(env, DATA_DIR)}
 REDIS_URL = env.url("REDIS_URL", "", ("redis", "rediss", "unix"))
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+LIMIT_LEASE_SECS = env.seconds("LIMIT_LEASE_SECS", 15, least=1, most=3600)
 if WORKERS > 1 and not REDIS_URL:
     env.refuse(
         "WORKERS", f"{WORKERS} workers need REDIS_URL, which they share their state through; set it, or WORKERS=1"
@@ -52,10 +54,17 @@ if WORKERS > 1 and not REDIS_URL:
 # --- Keys --------------------------------------------------------------------------------------------------
 REQUIRE_API_KEY = env.flag("REQUIRE_API_KEY", True)
 KEY_PREFIX = env.matching("KEY_PREFIX", "sk-sluice-", r"[A-Za-z0-9_-]{1,32}", "use 1 to 32 letters, digits, - or _")
-KEY_DEFAULT_RPM = env.optional_integer("KEY_DEFAULT_RPM")
-KEY_DEFAULT_EXPIRES_DAYS = env.optional_integer("KEY_DEFAULT_EXPIRES_DAYS")
+KEY_DEFAULT_RPM = env.optional_integer("KEY_DEFAULT_RPM", most=10_000_000)
+KEY_DEFAULT_TPM = env.optional_integer("KEY_DEFAULT_TPM", most=100_000_000_000)
+KEY_DEFAULT_BUDGET = env.optional_usd("KEY_DEFAULT_BUDGET", most=9_000_000)
+KEY_DEFAULT_EXPIRES_DAYS = env.optional_integer("KEY_DEFAULT_EXPIRES_DAYS", most=365_000)
+BUDGET_TIME_ZONE = env.time_zone("BUDGET_TIME_ZONE", "UTC")
 KEY_CACHE_SIZE = env.integer("KEY_CACHE_SIZE", 20_000, least=100)
 MANAGEMENT_TOKEN = env.text("MANAGEMENT_TOKEN")
+
+# --- Accounts ----------------------------------------------------------------------------------------------
+SIGNUP_ENABLED = env.flag("SIGNUP_ENABLED", False)
+JWT_EXPIRY_SECONDS = env.integer("JWT_EXPIRY_SECONDS", 86_400, least=1, most=365 * 86_400)
 
 # --- Upstream ----------------------------------------------------------------------------------------------
 OPENAI_BASE_URL = env.url("OPENAI_BASE_URL", "https://api.openai.com/v1", ("http", "https")).rstrip("/")
@@ -75,11 +84,29 @@ BODY_TIMEOUT_SECS = env.seconds("BODY_TIMEOUT_SECS", 30)
 KEEP_ALIVE_SECS = env.seconds("KEEP_ALIVE_SECS", 75)
 
 # --- Logs --------------------------------------------------------------------------------------------------
+ADDRESS_LIMITS = Limits(
+    rpm=env.integer("ADDRESS_RPM", 0) or None,
+    rps=env.integer("ADDRESS_RPS", 0) or None,
+    burst=env.integer("ADDRESS_BURST", 0) or None,
+    parallel=env.integer("ADDRESS_PARALLEL", 0) or None,
+)
+
+JOURNAL_DIR = Path(env.text("JOURNAL_DIR") or DATA_DIR / "journal")
+JOURNAL_MAX_BYTES = env.integer("JOURNAL_MAX_BYTES", 1024**3, least=1024**2)
+LEDGER_WRITER = env.choice("LEDGER_WRITER", "own", ("own", "separate"))
+
 LOG_LEVEL = env.choice("LOG_LEVEL", "info", ("debug", "info", "warning", "error")).upper()
 LOG_FILE = env.text("LOG_FILE")
 LOG_FILE_MAX_BYTES = env.integer("LOG_FILE_MAX_BYTES", 50 * 1024 * 1024, least=1024)
 LOG_FILE_BACKUPS = env.integer("LOG_FILE_BACKUPS", 5)
 LOGGING = logging_from(LOG_LEVEL, LOG_FILE, LOG_FILE_MAX_BYTES, LOG_FILE_BACKUPS)
+
+# --- Audit -------------------------------------------------------------------------------------------------
+AUDIT_ENABLED = env.flag("AUDIT_ENABLED", True)
+AUDIT_FILE = "" if env.text("AUDIT_FILE").lower() == "none" else env.text("AUDIT_FILE", str(DATA_DIR / "audit.jsonl"))
+AUDIT_FILE_MAX_BYTES = env.integer("AUDIT_FILE_MAX_BYTES", 50 * 1024 * 1024, least=1024)
+AUDIT_FILE_BACKUPS = env.integer("AUDIT_FILE_BACKUPS", 5, most=1000)
+AUDIT_REFUSALS_PER_SECOND = env.integer("AUDIT_REFUSALS_PER_SECOND", 20, least=1, most=10_000)
 
 env.finish()
 
@@ -107,7 +134,9 @@ MIDDLEWARE = [
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "usage.audit.middleware.audit_attempts",
     "config.middleware.atomic_changes",
+    "usage.audit.middleware.audit_changes",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -137,6 +166,11 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.BCryptSHA256PasswordHasher",
+    # What passwords from before were hashed with; signing in hashes them anew.
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_I18N = False
@@ -158,16 +192,27 @@ CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
 
 # Apps do not import each other; what one of them offers to the others is named here and handed to them.
 CONFIG_VERSION = "proxy.changes.current_version"
+OPENAI_ERROR = "proxy.errors.error_body"
+SPENT_OF = "config.spending.spent_of"
+USAGE_OF_KEY = "config.spending.usage_of_key"
 MANAGEMENT_CLI = "keys.management.cli.ManagementCLI"
+LOCAL_MIDDLEWARE = [
+    "usage.audit.middleware.audit_attempts",
+    "config.middleware.atomic_changes",
+    "usage.audit.middleware.audit_changes",
+]
+PRICE_ADDRESS = "providers.catalog.price_address"
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "keys.management_token.ManagementTokenAuthentication",
+        "keys.user_tokens.UserTokenAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["keys.permissions.StaffModelPermissions"],
+    "DEFAULT_PERMISSION_CLASSES": ["keys.permissions.StaffOrOwner"],
     "DEFAULT_PAGINATION_CLASS": "keys.pagination.NewestFirst",
     "DEFAULT_FILTER_BACKENDS": [
+        "keys.permissions.OwnRows",  # first: what is not the caller's cannot be asked about
         "django_filters.rest_framework.DjangoFilterBackend",
         "rest_framework.filters.SearchFilter",
     ],
@@ -177,10 +222,12 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "keys.api_errors.answer",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+    # Who asks is throttled by the address of the connection; X-Forwarded-For is the client's to write.
+    "NUM_PROXIES": 0,
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Sluice management API",
-    "DESCRIPTION": "Keys, projects, providers, credentials and the request log of one Sluice.",
+    "DESCRIPTION": "Keys, projects, providers, credentials, prices, the request log and the audit log of one Sluice.",
     "VERSION": "0.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
     "SWAGGER_UI_DIST": "SIDECAR",

@@ -2,8 +2,10 @@
 
 from django.contrib import admin
 from django.templatetags.static import static
-from django.urls import include, path
+from django.urls import include, path, re_path
 from django.views.generic import RedirectView
+
+from keys.self_service import Login, NothingHere, OwnKey, OwnKeys, Signup
 
 admin.site.site_header = "Sluice"
 admin.site.site_title = "Sluice"
@@ -14,4 +16,10 @@ urlpatterns = [
     path("favicon.ico", RedirectView.as_view(url=static("sluice/favicon.svg"))),
     path("admin/", admin.site.urls),
     path("api/", include("config.api")),
+    # Those of /v1/ that config/asgi.py gives to this plane.
+    re_path(r"^v1/auth/signup/?$", Signup.as_view()),
+    re_path(r"^v1/auth/login/?$", Login.as_view()),
+    re_path(r"^v1/keys/?$", OwnKeys.as_view()),
+    re_path(r"^v1/keys/(?P<prefix>[A-Za-z0-9_-]+)/?$", OwnKey.as_view()),
+    path("v1/<path:rest>", NothingHere.as_view()),
 ]

@@ -53,10 +53,16 @@ class ModelNotAllowed(KeyRefused):
         super().__init__(self.explanation)
 
 
-def check_key(key: KeyRecord, secret: str, now: float) -> None:
-    """Raises the `KeyRefused` that fits: hash, then active, then expiry."""
+def check_secret(key: KeyRecord, secret: str) -> None:
+    """Raises `InvalidKey`. Comes before `check_state`: only who has the secret is told what became of the key."""
     if not secret_matches(secret, key.salt, key.secret_hash):
         raise InvalidKey
+
+
+def check_state(key: KeyRecord, now: float) -> None:
+    """Raises the `KeyRefused` that fits: active, then expiry."""
+    if key.grace_until is not None and key.grace_until <= now:
+        raise InvalidKey  # the secret before the last rotation, whose grace is over
     if key.is_revoked:
         raise RevokedKey
     if not key.is_active:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
+from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path, reverse
@@ -14,8 +15,14 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.views.decorators.http import require_POST
 
-from keys.forms import VirtualKeyForm
-from keys.models import Project, VirtualKey, VirtualKeyQuerySet
+from keys import admin_accounts  # noqa: F401 (Django finds the pages of an app through this module)
+from keys.admin_limits import LIMIT_FIELDSETS, CappedPaginator, InUseShown, SpendingShown
+from keys.forms import ProjectForm, RotationForm, VirtualKeyForm
+from keys.models import Project, VirtualKey, VirtualKeyQuerySet, default_limits
+from keys.ruled import RULES
+
+MOST_FOUND = 1_000
+"""Projects, and owners, whose keys a search finds by their names."""
 
 if TYPE_CHECKING:
     ProjectModelAdmin = admin.ModelAdmin[Project]
@@ -25,14 +32,17 @@ else:
 
 
 @admin.register(Project)
-class ProjectAdmin(ProjectModelAdmin):
-    list_display = ("name", "is_active", "upstream_alias", "created_at", "its_keys")
+class ProjectAdmin(InUseShown, SpendingShown, ProjectModelAdmin):
+    form = ProjectForm
+    list_display = ("name", "is_active", "upstream_alias", "limits_shown", "created_at", "its_keys")
     list_filter = ("is_active",)
     search_fields = ("name", "notes")
-    readonly_fields = ("created_at", "updated_at")
+    readonly_fields = ("spending", "created_at", "updated_at")
     fieldsets = (
         (None, {"fields": ("name", "is_active", "notes")}),
+        *LIMIT_FIELDSETS,
         ("Upstream", {"fields": ("upstream_alias",)}),
+        ("Rules for its requests", {"fields": RULES, "classes": ("collapse",)}),
         ("History", {"fields": ("created_at", "updated_at")}),
     )
 
@@ -57,32 +67,62 @@ class StatusFilter(admin.SimpleListFilter):
 
 
 @admin.register(VirtualKey)
-class VirtualKeyAdmin(KeyModelAdmin):
+class VirtualKeyAdmin(SpendingShown, KeyModelAdmin):
     """Adding one mints it; nothing here shows more of a token than its mask. Keys are revoked, not deleted."""
 
     form = VirtualKeyForm
-    list_display = ("name", "project", "owner", "status", "mask", "rpm", "expires_at", "last_used_at", "total_requests")
-    list_filter = (StatusFilter, ("project", admin.RelatedOnlyFieldListFilter), "created_at")
-    list_select_related = ("project", "owner")
+    list_display = (
+        *("name", "project", "owner", "team", "status", "mask", "limits_shown"),
+        *("expires_at", "last_used_at", "total_requests"),
+    )
+    list_filter = (
+        StatusFilter,
+        ("project", admin.RelatedOnlyFieldListFilter),
+        ("team", admin.RelatedOnlyFieldListFilter),
+        "created_at",
+    )
+    list_select_related = ("project", "owner", "team")
+    paginator = CappedPaginator
     search_fields = ("name", "project__name", "owner__username", "public_id__startswith")
     show_full_result_count = False
-    autocomplete_fields = ("project", "owner")
+    autocomplete_fields = ("project", "owner", "team")
     actions = ("revoke_selected",)
-    readonly_fields = ("status", "mask", "revoked_at", "created_at", "updated_at", "last_used_at", "total_requests")
+    seen = (
+        *("status", "mask", "previous_until", "revoked_at"),
+        *("created_at", "updated_at", "last_used_at", "total_requests"),
+    )
+    readonly_fields = ("spending", *seen)
     fieldsets = (
-        (None, {"fields": ("name", "project", "owner", "is_active", "expires_at")}),
-        ("May use", {"fields": ("allowed_models", "rpm")}),
+        (None, {"fields": ("name", "project", "owner", "team", "is_active", "expires_at")}),
+        ("May use", {"fields": ("allowed_models",)}),
+        *LIMIT_FIELDSETS,
         ("Upstream", {"fields": ("upstream_alias",)}),
         ("Notes", {"fields": ("tags", "notes", "metadata")}),
     )
-    history = ("History", {"fields": readonly_fields})
+    history = ("History", {"fields": seen})
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[VirtualKey], search_term: str
+    ) -> tuple[QuerySet[VirtualKey], bool]:
+        """As `search_fields` says, but by the ids of projects and owners: joined, a million keys take seconds."""
+        for word in search_term.split():
+            projects = list(Project.objects.filter(name__icontains=word).values_list("pk", flat=True)[:MOST_FOUND])
+            users = get_user_model()._default_manager.filter(username__icontains=word)
+            owners = list(users.values_list("pk", flat=True)[:MOST_FOUND])
+            found = Q(name__icontains=word) | Q(public_id__startswith=word)
+            queryset = queryset.filter(found | Q(project__in=projects) | Q(owner__in=owners))
+        return queryset, False
 
     def get_fieldsets(self, request: HttpRequest, obj: VirtualKey | None = None) -> Any:
         return (*self.fieldsets, self.history) if obj else self.fieldsets
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         default = Project.objects.filter(name="default").first()
-        return {"project": default and default.pk, **super().get_changeform_initial_data(request)}
+        return {
+            "project": default and default.pk,
+            **default_limits(),
+            **super().get_changeform_initial_data(request),
+        }
 
     def has_change_permission(self, request: HttpRequest, obj: VirtualKey | None = None) -> bool:
         return super().has_change_permission(request, obj) and (obj is None or obj.revoked_at is None)
@@ -119,7 +159,11 @@ class VirtualKeyAdmin(KeyModelAdmin):
 
     def rotate_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         key = self._changeable(request, object_id)
-        self._tell_token(request, key, key.rotate())
+        form = RotationForm(request.POST)
+        if not form.is_valid():
+            self.message_user(request, " ".join(map(str, form.errors["grace_seconds"])), messages.ERROR)
+            return self._back_to(key)
+        self._tell_token(request, key, key.rotate(form.cleaned_data["grace_seconds"] or 0))
         self.log_change(request, key, "Rotated.")
         return self._back_to(key)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
+from django.core.exceptions import ObjectDoesNotExist
 from django.db.models import QuerySet
 from django.utils import timezone
 from django_filters import rest_framework as filters
-from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import status
 from rest_framework.decorators import action
@@ -16,27 +17,17 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ModelViewSet
 
+from keys.key_usage import KeyUsageSerializer, key_usage, usage_parameters, wanted_days
 from keys.models import Project, VirtualKey, VirtualKeyQuerySet
+from keys.people import find_team, find_user
 from keys.serializers import (
     BulkRevocationSerializer,
     KeySerializer,
     MintedKeySerializer,
     ProjectSerializer,
     RevokedSerializer,
+    RotationSerializer,
 )
-
-ROW_ID = {"min_value": 1, "max_value": 2**63 - 1, "decimal_places": 0}
-"""What a number must be to be a row's: a larger one is an OverflowError in SQLite's driver."""
-
-
-class ManagementTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    """How OpenAPI names the way that the management token is sent."""
-
-    target_class = "keys.management_token.ManagementTokenAuthentication"
-    name = "managementToken"
-
-    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
-        return {"type": "http", "scheme": "bearer", "description": "The value of MANAGEMENT_TOKEN."}
 
 
 class ProjectFilters(filters.FilterSet):  # type: ignore[misc]
@@ -54,11 +45,12 @@ class ProjectViewSet(ModelViewSet[Project]):
 
 
 class KeyFilters(filters.FilterSet):  # type: ignore[misc]
-    """`project` by name or id; `owner` by id."""
+    """`project`, `owner` and `team` by name or id."""
 
     name = filters.CharFilter()
     project = filters.CharFilter(method="of_project", help_text="Name or id.")
-    owner = filters.NumberFilter(field_name="owner_id", **ROW_ID)
+    owner = filters.CharFilter(method="of_owner", help_text="A user's name, id or `usr_…`.")
+    team = filters.CharFilter(method="of_team", help_text="Name or id.")
     status = filters.ChoiceFilter(
         choices=[(name, name) for name in ("active", "inactive", "expired", "revoked")], method="with_status"
     )
@@ -69,6 +61,18 @@ class KeyFilters(filters.FilterSet):  # type: ignore[misc]
             return keys.filter(project=Project.find(value))
         except Project.DoesNotExist:
             raise ValidationError({"project": [f"There is no project {value!r}."]}) from None
+
+    def of_owner(self, keys: VirtualKeyQuerySet, _name: str, value: str) -> QuerySet[VirtualKey]:
+        try:
+            return keys.filter(owner=find_user(value))
+        except ObjectDoesNotExist:
+            return keys.none()  # and not an error: it would tell any user who the others are
+
+    def of_team(self, keys: VirtualKeyQuerySet, _name: str, value: str) -> QuerySet[VirtualKey]:
+        try:
+            return keys.filter(team=find_team(value))
+        except ObjectDoesNotExist:
+            return keys.none()
 
     def with_status(self, keys: VirtualKeyQuerySet, _name: str, value: str) -> QuerySet[VirtualKey]:
         return keys.with_status(value, timezone.now())
@@ -84,10 +88,15 @@ class KeyFilters(filters.FilterSet):  # type: ignore[misc]
 class KeyViewSet(ModelViewSet[VirtualKey]):
     """Virtual keys. A token is in the answer to `create` and `rotate`, and nowhere else."""
 
-    queryset = VirtualKey.objects.select_related("project")
+    queryset = VirtualKey.objects.select_related("project", "team", "owner")
     serializer_class = KeySerializer
     filterset_class = KeyFilters
     search_fields = ("name",)
+    owner_field = "owner"
+    owner_actions = (
+        *("list", "retrieve", "create", "update", "partial_update", "destroy"),
+        *("revoke", "rotate", "usage"),
+    )
 
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         serializer = self.get_serializer(data=request.data)
@@ -106,12 +115,23 @@ class KeyViewSet(ModelViewSet[VirtualKey]):
         key.revoke()
         return Response(self.get_serializer(key).data)
 
-    @extend_schema(request=None, responses=MintedKeySerializer)
+    @extend_schema(request=RotationSerializer, responses=MintedKeySerializer)
     @action(detail=True, methods=["post"])
     def rotate(self, request: Request, pk: str) -> Response:
-        """Give it a new token; the old one dies at once."""
+        """Give it a new token; the old one dies at once, or after the grace that is asked for."""
+        serializer = RotationSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
         key = self.get_object()
-        return self._told_once(key, key.rotate(), status.HTTP_200_OK)
+        token = key.rotate(serializer.validated_data["grace_seconds"])
+        return self._told_once(key, token, status.HTTP_200_OK)
+
+    @extend_schema(parameters=usage_parameters, responses=KeyUsageSerializer, filters=False)
+    @action(detail=True, methods=["get"], pagination_class=None)
+    def usage(self, request: Request, pk: str) -> Response:
+        """What it was used for in the last days, by model, and where its budget stands."""
+        days = wanted_days(request)
+        now = timezone.now()
+        return Response(key_usage(self.get_object(), now - timedelta(days=days), now))
 
     @extend_schema(operation_id="keys_revoke_all", request=BulkRevocationSerializer, responses=RevokedSerializer)
     @action(detail=False, methods=["post"], url_path="revoke", url_name="revoke-all")

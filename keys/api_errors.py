@@ -13,11 +13,12 @@ from rest_framework.response import Response
 from rest_framework.settings import api_settings
 from rest_framework.views import exception_handler
 
-from keys.models import AlreadyRevoked, Unmintable
+from keys.models import AlreadyRevoked, Unmintable, VirtualKey
+from keys.signup import EmailTaken
 
 logger = logging.getLogger(__name__)
 
-DUPLICATES = ("unique", "duplicate_name", "duplicate_alias")
+DUPLICATES = ("unique", "duplicate_name", "duplicate_alias", "duplicate_price")
 
 
 class Conflict(exceptions.APIException):
@@ -51,6 +52,8 @@ def as_api_exception(error: Exception) -> Exception:
             return exceptions.PermissionDenied(str(error), code="project_inactive")
         case AlreadyRevoked():
             return Conflict(str(error), code="key_revoked")
+        case EmailTaken():
+            return Conflict(str(error), code="duplicate_email")
         case ProtectedError():
             return _protected(error)
         case RequestDataTooBig():
@@ -79,6 +82,5 @@ def _invalid(error: ValidationError) -> exceptions.APIException:
 def _protected(error: ProtectedError) -> Conflict:
     users = list(error.protected_objects)
     kinds = sorted({str(user._meta.verbose_name_plural) for user in users})
-    return Conflict(
-        f"It is still in use: {len(users)} {' and '.join(kinds)} belong to it, revoked ones counted.", code="in_use"
-    )
+    counted = ", revoked ones counted" if any(isinstance(user, VirtualKey) for user in users) else ""
+    return Conflict(f"It is still in use: {len(users)} {' and '.join(kinds)} belong to it{counted}.", code="in_use")

@@ -7,12 +7,24 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 
-from keys.models import Project, VirtualKey
+from keys.models import LIMIT_FIELDS, MOST_GRACE_S, Project, VirtualKey
+from keys.ruled import RULES
 
 if TYPE_CHECKING:
     KeyModelForm = forms.ModelForm[VirtualKey]
+    ProjectModelForm = forms.ModelForm[Project]
 else:
-    KeyModelForm = forms.ModelForm
+    KeyModelForm = ProjectModelForm = forms.ModelForm
+
+
+class ProjectForm(ProjectModelForm):
+    def clean(self) -> dict[str, Any]:
+        """What is cleared is no rule, and not null."""
+        cleaned = super().clean() or self.cleaned_data
+        empty = Project()
+        return {
+            name: getattr(empty, name) if name in RULES and value is None else value for name, value in cleaned.items()
+        }
 
 
 class TextsField(forms.CharField):
@@ -41,10 +53,11 @@ class VirtualKeyForm(KeyModelForm):
             "name",
             "project",
             "owner",
+            "team",
             "is_active",
             "expires_at",
             "allowed_models",
-            "rpm",
+            *LIMIT_FIELDS,
             "upstream_alias",
             "metadata",
             "tags",
@@ -59,3 +72,7 @@ class VirtualKeyForm(KeyModelForm):
         if not self.instance.pk and not project.is_active:
             raise forms.ValidationError("This project is inactive; activate it first.", code="project_inactive")
         return project
+
+
+class RotationForm(forms.Form):
+    grace_seconds = forms.IntegerField(required=False, min_value=0, max_value=MOST_GRACE_S)

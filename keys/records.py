@@ -4,21 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 import msgspec
+from django.db.models import Q
+from django.utils import timezone
 
-from keys.models import Project, VirtualKey
+from keys.limits.scope import Scope
+from keys.models import Project, Tier, VirtualKey
+from keys.rules import Rules
+from keys.scopes import account_of, project_scope, scopes_of_key
 
 
 class ProjectRecord(msgspec.Struct, frozen=True):
+    """One project. `scope` is None where it has no limits; keys have it among their own scopes."""
+
     id: int
     name: str
     is_active: bool
     upstream_alias: str
+    rules: Rules | None = None
+    """None: it has none."""
+    scope: Scope | None = None
+
+
+class TierRecord(msgspec.Struct, frozen=True):
+    """The plan of a key's owner. `compute` is `byok` or `local`."""
+
+    id: int
+    name: str
+    daily_embeddings: int
+    compute: str
 
 
 class KeyRecord(msgspec.Struct, frozen=True):
-    """One virtual key; times are Unix seconds."""
+    """One virtual key under one of its tokens; times are Unix seconds.
+
+    A key that was rotated with a grace has a second record under the old public id, with the old secret, until
+    `grace_until`. `scopes` has key, user, team and project, in this order, as far as they have limits.
+    """
 
     id: int
     name: str
@@ -27,14 +51,17 @@ class KeyRecord(msgspec.Struct, frozen=True):
     secret_hash: bytes
     project_id: int
     owner_id: int | None
+    team_id: int | None
     is_active: bool
     is_revoked: bool
     expires_at: float | None
+    grace_until: float | None
     exact_models: frozenset[str]
     model_globs: tuple[str, ...]
-    rpm: int | None
     upstream_alias: str
     tags: tuple[str, ...]
+    scopes: tuple[Scope, ...]
+    tier: TierRecord | None
 
     @property
     def takes_every_model(self) -> bool:
@@ -46,36 +73,57 @@ class KeyRecord(msgspec.Struct, frozen=True):
         return any(fnmatchcase(model, glob) for glob in self.model_globs)
 
 
-def key_record(row: VirtualKey) -> KeyRecord:
+def key_record(row: VirtualKey, public_id: str) -> KeyRecord:
+    """The row as it is under this public id, which is its own or the one before the last rotation."""
     globs = tuple(name for name in row.allowed_models if any(c in name for c in "*?["))
     everything = "*" in globs
+    old = public_id != row.public_id
+    owner, account = row.owner, account_of(row)
     return KeyRecord(
         id=row.pk,
         name=row.name,
-        public_id=row.public_id,
-        salt=bytes(row.salt),
-        secret_hash=bytes(row.secret_hash),
+        public_id=public_id,
+        salt=bytes((row.previous_salt if old else row.salt) or b""),
+        secret_hash=bytes((row.previous_hash if old else row.secret_hash) or b""),
         project_id=row.project_id,
         owner_id=row.owner_id,
-        is_active=row.is_active,
+        team_id=row.team_id,
+        is_active=row.is_active and (owner is None or owner.is_active),
         is_revoked=row.revoked_at is not None,
         expires_at=row.expires_at.timestamp() if row.expires_at else None,
+        grace_until=row.previous_until.timestamp() if old and row.previous_until else None,
         exact_models=frozenset() if everything else frozenset(row.allowed_models) - set(globs),
         model_globs=() if everything else globs,
-        rpm=row.rpm,
         upstream_alias=row.upstream_alias,
         tags=tuple(row.tags),
+        scopes=scopes_of_key(row),
+        tier=tier_record(account.tier) if account else None,
     )
 
 
+def tier_record(row: Tier) -> TierRecord:
+    return one_of(TierRecord(row.pk, row.name, row.daily_embeddings, row.compute))
+
+
+@lru_cache(maxsize=100)
+def one_of(equal: TierRecord) -> TierRecord:
+    return equal
+
+
 def project_record(row: Project) -> ProjectRecord:
-    return ProjectRecord(row.pk, row.name, row.is_active, row.upstream_alias)
+    return ProjectRecord(row.pk, row.name, row.is_active, row.upstream_alias, row.compiled_rules(), project_scope(row))
 
 
 def load_keys(public_ids: Collection[str]) -> dict[str, tuple[KeyRecord, ProjectRecord]]:
     """The keys that exist among these public ids, with their projects, in one query."""
-    rows = VirtualKey.objects.filter(public_id__in=public_ids).select_related("project")
-    return {row.public_id: (key_record(row), project_record(row.project)) for row in rows}
+    in_grace = Q(previous_public_id__in=public_ids, previous_until__gt=timezone.now())
+    rows = VirtualKey.objects.filter(Q(public_id__in=public_ids) | in_grace)
+    found: dict[str, tuple[KeyRecord, ProjectRecord]] = {}
+    for row in rows.select_related("project", "team", "owner__account__tier"):
+        for public_id in (row.public_id, row.previous_public_id):
+            if public_id is not None and public_id in public_ids:
+                found[public_id] = key_record(row, public_id), project_record(row.project)
+    return found
 
 
 def load_projects() -> dict[int, ProjectRecord]:

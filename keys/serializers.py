@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from keys.models import Project, VirtualKey, validate_object, validate_patterns, validate_strings
+from keys.json_fields import ObjectField, RulesSerializer, TextsField
+from keys.limited_serializers import LimitedSerializer
+from keys.models import MOST_GRACE_S, Project, VirtualKey, validate_object, validate_patterns, validate_strings
+from keys.ownership import check_own_key
+from keys.people import TeamField, UserField
+from keys.permissions import holds_permission
+from keys.ruled import RULES
 
 if TYPE_CHECKING:
     ProjectRelation = serializers.RelatedField[Project, str | int, int]
@@ -15,22 +21,22 @@ else:
     ProjectRelation = serializers.RelatedField
 
 
-class ProjectSerializer(serializers.ModelSerializer[Project]):
+class ProjectSerializer(RulesSerializer, LimitedSerializer[Project]):
     class Meta:
         model = Project
-        fields = ("id", "name", "is_active", "upstream_alias", "notes", "created_at", "updated_at")
+        fields = (
+            "id",
+            "name",
+            "is_active",
+            "upstream_alias",
+            *LimitedSerializer.limit_fields,
+            "notes",
+            *RULES,
+            "created_at",
+            "updated_at",
+        )
         # A name that is taken is a conflict (409), which a serializer's validator cannot say: the model finds it.
         extra_kwargs: ClassVar[dict[str, Any]] = {"name": {"validators": []}}
-
-    def create(self, validated_data: dict[str, Any]) -> Project:
-        project = Project(**validated_data)
-        project.full_clean()
-        project.save(force_insert=True)
-        return project
-
-    def update(self, instance: Project, validated_data: dict[str, Any]) -> Project:
-        instance.change(**validated_data)
-        return instance
 
 
 @extend_schema_field(
@@ -59,19 +65,12 @@ class ProjectField(ProjectRelation):
         return int(value.pk)
 
 
-@extend_schema_field({"type": "array", "items": {"type": "string"}})
-class TextsField(serializers.JSONField):
-    """A list of texts, checked by the model's own validator: a `ListField` would make texts of numbers."""
-
-
-@extend_schema_field({"type": "object", "additionalProperties": {}})
-class ObjectField(serializers.JSONField):
-    pass
-
-
-class KeySerializer(serializers.ModelSerializer[VirtualKey]):
+class KeySerializer(LimitedSerializer[VirtualKey]):
     project = ProjectField(queryset=Project.objects.all(), required=False)
     project_name = serializers.CharField(source="project.name", read_only=True)
+    owner = UserField(required=False, allow_null=True)
+    team = TeamField(required=False, allow_null=True)
+    team_name = serializers.SerializerMethodField()
     status = serializers.ChoiceField(choices=["active", "inactive", "expired", "revoked"], read_only=True)
     mask = serializers.CharField(read_only=True)
     # Named again: the model's own validation skips whatever is empty, and `{}` is no empty list.
@@ -87,13 +86,15 @@ class KeySerializer(serializers.ModelSerializer[VirtualKey]):
             "project",
             "project_name",
             "owner",
+            "team",
+            "team_name",
             "status",
             "mask",
             "is_active",
             "expires_at",
             "revoked_at",
             "allowed_models",
-            "rpm",
+            *LimitedSerializer.limit_fields,
             "upstream_alias",
             "metadata",
             "tags",
@@ -102,13 +103,21 @@ class KeySerializer(serializers.ModelSerializer[VirtualKey]):
             "updated_at",
             "last_used_at",
             "total_requests",
+            "previous_until",
         )
-        read_only_fields = ("revoked_at", "last_used_at", "total_requests")
+        read_only_fields = ("revoked_at", "last_used_at", "total_requests", "previous_until")
+        extra_kwargs: ClassVar[dict[str, Any]] = {
+            "previous_until": {"help_text": "Until when the token before the last rotation is still taken."}
+        }
         validators: ClassVar[list[Any]] = []  # the model finds a name that is taken: a conflict (409)
 
-    def update(self, instance: VirtualKey, validated_data: dict[str, Any]) -> VirtualKey:
-        instance.change(**validated_data)
-        return instance
+    def get_team_name(self, key: VirtualKey) -> str | None:
+        return key.team.name if key.team is not None else None
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Those who may make or change any key say what they like; others what they may of their own."""
+        request, view = self.context["request"], self.context["view"]
+        return attrs if holds_permission(request, view) else check_own_key(request.user, self.instance, attrs)
 
 
 class MintedKeySerializer(KeySerializer):
@@ -117,10 +126,19 @@ class MintedKeySerializer(KeySerializer):
     key = serializers.SerializerMethodField(help_text="The token. It is told here and never again.")
 
     class Meta(KeySerializer.Meta):
-        fields = (*KeySerializer.Meta.fields, "key")  # type: ignore[assignment]
+        fields = (*KeySerializer.Meta.fields, "key")
 
     def get_key(self, _key: VirtualKey) -> str:
         return str(self.context["token"])
+
+
+class RotationSerializer(serializers.Serializer[Any]):
+    grace_seconds = serializers.IntegerField(
+        default=0,
+        min_value=0,
+        max_value=MOST_GRACE_S,
+        help_text="How long the old token is still taken beside the new one, up to 30 days.",
+    )
 
 
 class BulkRevocationSerializer(serializers.Serializer[Any]):

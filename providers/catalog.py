@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from providers.kinds import KINDS
-from providers.kinds.base import Headers, Kind
+from providers.kinds.base import Headers, Kind, header_lines
 from providers.models import Credential, Provider
 from providers.vault import Undecryptable
 
@@ -41,6 +41,7 @@ class ProviderRecord:
     kind: Kind
     origin: Origin | None
     """None: it answers in the process itself."""
+    base_url: str
     host_header: bytes
     base_path: str
     credential_alias: str
@@ -53,6 +54,8 @@ class ProviderRecord:
     asks_for_stream_usage: bool
 
     takes_every_model: bool
+    label: bytes
+    """Its name as a header's value."""
 
     @property
     def rank(self) -> tuple[int, bool]:
@@ -82,6 +85,14 @@ class CredentialRecord(NamedTuple):
     secret: str | None
 
 
+class Access(NamedTuple):
+    """How a provider is called: the credential, if any, and the headers that are the same for every call, as lines."""
+
+    credential: CredentialRecord | None
+    secret: bytes
+    lines: bytes
+
+
 @dataclass(frozen=True)
 class Catalog:
     """All enabled providers in order of priority, and the credentials that they are called with."""
@@ -91,7 +102,7 @@ class Catalog:
     _by_place: dict[tuple[str, int | None], CredentialRecord] = field(init=False, default_factory=dict)
     _resolved: dict[str, tuple[Candidate, ...]] = field(init=False, default_factory=dict)
 
-    _auth: dict[tuple[int, str, int | None], Headers] = field(init=False, default_factory=dict)
+    _accesses: dict[tuple[int, str, str], Access] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self._by_place.update({(record.alias, record.provider_id): record for record in self.credentials})
@@ -159,15 +170,28 @@ class Catalog:
             )
         return _usable(own)
 
-    def auth_headers(self, provider: ProviderRecord, credential: CredentialRecord | None) -> Headers:
-        """The headers that carry the credential to the provider; worked out once for each pair."""
-        if credential is None or credential.secret is None:
-            return []
-        place = (provider.id, credential.alias, credential.provider_id)
-        headers = self._auth.get(place)
-        if headers is None:
-            headers = self._auth[place] = provider.kind.auth_headers(credential.secret, provider.options)
-        return headers
+    def access(self, provider: ProviderRecord, key_alias: str, project_alias: str = "") -> Access:
+        """How a key and a project with these aliases call the provider; worked out once. Raises as `credential_for`."""
+        place = (provider.id, key_alias, project_alias)
+        access = self._accesses.get(place)
+        if access is None:
+            credential = self.credential_for(provider, key_alias, project_alias)
+            secret = credential.secret.encode() if credential is not None and credential.secret else b""
+            access = self._accesses[place] = Access(credential, secret, call_lines(provider, credential))
+        return access
+
+
+def call_lines(provider: ProviderRecord, credential: CredentialRecord | None) -> bytes:
+    """The headers that carry the credential, and the provider's own. Raises `CredentialUnavailable`."""
+    headers: Headers = []
+    if credential is not None and credential.secret is not None:
+        headers += provider.kind.auth_headers(credential.secret, provider.options)
+    try:
+        return header_lines(headers + list(provider.extra_headers))
+    except ValueError:
+        raise CredentialUnavailable(
+            f"The credential or a header of provider {provider.name!r} has a line break in it."
+        ) from None
 
 
 def _usable(record: CredentialRecord) -> CredentialRecord:
@@ -211,6 +235,17 @@ def load_catalog(environment_credentials: Mapping[str, str]) -> Catalog:
     return Catalog(tuple(records), tuple(credentials.values()))
 
 
+def price_address(provider: str, model: str) -> tuple[str, str, str] | None:
+    """What prices are looked up by: kind, base URL, and the provider's own name for the model; None: no such provider.
+
+    A model that the provider does not take keeps its name.
+    """
+    row = Provider.objects.filter(name=provider).first()
+    if row is None:
+        return None
+    return row.kind, row.base_url, record_of(row).upstream_name(model) or model
+
+
 def record_of(row: Provider) -> ProviderRecord:
     kind = KINDS[row.kind]
     parts = urlsplit(row.base_url)
@@ -223,6 +258,7 @@ def record_of(row: Provider) -> ProviderRecord:
         name=row.name,
         kind=kind,
         origin=origin,
+        base_url=row.base_url,
         host_header=parts.netloc.encode(),
         base_path=parts.path.rstrip("/"),
         credential_alias=row.credential_alias,
@@ -233,6 +269,7 @@ def record_of(row: Provider) -> ProviderRecord:
         options=row.options,
         extra_headers=kind.extra_headers(row.options),
         takes_every_model=not row.model_map,
+        label=row.name.encode(),
         asks_for_stream_usage=kind.asks_for_stream_usage and row.options.get("include_usage", True),
     )
 

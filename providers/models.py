@@ -19,7 +19,7 @@ LONGEST_SECRET = 4096
 DEFAULT_ALIAS = "default"
 
 alias_validator = RegexValidator(
-    r"^[a-z0-9_.-]+$", "Write the alias in lower-case letters, digits, dots, dashes and underscores."
+    r"^[a-z0-9_.-]+\Z", "Write the alias in lower-case letters, digits, dots, dashes and underscores."
 )
 
 
@@ -136,7 +136,7 @@ class Provider(models.Model):
     name = models.CharField(
         max_length=64,
         unique=True,
-        validators=[RegexValidator(r"^[A-Za-z0-9_.-]+$", "Use letters, digits, dots, dashes and underscores.")],
+        validators=[RegexValidator(r"^[A-Za-z0-9_.-]+\Z", "Use letters, digits, dots, dashes and underscores.")],
     )
     kind = models.CharField(max_length=32, choices=[(kind, kind) for kind in KINDS], default="openai")
     base_url = models.CharField(

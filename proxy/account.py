@@ -7,26 +7,39 @@ import time
 from functools import lru_cache
 
 from proxy.dialects.base import Usage
+from proxy.endpoints import STORED_RESPONSE
+from proxy.estimate import estimated_prompt, said
 from proxy.exchange import Exchange
 from proxy.parts import Parts
 from usage.event import RequestEvent
+from usage.prices.book import Prices
+from usage.prices.price import FREE
 
 NO_USAGE = Usage(source="")
+READING = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
+UNKNOWN_PRICE = "unknown"
 
 
 def account(exchange: Exchange, parts: Parts) -> None:
     """Settle the reservation and tell of the request. Neither waits nor raises."""
+    try:
+        event = event_of(exchange, time.monotonic(), parts.snapshot.prices)
+    except BaseException:
+        if exchange.reservation is not None:
+            exchange.reservation.settle()  # what is held comes back, whatever is wrong with the telling
+        raise
     if exchange.reservation is not None:
-        exchange.reservation.settle()
-    event = event_of(exchange, time.monotonic())
+        exchange.reservation.settle(tokens_of(exchange, event), event.cost_picousd, event.requests)
+    document = parts.journal.add(event)
     parts.metrics.ended(event)
-    parts.writer.add(event)
+    parts.request_log.add(document)
 
 
-def event_of(exchange: Exchange, now: float) -> RequestEvent:
+def event_of(exchange: Exchange, now: float, prices: Prices) -> RequestEvent:
     t0, sent_at, first_byte_at = exchange.t0, exchange.sent_at, exchange.first_byte_at
     key, project, candidate = exchange.key, exchange.project, exchange.candidate
-    credential, usage, client = exchange.credential, exchange.usage or NO_USAGE, exchange.scope.get("client")
+    credential, usage, client = exchange.credential, usage_of(exchange), exchange.scope.get("client")
+    cost_picousd, price_source = cost_of(exchange, usage, prices)
     # In the order of the event's fields and without their names: it is the largest object of a request.
     return RequestEvent(
         exchange.request_id,
@@ -39,6 +52,7 @@ def event_of(exchange: Exchange, now: float) -> RequestEvent:
         key.id if key is not None else None,
         project.id if project is not None else None,
         key.owner_id if key is not None else None,
+        key.team_id if key is not None else None,
         candidate.provider.name if candidate is not None else "",
         credential.alias if credential is not None else "",
         exchange.model,
@@ -51,18 +65,67 @@ def event_of(exchange: Exchange, now: float) -> RequestEvent:
         usage.completion,
         usage.cached,
         usage.reasoning,
+        usage.cache_write,
         usage.audio,
         usage.source,
+        cost_picousd,
+        price_source,
         milliseconds(first_byte_at - t0) if first_byte_at is not None else None,
         milliseconds((exchange.upstream_done_at or now) - sent_at) if sent_at is not None else None,
         exchange.request_bytes,
         exchange.response_bytes,
         address(client[0]) if client else None,
-        exchange.correlation_id,
+        exchange.head.correlation_id,
         exchange.response_id.replace("\0", "")[:128],
         key.tags if key is not None else (),
         exchange.endpoint.label,
+        exchange.counts_as if exchange.admitted and exchange.outcome != "refused" else 0,
     )
+
+
+def tokens_of(exchange: Exchange, event: RequestEvent) -> int:
+    """What a minute's tokens are charged. Where nobody counted, what was reserved stands, unless nothing was made."""
+    if event.prompt_tokens is None and event.completion_tokens is None:
+        return exchange.asked_tokens if event.outcome in ("complete", "client_closed") else 0
+    return (event.prompt_tokens or 0) + (event.completion_tokens or 0)
+
+
+def usage_of(exchange: Exchange) -> Usage:
+    """What this request used. Who reads a stored response is told again what was counted when it was made."""
+    usage = exchange.usage
+    if usage is None or exchange.endpoint is STORED_RESPONSE:
+        return NO_USAGE
+    if usage.prompt is None and usage.source == "estimated":
+        usage.prompt = estimated_prompt(said(exchange.body))
+    return usage
+
+
+def cost_of(exchange: Exchange, usage: Usage, prices: Prices) -> tuple[int | None, str]:
+    """Pico-dollars, and where the price comes from. None is "not known": no price, or no count of what was made.
+
+    What no provider was asked for costs nothing (a refusal, an answer from the cache), and so does what it refused.
+    """
+    candidate = exchange.candidate
+    if candidate is None or not exchange.attempts or exchange.endpoint is STORED_RESPONSE:
+        return 0, ""
+    if usage is NO_USAGE and (exchange.method in READING or exchange.outcome not in ("complete", "client_closed")):
+        return 0, ""
+    provider = candidate.provider
+    price = prices.price_of(provider.name, provider.kind.name, provider.base_url, candidate.model, exchange.started_at)
+    if price is None:
+        return None, UNKNOWN_PRICE
+    if usage is NO_USAGE:
+        return (0 if price is FREE else None), price.source
+    cost = price.cost(
+        usage.prompt,
+        usage.completion,
+        usage.cached,
+        usage.reasoning,
+        usage.audio_in,
+        usage.audio_out,
+        usage.cache_write,
+    )
+    return cost, price.source
 
 
 @lru_cache(maxsize=4096)
@@ -75,4 +138,5 @@ def address(host: str) -> str | None:
 
 
 def milliseconds(seconds: float) -> float:
-    return round(seconds * 1000, 3)
+    """To the microsecond. Cheaper than `round`, three times a request."""
+    return int(seconds * 1e6) / 1000

@@ -2,37 +2,179 @@
 
 from __future__ import annotations
 
-from keys.limits import Standing
-from keys.limits.memory import RequestsPerMinute
+import asyncio
+import time
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+from keys.limits import Ask, Limits, MemoryLimits, Scope, Unknown
+from keys.limits.fallback import FallbackLimits
+from providers.catalog import Catalog, NoProvider
+from proxy.embedding_quota import inputs_of, quota_of
+from proxy.endpoints import EMBEDDINGS
+from proxy.estimate import is_all_text, most_output, prompt_with_margin, said
 from proxy.exchange import Exchange
+from proxy.pasts import Pasts
+from proxy.snapshot import Snapshot
+from usage.prices.book import Prices
+from usage.prices.price import Price
 
+ONE_REQUEST = Ask()
+GUESSED_OUTPUT = 1_000
+"""Tokens of an answer whose request names no limit, for tokens a minute: a guess."""
 
-class Held:
-    """What one request has taken. Settling it twice is harmless."""
+GUESSED_MOST_OUTPUT = 16_384
+"""The same for money, where too little would let too many run at once: a guess, on the high side."""
 
-    __slots__ = ("_settled", "standing")
+MODELS_KEPT = 1_000
+PRICES_KEPT_S = 1.0
+"""For estimates: a price that changes at midnight may be a second late there."""
 
-    def __init__(self, standing: Standing | None) -> None:
-        self.standing = standing
-        self._settled = False
+GUESSED_MOST_PROMPT = 128_000
+"""Tokens of a prompt that nobody here can see all of, for money: a guess, on the high side."""
 
-    def settle(self) -> None:
-        # A request of a minute stays taken when it is over: there is nothing to give back yet.
-        self._settled = True
+READ_AT_ONCE_BYTES = 256 * 1024
+"""A longer prompt is counted off the event loop."""
 
 
 class Admission:
-    """The limits of this process."""
+    """The limits of this process, or those that it shares with others through Redis."""
 
-    def __init__(self) -> None:
-        self._requests_per_minute = RequestsPerMinute()
+    def __init__(self, limits: MemoryLimits | FallbackLimits, pasts: Pasts, of_address: Limits) -> None:
+        self._limits = limits
+        self._pasts = pasts
+        self._of_address = of_address if of_address != Limits() else None
 
-    def reserve(self, exchange: Exchange) -> Held:
-        """Raises `LimitExceeded`; then nothing was taken."""
-        key = exchange.key
-        if key is None or key.rpm is None:
-            return UNLIMITED
-        return Held(self._requests_per_minute.reserve(key.id, f"key {key.name!r}", key.rpm, exchange.t0))
+    async def admit(self, exchange: Exchange, snapshot: Snapshot) -> None:
+        """Sets `reservation`. Raises `LimitExceeded`; then nothing was taken."""
+        scopes = self._scopes_of(exchange, snapshot)
+        if exchange.endpoint is EMBEDDINGS:
+            exchange.counts_as = inputs_of(exchange.body)
+        if scopes:
+            ask = ONE_REQUEST
+            if count_tokens(scopes):
+                raws = said(exchange.body)
+                if sum(map(len, raws)) > READ_AT_ONCE_BYTES:
+                    prompt = await asyncio.to_thread(prompt_with_margin, raws)
+                else:
+                    prompt = prompt_with_margin(raws)
+                ask = ask_of(exchange, scopes, snapshot, prompt)
+            elif exchange.counts_as != 1:
+                ask = Ask(requests=exchange.counts_as)
+            while True:
+                try:
+                    if isinstance(self._limits, MemoryLimits):
+                        exchange.reservation = self._limits.reserve(scopes, ask, time.time())
+                    else:
+                        exchange.reservation = await self._limits.reserve(scopes, ask, time.time())
+                    break
+                except Unknown as unknown:
+                    await self._pasts.load(unknown.needs)
+        exchange.admitted = True
+
+    def _scopes_of(self, exchange: Exchange, snapshot: Snapshot) -> tuple[Scope, ...]:
+        """Everyone and everything that this request counts for, and that is limited."""
+        key, project = exchange.key, exchange.project
+        scopes: tuple[Scope, ...] = ()
+        if key is not None:
+            scopes = key.scopes
+        elif project is not None and project.scope is not None:
+            scopes = (project.scope,)
+        if exchange.endpoint is EMBEDDINGS and (quota := quota_of(key)) is not None:
+            scopes += (quota,)
+        if snapshot.global_scopes:
+            scopes += snapshot.global_scopes
+        if self._of_address is not None and (client := exchange.scope.get("client")):
+            scopes += (address_scope(client[0], self._of_address),)
+        return scopes
 
 
-UNLIMITED = Held(None)
+@lru_cache(maxsize=10_000)
+def address_scope(host: str, limits: Limits) -> Scope:
+    return Scope("address", host, f"address {host}", limits)
+
+
+def count_tokens(scopes: Sequence[Scope]) -> bool:
+    """Whether it takes an estimate to know if there is room."""
+    for scope in scopes:
+        limits = scope.limits
+        if limits.tpm is not None or limits.budget is not None:
+            return True
+    return False
+
+
+def ask_of(exchange: Exchange, scopes: Sequence[Scope], snapshot: Snapshot, prompt: int | None) -> Ask:
+    """What the request wants: tokens by its text and the output that it asks for, and what they cost at most."""
+    output = most_output(exchange)
+    tokens = (prompt or 0) + (guessed_output(scopes) if output is None else output)
+    exchange.asked_tokens = tokens
+    body = exchange.body
+    if body is None:
+        return Ask(exchange.counts_as, tokens, None)
+    unseen = prompt is None or not is_all_text(body)
+    cost = cost_at_most(
+        exchange,
+        snapshot,
+        max(prompt or 0, GUESSED_MOST_PROMPT) if unseen else prompt or 0,
+        GUESSED_MOST_OUTPUT if output is None else output,
+    )
+    return Ask(exchange.counts_as, tokens, cost, not unseen and output is not None and cost is not None)
+
+
+def guessed_output(scopes: Sequence[Scope]) -> int:
+    """A guess must not be what makes a request too large for its limit."""
+    guess = GUESSED_OUTPUT
+    for scope in scopes:
+        tpm = scope.limits.tpm
+        if tpm is not None and tpm < 4 * guess:
+            guess = tpm // 4
+    return guess
+
+
+def cost_at_most(exchange: Exchange, snapshot: Snapshot, prompt: int, output: int) -> int | None:
+    """Picodollars at the dearest provider that may answer; None where no price is known."""
+    found = _prices.get(exchange.model)
+    if (
+        found is None
+        or found.catalog is not snapshot.catalog
+        or found.prices is not snapshot.prices
+        or exchange.started_at >= found.until
+    ):
+        found = look_up_prices(exchange, snapshot)
+    dearest = None
+    for price in found.known:
+        cost = price.estimate(prompt, output)
+        if cost is not None and (dearest is None or cost > dearest):
+            dearest = cost
+    return dearest
+
+
+class ModelPrices(NamedTuple):
+    """What a model costs where it may be asked for, as of a snapshot."""
+
+    catalog: Catalog
+    prices: Prices
+    until: float
+    known: tuple[Price, ...]
+
+
+_prices: dict[str, ModelPrices] = {}
+
+
+def look_up_prices(exchange: Exchange, snapshot: Snapshot) -> ModelPrices:
+    prices, now = snapshot.prices, exchange.started_at
+    try:
+        candidates = snapshot.catalog.candidates(exchange.model)
+    except NoProvider:
+        return ModelPrices(snapshot.catalog, prices, 0, ())  # not kept: clients choose the names
+    all_prices = [
+        prices.price_of(provider.name, provider.kind.name, provider.base_url, model, now)
+        for provider, model in candidates
+    ]
+    known = tuple(price for price in all_prices if price is not None)
+    found = ModelPrices(snapshot.catalog, prices, now + PRICES_KEPT_S, known)
+    if len(_prices) >= MODELS_KEPT:
+        _prices.clear()
+    _prices[exchange.model] = found
+    return found

@@ -5,72 +5,79 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 
-from proxy import hygiene
 from proxy.authorize import authorized_upload
 from proxy.connection import ConnectionFailed
 from proxy.errors import BadRequest, UpstreamError
-from proxy.exchange import Exchange, Headers
+from proxy.exchange import Exchange
+from proxy.jsonbody import JSONBody
 from proxy.parts import Parts
 from proxy.receive import has_body, upload_pieces
-from proxy.upstream import Answer
+from proxy.upstream import CHUNKED, Answer
 from proxy.watch import Watch
 
-JSON_TYPE = (b"content-type", b"application/json")
-UNCOMPRESSED = (b"accept-encoding", b"identity")
+JSON_TYPE = b"content-type: application/json\r\n"
+UNCOMPRESSED = b"accept-encoding: identity\r\n"
 
 
 async def ask(exchange: Exchange, parts: Parts, watch: Watch) -> Answer:
     """Send the request and wait for the head of the answer. Raises `UpstreamError`, `BadRequest`."""
     assert exchange.candidate is not None
+    assert exchange.access is not None
     provider, model = exchange.candidate
     exchange.attempts += 1
-    headers = hygiene.upward(exchange.headers)
-    headers += parts.snapshot.catalog.auth_headers(provider, exchange.credential)
-    headers += provider.extra_headers
-    body = request_body(exchange, parts, watch, headers)
+    try:
+        lines = exchange.head.lines_above() + exchange.access.lines
+    except ValueError as error:
+        raise BadRequest("invalid_header", "A header of the request has a value that cannot be sent on.") from error
+    framing, body = request_body(exchange, parts, watch)
     path = provider.kind.path(provider.base_path, exchange.rest, exchange.query, model, provider.options)
     exchange.sent_at = time.monotonic()
     bounds = parts.bounds
-    watch.expect(min(bounds.first_byte_s, bounds.answer_s), bounds.first_byte_late)
+    watch.expect(bounds.head_s, bounds.first_byte_late)
     try:
-        return await parts.upstream.send(provider, exchange.method, path, headers, body)
+        return await parts.upstream.send(provider, exchange.method, path, lines + framing, body)
     except ConnectionFailed as error:
         raise UpstreamError(error.code, str(error)) from error
-    except ValueError as error:
-        raise BadRequest("invalid_header", "A header of the request has a value that cannot be sent on.") from error
 
 
-def request_body(exchange: Exchange, parts: Parts, watch: Watch, headers: Headers) -> bytes | AsyncIterator[bytes]:
-    """The body for the provider; adds the headers that frame it."""
-    assert exchange.candidate is not None
+def request_body(exchange: Exchange, parts: Parts, watch: Watch) -> tuple[bytes, bytes | AsyncIterator[bytes]]:
+    """The body for the provider, behind the header lines that go with it."""
+    if exchange.endpoint.reads_body:
+        return body_read(exchange)
+    lines = encoding_line(exchange)
     if exchange.body is not None:
-        body = exchange.body
-        if exchange.endpoint.reads_body:
-            exchange.dialect.prepare(exchange, body)
-            headers.append(UNCOMPRESSED)
-            if b"content-type" not in exchange.header_map:
-                headers.append(JSON_TYPE)
-        if exchange.names_put_back:
-            body.set("model", exchange.candidate.model)
-        whole = body.encode()
+        whole = renamed(exchange, exchange.body)
     elif exchange.passed_body is not None:
         whole = exchange.passed_body
     elif has_body(exchange):
-        length = exchange.header_map.get(b"content-length")
-        headers.append((b"content-length", length) if length else (b"transfer-encoding", b"chunked"))
-        pass_encoding(exchange, headers)
-        return authorized_upload(exchange, upload_pieces(exchange, parts.bounds, watch))
+        length = exchange.length
+        framing = b"content-length: %s\r\n" % length if length else CHUNKED
+        return lines + framing, authorized_upload(exchange, upload_pieces(exchange, parts.bounds, watch))
     else:
         whole = b""
-    if not exchange.endpoint.reads_body:
-        pass_encoding(exchange, headers)
     if whole or exchange.method not in ("GET", "HEAD", "DELETE", "OPTIONS"):
-        headers.append((b"content-length", b"%d" % len(whole)))
-    return whole
+        lines += b"content-length: %d\r\n" % len(whole)
+    return lines, whole
 
 
-def pass_encoding(exchange: Exchange, headers: Headers) -> None:
+def body_read(exchange: Exchange) -> tuple[bytes, bytes]:
+    """A body that Sluice has read, and whose answer it reads: so the answer must not come compressed."""
+    assert exchange.body is not None
+    exchange.dialect.prepare(exchange, exchange.body)
+    whole = renamed(exchange, exchange.body)
+    lines = b"%scontent-length: %d\r\n" % (UNCOMPRESSED, len(whole))
+    return (lines if b"content-type" in exchange.head.fields else lines + JSON_TYPE), whole
+
+
+def renamed(exchange: Exchange, body: JSONBody) -> bytes:
+    """The body with the provider's name for the model."""
+    if exchange.names_put_back:
+        assert exchange.candidate is not None
+        body.set("model", exchange.candidate.model)
+    return body.encode()
+
+
+def encoding_line(exchange: Exchange) -> bytes:
     """What Sluice does not read may come compressed, if the client likes it so."""
-    accepted = exchange.header_map.get(b"accept-encoding")
-    if accepted is not None:
-        headers.append((b"accept-encoding", accepted))
+    accepted = exchange.head.fields.get(b"accept-encoding")
+    return b"accept-encoding: %s\r\n" % accepted if accepted is not None else b""

@@ -2,37 +2,57 @@
 
 from __future__ import annotations
 
-from keys.access import InvalidKey, MissingKey, check_key
+from keys.access import InvalidKey, MissingKey, check_secret, check_state
+from keys.records import KeyRecord
 from keys.tokens import MalformedToken, read_token
 from proxy.exchange import Exchange
+from proxy.head import Head
 from proxy.parts import Parts
 
 
 async def authenticate(exchange: Exchange, parts: Parts) -> None:
     """Sets `key` and `project`. Raises a `KeyRefused`, or `Unavailable` while a key cannot be looked up."""
-    snapshot, bounds = parts.snapshot, parts.bounds
-    text = presented_token(exchange.header_map)
-    if text is None:
-        if bounds.require_key:
-            raise MissingKey
-        exchange.project = snapshot.default_project
-        return
-    try:
-        token = read_token(text, bounds.key_prefix)
-    except MalformedToken:
-        raise InvalidKey from None
-    key = snapshot.known_key(token.public_id) or await snapshot.find_key(token.public_id)
+    snapshot = parts.snapshot
+    key = proven_before(exchange.head, parts)
     if key is None:
-        raise InvalidKey
-    check_key(key, token.secret, exchange.started_at)
+        text = presented_token(exchange.head.fields)
+        if text is None:
+            if parts.bounds.require_key:
+                raise MissingKey
+            exchange.project = snapshot.default_project
+            return
+        key = await prove(exchange.head, text, parts)
+    check_state(key, exchange.started_at)
     exchange.key = key
     exchange.project = snapshot.projects.get(key.project_id)
 
 
-def presented_token(headers: dict[bytes, bytes]) -> str | None:
+def proven_before(head: Head, parts: Parts) -> KeyRecord | None:
+    """The key that these same bytes were proven for on this connection, unless anything about it has changed since."""
+    if head.proven is None:
+        return None
+    public_id, key = head.proven
+    return key if parts.snapshot.known_key(public_id) is key else None
+
+
+async def prove(head: Head, text: str, parts: Parts) -> KeyRecord:
+    """The key that a token belongs to. Raises `InvalidKey`, `Unavailable`."""
+    try:
+        token = read_token(text, parts.bounds.key_prefix)
+    except MalformedToken:
+        raise InvalidKey from None
+    key = parts.snapshot.known_key(token.public_id) or await parts.snapshot.find_key(token.public_id)
+    if key is None:
+        raise InvalidKey
+    check_secret(key, token.secret)
+    head.proven = token.public_id, key
+    return key
+
+
+def presented_token(fields: dict[bytes, bytes]) -> str | None:
     """`Authorization: Bearer` (the word in any case), `X-API-Key` or `api-key`; None when there is none."""
-    authorization = headers.get(b"authorization")
+    authorization = fields.get(b"authorization")
     if authorization is not None and authorization[:7].lower() == b"bearer ":
         return authorization[7:].strip().decode("latin-1")
-    given = headers.get(b"x-api-key") or headers.get(b"api-key")
+    given = fields.get(b"x-api-key") or fields.get(b"api-key")
     return given.strip().decode("latin-1") if given else None

@@ -1,4 +1,4 @@
-"""Step 3: whether they may. Project active, model allowed."""
+"""Step 3: whether they may. Project active, model allowed, the project's rules kept."""
 
 from __future__ import annotations
 
@@ -6,21 +6,49 @@ from collections.abc import AsyncIterator
 
 from keys.access import ModelNotAllowed, check_project
 from keys.records import KeyRecord
+from keys.rules import OriginRefused, ParamUnreadable, Rules
 from proxy.errors import Forbidden
 from proxy.exchange import Exchange
-from proxy.multipart import ModelFinder, UnreadableForm
+from proxy.multipart import FieldFinder, UnreadableForm
 from proxy.receive import has_body
 
 FORM = b"multipart/form-data"
+MODEL = "model"
 
 
 def authorize(exchange: Exchange) -> None:
-    """Raises `InactiveProject`, `ModelNotAllowed`, `Forbidden`."""
-    key = exchange.key
-    if key is not None or exchange.project is not None:
-        check_project(exchange.project)
+    """Raises `InactiveProject`, `ModelNotAllowed`, `Forbidden`, `RuleBroken`."""
+    key, project = exchange.key, exchange.project
+    if key is not None or project is not None:
+        check_project(project)
+    rules = project.rules if project is not None else None
+    if exchange.cors_origin and (rules is None or rules.origins is None):
+        exchange.cors_origin = b""  # another project's page
+    if rules is not None:
+        check_head(exchange, rules)
     if key is not None and not key.takes_every_model:
         authorize_model(exchange, key)
+    if rules is not None and rules.reads_params:
+        check_params(exchange, rules)
+
+
+def check_head(exchange: Exchange, rules: Rules) -> None:
+    endpoint = exchange.endpoint
+    # What is forgiven a slash or a capital letter (`receive.locate`) is held to the path that it is taken for.
+    path = endpoint.label if endpoint.reads_body else exchange.path
+    try:
+        rules.check_head(exchange.method, path, exchange.head.headers)
+    except OriginRefused:
+        exchange.cors_origin = b""
+        raise
+
+
+def check_params(exchange: Exchange, rules: Rules) -> None:
+    """As for models: what cannot be read is refused; a form is checked while it streams by."""
+    if exchange.body is not None:
+        rules.check_params(exchange.body.members, {"model": exchange.model} if exchange.model else {})
+    elif exchange.passed_body or (exchange.passed_body is None and has_body(exchange) and not is_form(exchange)):
+        raise ParamUnreadable
 
 
 def authorize_model(exchange: Exchange, key: KeyRecord) -> None:
@@ -33,11 +61,14 @@ def authorize_model(exchange: Exchange, key: KeyRecord) -> None:
         if spellings and (spellings != ["model"] or not exchange.model):
             raise unreadable()
     elif exchange.passed_body is None:
-        content_type = exchange.header_map.get(b"content-type", b"").lower()
-        if has_body(exchange) and not content_type.startswith(FORM):
+        if has_body(exchange) and not is_form(exchange):
             raise unreadable()
     elif exchange.passed_body:
         raise unreadable()
+
+
+def is_form(exchange: Exchange) -> bool:
+    return exchange.head.fields.get(b"content-type", b"").lower().startswith(FORM)
 
 
 def unreadable() -> Forbidden:
@@ -49,24 +80,30 @@ def unreadable() -> Forbidden:
 
 
 async def authorized_upload(exchange: Exchange, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Check the models that a form names while it streams by; a refusal ends the upload before the form is whole."""
-    key = exchange.key
-    if key is None or key.takes_every_model:
+    """Check the fields of a form while it streams by; a refusal ends the upload before the form is whole."""
+    key = exchange.key if exchange.key is not None and not exchange.key.takes_every_model else None
+    rules = exchange.project.rules if exchange.project is not None else None
+    fields = rules.form_fields if rules is not None else frozenset()
+    if key is not None:
+        fields |= {MODEL}
+    if not fields:
         async for piece in pieces:
             yield piece
         return
-    finder = ModelFinder()
+    finder = FieldFinder(fields)
     held = b""
     try:
         async for piece in pieces:
-            for model in finder.feed(piece):
-                if not key.may_use(model):
-                    raise ModelNotAllowed(model)
+            for name, value in finder.feed(piece):
+                if name == MODEL and key is not None and not key.may_use(value):
+                    raise ModelNotAllowed(value)
+                if rules is not None:
+                    rules.check_form_field(name, value)
             if held:
                 yield held
             held = piece  # the last piece waits for the end: without it the form is not whole
         finder.end()
     except UnreadableForm:
-        raise unreadable() from None
+        raise (unreadable() if key is not None else ParamUnreadable()) from None
     if held:
         yield held

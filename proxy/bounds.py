@@ -21,6 +21,8 @@ class Bounds(msgspec.Struct, frozen=True):
     first_byte_s: float
     answer_s: float
     idle_s: float
+    head_s: float
+    """Until the head of an answer has come."""
 
     @classmethod
     def from_settings(cls, settings: Any) -> Bounds:
@@ -34,6 +36,7 @@ class Bounds(msgspec.Struct, frozen=True):
             first_byte_s=settings.TTFT_TIMEOUT_SECS,
             answer_s=settings.REQUEST_TIMEOUT_SECS,
             idle_s=settings.STREAM_IDLE_TIMEOUT_SECS,
+            head_s=min(settings.TTFT_TIMEOUT_SECS, settings.REQUEST_TIMEOUT_SECS),
         )
 
     def too_large(self, most: int) -> TooLarge:

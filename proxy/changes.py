@@ -16,6 +16,9 @@ listeners: list[Callable[[], None]] = []
 KEPT = 10_000
 """Notes kept. A process that is further behind forgets all it knows and starts anew."""
 
+EVERYTHING = "everything"
+"""The subject of a note after which every process reads all of the configuration anew."""
+
 ADVISORY_LOCK = 5_713_001
 CHANNEL = "sluice:config"
 """The Redis channel that wakes the processes up before they next look."""
@@ -23,15 +26,22 @@ CHANNEL = "sluice:config"
 
 def record(sender: type[models.Model], ids: list[int], **_: Any) -> None:
     """A receiver of the apps' `changed` signals."""
-    if not ids:
-        return
+    if ids:
+        write_notes(sender._meta.model_name or "", ids)
+
+
+def reload_everything() -> None:
+    """Have every process read all of the configuration anew, as after a restart."""
+    write_notes(EVERYTHING, [0])
+
+
+def write_notes(subject: str, ids: list[int]) -> None:
     with transaction.atomic():
         if connection.vendor == "postgresql":
             # Held to the end of the transaction: ids appear in the order in which they become visible.
             # SQLite has one writer at a time anyway.
             with connection.cursor() as cursor:
                 cursor.execute("SELECT pg_advisory_xact_lock(%s)", [ADVISORY_LOCK])
-        subject = sender._meta.model_name or ""
         ConfigChange.objects.bulk_create([ConfigChange(subject=subject, object_id=pk) for pk in ids])
         newest = current_version()
         if newest % 100 < len(ids):

@@ -128,6 +128,14 @@ class Connection(asyncio.Protocol):
                 self.transport.resume_reading()
         return data
 
+    def rest(self) -> bytes | None:
+        """All that is left of the body, where it has come to its proper end; else None, and nothing is taken."""
+        if not self._complete:
+            return None
+        pieces, self._pieces = self._pieces, []
+        self.abort()
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
     def abort(self) -> None:
         """Done with this answer: back to the pool where it was read to its end, closed at once where it was not."""
         if not self._busy:

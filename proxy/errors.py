@@ -28,10 +28,16 @@ import msgspec
 
 from keys.access import InactiveProject, KeyRefused, ModelNotAllowed
 from keys.limits import LimitExceeded
+from keys.rules import MethodRefused, OriginRefused, PathRefused, RuleBroken
 from providers.catalog import CredentialUnavailable, NoProvider
+from providers.kinds.base import read_lines
 from proxy.jsonbody import NotAnObject
+from proxy.limit_headers import standings_lines
 
 Headers = list[tuple[bytes, bytes]]
+
+A_LONG_TIME_S = 86_400
+"""What `Retry-After` says where no time helps: a budget for good, a request larger than its limit."""
 
 
 class ClientGone(Exception):
@@ -134,6 +140,13 @@ def _key_refused(error: KeyRefused) -> ProxyError:
     return NotAuthenticated(error.code, error.explanation, headers=[(b"www-authenticate", b"Bearer")])
 
 
+def _rule_broken(error: RuleBroken) -> ProxyError:
+    if isinstance(error, MethodRefused):
+        return MethodNotAllowed(error.code, str(error), headers=[(b"allow", error.allowed.encode())])
+    kinds: dict[type[RuleBroken], type[ProxyError]] = {PathRefused: NotFound, OriginRefused: Forbidden}
+    return kinds.get(type(error), BadRequest)(error.code, str(error), param=error.param)
+
+
 def _no_provider(error: NoProvider) -> ProxyError:
     model = str(error)
     if not model:
@@ -143,13 +156,19 @@ def _no_provider(error: NoProvider) -> ProxyError:
     return NotFound("model_not_found", f"The model {model!r} does not exist or no provider has it.", param="model")
 
 
+SDK_WAITS_S = 60
+
+
 def _limit_exceeded(error: LimitExceeded) -> ProxyError:
-    wait = max(1, ceil(round(error.retry_after_s, 3)))  # rounded first: 60.0000000001 is not 61
-    return RateLimited(
-        error.code,
-        f"Rate limit reached: {error.standing.limit} {error.name} on {error.scope}. Try again in {wait} s.",
-        headers=[(b"retry-after", b"%d" % wait), *error.standing.headers()],
-    )
+    if error.retry_after_s is None:
+        wait = A_LONG_TIME_S
+        headers = [(b"x-should-retry", b"false")]  # OpenAI's SDKs heed it; waiting would not help
+    else:
+        wait = max(1, ceil(round(error.retry_after_s, 3)))  # rounded first: 60.0000000001 is not 61
+        # OpenAI's SDKs do not wait longer than that: they would ask again after half a second, in vain.
+        headers = [(b"x-should-retry", b"false")] if wait > SDK_WAITS_S else []
+    headers += [(b"retry-after", b"%d" % wait), *read_lines(standings_lines(error.standings))]
+    return RateLimited(error.code, error.explanation, headers=headers)
 
 
 def _credential_unavailable(error: CredentialUnavailable) -> ProxyError:
@@ -164,6 +183,7 @@ def _not_an_object(error: NotAnObject) -> ProxyError:
 CONVERSIONS: dict[type[Exception], Callable[[Any], ProxyError]] = {
     NotAnObject: _not_an_object,
     KeyRefused: _key_refused,
+    RuleBroken: _rule_broken,
     NoProvider: _no_provider,
     LimitExceeded: _limit_exceeded,
     CredentialUnavailable: _credential_unavailable,

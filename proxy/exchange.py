@@ -8,12 +8,15 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from proxy.head import Head, read_head
+
 if TYPE_CHECKING:
-    from keys.limits import Reservation
+    from keys.limits import Held
     from keys.records import KeyRecord, ProjectRecord
-    from providers.catalog import Candidate, CredentialRecord
+    from providers.catalog import Access, Candidate, CredentialRecord
     from proxy.dialects.base import Dialect, Usage
     from proxy.endpoints import Endpoint
+    from proxy.http_call import Call
     from proxy.jsonbody import JSONBody
 
 Scope = MutableMapping[str, Any]
@@ -21,8 +24,8 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
-TASK = "sluice.task"
-"""Where the server leaves a request's task in the scope. Python 3.11 takes long to say which one is running."""
+CALL = "sluice.call"
+"""Where Sluice's own server leaves its side of the request in the scope; other servers have nothing there."""
 
 _serial = count(1)
 _process = os.urandom(5).hex()
@@ -48,6 +51,9 @@ class Exchange:
     """
 
     # receive
+    head: Head
+    length: bytes | None
+    """The declared length of the body."""
     endpoint: Endpoint
     dialect: Dialect
     rest = ""
@@ -58,17 +64,23 @@ class Exchange:
     """The whole body of a request that is passed on unread, where it was small enough to look at."""
     model = ""
     stream = False
-    correlation_id = ""
     request_bytes = 0
     # authenticate, authorize
     key: KeyRecord | None = None
     project: ProjectRecord | None = None
+    cors_origin = b""
+    """The origin of the page that may read the answer; empty: none may."""
     # admit, look up
-    reservation: Reservation | None = None
+    reservation: Held | None = None
+    admitted = False
+    counts_as = 1
+    """For quotas by the day and altogether: a batch of embeddings is as many as it has inputs."""
+    asked_tokens = 0
+    """What was reserved of a minute's tokens."""
     cache = ""
     # choose provider
     candidate: Candidate | None = None
-    credential: CredentialRecord | None = None
+    access: Access | None = None
     names_put_back = False
     """Whether the provider's name for the model differs from the client's."""
     # relay
@@ -94,5 +106,12 @@ class Exchange:
         self.request_id = new_request_id(self.started_at)
         self.method: str = scope["method"]
         self.path: str = scope["path"]
-        self.headers: Headers = scope["headers"]
-        self.header_map: dict[bytes, bytes] = dict(self.headers)
+        self.call: Call | None = scope.get(CALL)
+        if self.call is not None:
+            self.head, self.length = self.call.head, self.call.length
+        else:
+            self.head, self.length = read_head(scope["headers"])
+
+    @property
+    def credential(self) -> CredentialRecord | None:
+        return self.access.credential if self.access is not None else None

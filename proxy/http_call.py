@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from proxy.errors import reason_phrase
 
 if TYPE_CHECKING:
+    from proxy.head import Head
     from proxy.http_server import Door
 
 Message = MutableMapping[str, Any]
@@ -31,41 +32,34 @@ class InvalidAnswer(RuntimeError):
 class Call:
     """The head of the answer waits for the first piece of its body, so that the two leave as one write."""
 
-    __slots__ = (
-        "_body",
-        "_chunked",
-        "_door",
-        "_event",
-        "_head",
-        "_keeps_alive",
-        "_left",
-        "_more",
-        "_owes_continue",
-        "_told_all",
-        "_without_body",
-        "has_begun",
-        "is_answered",
-        "is_lost",
-        "scope",
-    )
+    # What nobody has said yet is the class's own value, so that a call costs no more than what is known of it.
+    task: asyncio.Task[None]
+    """Python 3.11 takes long to say which one is running."""
 
-    def __init__(self, door: Door, scope: dict[str, Any], *, keeps_alive: bool) -> None:
+    has_begun = False
+    is_answered = False
+    is_lost = False
+    _more = True
+    _event: asyncio.Future[None] | None = None
+    _waiting_bytes = 0
+    _head: bytes | None = None
+    _chunked = False
+    _left: int | None = None
+    """Bytes that the answer's own content-length still promises."""
+
+    _told_all = False
+
+    def __init__(
+        self, door: Door, scope: dict[str, Any], head: Head, length: bytes | None, *, keeps_alive: bool
+    ) -> None:
         self._door = door
         self.scope = scope
+        self.head = head
+        self.length = length
         self._keeps_alive = keeps_alive
-        self._body = bytearray()
-        self._more = True
-        self._event: asyncio.Future[None] | None = None
-        self.has_begun = False
-        self._head: bytes | None = None
-        self._chunked = False
-        self._left: int | None = None
-        """Bytes that the answer's own content-length still promises."""
+        self._pieces: list[bytes] = []
         self._without_body = scope["method"] == "HEAD"
-        self._told_all = False
-        self._owes_continue = (b"expect", b"100-continue") in scope["headers"]
-        self.is_answered = False
-        self.is_lost = False
+        self._owes_continue = b"expect" in head.fields and head.fields[b"expect"].lower() == b"100-continue"
 
     async def run(self, app: Any) -> None:
         try:
@@ -88,9 +82,10 @@ class Call:
 
     def take(self, body: bytes) -> int:
         """A piece of the request's body. Returns how much nobody has asked for yet."""
-        self._body += body
+        self._pieces.append(body)
+        self._waiting_bytes += len(body)
         self._wake()
-        return len(self._body)
+        return self._waiting_bytes
 
     def complete(self) -> None:
         self._more = False
@@ -110,11 +105,13 @@ class Call:
     async def receive(self) -> Message:
         if self._owes_continue and not self.is_lost:
             self._owes_continue = False
-            if not self._body and self._more:
+            if not self._pieces and self._more:
                 self._door.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         while not (self.is_lost or self.is_answered):
-            if self._body or (not self._more and not self._told_all):
-                body, self._body = bytes(self._body), bytearray()
+            if self._pieces or (not self._more and not self._told_all):
+                pieces, self._pieces = self._pieces, []
+                body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+                self._waiting_bytes = 0
                 self._told_all = not self._more
                 self._door.resume_reading()
                 return {"type": "http.request", "body": body, "more_body": self._more}
@@ -140,9 +137,31 @@ class Call:
         elif self._door.drained is not None:
             await self._door.drained
 
+    def answer(self, status: int, lines: bytes, body: bytes) -> None:
+        """A whole answer at once: what two messages of `send` say, for who has it all. `lines` are header lines.
+
+        Raises `ClientDisconnected`.
+        """
+        if self.is_lost:
+            raise ClientDisconnected("the client has closed its connection")
+        door = self._door
+        if not door.keeps_alive:
+            self._keeps_alive = False
+        if not self._keeps_alive:
+            lines += b"connection: close\r\n"
+        self.has_begun = True
+        first = _status_lines[status] + door.default_lines()
+        if status in _WITHOUT_BODY:
+            door.write(b"%s%s\r\n" % (first, lines))
+        elif self._without_body:
+            door.write(b"%s%scontent-length: %d\r\n\r\n" % (first, lines, len(body)))
+        else:
+            door.write(b"%s%scontent-length: %d\r\n\r\n%s" % (first, lines, len(body), body))
+        self._end()
+
     def _begin(self, status: int, headers: Any) -> None:
         lines = [_status_lines[status]]
-        lines += [b"%s: %s\r\n" % header for header in self._door.server_state.default_headers]
+        lines += self._door.default_lines().splitlines(keepends=True)
         framed = False
         for name, value in headers:
             lines.append(b"%s: %s\r\n" % (name, value))

@@ -14,15 +14,17 @@ import re
 from collections import deque
 from collections.abc import Callable
 from math import inf
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 from urllib.parse import unquote
 
 import httptools
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
+from providers.kinds.base import header_lines
 from proxy.errors import error_body, reason_phrase
-from proxy.exchange import TASK
+from proxy.exchange import CALL
+from proxy.head import Head
 from proxy.http_call import Call
 from proxy.keeper import keeper_of
 from proxy.outbox import outbox_of
@@ -69,6 +71,9 @@ class Door(asyncio.Protocol):
         self.drained: asyncio.Future[None] | None = None
         self.keeps_alive = True
         self.is_reading = True
+        self._head: Head | None = None
+        self._version = ""
+        self._place = Place(b"", b"", "", b"")
         self._head_bytes = 0
         self._in_head = True
         self._head_begun = False
@@ -92,6 +97,8 @@ class Door(asyncio.Protocol):
         self.server_state.connections.discard(cast(Any, self))
         self._keeper.doors.discard(self)
         self._calm()
+        if self.call is not None:
+            self._hold(self.call)
         for call in (self.call, self.incoming, *self.waiting):
             if call is not None:
                 call.lose()
@@ -121,6 +128,14 @@ class Door(asyncio.Protocol):
         self.keeps_alive = False
         if self.call is None:
             self.close()
+        else:
+            self._hold(self.call)
+
+    def _hold(self, call: Call) -> None:
+        """Let uvicorn know of a task that it must wait for, or end when its grace is over."""
+        tasks = self.server_state.tasks
+        tasks.add(call.task)
+        call.task.add_done_callback(tasks.discard)
 
     def data_received(self, data: bytes) -> None:
         if self._broken:
@@ -145,34 +160,50 @@ class Door(asyncio.Protocol):
         self._head_begun = True
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
+        self._length: bytes | None = None
 
     def on_url(self, url: bytes) -> None:
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._in_head:  # else it is a trailer, which must not pass for a header
-            self._headers.append((name.lower(), value))
+        if not self._in_head:
+            return  # a trailer, which must not pass for a header
+        name = name.lower()
+        if name == b"content-length" and self._length is None:
+            self._length = value
+        else:
+            self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         self._calm()
         self._in_head = self._head_begun = False
         if self._broken:
             return  # what comes behind a refused request is not to be believed
-        fields = dict(self._headers)
-        version = self.parser.get_http_version()
-        target = _target(self._url)
         if self._head_bytes > MAX_HEAD_BYTES and self._head_size() > MAX_HEAD_BYTES:
             self._refuse_head()
             return
-        if target is None or not self._is_addressed(fields, version) or len(self.waiting) >= PIPELINED:
-            self._refuse(400, "invalid_http", "The request needs one Host header and a path as its target.")
+        head, place = self._head, self._place
+        version = self.parser.get_http_version()
+        if head is None or head.headers != self._headers or version != self._version:
+            head = Head(self._headers)
+            if not self._is_addressed(head.fields, version):
+                self._refuse(400, "invalid_http", "The request needs one Host header and a path as its target.")
+                return
+            if head.fields.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
+                self._refuse(400, "invalid_http", "The only transfer coding is chunked.")
+                return
+            self._head, self._version = head, version
+        if place.url != self._url:
+            found = _place(self._url)
+            if found is None:
+                self._refuse(400, "invalid_http", "The request needs one Host header and a path as its target.")
+                return
+            self._place = place = found
+        if len(self.waiting) >= PIPELINED:
+            self._refuse(400, "invalid_http", "Too many requests wait for their answers on this connection.")
             return
-        if fields.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
-            self._refuse(400, "invalid_http", "The only transfer coding is chunked.")
-            return
-        raw_path, query = target
-        path = raw_path.decode("ascii")
-        scope = {
+        headers, length = head.headers, self._length
+        scope: dict[str, Any] = {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.4"},
             "http_version": version,
@@ -181,14 +212,14 @@ class Door(asyncio.Protocol):
             "scheme": self.scheme,
             "root_path": "",
             "method": self.parser.get_method().decode("ascii"),
-            "path": unquote(path) if "%" in path else path,
-            "raw_path": raw_path,
-            "query_string": query,
-            "headers": self._headers,
+            "path": place.path,
+            "raw_path": place.raw_path,
+            "query_string": place.query,
+            "headers": headers if length is None else [*headers, (b"content-length", length)],
             "state": self.app_state.copy(),
         }
         keeps_alive = version == "1.1" and self.parser.should_keep_alive()
-        self.incoming = call = Call(self, scope, keeps_alive=keeps_alive)
+        self.incoming = scope[CALL] = call = Call(self, scope, head, length, keeps_alive=keeps_alive)
         if self.call is None:
             self._start(call)
         else:
@@ -233,11 +264,15 @@ class Door(asyncio.Protocol):
 
     def _start(self, call: Call) -> None:
         self.call = call
-        task = self.loop.create_task(call.run(self.app))
-        call.scope[TASK] = task
-        tasks = self.server_state.tasks
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
+        call.task = self.loop.create_task(call.run(self.app))
+
+    def default_lines(self) -> bytes:
+        """The headers of every answer: the date, which uvicorn makes anew each second."""
+        headers = self.server_state.default_headers
+        if headers is not self._keeper.default_headers:
+            self._keeper.default_headers = headers
+            self._keeper.default_lines = header_lines(headers)
+        return self._keeper.default_lines
 
     def resume_reading(self) -> None:
         if not self.is_reading:
@@ -328,14 +363,28 @@ def _address(info: Any) -> tuple[str, int] | None:
     return (str(info[0]), int(info[1])) if isinstance(info, tuple) else None
 
 
-def _target(url: bytes) -> tuple[bytes, bytes] | None:
+class Place(NamedTuple):
+    """What a request target names here."""
+
+    url: bytes
+    raw_path: bytes
+    path: str
+    query: bytes
+
+
+def _place(url: bytes) -> Place | None:
     """Path and query of a request target in origin or absolute form; None for one that names no path here."""
     if url.startswith(b"/"):
-        path, _, query = url.partition(b"?")
-        return (path, query) if url.isascii() and b"#" not in url else None
-    try:
-        parsed = httptools.parse_url(url)
-    except httptools.HttpParserInvalidURLError:
-        return None
-    path = parsed.path
-    return (path, parsed.query or b"") if path and path.startswith(b"/") and path.isascii() else None
+        raw_path, _, query = url.partition(b"?")
+        if not url.isascii() or b"#" in url:
+            return None
+    else:
+        try:
+            parsed = httptools.parse_url(url)
+        except httptools.HttpParserInvalidURLError:
+            return None
+        raw_path, query = parsed.path, parsed.query or b""
+        if not raw_path or not raw_path.startswith(b"/") or not raw_path.isascii():
+            return None
+    path = raw_path.decode("ascii")
+    return Place(url, raw_path, unquote(path) if "%" in path else path, query)

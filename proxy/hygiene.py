@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from proxy.exchange import Headers
+from providers.kinds.base import Headers
 
 HOP_BY_HOP = frozenset(
     b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer transfer-encoding "
@@ -78,17 +78,25 @@ def upward(headers: Headers) -> Headers:
 
 def downward(headers: Headers, secret: bytes) -> Headers:
     """The provider's headers that go to the client, under their names there; none that repeats the credential."""
-    return [
-        (name, value)
-        for given, value in beyond_this_hop(headers)
-        if (name := _below[given]) is not None and (not secret or secret not in value)
-    ]
+    passed = []
+    for given, value in headers:
+        name = _below[given]
+        if name is not None:
+            if not secret or secret not in value:
+                passed.append((name, value))
+        elif given == b"connection" and value.lower() not in ORDINARY:
+            return downward(beyond_this_hop(headers), secret)
+    return passed
+
+
+ORDINARY = (b"keep-alive", b"close")
+"""What Connection says mostly; any other word is the name of a header."""
 
 
 def beyond_this_hop(headers: Headers) -> Headers:
     """Without those that the Connection header names: they are for this hop alone (RFC 9110, section 7.6.1)."""
     for name, value in headers:
-        if name == b"connection" and value.lower() not in (b"keep-alive", b"close"):
+        if name == b"connection" and value.lower() not in ORDINARY:
             dropped = {named.strip().lower() for named in value.split(b",")}
             return beyond_this_hop([header for header in headers if header[0] not in dropped | {b"connection"}])
     return headers

@@ -26,6 +26,8 @@ class Keeper:
         self.doors: set[Timed] = set()
         self.head_s: float = settings.HEADER_TIMEOUT_SECS
         self.idle_s: float = settings.KEEP_ALIVE_SECS
+        self.default_headers: list[tuple[bytes, bytes]] | None = None
+        self.default_lines = b""
         self._look()
 
     def _look(self) -> None:

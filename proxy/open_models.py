@@ -86,10 +86,9 @@ class OpenModels:
         return names
 
     async def _fetch(self, catalog: Catalog, provider: ProviderRecord) -> list[str]:
-        headers = [(b"accept", b"application/json"), (b"accept-encoding", b"identity")]
-        headers += catalog.auth_headers(provider, catalog.credential_for(provider)) + provider.extra_headers
+        lines = b"accept: application/json\r\naccept-encoding: identity\r\n" + catalog.access(provider, "").lines
         path = provider.kind.path(provider.base_path, "/models", "", "", provider.options)
-        answer = await self._upstream.send(provider, "GET", path, headers, b"")
+        answer = await self._upstream.send(provider, "GET", path, lines, b"")
         try:
             raw = b""
             while piece := await answer.read():

@@ -8,6 +8,11 @@ core (docs/benchmarks.md), for less than the length of a turn in delay.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+
+
+def nothing() -> None:
+    """There is nothing to do."""
 
 
 class Outbox:
@@ -16,6 +21,8 @@ class Outbox:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._pending: list[tuple[asyncio.Transport, bytes | None]] = []
+        self.before: Callable[[], None] = nothing
+        """What has to be done before the writes of a turn."""
 
     def write(self, transport: asyncio.Transport, data: bytes) -> None:
         if not self._pending:
@@ -29,6 +36,7 @@ class Outbox:
         self._pending.append((transport, None))
 
     def _flush(self) -> None:
+        self.before()
         pending, self._pending = self._pending, []
         for transport, data in pending:
             if data is None:

@@ -26,11 +26,11 @@ async def answer_own(exchange: Exchange, parts: Parts) -> None:
     wanted = unquote(exchange.rest.removeprefix("/models").strip("/"))
     if not wanted:
         listing = {"object": "list", "data": [model_object(*pair) for pair in names]}
-        await respond.send_whole(exchange, 200, [respond.JSON], msgspec.json.encode(listing))
+        await respond.send_whole(exchange, 200, respond.JSON, msgspec.json.encode(listing))
         return
     for name, provider in names:
         if name == wanted:
-            await respond.send_whole(exchange, 200, [respond.JSON], msgspec.json.encode(model_object(name, provider)))
+            await respond.send_whole(exchange, 200, respond.JSON, msgspec.json.encode(model_object(name, provider)))
             return
     raise NotFound("model_not_found", f"The model {wanted!r} does not exist or no provider has it.", param="model")
 

@@ -11,10 +11,15 @@ from proxy.origins import ResponseOrigins
 from proxy.snapshot import Snapshot
 from proxy.upstream import Upstream
 from proxy.watch import Watchman
+from usage.reporter import Reporter
 
 if TYPE_CHECKING:
+    from keys.limits import MemoryLimits
+    from keys.limits.fallback import FallbackLimits
+    from proxy.pasts import Pasts
+    from usage.journal.spool import Spool
     from usage.metrics import RequestMetrics
-    from usage.writer import BatchWriter
+    from usage.request_log import RequestLog
 
 
 class Parts:
@@ -23,13 +28,17 @@ class Parts:
     __slots__ = (
         "admission",
         "bounds",
+        "journal",
+        "limits",
         "metrics",
         "open_models",
         "origins",
+        "pasts",
+        "reporter",
+        "request_log",
         "snapshot",
         "upstream",
         "watchman",
-        "writer",
     )
 
     def __init__(
@@ -38,17 +47,24 @@ class Parts:
         bounds: Bounds,
         snapshot: Snapshot,
         admission: Admission,
+        limits: MemoryLimits | FallbackLimits,
+        pasts: Pasts,
         upstream: Upstream,
         origins: ResponseOrigins,
-        writer: BatchWriter,
+        journal: Spool,
         metrics: RequestMetrics,
+        request_log: RequestLog,
     ) -> None:
         self.bounds = bounds
         self.snapshot = snapshot
         self.admission = admission
+        self.limits = limits
+        self.pasts = pasts
         self.upstream = upstream
         self.origins = origins
         self.open_models = OpenModels(upstream)
-        self.writer = writer
+        self.journal = journal
         self.metrics = metrics
+        self.request_log = request_log
+        self.reporter = Reporter(metrics, request_log)
         self.watchman = Watchman()

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from proxy.exchange import Exchange, Headers
+from providers.kinds.base import header_lines
+from proxy.exchange import Exchange
 from proxy.hygiene import downward
 from proxy.upstream import Answer
 
 
 def secret_of(exchange: Exchange) -> bytes:
     """The credential that the provider was called with; empty where there was none."""
-    credential = exchange.credential
-    return credential.secret.encode() if credential is not None and credential.secret else b""
+    access = exchange.access
+    return access.secret if access is not None else b""
 
 
-def passed_headers(exchange: Exchange, answer: Answer) -> Headers:
-    return downward(answer.headers, secret_of(exchange))
+def passed_lines(exchange: Exchange, answer: Answer, without: tuple[bytes, ...] = ()) -> bytes:
+    """The answer's headers for the client, as lines; not those that the gateway writes itself."""
+    headers = downward(answer.headers, secret_of(exchange))
+    return header_lines([header for header in headers if header[0] not in without] if without else headers)

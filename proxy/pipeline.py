@@ -10,6 +10,7 @@ from proxy import respond
 from proxy.account import account
 from proxy.authenticate import authenticate
 from proxy.authorize import authorize
+from proxy.cors import answer_preflight, is_preflight, own_origin
 from proxy.errors import ClientGone, UpstreamError, as_proxy_error
 from proxy.exchange import Exchange
 from proxy.lookup import look_up
@@ -27,6 +28,11 @@ CLIENT_CLOSED_REQUEST = 499
 
 
 async def steps(exchange: Exchange, parts: Parts, watch: Watch) -> None:
+    if exchange.method == "OPTIONS" and is_preflight(exchange):
+        await answer_preflight(exchange, parts.snapshot.origins)
+        return
+    if parts.snapshot.origins is not None:
+        exchange.cors_origin = own_origin(exchange, parts.snapshot.origins)
     receive(exchange)
     await authenticate(exchange, parts)
     await read(exchange, parts, watch)
@@ -34,7 +40,7 @@ async def steps(exchange: Exchange, parts: Parts, watch: Watch) -> None:
     if exchange.endpoint.own:
         await answer_own(exchange, parts)
         return
-    exchange.reservation = parts.admission.reserve(exchange)
+    await parts.admission.admit(exchange, parts.snapshot)
     look_up(exchange)
     await route(exchange, parts)
     await relay(exchange, parts, watch)

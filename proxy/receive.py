@@ -24,10 +24,6 @@ MAX_MODEL_CHARS = 200
 REPLACEMENT = "\ufffd"
 """What stands where the text was no text."""
 
-MAX_CORRELATION_CHARS = 128
-SINGLE = (b"host", b"authorization", b"x-api-key", b"api-key", b"content-type", b"content-length", b"x-preferred-model")
-"""Headers that mean something here, and could mean something else to the next reader where they stand twice."""
-
 _SAFE_TARGET = re.compile(r"[!-~]*")
 _HIDDEN = re.compile(r"%(?:0[0-9a-f]|1[0-9a-f]|7f|5c)", re.IGNORECASE)
 _DOTS = re.compile(r"(?:^|/)(?:\.|%2e){1,2}(?:[/;?#]|$|%2f)", re.IGNORECASE)
@@ -37,7 +33,8 @@ _SLASHES = re.compile(r"/+")
 def receive(exchange: Exchange) -> None:
     """Path, method and the client's own name for the request. Raises `BadRequest`, `NotFound`, `MethodNotAllowed`."""
     exchange.endpoint = UNKNOWN
-    check_headers(exchange)
+    if repeated := exchange.head.repeated:
+        raise BadRequest("duplicate_header", f"The header {repeated.decode()} stands more than once.")
     exchange.endpoint = endpoint = locate(exchange)
     exchange.dialect = endpoint.dialect
 
@@ -54,19 +51,6 @@ async def read(exchange: Exchange, parts: Parts, watch: Watch) -> None:
         watch.listens = True
     elif not exchange.endpoint.own and is_small_json(exchange, parts.bounds):
         peek_model(exchange, await read_body(exchange, parts.bounds, watch))
-
-
-def check_headers(exchange: Exchange) -> None:
-    """Refuse a header that stands twice and must not; take the client's own name for the request."""
-    headers = exchange.header_map
-    if len(headers) != len(exchange.headers):
-        names = [name for name, _ in exchange.headers]
-        for name in SINGLE:
-            if names.count(name) > 1:
-                raise BadRequest("duplicate_header", f"The header {name.decode()} stands more than once.")
-    given = headers.get(b"x-correlation-id") or headers.get(b"x-request-id")
-    if given:
-        exchange.correlation_id = given.decode("latin-1")[:MAX_CORRELATION_CHARS]
 
 
 def locate(exchange: Exchange) -> Endpoint:
@@ -103,7 +87,7 @@ def locate(exchange: Exchange) -> Endpoint:
 
 
 def check_content_type(exchange: Exchange) -> None:
-    content_type = exchange.header_map.get(b"content-type")
+    content_type = exchange.head.fields.get(b"content-type")
     if content_type is None or content_type == b"application/json":
         return
     media_type = content_type.split(b";")[0].strip().lower()
@@ -114,13 +98,12 @@ def check_content_type(exchange: Exchange) -> None:
 
 
 def has_body(exchange: Exchange) -> bool:
-    headers = exchange.header_map
-    return headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
+    return exchange.length not in (None, b"0") or b"transfer-encoding" in exchange.head.fields
 
 
 def declared_length(exchange: Exchange, bounds: Bounds, most: int) -> int | None:
     """The body's length where the client says it. Raises `TooLarge`."""
-    declared = exchange.header_map.get(b"content-length")
+    declared = exchange.length
     if declared is None:
         return None
     length = int(declared) if declared.isdigit() else 0
@@ -178,7 +161,7 @@ async def upload_pieces(exchange: Exchange, bounds: Bounds, watch: Watch) -> Asy
 
 def is_small_json(exchange: Exchange, bounds: Bounds) -> bool:
     """Whether a body that is passed on may be read first, to learn which model it names."""
-    content_type = exchange.header_map.get(b"content-type", b"").lower()
+    content_type = exchange.head.fields.get(b"content-type", b"").lower()
     length = declared_length(exchange, bounds, bounds.upload_bytes)
     return content_type.startswith(b"application/json") and length is not None and length <= PEEKED_BYTES
 
@@ -203,7 +186,7 @@ def read_json(exchange: Exchange, raw: bytes, bounds: Bounds) -> None:
     body.check_unambiguous()
     exchange.body = body
     model = body.get("model")
-    preferred = exchange.header_map.get(b"x-preferred-model")
+    preferred = exchange.head.fields.get(b"x-preferred-model")
     if preferred and model in (None, "", "auto"):
         model = preferred.decode("latin-1").strip()
         body.set("model", model)

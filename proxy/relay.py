@@ -17,15 +17,17 @@ from proxy.connection import ConnectionFailed
 from proxy.endpoints import OPAQUE
 from proxy.errors import UpstreamError, error_body, reason_phrase
 from proxy.exchange import Exchange
-from proxy.jsonbody import JSONBody, NotAnObject
+from proxy.jsonbody import NotAnObject
 from proxy.parts import Parts
-from proxy.passed import passed_headers, secret_of
+from proxy.passed import passed_lines, secret_of
 from proxy.stream import relay_stream
 from proxy.upstream import Answer
 from proxy.watch import Watch
 
 MAX_READ_ANSWER_BYTES = 64 * 1024 * 1024
 MAX_ERROR_BYTES = 1024 * 1024
+TRY_AGAIN = b"retry-after: 1\r\n"
+"""For a provider that has no room and does not say until when."""
 Way = Callable[[Exchange, Answer, Parts, Watch], Awaitable[None]]
 _any_json = msgspec.json.Decoder(msgspec.Raw)
 
@@ -64,12 +66,11 @@ async def relay_object(exchange: Exchange, answer: Answer, parts: Parts, watch: 
             "upstream_too_large", f"The provider's answer is larger than {MAX_READ_ANSWER_BYTES:,} bytes."
         )
     try:
-        body = JSONBody(raw)
+        raw = exchange.dialect.read_answer(exchange, raw)
     except NotAnObject:
         raise UpstreamError("upstream_invalid_response", "The provider's answer is not a JSON object.") from None
-    exchange.dialect.read_answer(exchange, body)
     parts.origins.remember_for(exchange)
-    await respond.send_whole(exchange, answer.status, passed_headers(exchange, answer), body.encode())
+    await respond.send_whole(exchange, answer.status, passed_lines(exchange, answer), raw)
 
 
 async def relay_error(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch) -> None:
@@ -77,26 +78,27 @@ async def relay_error(exchange: Exchange, answer: Answer, parts: Parts, watch: W
     raw = await read_whole(exchange, answer, parts, watch, MAX_ERROR_BYTES)
     exchange.outcome = "upstream_error"
     exchange.error_code = f"upstream_{answer.status}"
-    headers = passed_headers(exchange, answer)
+    lines = passed_lines(exchange, answer)
     if raw and (secret := secret_of(exchange)):
         raw = raw.replace(secret, b"[credential]")
     if not raw or is_encoded(answer) or not _is_json(raw):
         message = f"The provider answered {answer.status} {reason_phrase(answer.status)}."
         raw = error_body(message, "upstream_error", None, exchange.error_code)
-        headers = [header for header in headers if header[0] not in (b"content-type", b"content-encoding")]
-        headers.append(respond.JSON)
-    await respond.send_whole(exchange, answer.status, headers, raw)
+        lines = passed_lines(exchange, answer, without=(b"content-type", b"content-encoding")) + respond.JSON
+    if answer.status in (429, 503) and all(name != b"retry-after" for name, _ in answer.headers):
+        lines += TRY_AGAIN
+    await respond.send_whole(exchange, answer.status, lines, raw)
 
 
 async def relay_unread(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch) -> None:
     """Whatever it is, as it comes. When it breaks off, so does the answer: no byte is made up to complete it."""
-    headers = passed_headers(exchange, answer)
+    lines = passed_lines(exchange, answer)
     length = next((value for name, value in answer.headers if name == b"content-length"), None)
     if length is not None:
-        headers.append((b"content-length", length))
+        lines += b"content-length: %s\r\n" % length
     piece = await answer.read()
     exchange.first_byte_at = time.monotonic()
-    await respond.start(exchange, answer.status, [*headers, *respond.own_headers(exchange)])
+    await respond.start(exchange, answer.status, lines)
     bounds = parts.bounds
     while piece:
         watch.relax()
@@ -109,6 +111,11 @@ async def relay_unread(exchange: Exchange, answer: Answer, parts: Parts, watch: 
 
 async def read_whole(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch, most: int) -> bytes | None:
     """The whole body; None when it is larger than `most`."""
+    whole = answer.rest()
+    if whole is not None:
+        exchange.first_byte_at = exchange.upstream_done_at = time.monotonic()
+        watch.relax()
+        return whole
     assert exchange.sent_at is not None
     watch.expect(0, parts.bounds.answer_late)
     watch.deadline = exchange.sent_at + parts.bounds.answer_s

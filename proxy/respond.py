@@ -4,35 +4,47 @@ from __future__ import annotations
 
 import time
 
+from providers.kinds.base import header_lines, read_lines
 from proxy.errors import ClientGone, ProxyError
-from proxy.exchange import Exchange, Headers
+from proxy.exchange import Exchange
+from proxy.limit_headers import standings_lines
 
-JSON = (b"content-type", b"application/json")
+JSON = b"content-type: application/json\r\n"
+EXPOSED = (
+    b"x-request-id, x-correlation-id, x-upstream-request-id, x-provider, x-cache, x-cache-key, age, server-timing, "
+    b"retry-after, x-should-retry, x-ratelimit-reset, "
+    b"x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, "
+    b"x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens, "
+    b"x-ratelimit-limit-rpm, x-ratelimit-remaining-rpm, x-ratelimit-limit-tpm, x-ratelimit-remaining-tpm"
+)
 
 
-def own_headers(exchange: Exchange) -> Headers:
-    """The headers that Sluice adds to every answer."""
+def own_lines(exchange: Exchange) -> bytes:
+    """The headers that Sluice adds to every answer, as lines."""
     now = time.monotonic()
-    headers: Headers = [(b"x-request-id", exchange.request_id.encode())]
-    if exchange.correlation_id:
-        headers.append((b"x-correlation-id", exchange.correlation_id.encode("latin-1", "replace")))
-    if exchange.cache:
-        headers.append((b"x-cache", exchange.cache.encode()))
-    if exchange.candidate is not None:
-        headers.append((b"x-provider", exchange.candidate.provider.name.encode()))
+    request_id = exchange.request_id.encode()
     total_ms = (now - exchange.t0) * 1000
-    if exchange.sent_at is not None:
-        until = exchange.upstream_done_at or exchange.first_byte_at or now
-        upstream_ms = (until - exchange.sent_at) * 1000
-        headers.append(
-            (b"server-timing", b"sluice;dur=%.2f, upstream;dur=%.2f" % (total_ms - upstream_ms, upstream_ms))
-        )
+    candidate, sent_at = exchange.candidate, exchange.sent_at
+    if candidate is None or sent_at is None:
+        lines = b"x-request-id: %s\r\nserver-timing: sluice;dur=%.2f\r\n" % (request_id, total_ms)
     else:
-        headers.append((b"server-timing", b"sluice;dur=%.2f" % total_ms))
-    standing = exchange.reservation.standing if exchange.reservation is not None else None
-    if standing is not None:
-        headers += standing.headers()
-    return headers
+        upstream_ms = ((exchange.upstream_done_at or exchange.first_byte_at or now) - sent_at) * 1000
+        lines = b"x-request-id: %s\r\nx-provider: %s\r\nserver-timing: sluice;dur=%.2f, upstream;dur=%.2f\r\n" % (
+            request_id,
+            candidate.provider.label,
+            total_ms - upstream_ms,
+            upstream_ms,
+        )
+    if exchange.cache:
+        lines += b"x-cache: %s\r\n" % exchange.cache.encode()
+    if exchange.cors_origin:  # lets a page of this origin read the answer
+        lines += b"access-control-allow-origin: %s\r\naccess-control-expose-headers: %s\r\nvary: Origin\r\n" % (
+            exchange.cors_origin,
+            EXPOSED,
+        )
+    if correlation_id := exchange.head.correlation_id:
+        lines += b"x-correlation-id: %s\r\n" % correlation_id.encode("latin-1", "replace")
+    return lines if exchange.reservation is None else lines + standings_lines(exchange.reservation.rates)
 
 
 async def tell(exchange: Exchange, message: dict[str, object]) -> None:
@@ -43,9 +55,11 @@ async def tell(exchange: Exchange, message: dict[str, object]) -> None:
         raise ClientGone from None
 
 
-async def start(exchange: Exchange, status: int, headers: Headers) -> None:
+async def start(exchange: Exchange, status: int, lines: bytes) -> None:
+    """The head of an answer: these header lines, and Sluice's own."""
     exchange.status = status
     exchange.answer_started = True
+    headers = read_lines(lines + own_lines(exchange))
     await tell(exchange, {"type": "http.response.start", "status": status, "headers": headers})
 
 
@@ -60,11 +74,20 @@ async def end(exchange: Exchange, piece: bytes = b"") -> None:
     await tell(exchange, {"type": "http.response.body", "body": piece, "more_body": False})
 
 
-async def send_whole(exchange: Exchange, status: int, headers: Headers, body: bytes) -> None:
+async def send_whole(exchange: Exchange, status: int, lines: bytes, body: bytes) -> None:
     """An answer whose body is all there."""
-    await start(exchange, status, [*headers, (b"content-length", b"%d" % len(body)), *own_headers(exchange)])
-    await end(exchange, body)
+    if exchange.call is None:
+        await start(exchange, status, b"%scontent-length: %d\r\n" % (lines, len(body)))
+        await end(exchange, body)
+        return
+    exchange.status = status
+    exchange.response_bytes += len(body)
+    exchange.answer_started = exchange.answer_ended = True
+    try:
+        exchange.call.answer(status, lines + own_lines(exchange), body)
+    except OSError:
+        raise ClientGone from None
 
 
 async def send_error(exchange: Exchange, error: ProxyError) -> None:
-    await send_whole(exchange, error.status, [JSON, *error.headers], error.body())
+    await send_whole(exchange, error.status, JSON + header_lines(error.headers), error.body())

@@ -12,7 +12,7 @@ from proxy.parts import Parts
 
 
 async def route(exchange: Exchange, parts: Parts) -> None:
-    """Sets `candidate` and `credential`. Raises `NoProvider`, `CredentialUnavailable`, `NotFound`."""
+    """Sets `candidate` and `access`. Raises `NoProvider`, `CredentialUnavailable`, `NotFound`."""
     catalog = parts.snapshot.catalog
     if exchange.endpoint is STORED_RESPONSE:
         await route_to_maker(exchange, parts)
@@ -20,7 +20,7 @@ async def route(exchange: Exchange, parts: Parts) -> None:
     exchange.candidate = candidate = choose_candidate(exchange, catalog)
     key_alias = exchange.key.upstream_alias if exchange.key else ""
     project_alias = exchange.project.upstream_alias if exchange.project else ""
-    exchange.credential = catalog.credential_for(candidate.provider, key_alias, project_alias)
+    exchange.access = catalog.access(candidate.provider, key_alias, project_alias)
     exchange.names_put_back = candidate.model != exchange.model
 
 
@@ -44,4 +44,4 @@ async def route_to_maker(exchange: Exchange, parts: Parts) -> None:
     if origin is None or provider is None or origin.project_id != project_id:
         raise NotFound("response_not_found", f"Response with id {response_id!r} not found.", param="id")
     exchange.candidate = Candidate(provider, "")
-    exchange.credential = parts.snapshot.catalog.credential_for(provider, origin.credential)
+    exchange.access = parts.snapshot.catalog.access(provider, origin.credential)

@@ -18,17 +18,20 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from django.conf import settings
 from django.db import DatabaseError, connection
 
+from keys.limits.scope import Scope
 from keys.models import DEFAULT_PROJECT
-from keys.records import KeyRecord, ProjectRecord, load_keys, load_projects
-from providers.catalog import Catalog, load_catalog
-from proxy.changes import CHANNEL, current_version, listeners
+from keys.records import KeyRecord, ProjectRecord, load_keys
+from providers.catalog import Catalog
+from proxy.changes import CHANNEL, listeners
+from proxy.cors import AnyOrigin, origins_of
 from proxy.errors import Unavailable
-from proxy.models import ConfigChange
+from proxy.news import ChangedKeys, News, read_everything, read_news
+from usage.prices.book import Prices
 
 log = logging.getLogger("sluice.snapshot")
 T = TypeVar("T")
@@ -38,49 +41,22 @@ MISSING_KEPT = 50_000
 KEYS_IN_ONE_QUERY = 500
 
 
-class News(NamedTuple):
-    """What changed since a version; None where a part did not."""
-
-    version: int
-    catalog: Catalog | None
-    projects: dict[int, ProjectRecord] | None
-    key_ids: list[int]
-    all_keys: bool
-
-
-def read_everything() -> News:
-    version = current_version()  # before the rest: a change that comes in between is read twice, never missed
-    return News(version, load_catalog(settings.UPSTREAM_CREDENTIALS), load_projects(), [], all_keys=True)
-
-
-def read_news(since: int) -> News | None:
-    """What the notes after `since` speak of; None when there are none."""
-    notes = list(ConfigChange.objects.filter(pk__gt=since).order_by("pk").values_list("pk", "subject", "object_id"))
-    if not notes:
-        return None
-    if notes[0][0] > since + 1:
-        return read_everything()  # a note is missing (pruned, or rolled back): nobody can say what it spoke of
-    subjects = {subject for _, subject, _ in notes}
-    return News(
-        version=notes[-1][0],
-        catalog=load_catalog(settings.UPSTREAM_CREDENTIALS) if subjects & {"provider", "credential"} else None,
-        projects=load_projects() if "project" in subjects else None,
-        key_ids=[object_id for _, subject, object_id in notes if subject == "virtualkey"],
-        all_keys=False,
-    )
-
-
 class Snapshot:
     """Read by every request, without waiting; written by `_apply` and `_remember` alone."""
 
     def __init__(self) -> None:
         self.catalog = Catalog()
+        self.prices = Prices()
         self.projects: dict[int, ProjectRecord] = {}
         self.default_project: ProjectRecord | None = None
+        self.origins: AnyOrigin | None = None
+        """Of pages in browsers, that any project allows."""
+        self.global_scopes: tuple[Scope, ...] = ()
         self.version = 0
         self.database_ok = True
         self._keys: OrderedDict[str, KeyRecord] = OrderedDict()
-        self._public_ids: dict[int, str] = {}
+        # More than one public id for a key that was rotated.
+        self._public_ids: dict[int, tuple[str, ...]] = {}
         self._missing: OrderedDict[str, None] = OrderedDict()
         self._wanted: dict[str, asyncio.Future[KeyRecord | None]] = {}
         # One thread with one database connection, used by nothing else of the data plane.
@@ -107,7 +83,7 @@ class Snapshot:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._thread.submit(connection.close)
+        self._thread.submit(_disconnect)
         self._thread.shutdown(wait=True)
 
     # --- what requests ask ------------------------------------------------------------------------------
@@ -171,13 +147,23 @@ class Snapshot:
                 self._missing.popitem(last=False)
             return
         self._keys[public_id] = key
-        before = self._public_ids.get(key.id, public_id)
-        if before != public_id:
-            self._keys.pop(before, None)  # rotated: the note will speak of the key, not of its old id
-        self._public_ids[key.id] = public_id
+        known = self._public_ids.get(key.id, ())
+        if public_id not in known:
+            self._public_ids[key.id] = (*known, public_id)
         if len(self._keys) > settings.KEY_CACHE_SIZE:
-            _, oldest = self._keys.popitem(last=False)
-            self._public_ids.pop(oldest.id, None)
+            oldest, its_key = self._keys.popitem(last=False)
+            rest = tuple(other for other in self._public_ids.pop(its_key.id, ()) if other != oldest)
+            if rest:
+                self._public_ids[its_key.id] = rest
+
+    def _forget(self, changed: ChangedKeys) -> None:
+        """Look them up again when they are next asked for. A note speaks of a key, not of its public ids."""
+        ids = set(changed.ids)
+        if any(changed[1:]):
+            ids.update(key.id for key in self._keys.values() if changed.belong_to_changed(key))
+        for key_id in ids:
+            for public_id in self._public_ids.pop(key_id, ()):
+                self._keys.pop(public_id, None)
 
     # --- following changes ------------------------------------------------------------------------------
 
@@ -203,15 +189,19 @@ class Snapshot:
         """Take in what was read. On the event loop's thread, so that no request sees half of it."""
         if news.catalog is not None:
             self.catalog = news.catalog
+        if news.prices is not None:
+            self.prices = news.prices
         if news.projects is not None:
             self.projects = news.projects
+            self.origins = origins_of(self.projects.values())
             self.default_project = next((p for p in self.projects.values() if p.name == DEFAULT_PROJECT), None)
         if news.all_keys:
             self._keys.clear()
             self._public_ids.clear()
-        for key_id in news.key_ids:
-            self._keys.pop(self._public_ids.pop(key_id, ""), None)
-        if news.all_keys or news.key_ids:
+        self._forget(news.keys)
+        if news.global_scopes is not None:
+            self.global_scopes = news.global_scopes
+        if news.all_keys or news.keys.ids:
             self._missing.clear()
         self.version = news.version
 
@@ -250,3 +240,8 @@ class Snapshot:
                 return work()
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, guarded)
+
+
+def _disconnect() -> None:
+    """Called in the snapshot's thread: each thread has a connection of its own, behind the same name."""
+    connection.close()

@@ -11,7 +11,7 @@ from proxy.dialects.base import StreamFault, StreamReader
 from proxy.errors import ClientGone, ProxyError, UpstreamError
 from proxy.exchange import Exchange
 from proxy.parts import Parts
-from proxy.passed import passed_headers
+from proxy.passed import passed_lines
 from proxy.sse import FrameSplitter
 from proxy.upstream import Answer
 from proxy.watch import Watch
@@ -99,8 +99,7 @@ async def send_frames(exchange: Exchange, answer: Answer, out: bytes) -> None:
 
 
 async def start(exchange: Exchange, answer: Answer) -> None:
-    headers = [*passed_headers(exchange, answer), *respond.own_headers(exchange)]
-    await respond.start(exchange, answer.status, headers)
+    await respond.start(exchange, answer.status, passed_lines(exchange, answer))
 
 
 def failure_of(error: BaseException, watch: Watch) -> ProxyError | ClientGone:

@@ -15,11 +15,13 @@ from collections.abc import AsyncIterator
 from typing import Protocol
 
 from providers.catalog import Origin, ProviderRecord
+from providers.kinds.base import read_lines
 from proxy.connection import BrokenBeforeAnswer, Connection, ConnectionFailed
 from proxy.forward_proxy import ForwardProxies, open_tunnel
 
 Headers = list[tuple[bytes, bytes]]
 
+CHUNKED = b"transfer-encoding: chunked\r\n"
 IDLE_SECS = 30.0
 """A pooled connection older than this is not used again: most servers and balancers close theirs after a minute."""
 
@@ -32,6 +34,9 @@ class Answer(Protocol):
 
     async def read(self) -> bytes:
         """What has come of the body, b"" at its end. Raises `ConnectionFailed` or `ConnectionResetError`."""
+
+    def rest(self) -> bytes | None:
+        """All that is left of the body, where all of it has come; else None, and nothing is taken."""
 
     def abort(self) -> None:
         """Done with it, read to its end or not; harmless when done twice."""
@@ -54,13 +59,13 @@ class Upstream:
         provider: ProviderRecord,
         method: str,
         path: str,
-        headers: Headers,
+        lines: bytes,
         body: bytes | AsyncIterator[bytes],
     ) -> Answer:
         """Send a request and wait for the head of its answer.
 
-        A body of bytes goes with its length; an iterator's pieces are sent as they come, framed by the headers given
-        (`content-length` or `transfer-encoding: chunked`). Raises `ConnectionFailed`.
+        `lines` are the headers as they stand in the message, but for `host`. They say how the body is framed: an
+        iterator's pieces are sent as they come, as chunks where no `content-length` is said. Raises `ConnectionFailed`.
         """
         origin = provider.origin
         if origin is None:
@@ -68,18 +73,18 @@ class Upstream:
 
             whole = body if isinstance(body, bytes) else b"".join([piece async for piece in body])
             try:
-                return await inprocess.answer(method, path, headers, whole, provider.options)
+                return await inprocess.answer(method, path, read_lines(lines), whole, provider.options)
             except ConnectionResetError as error:
                 raise BrokenBeforeAnswer(
                     "upstream_disconnected", "The provider closed the connection without an answer."
                 ) from error
         target = self._proxies.absolute(origin, path)
-        head = request_head(method, target, provider.host_header, headers)
+        first = f"{method} {target} HTTP/1.1\r\nhost: ".encode("ascii")
         if isinstance(body, bytes):
-            return await self._send_whole(origin, method, head + body)
-        return await self._send_streamed(
-            origin, method, head, body, chunked=(b"transfer-encoding", b"chunked") in headers
-        )
+            data = b"%s%s\r\n%s\r\n%s" % (first, provider.host_header, lines, body)
+            return await self._send_whole(origin, method, data)
+        head = b"%s%s\r\n%s\r\n" % (first, provider.host_header, lines)
+        return await self._send_streamed(origin, method, head, body, chunked=lines.endswith(CHUNKED))
 
     async def _send_whole(self, origin: Origin, method: str, data: bytes) -> Answer:
         while True:
@@ -189,15 +194,6 @@ class Upstream:
             for connection in idle:
                 connection.close()
         self._idle.clear()
-
-
-def request_head(method: str, target: str, host: bytes, headers: Headers) -> bytes:
-    """The request's first lines. Raises `ValueError` for a value that would break out of its line."""
-    fields = b"".join([b"%s: %s\r\n" % header for header in headers])
-    # One comparison instead of a search in every value: more line ends than lines means that a value carries one.
-    if fields.count(b"\n") != len(headers) or fields.count(b"\r") != len(headers) or b"\0" in fields:
-        raise ValueError("a header value has a line break in it")
-    return b"%s %s HTTP/1.1\r\nhost: %s\r\n%s\r\n" % (method.encode("ascii"), target.encode("ascii"), host, fields)
 
 
 async def _upload(connection: Connection, body: AsyncIterator[bytes], *, chunked: bool) -> None:

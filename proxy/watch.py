@@ -1,8 +1,8 @@
 """Patience: how long a request waits, and whether anybody still waits for it.
 
-The common request is answered before any of this matters, so it pays for a set's entry and no timer. One look, ten
-times a second, goes over the requests under way; for one that is found twice a task is made that listens for its
-client's leaving.
+The common request is answered before any of this matters, so it pays for a set's entry and no timer. One look, every
+80 ms, goes over the requests under way. Sluice's own server knows then whether the client is there; under another one,
+for a request that is found twice a task is made that listens for its client's leaving.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from collections.abc import Callable
 from math import inf
 
 from proxy.errors import ClientGone, ProxyError
-from proxy.exchange import TASK, Exchange
+from proxy.exchange import Exchange
 
-LOOK_EVERY_S = 0.1
+LOOK_EVERY_S = 0.08
+"""A client that leaves gives back its slot within 100 ms (P14)."""
 
 
 class Watch:
@@ -26,7 +27,7 @@ class Watch:
     def __init__(self, exchange: Exchange, watched: set[Watch]) -> None:
         self._exchange = exchange
         self._watched = watched
-        self._task: asyncio.Task[None] | None = exchange.scope.get(TASK) or asyncio.current_task()
+        self._task: asyncio.Task[None] | None = exchange.call.task if exchange.call else asyncio.current_task()
         self._listener: asyncio.Task[None] | None = None
         self._failure: Callable[[], ProxyError] | None = None
         self.reason: ProxyError | ClientGone | None = None
@@ -60,7 +61,11 @@ class Watch:
     def look(self, now: float) -> None:
         if now >= self.deadline and self._failure is not None:
             self._interrupt(self._failure())
-        elif self.listens and self._listener is None:
+        elif not self.listens:
+            return
+        elif (call := self._exchange.call) is not None and call.is_lost:
+            self.client_left()
+        elif self._listener is None:
             if self._seen:
                 self._listener = asyncio.get_running_loop().create_task(self._listen())
             self._seen = True

@@ -238,11 +238,25 @@ class Sluice:
     def worker_pids(self) -> list[int]:
         """The processes that serve: the workers, or the one process where there are none."""
         assert self.process is not None
-        pid = self.process.pid
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         # multiprocessing's own helper is a child too.
-        commands = {int(child): Path(f"/proc/{child}/cmdline").read_bytes() for child in children}
-        return [child for child, command in commands.items() if b"resource_tracker" not in command] or [pid]
+        commands = {child: Path(f"/proc/{child}/cmdline").read_bytes() for child, _ in self._children("python")}
+        return [child for child, command in commands.items() if b"resource_tracker" not in command] or [
+            self.process.pid
+        ]
+
+    def ledger_pid(self) -> int:
+        """The process that writes the ledger."""
+        found = processes.poll(lambda: [pid for pid, _ in self._children("sluice-ledger")], timeout=START_SECS)
+        assert found, self.log_text()
+        return int(found[0])
+
+    def _children(self, name: str) -> list[tuple[int, str]]:
+        """The process's children of this name."""
+        assert self.process is not None
+        threads = Path(f"/proc/{self.process.pid}/task").glob("*/children")
+        children = [child for thread in threads for child in thread.read_text().split()]
+        names = [(int(child), Path(f"/proc/{child}/comm").read_text().strip()) for child in children]
+        return [(child, called) for child, called in names if called.startswith(name)]
 
     def _is_ready(self) -> bool:
         try:
@@ -255,8 +269,8 @@ def _typed(row: dict[str, Any]) -> dict[str, Any]:
     """SQLite has no types for these."""
     if isinstance(row["created_at"], str):
         row["created_at"] = datetime.fromisoformat(row["created_at"]).replace(tzinfo=UTC)
-    if row["cost_usd"] is not None:
-        row["cost_usd"] = Decimal(str(row["cost_usd"]))
+    cost = row["cost_picousd"]
+    row["cost_usd"] = None if cost is None else Decimal(cost).scaleb(-12)
     if isinstance(row["tags"], str):
         row["tags"] = jsonlib.loads(row["tags"])
     row["stream"] = bool(row["stream"])

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from decimal import Decimal
 from pathlib import Path
 
 import httpx
@@ -338,8 +339,22 @@ def test_environment_tells_all_errors_together():
     assert "hidden" not in str(caught.value)
 
 
+def test_amounts_and_time_zones_are_checked_at_the_start():
+    wrong = {"A": "much", "B": "-1", "C": "11", "D": "0.0000001", "E": "NaN", "F": "Mars/Olympus", "G": "europe/berlin"}
+    env = Environment({**wrong, "H": "2.5", "I": "0", "J": "Europe/Berlin"})
+    assert [env.optional_usd(name, most=10) for name in "ABCDE"] == [None] * 5
+    assert [env.time_zone(name, "UTC") for name in "FG"] == ["UTC"] * 2
+    assert [env.optional_usd(name, most=10) for name in "HIX"] == [Decimal("2.5"), Decimal(0), None]
+    assert [env.time_zone(name, "UTC") for name in "JX"] == ["Europe/Berlin", "UTC"]
+    with pytest.raises(ConfigurationError) as caught:
+        env.finish()
+    assert [line.split(": ")[1] for line in str(caught.value).splitlines()] == list(wrong)
+
+
 def test_wrong_settings_stop_a_command_with_one_line_each(tmp_path: Path):
-    env = server_environment(DATA_DIR=tmp_path, PORT="eighty", VERIFY_SSL="maybe", DATABASE_URL="mysql://u:secret@h/d")
+    env = server_environment(
+        DATA_DIR=tmp_path, PORT="eighty", BUDGET_TIME_ZONE="Mars", DATABASE_URL="mysql://u:secret@h/d"
+    )
     done = subprocess.run(
         [sys.executable, "manage.py", "check"], cwd=ROOT, env=env, capture_output=True, text=True, check=False
     )
@@ -348,7 +363,7 @@ def test_wrong_settings_stop_a_command_with_one_line_each(tmp_path: Path):
     lines = done.stderr.splitlines()
     assert len(lines) == 3
     assert all(line.startswith("sluice: ") for line in lines)
-    assert {line.split(": ")[1] for line in lines} == {"PORT", "VERIFY_SSL", "DATABASE_URL"}
+    assert {line.split(": ")[1] for line in lines} == {"PORT", "BUDGET_TIME_ZONE", "DATABASE_URL"}
     assert "secret" not in done.stderr
 
 

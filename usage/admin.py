@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
-from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
+from usage.audit.admin import AuditEntryAdmin
 from usage.models import RequestRecord
+from usage.paginator import MOST_COUNTED, CappedPaginator
+from usage.prices.admin import PriceOverrideAdmin
 
-MOST_COUNTED = 10_000
-"""Rows that a page counts, looks for providers in, and lets one leaf through."""
+__all__ = ["AuditEntryAdmin", "PriceOverrideAdmin", "RequestRecordAdmin"]
 
 if TYPE_CHECKING:
     RecordAdmin = admin.ModelAdmin[RequestRecord]
-    RecordPaginator = Paginator[RequestRecord]
 else:
-    RecordAdmin, RecordPaginator = admin.ModelAdmin, Paginator
-
-
-class CappedPaginator(RecordPaginator):
-    """Counts up to `MOST_COUNTED` rows and leaves the rest to the filters."""
-
-    @cached_property
-    def count(self) -> int:
-        assert isinstance(self.object_list, QuerySet)
-        return self.object_list.order_by().values("pk")[:MOST_COUNTED].count()
+    RecordAdmin = admin.ModelAdmin
 
 
 class StatusFilter(admin.SimpleListFilter):
@@ -101,8 +91,8 @@ class RequestRecordAdmin(RecordAdmin):
             {
                 "fields": (
                     ("prompt_tokens", "completion_tokens"),
-                    ("cached_tokens", "reasoning_tokens", "audio_tokens"),
-                    ("usage_source", "cost_usd"),
+                    ("cached_tokens", "cache_write_tokens", "reasoning_tokens", "audio_tokens"),
+                    ("usage_source", "cost_usd", "price_source"),
                     ("ttft_ms", "duration_ms", "upstream_ms"),
                     ("request_bytes", "response_bytes"),
                 )

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
-from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
 from django_filters import rest_framework as filters
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
 from usage.models import Outcome, RequestRecord
+from usage.moments import representable
 from usage.serializers import RequestRecordSerializer
-
-
-def representable(moment: datetime) -> None:
-    """An offset may put a moment before year 1 or after 9999, which no database stores."""
-    try:
-        moment.astimezone(UTC)
-    except OverflowError:
-        raise ValidationError("This is outside the years 1 to 9999.") from None
 
 
 class RequestFilters(filters.FilterSet):  # type: ignore[misc]
@@ -49,11 +40,13 @@ class RequestFilters(filters.FilterSet):  # type: ignore[misc]
 
 
 class RequestViewSet(ReadOnlyModelViewSet[RequestRecord]):
-    """Every request that went through, newest first."""
+    """Every request that went through, newest first. Users see those that were made with their own keys."""
 
     # Not select_related: beside a filter on the key that becomes an inner join, which loses rows whose key is gone.
     queryset = RequestRecord.objects.prefetch_related("key", "project")
     serializer_class = RequestRecordSerializer
     filterset_class = RequestFilters
     search_fields = ()
+    owner_field = "user"
+    owner_actions = ("list", "retrieve")
     lookup_value_regex = r"[A-Za-z0-9_-]+"

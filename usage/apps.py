@@ -4,3 +4,8 @@ from django.apps import AppConfig
 class UsageConfig(AppConfig):
     name = "usage"
     verbose_name = "Usage"
+
+    def ready(self) -> None:
+        from usage.audit.changes import connect
+
+        connect()

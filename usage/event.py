@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 
-class RequestEvent(msgspec.Struct):
+class RequestEvent(msgspec.Struct, omit_defaults=True, gc=False):
     """One finished request. Times are Unix seconds or milliseconds, as named; None is "not known".
 
     The fields stand in the order of `ledger.COLUMNS`.
@@ -21,6 +21,7 @@ class RequestEvent(msgspec.Struct):
     key: int | None = None
     project: int | None = None
     user: int | None = None
+    team: int | None = None
     provider: str = ""
     credential: str = ""
     model: str = ""
@@ -33,8 +34,11 @@ class RequestEvent(msgspec.Struct):
     completion_tokens: int | None = None
     cached_tokens: int | None = None
     reasoning_tokens: int | None = None
+    cache_write_tokens: int | None = None
     audio_tokens: int | None = None
     usage_source: str = ""
+    cost_picousd: int | None = None
+    price_source: str = ""
     ttft_ms: float | None = None
     upstream_ms: float | None = None
     request_bytes: int = 0
@@ -45,3 +49,6 @@ class RequestEvent(msgspec.Struct):
     tags: tuple[str, ...] = ()
     endpoint: str = ""
     """One of a small number of names, for metrics; not in the ledger, which has the path."""
+
+    requests: int = 0
+    """What it counts as, for quotas: nothing where it was refused, or never asked for room."""

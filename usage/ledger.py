@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from django.apps import apps
@@ -14,7 +14,8 @@ from django.db import connection, transaction
 from django.db.models import F
 
 from usage.event import RequestEvent
-from usage.models import RequestRecord
+from usage.models import JournalPosition, RequestRecord
+from usage.totals import add_totals
 
 # In the order of RequestEvent's fields, so that a row is the event as a tuple but for its time and tags. Plain SQL:
 # Django's ORM takes ten times as long for a row, in the process that relays.
@@ -29,6 +30,7 @@ COLUMNS = [
     "key_id",
     "project_id",
     "user_id",
+    "team_id",
     "provider",
     "credential",
     "model",
@@ -41,8 +43,11 @@ COLUMNS = [
     "completion_tokens",
     "cached_tokens",
     "reasoning_tokens",
+    "cache_write_tokens",
     "audio_tokens",
     "usage_source",
+    "cost_picousd",
+    "price_source",
     "ttft_ms",
     "upstream_ms",
     "request_bytes",
@@ -55,13 +60,62 @@ COLUMNS = [
 AT, TAGS = COLUMNS.index("created_at"), COLUMNS.index("tags")
 
 
-def write_events(events: Sequence[RequestEvent]) -> None:
-    """One transaction for all of them. Writing an event again changes nothing. Raises `DatabaseError`."""
-    native_times = connection.vendor == "postgresql"
+class Position(NamedTuple):
+    """How far a segment of the journal has been read, in bytes."""
+
+    segment: str
+    end: int
+
+
+def write_events(events: Sequence[RequestEvent], position: Position | None = None) -> None:
+    """Write events, and where the journal was read up to, in one transaction. Raises `DatabaseError`.
+
+    An event that is in the ledger already changes nothing there, and moves no total a second time.
+    """
     with transaction.atomic():
-        with connection.cursor() as cursor:
-            cursor.executemany(insert_statement(), [row(event, native_times) for event in events])
-        count_uses(events)
+        all_new = insert(events) == len(events)
+        if all_new:
+            finish(events, position)
+        else:
+            transaction.set_rollback(True)
+    if not all_new:
+        with transaction.atomic():
+            events = unwritten(events)
+            insert(events)
+            finish(events, position)
+
+
+def insert(events: Sequence[RequestEvent]) -> int:
+    """Returns how many of them were new."""
+    if not events:
+        return 0
+    native_times = connection.vendor == "postgresql"
+    with connection.cursor() as cursor:
+        cursor.executemany(insert_statement(), [row(event, native_times) for event in events])
+        return int(cursor.rowcount)
+
+
+def finish(events: Sequence[RequestEvent], position: Position | None) -> None:
+    count_uses(events)
+    add_totals(events)
+    if position is not None:
+        JournalPosition.objects.update_or_create(segment=position.segment, defaults={"end": position.end})
+
+
+def unwritten(events: Sequence[RequestEvent]) -> list[RequestEvent]:
+    """Those of them that the ledger does not have, each once: what was copied by hand counts once."""
+    ids = {event.id: event for event in reversed(events)}
+    known = set(RequestRecord.objects.filter(pk__in=list(ids)).values_list("pk", flat=True))
+    return [event for event in events if event.id not in known and ids[event.id] is event]
+
+
+def read_position(segment: str) -> int:
+    """Where to go on reading. Raises `DatabaseError`."""
+    return JournalPosition.objects.filter(pk=segment).values_list("end", flat=True).first() or 0
+
+
+def forget_position(segment: str) -> None:
+    JournalPosition.objects.filter(pk=segment).delete()
 
 
 @lru_cache(maxsize=1)

@@ -11,10 +11,12 @@ from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 
+from django.conf import settings
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 from prometheus_client.registry import REGISTRY
 
 from usage.event import RequestEvent
+from usage.journal.lag import JournalCollector
 
 LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 MODELS_LABELLED = 200
@@ -45,7 +47,7 @@ _tokens = Counter(
 _key_requests = Counter("llm_proxy_key_requests", "Requests that a virtual key was served.", ["key"])
 _key_tokens = Counter("llm_proxy_key_tokens", "Tokens of a virtual key.", ["key", "token_type"])
 _refused_keys = Counter("llm_proxy_key_validation_failures", "Requests refused for their key.", ["reason"])
-_dropped = Counter("llm_proxy_ledger_rows_dropped", "Rows lost because the database did not take them in time.")
+_dropped = Counter("llm_proxy_journal_events_dropped", "Events lost because the disk did not take them.")
 
 KEYS_LABELLED = 1000
 
@@ -104,8 +106,8 @@ class RequestMetrics:
         self._active -= 1
         self._ended.append(event)
 
-    def dropped(self, rows: int) -> None:
-        _dropped.inc(rows)
+    def dropped(self, events: int) -> None:
+        _dropped.inc(events)
 
     def hand_over(self) -> None:
         """Give what was counted to prometheus_client. From any thread."""
@@ -185,8 +187,10 @@ def exposition() -> bytes:
     """All numbers of all workers, in Prometheus' text format."""
     for metrics in reporting:
         metrics.hand_over()
+    journal = CollectorRegistry()
+    journal.register(JournalCollector(settings.JOURNAL_DIR))
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-        return generate_latest(REGISTRY)
+        return generate_latest(REGISTRY) + generate_latest(journal)
     registry = CollectorRegistry()
     multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return generate_latest(registry)
+    return generate_latest(registry) + generate_latest(journal)

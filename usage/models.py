@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import ClassVar
 
 from django.db import models
+
+from usage.audit.entry import AuditEntry
+from usage.prices.override import PriceOverride
+from usage.prices.price import usd
+
+__all__ = ["AuditEntry", "Outcome", "PriceOverride", "RequestRecord"]
 
 
 class Outcome(models.TextChoices):
@@ -18,7 +25,7 @@ class Outcome(models.TextChoices):
 
 
 class RequestRecord(models.Model):
-    """One request. Written once by the batch writer and never edited.
+    """One request. Written once, from the journal, and never edited.
 
     Keys, projects and users are kept by number without a constraint: the ledger outlives what it speaks of, and its
     writer must not wait for their rows.
@@ -32,6 +39,7 @@ class RequestRecord(models.Model):
     project = models.ForeignKey(
         "keys.Project", null=True, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False
     )
+    team = models.ForeignKey("keys.Team", null=True, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False)
     user = models.ForeignKey("auth.User", null=True, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False)
     method = models.CharField(max_length=16)
     endpoint = models.CharField(max_length=200)
@@ -49,9 +57,15 @@ class RequestRecord(models.Model):
     completion_tokens = models.PositiveBigIntegerField(null=True)
     cached_tokens = models.PositiveBigIntegerField(null=True, help_text="Of the prompt's.")
     reasoning_tokens = models.PositiveBigIntegerField(null=True, help_text="Of the completion's.")
+    cache_write_tokens = models.PositiveBigIntegerField(null=True, help_text="Of the prompt's.")
     audio_tokens = models.PositiveBigIntegerField(null=True, help_text="Of both.")
     usage_source = models.CharField(max_length=10, blank=True, help_text="`provider`, `estimated` or nothing.")
-    cost_usd = models.DecimalField(max_digits=20, decimal_places=10, null=True, help_text="Null: not known.")
+    cost_picousd = models.BigIntegerField(null=True, help_text="1 USD is 10**12. Null: not known.")
+    price_source = models.CharField(
+        max_length=16,
+        blank=True,
+        help_text="`override`, `genai-prices`, `simulator`, `unknown`, or nothing was priced.",
+    )
     ttft_ms = models.FloatField(null=True, help_text="To the first byte of the answer's body.")
     duration_ms = models.FloatField()
     upstream_ms = models.FloatField(null=True)
@@ -68,6 +82,7 @@ class RequestRecord(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["key", "-id"], name="request_by_key"),
             models.Index(fields=["project", "-id"], name="request_by_project"),
+            models.Index(fields=["user", "-id"], condition=models.Q(user__isnull=False), name="request_by_user"),
             models.Index(
                 fields=["correlation_id"], condition=~models.Q(correlation_id=""), name="request_by_correlation"
             ),
@@ -76,3 +91,31 @@ class RequestRecord(models.Model):
 
     def __str__(self) -> str:
         return self.id
+
+    @property
+    def cost_usd(self) -> Decimal | None:
+        return None if self.cost_picousd is None else usd(self.cost_picousd)
+
+
+class JournalPosition(models.Model):
+    """How far the ledger has read a segment of the journal. Moves in the transaction that writes the rows."""
+
+    segment = models.CharField(max_length=64, primary_key=True)
+    end = models.PositiveBigIntegerField(help_text="Bytes.")
+
+    def __str__(self) -> str:
+        return f"{self.segment}:{self.end}"
+
+
+class ScopeTotal(models.Model):
+    """What a key, user, team, project or the whole gateway used in a quarter of an hour, or ever (`slot` -1)."""
+
+    pk = models.CompositePrimaryKey("kind", "ident", "slot")
+    kind = models.CharField(max_length=8)
+    ident = models.CharField(max_length=40)
+    slot = models.IntegerField(help_text="Quarters of an hour since 1970.")
+    requests = models.BigIntegerField(default=0)
+    cost_picousd = models.BigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.ident}"

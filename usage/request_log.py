@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from functools import lru_cache
+from collections import deque
+from collections.abc import Sequence
 
-import msgspec
-
-from usage.event import RequestEvent
-
-_encoder = msgspec.json.Encoder()
+log = logging.getLogger("sluice.requests")
 
 
-def log_line(event: RequestEvent) -> str:
-    """The event's own fields, behind those that every line of the log begins with."""
-    second = int(event.at)
-    at = f"{_second(second)}.{int((event.at - second) * 1000):03d}+00:00"
-    fields = _encoder.encode(event).decode()[1:]
-    return f'{{"time":"{at}","level":"info","logger":"sluice.requests",{fields}'
+class RequestLog:
+    """Takes lines on the event loop; another thread writes them, since where they go may be slow."""
+
+    def __init__(self) -> None:
+        self._ended: deque[bytes] = deque()
+        self._is_on = log.isEnabledFor(logging.INFO)
+
+    def add(self, document: bytes) -> None:
+        """A request's event, as JSON."""
+        if self._is_on:
+            self._ended.append(document)
+
+    def write(self) -> None:
+        """Write what has gathered. From one thread at a time."""
+        fresh = [self._ended.popleft() for _ in range(len(self._ended))]
+        if fresh:
+            log.info("%s", log_lines(fresh, time.time()))
 
 
-@lru_cache(maxsize=8)
-def _second(second: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+def log_lines(documents: Sequence[bytes], now: float) -> str:
+    """The events' own fields, behind those that every line of the log begins with: `time` is when it was written.
+
+    All of them at once: an encoder writes no line break, so each one is the beginning of a line.
+    """
+    stamp = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now))}.{int(now % 1 * 1000):03d}+00:00"
+    prefix = f'{{"time":"{stamp}","level":"info","logger":"sluice.requests",'
+    return ("\n" + b"\n".join(documents).decode()).replace("\n{", "\n" + prefix)[1:]

@@ -12,9 +12,14 @@ class RequestRecordSerializer(serializers.ModelSerializer[RequestRecord]):
     key = serializers.IntegerField(source="key_id", allow_null=True, read_only=True)
     project = serializers.IntegerField(source="project_id", allow_null=True, read_only=True)
     user = serializers.IntegerField(source="user_id", allow_null=True, read_only=True)
+    team = serializers.IntegerField(source="team_id", allow_null=True, read_only=True)
     # Null when it is gone.
     key_name = serializers.CharField(source="key.name", default=None, allow_null=True, read_only=True)
     project_name = serializers.CharField(source="project.name", default=None, allow_null=True, read_only=True)
+
+    cost_usd = serializers.DecimalField(
+        max_digits=20, decimal_places=12, allow_null=True, read_only=True, help_text="Null: not known."
+    )
 
     class Meta:
         model = RequestRecord
@@ -26,6 +31,7 @@ class RequestRecordSerializer(serializers.ModelSerializer[RequestRecord]):
             "project",
             "project_name",
             "user",
+            "team",
             "method",
             "endpoint",
             "provider",
@@ -42,9 +48,11 @@ class RequestRecordSerializer(serializers.ModelSerializer[RequestRecord]):
             "completion_tokens",
             "cached_tokens",
             "reasoning_tokens",
+            "cache_write_tokens",
             "audio_tokens",
             "usage_source",
             "cost_usd",
+            "price_source",
             "ttft_ms",
             "duration_ms",
             "upstream_ms",

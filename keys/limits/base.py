@@ -1,8 +1,84 @@
-"""What a limit is."""
+"""The contract of admission.
+
+A backend (`memory.py`, `redis.py`, `fallback.py`) answers `reserve(scopes, ask, now)`: all of it, over all scopes, in
+one decision, or nothing. What it returns is `Held` and must be settled on every way out.
+
+* `now` is Unix time in seconds when the decision is made, not when the request arrived.
+* `LimitExceeded`: no room. Nothing of anything was used up (P13).
+* `Unknown`: the backend has not seen these scopes lately (first sight, restart, Redis emptied, another period) and
+  cannot say what was spent before. Load a `Baseline` for each of `needs` with `load()`, then ask again. It changes
+  nothing that is known already, so that two who load at once do no harm; and as long as a scope is unknown nothing is
+  reserved on it, so that a baseline that was read a moment ago is still right when it is loaded.
+* `raise_to()`: counters never stand below what the ledger has; they are never lowered by it.
+
+Limits come with each call and nothing is kept of them: a changed one counts at once. A limit that is set for the first
+time counts from then on; those with a past (daily, max_requests, budget) ask for their baseline.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
+
+import msgspec
+
+SECOND_US = 1_000_000
+DAY_US = 86_400 * SECOND_US
+
+PICO = 10**12
+"""Picodollars in a USD."""
+
+
+class Ask(msgspec.Struct, frozen=True, gc=False):
+    """What one request wants to reserve.
+
+    `requests`: how many it counts as for `daily` and `max_requests`: 1, n for a batch, 0 for what is free. For rpm, rps
+    and parallel every request is one. `tokens`: estimate of prompt and requested output. `cost`: estimate in
+    picodollars; None: the price is unknown. `bounded`: the estimate cannot be passed, because the request names its
+    largest output. For a request that is not bounded, the estimate had better be that of the model's largest output: it
+    is what holds back others that run beside it, until the first of its kind has been settled.
+    """
+
+    requests: int = 1
+    tokens: int = 0
+    cost: int | None = 0
+    bounded: bool = False
+
+
+class Used(NamedTuple):
+    """What a request has really used; `requests` None: what it asked for."""
+
+    tokens: int
+    cost: int
+    requests: int | None
+    at_us: int
+
+
+class Baseline(msgspec.Struct, frozen=True):
+    """What the ledger has of a scope: money since `Need.since`, requests ever, requests since the last UTC midnight."""
+
+    spent_picousd: int = 0
+    requests_total: int = 0
+    requests_today: int = 0
+
+
+class Need(msgspec.Struct, frozen=True):
+    """A scope whose past is not known. `since` and `day` are Unix seconds; `since` 0: from the beginning."""
+
+    kind: str
+    id: str
+    period: str
+    time_zone: str
+    since: int
+    day: int
+
+
+class Unknown(Exception):
+    """Load a baseline for each of `needs`, then ask again."""
+
+    def __init__(self, needs: list[Need]) -> None:
+        super().__init__(", ".join(f"{need.kind} {need.id}" for need in needs))
+        self.needs = needs
 
 
 class Standing(NamedTuple):
@@ -13,28 +89,56 @@ class Standing(NamedTuple):
     reset_s: float
     """Seconds until the whole limit is free again."""
 
-    def headers(self) -> list[tuple[bytes, bytes]]:
-        """OpenAI's headers for it (https://platform.openai.com/docs/guides/rate-limits#rate-limits-in-headers)."""
-        return [
-            (b"x-ratelimit-limit-requests", b"%d" % self.limit),
-            (b"x-ratelimit-remaining-requests", b"%d" % self.remaining),
-            (b"x-ratelimit-reset-requests", b"%.3fs" % self.reset_s),
-        ]
+
+class BudgetStanding(NamedTuple):
+    """Where a budget stands, in picodollars. `reserved` is held by requests that have not ended."""
+
+    budget: int
+    spent: int
+    reserved: int
+    resets_at: float | None
+    """Unix seconds; None: never."""
+
+    @property
+    def remaining(self) -> int:
+        return max(0, self.budget - self.spent - self.reserved)
 
 
-class LimitExceeded(Exception):
-    """A reservation was refused; nothing was taken. `retry_after_s` is when the same one would be accepted."""
+class Crossing(NamedTuple):
+    """A budget's soft threshold was passed, in picodollars. Told by the settlement that passed it."""
 
-    code = "rate_limit_exceeded"
+    kind: str
+    id: str
+    budget: int
+    spent: int
+    period: str
+    since: int
 
-    def __init__(self, name: str, scope: str, standing: Standing, retry_after_s: float) -> None:
-        super().__init__(f"{name} of {scope}: {standing.limit}")
-        self.name, self.scope, self.standing, self.retry_after_s = name, scope, standing, retry_after_s
+
+OnCrossing = Callable[[Crossing], None]
 
 
-class Reservation(Protocol):
-    """What was taken at admission. It must be settled on every way out; settling twice is harmless."""
+class Standings(NamedTuple):
+    """Of requests a minute, tokens a minute and budgets, where the scope stands that has the least left."""
 
-    standing: Standing | None
+    requests: Standing | None = None
+    tokens: Standing | None = None
+    budget: BudgetStanding | None = None
 
-    def settle(self) -> None: ...
+
+class Held(Protocol):
+    """What was taken at admission."""
+
+    @property
+    def standings(self) -> Standings:
+        """Where the limits stand, without another question to anybody."""
+
+    @property
+    def rates(self) -> Standings:
+        """The same of requests and tokens alone, for every answer's headers; what budgets say is left out."""
+
+    def settle(self, tokens: int = 0, cost: int | None = 0, requests: int | None = None) -> None:
+        """Say what was really used, once, on every way out; a second time is harmless. Neither waits nor raises.
+
+        `cost` None: unknown, nothing is charged. `requests` None: as many as were asked for; 0: it was free.
+        """

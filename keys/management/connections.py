@@ -8,9 +8,12 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import httpx
+from django.conf import settings
 from django.core.management.base import CommandError
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError
+from django.http import HttpRequest
 from django.urls import resolve
+from django.utils.module_loading import import_string
 
 from keys.management_token import LocalRequest
 
@@ -64,7 +67,7 @@ class Connection:
             following = dict(parse_qsl(urlsplit(page["next"]).query)) if page["next"] else None
         return {"next": None, "previous": None, "results": rows}
 
-    def find(self, path: str, what: str, *, id: int | None, name: str | None, **query: Any) -> Any:  # noqa: A002
+    def find(self, path: str, what: str, *, id: int | str | None, name: str | None, **query: Any) -> Any:  # noqa: A002
         """The one row of that id or name. Raises `Refused` when there is none, or more than one."""
         if id is not None:
             return self.call("GET", f"{path}/{id}")
@@ -77,7 +80,7 @@ class Connection:
 
 
 class Local(Connection):
-    """Runs the API's own views in this process, as the operator; each change is one transaction."""
+    """Runs the API's own views in this process, as the operator, within the same transaction and audit as over HTTP."""
 
     def exchange(self, method: str, path: str, query: dict[str, Any], body: Any) -> tuple[int, bytes]:
         raw = b"" if body is None else json.dumps(body).encode()
@@ -96,12 +99,14 @@ class Local(Connection):
             }
         )
         match = resolve(path)
+
+        def handle(request: HttpRequest) -> Any:
+            return match.func(request, *match.args, **match.kwargs)
+
+        for name in reversed(settings.LOCAL_MIDDLEWARE):
+            handle = import_string(name)(handle)
         try:
-            if method == "GET":
-                response = match.func(request, *match.args, **match.kwargs)
-            else:
-                with transaction.atomic():
-                    response = match.func(request, *match.args, **match.kwargs)
+            response = handle(request)
         except DatabaseError as error:
             raise Refused(f"The database refused it ({error}); is it migrated (manage.py migrate)?") from None
         response.render()

@@ -40,6 +40,20 @@ class Kind:
         return f"{base_path}{rest}?{query}" if query else base_path + rest
 
 
+def header_lines(headers: Headers) -> bytes:
+    """Headers as they stand in a message. Raises `ValueError` for one that would break out of its line."""
+    lines = b"".join([b"%s: %s\r\n" % header for header in headers])
+    # One comparison instead of a search in every value: more line ends than lines means that a value carries one.
+    if lines.count(b"\n") != len(headers) or lines.count(b"\r") != len(headers) or b"\0" in lines:
+        raise ValueError("a header value has a line break in it")
+    return lines
+
+
+def read_lines(lines: bytes) -> Headers:
+    """The headers again, for who does not write them to a socket."""
+    return [(name, value) for name, _, value in (line.partition(b": ") for line in lines.splitlines())]
+
+
 def header_problem(headers: Any) -> str | None:
     """What is wrong with an option that maps header names to values."""
     if not isinstance(headers, Mapping):

@@ -53,6 +53,10 @@ class SimulatedAnswer:
             if isinstance(self._ending, Stall):
                 await self._aborted.wait()
 
+    def rest(self) -> bytes | None:
+        """None: the script's timeline says when the body comes."""
+        return None
+
     def abort(self) -> None:
         """Drops the answer; a pending read wakes with ConnectionResetError."""
         self._aborted.set()

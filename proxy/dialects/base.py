@@ -16,6 +16,9 @@ class Usage(msgspec.Struct):
     cached: int | None = None
     reasoning: int | None = None
     audio: int | None = None
+    audio_in: int | None = None
+    audio_out: int | None = None
+    cache_write: int | None = None
     source: str = "provider"
 
 
@@ -64,8 +67,8 @@ class Dialect:
     def prepare(self, exchange: Exchange, body: JSONBody) -> None:
         """Edit the request before it goes up, beyond the model's name."""
 
-    def read_answer(self, exchange: Exchange, body: JSONBody) -> None:
-        """Take usage and id from a plain answer, and put the client's name for the model back."""
+    def read_answer(self, exchange: Exchange, raw: bytes) -> bytes:
+        """Take usage and id from a plain answer, and put the client's name for the model back. Raises `NotAnObject`."""
         raise NotImplementedError
 
     def stream_reader(self, exchange: Exchange) -> StreamReader:

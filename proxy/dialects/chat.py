@@ -12,12 +12,10 @@ import msgspec
 from proxy.dialects.base import Dialect, StreamFault, StreamReader, Usage
 from proxy.dialects.openai_object import read_object, read_usage
 from proxy.errors import error_body
+from proxy.estimate import CHARS_PER_TOKEN
 from proxy.exchange import Exchange
 from proxy.jsonbody import JSONBody, decoded
 from proxy.sse import data_of, replace_data
-
-CHARS_PER_TOKEN = 4
-"""Of English text, about (https://help.openai.com/en/articles/4936856); for estimates, marked as such."""
 
 
 class _Delta(msgspec.Struct):
@@ -69,8 +67,8 @@ class ChatDialect(Dialect):
         body.set("stream_options", options | {"include_usage": True})
         exchange.hides_usage = True
 
-    def read_answer(self, exchange: Exchange, body: JSONBody) -> None:
-        read_object(exchange, body)
+    def read_answer(self, exchange: Exchange, raw: bytes) -> bytes:
+        return read_object(exchange, raw)
 
     def stream_reader(self, exchange: Exchange) -> StreamReader:
         return ChunkReader(exchange)

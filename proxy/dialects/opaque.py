@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from proxy.dialects.base import Dialect, StreamReader
 from proxy.exchange import Exchange
-from proxy.jsonbody import JSONBody
 
 
 class OpaqueDialect(Dialect):
-    def read_answer(self, exchange: Exchange, body: JSONBody) -> None:
+    def read_answer(self, exchange: Exchange, raw: bytes) -> bytes:
         """Nothing is known of it."""
+        return raw
 
     def stream_reader(self, exchange: Exchange) -> StreamReader:
         return OpaqueReader()

@@ -26,8 +26,8 @@ _event = msgspec.json.Decoder(_Event)
 
 
 class ResponsesDialect(Dialect):
-    def read_answer(self, exchange: Exchange, body: JSONBody) -> None:
-        read_object(exchange, body)
+    def read_answer(self, exchange: Exchange, raw: bytes) -> bytes:
+        return read_object(exchange, raw)
 
     def stream_reader(self, exchange: Exchange) -> StreamReader:
         return EventReader(exchange)

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from keys.tokens import new_token, write_token
+from keys.tokens import Token, new_token, read_token, write_token
 from tests.access.asking import ask
 from tests.databases import query
 from tests.services import Services
@@ -77,6 +77,29 @@ def test_a_flood_of_made_up_keys_does_not_reach_the_database_once_each(on_postgr
     assert took < 20
     assert max(waits) < 3
     assert {r.path for r in upstream.requests} == {"/v1/chat/completions"}
+
+
+def test_a_flood_of_guessed_secrets_of_a_known_key_does_not_reach_the_database(on_postgres: Sluice, upstream: Upstream):
+    """Nor is its owner kept out, before, meanwhile or after; and none of the guesses counts for the key's limits."""
+    key = on_postgres.mint(max_requests=3)
+    assert ask(on_postgres, key).status_code == 200
+    public_id = read_token(key, "sk-sluice-").public_id
+    tokens = [write_token(Token(public_id, new_token().secret), "sk-sluice-") for _ in range(TOKENS)]
+    before = transactions(on_postgres)
+    began = time.monotonic()
+    assert asyncio.run(flood(on_postgres.port, tokens)) == {b"HTTP/1.1 401 Unauthorized": TOKENS}
+    took = time.monotonic() - began
+    assert transactions(on_postgres) - before < 60 + 15 * took
+    assert [ask(on_postgres, key).status_code for _ in range(3)] == [200, 200, 429]
+
+
+def test_one_made_up_key_again_and_again_is_looked_up_once(on_postgres: Sluice, upstream: Upstream):
+    token = write_token(new_token(), "sk-sluice-")
+    before = transactions(on_postgres)
+    began = time.monotonic()
+    assert asyncio.run(flood(on_postgres.port, [token] * TOKENS)) == {b"HTTP/1.1 401 Unauthorized": TOKENS}
+    took = time.monotonic() - began
+    assert transactions(on_postgres) - before < 60 + 15 * took
 
 
 def test_keys_that_cannot_be_any_are_refused_without_a_look_up(on_postgres: Sluice, upstream: Upstream):

@@ -4,12 +4,6 @@ from __future__ import annotations
 
 import re
 
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
-from keys.limits import LimitExceeded
-from keys.limits.memory import WINDOW_S, RequestsPerMinute
 from tests.access.asking import ask, changed, minted, refused, soon
 from tests.sluice import Sluice
 from tests.upstream import Upstream
@@ -79,46 +73,3 @@ def test_what_is_passed_through_is_limited_too(sluice: Sluice, upstream: Upstrea
 def test_keys_do_not_share_their_limits(sluice: Sluice, upstream: Upstream):
     keys = [minted(sluice, rpm=1)[1] for _ in range(3)]
     assert [ask(sluice, key).status_code for key in keys * 2] == [200] * 3 + [429] * 3
-
-
-@given(
-    limit=st.integers(1, 5),
-    gaps=st.lists(st.floats(0, 30, allow_nan=False), max_size=80),
-)
-def test_no_window_of_a_minute_holds_more_than_the_limit(limit: int, gaps: list[float]):
-    limiter, now = RequestsPerMinute(), 1000.0
-    accepted: list[float] = []
-    for gap in gaps:
-        now += gap
-        try:
-            standing = limiter.reserve(1, "key", limit, now)
-        except LimitExceeded as error:
-            assert len([at for at in accepted if at > now - WINDOW_S]) >= limit
-            assert 0 < error.retry_after_s <= WINDOW_S + 1e-6  # noqa: PT017 (one of two ways)
-        else:
-            accepted.append(now)
-            inside = [at for at in accepted if at > now - WINDOW_S]
-            assert len(inside) <= limit
-            assert standing.remaining == limit - len(inside)
-
-
-@given(limit=st.integers(1, 5), gaps=st.lists(st.floats(0, 20, allow_nan=False), min_size=10, max_size=40))
-def test_after_the_time_that_was_told_the_next_request_is_accepted(limit: int, gaps: list[float]):
-    limiter, now = RequestsPerMinute(), 1000.0
-    for gap in gaps:
-        now += gap
-        try:
-            limiter.reserve(1, "key", limit, now)
-        except LimitExceeded as error:
-            now += error.retry_after_s + 1e-6
-            limiter.reserve(1, "key", limit, now)
-
-
-def test_a_lowered_limit_waits_for_as_many_as_are_too_many():
-    limiter = RequestsPerMinute()
-    for second in range(5):
-        limiter.reserve(1, "key", 5, 1000.0 + second)
-    with pytest.raises(LimitExceeded) as caught:
-        limiter.reserve(1, "key", 2, 1005.0)
-    assert caught.value.retry_after_s == pytest.approx(58.0)  # until the fourth of the five is a minute old
-    assert limiter.reserve(1, "key", 2, 1063.5).remaining == 0

@@ -32,7 +32,7 @@ from tests.upstream import (
 SECRET = "sk-database-canary-7b2f09d1c4"
 PROMPT = "prompt-canary-51e2"
 PASSWORD = "password-canary-88a1"
-LISTS = ("keys", "projects", "providers", "credentials", "requests")
+LISTS = ("keys", "projects", "providers", "credentials", "requests", "audit")
 
 
 class Played(NamedTuple):
@@ -99,6 +99,7 @@ def play(server: Sluice, upstream: Upstream) -> Played:
         ("/v1/chat/completions", {"model": "gone-model"}),
         ("/v1/models", {"method": "GET"}),
         ("/nowhere", {"method": "GET"}),
+        ("/v1/chat/completions", {"model": "", "headers": {"authorization": f"Bearer {key}"}}),
     ):
         got = ask(server, key, path=path, **options)
         told.append(f"{got.status_code} {got.headers} {got.text}")
@@ -178,6 +179,15 @@ def test_the_admin_tells_no_secret(played: Played):
 
 def kind_of(link: str) -> str:
     return re.sub(r"/[^/]*\d[^/]*/", "/0/", link)
+
+
+def test_every_sort_of_entry_is_in_the_audit_log_and_its_file(played: Played):
+    """Else the searches of this module would find nothing in it because nothing is there."""
+    actions = {row["action"] for row in played.server.api("GET", "/api/audit?page_size=500").json()["results"]}
+    assert {"create", "rotate", "revoke", "request"} <= actions
+    file = played.server.directory / "data" / "audit.jsonl"
+    assert file.stat().st_size > 1000
+    assert not found(file.read_text(), played.needles)
 
 
 def test_the_database_and_all_files_hold_no_secret(played: Played):

@@ -13,10 +13,24 @@ from rest_framework.test import APIClient
 
 from keys.models import Project, VirtualKey
 from providers.models import Credential, Provider
+from usage.audit import middleware as audit_middleware
+from usage.audit.bound import Bound
 from usage.models import RequestRecord
 
 TOKEN = "management-token-of-the-tests"
+LIMITS = {
+    *("rpm", "tpm", "rps", "burst", "parallel", "daily", "max_requests"),
+    *("budget", "period", "soft_threshold", "time_zone", "spent", "remaining", "resets_at"),
+}
+"""The fields of whatever can be limited."""
+
 SECRET = "sk-upstream-secret-0123456789"
+
+
+@pytest.fixture(autouse=True)
+def _refusals_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What other tests were refused in this second does not count towards this one's bound."""
+    monkeypatch.setattr(audit_middleware, "bound", Bound())
 
 
 @pytest.fixture(autouse=True)

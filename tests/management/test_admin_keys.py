@@ -17,7 +17,7 @@ LIST = "/admin/keys/virtualkey/"
 
 def form(in_project, **fields):
     empty = {"expires_at_0": "", "expires_at_1": "", "allowed_models": "", "rpm": "", "upstream_alias": "", "owner": ""}
-    texts = {"metadata": "{}", "tags": "", "notes": "", "is_active": "on"}
+    texts = {"metadata": "{}", "tags": "", "notes": "", "is_active": "on", "period": "total", "soft_threshold": "0.8"}
     return {"name": "k", "project": in_project.pk, **empty, **texts, **fields}
 
 

@@ -6,12 +6,13 @@ import pytest
 
 from keys.models import Project, VirtualKey
 from keys.tokens import read_token, secret_matches
-from tests.management.conftest import make_key, make_project
+from tests.management.conftest import LIMITS, make_key, make_project
 
 FIELDS = {
     *("id", "name", "project", "project_name", "owner", "status", "mask", "is_active", "expires_at", "revoked_at"),
     *("allowed_models", "rpm", "upstream_alias", "metadata", "tags", "notes", "created_at", "updated_at"),
-    *("last_used_at", "total_requests"),
+    *("last_used_at", "total_requests", "team", "team_name", "previous_until"),
+    *LIMITS,
 }
 
 

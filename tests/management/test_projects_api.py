@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 
 from keys.models import Project
-from tests.management.conftest import make_key, make_project
+from keys.ruled import RULES
+from tests.management.conftest import LIMITS, make_key, make_project
 
-FIELDS = {"id", "name", "is_active", "upstream_alias", "notes", "created_at", "updated_at"}
+FIELDS = {"id", "name", "is_active", "upstream_alias", "notes", *RULES, "created_at", "updated_at", *LIMITS}
 
 
 def test_a_project_is_created_read_updated_and_deleted(api):

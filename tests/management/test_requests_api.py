@@ -17,7 +17,7 @@ def ids(answer):
 @pytest.fixture
 def records(db):
     key = make_key("ci")
-    make_record("r1", key=key, project=key.project, cost_usd="0.0012", tags=["a"])
+    make_record("r1", key=key, project=key.project, cost_picousd=1_200_000_000, tags=["a"])
     make_record("r2", status_code=429, outcome="refused", provider="", error="rate_limited")
     make_record("r3", stream=True, model="o4", response_id="resp_1", correlation_id="mine")
     make_record("r4", endpoint="/v1/embeddings", provider="other", created_at=datetime(2026, 11, 21, tzinfo=UTC))
@@ -52,9 +52,9 @@ def test_requests_are_filtered(api, records, query, expected):
 
 def test_a_row_has_what_a_bill_and_a_search_need(api, records):
     row = api.get("/api/requests/r1").json()
-    assert {field.name for field in RequestRecord._meta.fields} <= set(row)
+    assert {field.name for field in RequestRecord._meta.fields} - {"cost_picousd"} <= set(row)  # told as cost_usd
     assert (row["key"], row["key_name"], row["project_name"]) == (records.pk, "ci", "default")
-    assert (float(row["cost_usd"]), row["tags"]) == (0.0012, ["a"])
+    assert (row["cost_usd"], row["tags"]) == ("0.001200000000", ["a"])
 
 
 def test_a_row_outlives_its_key_and_project(api, records):

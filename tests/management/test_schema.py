@@ -16,7 +16,7 @@ def test_the_schema_names_every_resource(db, path):
     answer = APIClient().get(path + "?format=json")
     assert answer.status_code == 200
     paths = answer.json()["paths"]
-    for noun in ("projects", "keys", "providers", "credentials", "requests"):
+    for noun in ("projects", "keys", "providers", "credentials", "prices", "requests", "audit"):
         assert f"/api/{noun}/" in paths
         assert f"/api/{noun}/{{id}}/" in paths
     assert {"/api/keys/{id}/revoke/", "/api/keys/{id}/rotate/", "/api/keys/revoke/"} <= set(paths)

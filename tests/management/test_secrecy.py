@@ -10,8 +10,15 @@ from keys.tokens import read_token
 from providers.models import Credential
 from tests.management.conftest import SECRET, make_provider, make_record
 
-API = ["keys", "projects", "providers", "credentials", "requests"]
-ADMIN = ["keys/virtualkey", "keys/project", "providers/provider", "providers/credential", "usage/requestrecord"]
+API = ["keys", "projects", "providers", "credentials", "requests", "audit"]
+ADMIN = [
+    "keys/virtualkey",
+    "keys/project",
+    "providers/provider",
+    "providers/credential",
+    "usage/requestrecord",
+    "usage/auditentry",
+]
 
 
 @pytest.fixture

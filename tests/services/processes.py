@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import resource
 import shutil
 import signal
 import socket
@@ -75,6 +76,12 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def limit_file_size(pid: int, most_bytes: int | None) -> None:
+    """Let a process write no file beyond this size, as if its disk were full; None: as large as it likes."""
+    limit = resource.RLIM_INFINITY if most_bytes is None else most_bytes
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
 
 
 def poll(question: Callable[[], Any], *, timeout: float, every: float = 0.02) -> Any:

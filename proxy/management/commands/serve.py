@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
 import tempfile
+from collections.abc import Iterator
 from typing import Any
 
 import uvicorn
@@ -14,6 +16,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from uvicorn.config import STARTUP_FAILURE
 
 from proxy.supervisor import Supervisor
+from usage.journal.process import LedgerProcess
 
 
 class Command(BaseCommand):
@@ -44,6 +47,22 @@ def serve(*, surface: str, host: str, port: int, workers: int) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     config = server_config(host, port, workers)
+    with ledger_writer(surface):
+        run(config, workers)
+
+
+@contextlib.contextmanager
+def ledger_writer(surface: str) -> Iterator[None]:
+    """The process that writes the ledger, unless another one does, or nothing is relayed here."""
+    if settings.LEDGER_WRITER == "separate" or surface == "admin":
+        yield
+        return
+    os.environ["LEDGER_WRITER"] = settings.LEDGER_WRITER = "separate"
+    with LedgerProcess(settings.JOURNAL_DIR):
+        yield
+
+
+def run(config: uvicorn.Config, workers: int) -> None:
     if workers == 1:
         server = uvicorn.Server(config)
         server.run()

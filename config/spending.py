@@ -1,0 +1,66 @@
+"""What keys, users, teams and projects spent and used, read from the ledger for the management API."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from datetime import datetime
+
+from django.conf import settings
+from django.db.models import Count, Q, Sum
+
+from keys.limits.periods import span_at
+from keys.models import Account, GlobalLimits, Limited, Project, Team, VirtualKey
+from keys.spending import ModelUsage
+from usage.models import Outcome, RequestRecord
+from usage.totals import GLOBAL, spent_since
+
+MODELS: dict[str, type[Limited]] = {"key": VirtualKey, "user": Account, "team": Team, "project": Project}
+
+
+def spent_of(kind: str, ids: Collection[int], now: datetime) -> Mapping[int, int]:
+    """See `keys.spending.spent_of`."""
+    if kind == "global":
+        row = GlobalLimits.current()
+        since = period_start(row.period, row.time_zone, now)
+        return {row.pk: spent_since(GLOBAL[0], [GLOBAL[1]], since).get(GLOBAL[1], 0)}
+    by_start: defaultdict[int, list[str]] = defaultdict(list)
+    rows = MODELS[kind]._default_manager.filter(pk__in=ids).values_list("pk", "period", "time_zone")
+    for pk, period, time_zone in rows:
+        by_start[period_start(period, time_zone, now)].append(str(pk))
+    spent: dict[int, int] = {}
+    for start, idents in by_start.items():
+        spent |= {int(ident): picousd for ident, picousd in spent_since(kind, idents, start).items()}
+    return spent
+
+
+def period_start(period: str, time_zone: str, now: datetime) -> int:
+    """Unix seconds; 0 where it never began."""
+    return span_at(period, time_zone or settings.BUDGET_TIME_ZONE, now.timestamp()).start
+
+
+def usage_of_key(key_id: int, since: datetime) -> list[ModelUsage]:
+    """See `keys.spending.usage_of_key`."""
+    records = RequestRecord.objects.filter(key_id=key_id, created_at__gte=since).exclude(outcome=Outcome.REFUSED)
+    rows = (
+        records.order_by()
+        .values("model")
+        .annotate(
+            requests=Count("pk"),
+            prompt=Sum("prompt_tokens"),
+            completion=Sum("completion_tokens"),
+            cost=Sum("cost_picousd"),
+            unpriced=Count("pk", filter=Q(cost_picousd__isnull=True)),
+        )
+    )
+    return [
+        ModelUsage(
+            model=row["model"],
+            requests=row["requests"],
+            prompt_tokens=row["prompt"] or 0,
+            completion_tokens=row["completion"] or 0,
+            cost_picousd=row["cost"] or 0,
+            unpriced_requests=row["unpriced"],
+        )
+        for row in rows.order_by("-requests", "model")
+    ]

@@ -1,0 +1,162 @@
+"""Teams, tiers, users and global limits in the admin."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin, messages
+from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.models import User
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.html import format_html
+
+from keys.admin_limits import LIMIT_FIELDSETS, CappedPaginator, InUseShown, SpendingShown
+from keys.changes import changed
+from keys.models import Account, GlobalLimits, Team, Tier
+
+if TYPE_CHECKING:
+    TeamModelAdmin = admin.ModelAdmin[Team]
+    TierModelAdmin = admin.ModelAdmin[Tier]
+    AccountModelAdmin = admin.ModelAdmin[Account]
+    GlobalModelAdmin = admin.ModelAdmin[GlobalLimits]
+    DjangoUserAdmin = UserAdmin[User]
+else:
+    DjangoUserAdmin = UserAdmin
+    TeamModelAdmin = TierModelAdmin = AccountModelAdmin = GlobalModelAdmin = admin.ModelAdmin
+
+
+@admin.register(Team)
+class TeamAdmin(InUseShown, SpendingShown, TeamModelAdmin):
+    list_display = ("name", "limits_shown", "created_at", "its_keys")
+    search_fields = ("name", "notes")
+    autocomplete_fields = ("members",)
+    readonly_fields = ("spending", "created_at", "updated_at")
+    show_full_result_count = False
+    fieldsets = (
+        (None, {"fields": ("name", "members", "notes")}),
+        *LIMIT_FIELDSETS,
+        ("History", {"fields": ("created_at", "updated_at"), "classes": ("collapse",)}),
+    )
+
+    @admin.display(description="keys")
+    def its_keys(self, team: Team) -> str:
+        return format_html(
+            '<a href="{}?team__id__exact={}">Keys</a>', reverse("admin:keys_virtualkey_changelist"), team.pk
+        )
+
+
+@admin.register(Tier)
+class TierAdmin(TierModelAdmin):
+    list_display = ("name", "daily_embeddings", "compute", "updated_at")
+    list_filter = ("compute",)
+    search_fields = ("name",)
+    readonly_fields = ("created_at", "updated_at")
+
+
+@admin.register(Account)
+class AccountAdmin(SpendingShown, AccountModelAdmin):
+    """A user's tier and limits. The user is made, deactivated and deleted among the users."""
+
+    list_display = ("user", "public_id", "tier", "user_active", "limits_shown", "its_keys")
+    list_filter = ("tier", "user__is_active")
+    list_select_related = ("user", "tier")
+    search_fields = ("user__username", "user__email", "public_id")
+    readonly_fields = ("user", "public_id", "spending", "created_at", "updated_at")
+    paginator = CappedPaginator
+    show_full_result_count = False
+    actions = ("put_on_free", "put_on_paid")
+    fieldsets = (
+        (None, {"fields": ("user", "public_id", "tier")}),
+        *LIMIT_FIELDSETS,
+        ("History", {"fields": ("created_at", "updated_at"), "classes": ("collapse",)}),
+    )
+
+    @admin.display(description="active", boolean=True, ordering="user__is_active")
+    def user_active(self, account: Account) -> bool:
+        return account.user.is_active
+
+    @admin.display(description="keys")
+    def its_keys(self, account: Account) -> str:
+        return format_html(
+            '<a href="{}?owner__id__exact={}">Keys</a>', reverse("admin:keys_virtualkey_changelist"), account.pk
+        )
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Account | None = None) -> bool:
+        """With the user alone, whose deletion asks here too."""
+        match = request.resolver_match
+        with_the_user = match is not None and str(match.url_name).startswith("auth_user")
+        return with_the_user and super().has_delete_permission(request, obj)
+
+    @admin.action(description="Put selected accounts on the tier “free”", permissions=["change"])
+    def put_on_free(self, request: HttpRequest, accounts: QuerySet[Account]) -> None:
+        self._put_on("free", request, accounts)
+
+    @admin.action(description="Put selected accounts on the tier “paid”", permissions=["change"])
+    def put_on_paid(self, request: HttpRequest, accounts: QuerySet[Account]) -> None:
+        self._put_on("paid", request, accounts)
+
+    def _put_on(self, name: str, request: HttpRequest, accounts: QuerySet[Account]) -> None:
+        tier = Tier.objects.filter(name=name).first()
+        if tier is None:
+            self.message_user(request, f"There is no tier {name!r}.", messages.ERROR)
+            return
+        ids = list(accounts.values_list("pk", flat=True))
+        Account.objects.filter(pk__in=ids).update(tier=tier)
+        changed.send(sender=Account, ids=ids)
+        self.message_user(request, f"Put {len(ids)} accounts on the tier {name!r}.", messages.SUCCESS)
+
+
+@admin.register(GlobalLimits)
+class GlobalLimitsAdmin(SpendingShown, GlobalModelAdmin):
+    """One row: the list leads straight to it."""
+
+    readonly_fields = ("spending", "updated_at")
+    fieldsets = (*LIMIT_FIELDSETS, ("History", {"fields": ("updated_at",), "classes": ("collapse",)}))
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        row = GlobalLimits.current()
+        if row._state.adding:
+            return HttpResponseRedirect(reverse("admin:keys_globallimits_add"))
+        return HttpResponseRedirect(reverse("admin:keys_globallimits_change", args=[row.pk]))
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return super().has_add_permission(request) and GlobalLimits.current()._state.adding
+
+    def has_delete_permission(self, request: HttpRequest, obj: GlobalLimits | None = None) -> bool:
+        return False
+
+
+class SluiceUserAdmin(InUseShown, DjangoUserAdmin):
+    """Django's own, without a way to a deletion that keys stand against: deactivating ends what a user may do."""
+
+    list_display = ("username", "email", "is_active", "is_staff", "last_login", "its_account")
+    list_select_related = ("account",)
+    actions = ("deactivate_selected",)
+    show_full_result_count = False
+    paginator = CappedPaginator
+
+    @admin.action(description="Deactivate selected users: their keys are refused", permissions=["change"])
+    def deactivate_selected(self, request: HttpRequest, users: QuerySet[User]) -> None:
+        chosen = users.filter(is_active=True)
+        if not request.user.is_superuser:
+            chosen = chosen.filter(is_staff=False)  # as in the API
+        ids = list(chosen.exclude(username=request.user.get_username()).values_list("pk", flat=True))
+        User.objects.filter(pk__in=ids).update(is_active=False)
+        changed.send(sender=Account, ids=ids)
+        self.message_user(request, f"Deactivated {len(ids)} users.", messages.SUCCESS)
+
+    @admin.display(description="account")
+    def its_account(self, user: User) -> str:
+        account = getattr(user, "account", None)
+        if account is None:
+            return "-"
+        return format_html('<a href="{}">{}</a>', reverse("admin:keys_account_change", args=[account.pk]), account)
+
+
+admin.site.unregister(User)
+admin.site.register(User, SluiceUserAdmin)

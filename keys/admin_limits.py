@@ -1,0 +1,75 @@
+"""What the admin's pages of limited nouns share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib import admin
+from django.core.paginator import Paginator
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.functional import cached_property
+
+from keys.models import Limited
+from keys.spending import spending_of
+
+MOST_COUNTED = 10_000
+
+LIMIT_FIELDSETS: Any = (
+    (
+        "Limits",
+        {"fields": (("rpm", "tpm"), ("rps", "burst"), ("parallel", "daily", "max_requests"))},
+    ),
+    ("Budget", {"fields": (("budget", "period"), ("soft_threshold", "time_zone"), "spending")}),
+)
+
+
+class CappedPaginator(Paginator):  # type: ignore[type-arg]
+    """Counts up to `MOST_COUNTED` rows and leaves the rest to the filters."""
+
+    @cached_property
+    def count(self) -> int:
+        assert isinstance(self.object_list, QuerySet)
+        return self.object_list.order_by().values("pk")[:MOST_COUNTED].count()
+
+
+class InUseShown:
+    """A mix-in for `ModelAdmin`: what keys stand against deleting is said to be so, and not to lack a permission."""
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        deleted, counts, lacking, protected = super().get_deleted_objects(objs, request)  # type: ignore[misc]
+        return deleted, counts, set() if protected else lacking, protected
+
+
+class SpendingShown:
+    """A mix-in for `ModelAdmin`: `spending` is what is spent of the budget. Only the form's page asks: see `ledger`."""
+
+    @admin.display(description="spent")
+    def spending(self, row: Any) -> str:
+        found = spending_of([row], timezone.now()).get(row.pk) if row.pk else None
+        if found is None:
+            return "no budget"
+        until = f", whole again at {found.resets_at:%Y-%m-%d %H:%M} UTC" if found.resets_at else ""
+        return f"${found.spent:,.2f} of ${row.budget:,.2f} ({found.percent_of(row.budget):g} %){until}"
+
+    @admin.display(description="limits")
+    def limits_shown(self, row: Limited) -> str:
+        return ", ".join(_written(row)) or "none"
+
+
+def _written(row: Limited) -> Iterable[str]:
+    units = (
+        ("rpm", "requests/min"),
+        ("tpm", "tokens/min"),
+        ("rps", "requests/s"),
+        ("parallel", "at once"),
+        ("daily", "requests/day"),
+        ("max_requests", "altogether"),
+    )
+    for name, unit in units:
+        if (limit := getattr(row, name)) is not None:
+            yield f"{limit:,} {unit}"
+    if row.budget is not None:
+        yield f"${row.budget:,.2f} {'altogether' if row.period == 'total' else 'a ' + row.period}"

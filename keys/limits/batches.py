@@ -1,0 +1,291 @@
+"""Calls of all requests of one turn of the event loop, and of those that come while Redis answers, share a round trip.
+
+One batch is under way at a time, so all happens in the order in which it was asked for, and the busier the process, the
+larger the batches. A batch has a number, and a connection that was given up is never listened to again (its session is
+over, for Redis too): so after a failure Redis can say which batch it has done, and nothing is done twice or left out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from keys.limits import script
+from keys.limits.base import SECOND_US
+from keys.limits.operations import Batch, Cancel, FromLedger, Operation, Reserve, Restore, Settle
+
+log = logging.getLogger("sluice.limits")
+
+LARGEST_BATCH = 128
+"""Operations. Redis does nothing else while it decides them: a few milliseconds."""
+SETTLE_WITHIN_S = 0.01
+"""How long what nobody waits for waits for company."""
+CROWD = 4
+PACE_S = 0.001
+"""After a batch with so many reservations, the next begins no sooner than this after it began. A round trip costs this
+process a tenth of a millisecond, as much as ten requests do; where many ask, larger batches save most of it.
+"""
+STALLED_S = 0.02
+"""An event loop that wakes up this late for a deadline has not had the time to read an answer either."""
+
+
+class Away(Exception):
+    """Redis does not answer, or not in time."""
+
+
+class Reply(msgspec.Struct, array_like=True):
+    """What `lua/11_batch.lua` returns."""
+
+    outcome: str
+    epoch: str
+    applied: int
+    applied_before: int
+    lost: int
+    now_us: int
+    answers: Any = ()
+    crossings: Any = ()
+    known: Any = ()
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Reply).decode
+
+
+class Sent:
+    """A batch that may or may not have been applied."""
+
+    __slots__ = ("number", "operations", "scopes")
+
+    def __init__(self, number: int, operations: list[Operation]) -> None:
+        self.number, self.operations = number, operations
+        self.scopes: list[Any] = []
+
+
+class Batches:
+    """The queue to Redis. `on_reply` gets every reply with its batch; `on_away` the reason why there is none."""
+
+    def __init__(
+        self,
+        client: script.Client,
+        *,
+        process: str,
+        prefix: bytes,
+        lease_s: float,
+        patience_s: float,
+        clock: Callable[[], float] | None,
+        on_reply: Callable[[Sent, Reply], None],
+        on_away: Callable[[Exception], None],
+    ) -> None:
+        self._client, self._process, self._prefix = client, process, prefix
+        self._lease_us, self._patience_s, self._clock = round(lease_s * SECOND_US), patience_s, clock
+        self._on_reply, self._on_away = on_reply, on_away
+        self._queue: deque[Operation] = deque()
+        self._session = 0
+        self._number = 0
+        self._offset_us = 0
+        self._busy: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._scheduled = False
+        self._paced_until = 0.0
+        self._loop: asyncio.AbstractEventLoop
+        self.up = False
+        self.epoch = ""
+        self.uncertain: Sent | None = None
+
+    def now(self) -> float:
+        """Unix time by Redis' clock, as well as it is known here."""
+        if self._clock is not None:
+            return self._clock()
+        return time.time() + self._offset_us / SECOND_US
+
+    def add(self, operation: Operation, *, waits: bool) -> None:
+        """`waits`: somebody does, so it goes out at the end of this turn."""
+        self._queue.append(operation)
+        if not self.up or self._busy is not None or self._scheduled:
+            return
+        if waits or len(self._queue) >= LARGEST_BATCH:
+            self._schedule()
+        elif self._timer is None:
+            self._timer = self._loop.call_later(SETTLE_WITHIN_S, self._schedule)
+
+    def add_first(self, operations: list[Operation]) -> None:
+        self._queue.extendleft(reversed(operations))
+
+    def go_on(self) -> None:
+        """Send what waits, if anything does."""
+        if self.up and self._queue and self._busy is None and not self._scheduled:
+            self._schedule()
+
+    async def greet(self) -> Reply:
+        """Begin a new session. Whatever the old one still has under way will not be applied. Raises `Away`."""
+        self._loop = asyncio.get_running_loop()
+        if self._busy is not None:
+            await asyncio.wait([self._busy])
+        self._session += 1
+        sent = Sent(self._next_number(), [])
+        return await self._call(sent)
+
+    def drop_what_belongs_to_the_epoch(self) -> list[Operation]:
+        """Settlements, and what was spent meanwhile: Redis no longer has what they belong to. Returns them."""
+        dropped = [operation for operation in self._queue if belongs_to_epoch(operation)]
+        self._queue = deque(operation for operation in self._queue if not belongs_to_epoch(operation))
+        return dropped
+
+    def withdraw(self, operation: Operation) -> bool:
+        """Take it back if it has not been sent."""
+        try:
+            self._queue.remove(operation)
+        except ValueError:
+            return False
+        return True
+
+    async def drain(self) -> None:
+        """Until Redis has been told all that waits, or has gone away."""
+        while self.up and (self._queue or self._busy is not None):
+            self.go_on()
+            if self._busy is None:
+                await asyncio.sleep(0)
+            else:
+                await asyncio.wait([self._busy])
+
+    async def close(self) -> None:
+        """Send what waits, then no more."""
+        await self.drain()
+        self.up = False
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _next_number(self) -> int:
+        self._number += 1
+        return self._number
+
+    def _schedule(self) -> None:
+        self._scheduled = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        wait_s = self._paced_until - self._loop.time() if self._paced_until else 0
+        if wait_s > 0:
+            self._loop.call_later(wait_s, self._send)
+        else:
+            self._loop.call_soon(self._send)
+
+    def _send(self) -> None:
+        self._scheduled = False
+        if self._busy is not None or not self.up or not self._queue:
+            return
+        queue = self._queue
+        operations = [queue.popleft() for _ in range(min(len(queue), LARGEST_BATCH))]
+        is_crowded = sum(isinstance(operation, Reserve) for operation in operations) >= CROWD
+        self._paced_until = self._loop.time() + PACE_S if is_crowded else 0
+        self._busy = self._loop.create_task(self._run(Sent(self._next_number(), operations)))
+
+    async def _run(self, sent: Sent) -> None:
+        try:
+            reply = await self._call(sent)
+        except Away as error:
+            self._busy = None
+            self.uncertain = sent
+            self._fall(error)
+            return
+        self._busy = None
+        try:
+            self._on_reply(sent, reply)
+        finally:
+            self.go_on()
+
+    def _fall(self, error: Away) -> None:
+        """Nobody waits any longer; what has to be told to Redis is kept."""
+        self.up = False
+        waiting = [operation for operation in self._queue if isinstance(operation, Reserve)]
+        kept = [operation for operation in self._queue if not isinstance(operation, Reserve)]
+        self._queue = deque(kept)
+        assert self.uncertain is not None
+        waiting += [operation for operation in self.uncertain.operations if isinstance(operation, Reserve)]
+        self._on_away(error)
+        for operation in waiting:
+            if not operation.answer.done():
+                operation.answer.set_exception(error)
+
+    async def _call(self, sent: Sent) -> Reply:
+        batch = Batch(self._prefix, self._process, self.now())
+        lines = self._write(sent, batch)
+        now_us = 0 if self._clock is None else round(self._clock() * 1e6)
+        head = [self._process, self._session, sent.number, self.epoch, f"{time.time_ns()} {self._process}", now_us]
+        body = [self._lease_us, self._prefix.decode() + "held:", batch.specs, lines]
+        reply = await self._within_patience(batch.keys, _encode([*head, *body]))
+        if reply.outcome == "late" or (reply.outcome == "done" and reply.applied != sent.number):
+            raise Away("the answer was to another question")
+        if self._clock is None:
+            self._offset_us = reply.now_us - round(time.time() * 1e6)
+        return reply
+
+    def _write(self, sent: Sent, batch: Batch) -> list[list[Any]]:
+        """What cannot be written (a time zone that does not exist) fails alone."""
+        lines, written = [], []
+        for operation in sent.operations:
+            try:
+                lines.append(operation.write(batch))
+                written.append(operation)
+            except ValueError as error:
+                log.exception("Redis cannot be asked about a limit.")
+                if isinstance(operation, Reserve) and not operation.answer.done():
+                    operation.answer.set_exception(error)
+        sent.operations, sent.scopes = written, batch.scopes
+        return lines
+
+    async def _within_patience(self, keys: list[bytes], argument: bytes) -> Reply:
+        deadline = Deadline(self._patience_s)
+        try:
+            return _decode(await script.run(self._client, keys, argument))
+        except asyncio.CancelledError:
+            if not deadline.passed:
+                raise
+            deadline.task.uncancel()
+            raise Away(f"no answer within {self._patience_s:g} s") from None
+        except Exception as error:
+            # Whatever it is (refused, reset, out of memory, read-only, loading): it does not decide now.
+            raise Away(f"{type(error).__name__}: {error}") from error
+        finally:
+            deadline.cancel()
+
+
+def belongs_to_epoch(operation: Operation) -> bool:
+    """Whether it would count twice, or not at all, in a Redis that has lost what it knew."""
+    spent = isinstance(operation, FromLedger) and operation.verb == "spent"
+    return spent or isinstance(operation, Settle | Cancel | Restore)
+
+
+class Deadline:
+    """Cancels the current task when time is up, unless it was this process that had no time."""
+
+    def __init__(self, within_s: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        task = asyncio.current_task()
+        assert task is not None
+        self.task = task
+        self.passed = False
+        self._again = False
+        self._within_s = within_s
+        self._arm()
+
+    def cancel(self) -> None:
+        self._timer.cancel()
+
+    def _arm(self) -> None:
+        self._due = self._loop.time() + self._within_s
+        self._timer = self._loop.call_at(self._due, self._ring)
+
+    def _ring(self) -> None:
+        if self._loop.time() - self._due > STALLED_S and not self._again:
+            self._again = True
+            self._arm()
+            return
+        self.passed = True
+        self.task.cancel()

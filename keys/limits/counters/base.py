@@ -1,0 +1,60 @@
+"""What counts one limit of one scope in this process."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from keys.limits.base import Ask, Baseline, Crossing, Need, Used
+from keys.limits.refusal import Refusal
+from keys.limits.scope import Scope
+
+
+class Counter:
+    """One limit of one scope. Times are Unix microseconds, so that every sum is exact.
+
+    First every counter of a request is asked by `check`, which takes nothing; when all agree, each is told to `take`.
+    What `take` returns comes back with `settle`; None: there is nothing to settle.
+    """
+
+    __slots__ = ()
+    limit_kind: ClassVar[str]
+    """The field of `Limits` that has the limit; it is not None here."""
+    ends_with_request: ClassVar[bool] = False
+    """Whether what is taken is held until the request ends."""
+
+    def set(self, scope: Scope) -> None:
+        """Take over these limits; what was counted stays."""
+        raise NotImplementedError
+
+    def check(self, ask: Ask, now: int) -> Refusal | None:
+        raise NotImplementedError
+
+    def take(self, ask: Ask, now: int) -> Any:
+        raise NotImplementedError
+
+    def settle(self, mark: Any, used: Used) -> Crossing | None:
+        """Turn what was reserved into what was used."""
+
+    def idle(self, now: int) -> bool:
+        """Whether forgetting it changes nothing, or nothing that a baseline would not bring back."""
+        raise NotImplementedError
+
+
+class PastCounter(Counter):
+    """A counter of a limit with a past, which only the ledger knows at first."""
+
+    __slots__ = ("known",)
+
+    known: bool
+
+    def load(self, need: Need, baseline: Baseline) -> None:
+        """Start from the baseline, unless it is known already or the baseline is of another period."""
+        raise NotImplementedError
+
+    def raise_to(self, need: Need, baseline: Baseline) -> Crossing | None:
+        """Stand no lower than this, if it is of this period."""
+        raise NotImplementedError
+
+
+UNKNOWN = Refusal("", 0, 0, 0, "time", 0)
+"""What a `PastCounter` answers to `check` until it is loaded."""

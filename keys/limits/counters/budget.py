@@ -1,0 +1,186 @@
+"""Money, in all or in a period.
+
+A request is admitted when what is spent and reserved is below the budget and, where its estimate cannot be passed, when
+that fits in as well. So a budget exactly reached blocks everything, also what costs nothing (P5), and requests that
+name their largest output never pass it (P1).
+
+Of those that do not, nobody knows what they will cost. Each running one is therefore taken for as dear as the dearest
+that was settled in this period: with k of them running, spent + (k - 1) * dearest is below the budget, so that they end
+within the budget and one request (P1). Estimates alone would let a hundred cheap-looking ones through at once.
+"""
+
+from __future__ import annotations
+
+from keys.limits.base import DAY_US, SECOND_US, Ask, Baseline, BudgetStanding, Crossing, Need, Used
+from keys.limits.counters.base import UNKNOWN, PastCounter
+from keys.limits.counters.quota import KEPT_US
+from keys.limits.periods import span_at
+from keys.limits.refusal import IN_FLIGHT_WAIT_US, Cure, Refusal
+from keys.limits.scope import Limits, Scope
+
+NEVER_US = 1 << 62
+
+
+def threshold_of(limits: Limits) -> int:
+    """The soft threshold in picodollars."""
+    return int((limits.budget or 0) * limits.soft_threshold)
+
+
+class Budget(PastCounter):
+    """What a request reserves and spends belongs to the period in which it was admitted."""
+
+    __slots__ = (
+        "bounded",
+        "dearest",
+        "end",
+        "generation",
+        "limit",
+        "open",
+        "open_count",
+        "period",
+        "running",
+        "scope",
+        "spent",
+        "start",
+        "threshold",
+        "time_zone",
+        "touched",
+    )
+    limit_kind = "budget"
+    ends_with_request = True
+    spent: int
+    bounded: int
+    open: int
+    open_count: int
+    dearest: int
+    running: int
+    start: int
+    end: int
+
+    def __init__(self) -> None:
+        self.period = self.time_zone = ""
+        self.generation = self.limit = self.threshold = self.touched = 0
+        self._forget()
+
+    def set(self, scope: Scope) -> None:
+        limits = scope.limits
+        self.scope = scope
+        self.limit = limits.budget or 0
+        self.threshold = threshold_of(limits)
+        if (limits.period, limits.time_zone) != (self.period, self.time_zone):
+            self.period, self.time_zone = limits.period, limits.time_zone
+            self._forget()
+
+    @property
+    def reserved(self) -> int:
+        return self.bounded + max(self.open, self.open_count * self.dearest)
+
+    def check(self, ask: Ask, now: int) -> Refusal | None:
+        if now >= self.end or now < self.start:
+            self._turn(now)
+        if not self.known:
+            self.touched = now
+            return UNKNOWN
+        cost = ask.cost or 0
+        committed = self.spent + self.bounded + max(self.open, self.open_count * self.dearest)
+        if committed < self.limit and (committed + cost <= self.limit or not ask.bounded):
+            return None
+        return self._refusal(cost if ask.bounded else 0, cost, committed, now)
+
+    def take(self, ask: Ask, now: int) -> tuple[int, int, int, bool]:
+        cost = ask.cost or 0
+        self.running += 1
+        self.touched = now
+        if ask.bounded:
+            self.bounded += cost
+        else:
+            self.open += cost
+            self.open_count += 1
+        return self.generation, now, cost, ask.bounded
+
+    def settle(self, mark: tuple[int, int, int, bool], used: Used) -> Crossing | None:
+        generation, taken_at, cost, bounded = mark
+        self.touched = used.at_us
+        if generation == self.generation:
+            self.running -= 1
+            if bounded:
+                self.bounded -= cost
+            else:
+                self.open -= cost
+                self.open_count -= 1
+                if used.cost > self.dearest:
+                    self.dearest = used.cost
+            return self._spend(used.cost) if self.known else None
+        return self.charge(used.cost, taken_at)
+
+    def charge(self, cost: int, taken_at: int) -> Crossing | None:
+        """Spent by a request that this counter has not reserved anything for, because it is newer.
+
+        What is of a period that is over does not count, and what is not known yet will be in the baseline.
+        """
+        return self._spend(cost) if self.known and taken_at >= self.start else None
+
+    def idle(self, now: int) -> bool:
+        return not self.running and not 0 <= now - self.touched < KEPT_US
+
+    def load(self, need: Need, baseline: Baseline) -> None:
+        if not self.known and self._is_of(need):
+            self.spent, self.known = baseline.spent_picousd, True
+
+    def raise_to(self, need: Need, baseline: Baseline) -> Crossing | None:
+        if self.known and self._is_of(need) and baseline.spent_picousd > self.spent:
+            return self._spend(baseline.spent_picousd - self.spent)
+        return None
+
+    def standing(self) -> BudgetStanding:
+        end = None if self.end == NEVER_US else self.end / SECOND_US
+        return BudgetStanding(self.limit, self.spent, self.reserved, end)
+
+    def _spend(self, cost: int) -> Crossing | None:
+        before = self.spent
+        self.spent += cost
+        if before < self.threshold <= self.spent:
+            scope = self.scope
+            return Crossing(scope.kind, scope.id, self.limit, self.spent, self.period, self.start // SECOND_US)
+        return None
+
+    def _refusal(self, surely: int, cost: int, committed: int, now: int) -> Refusal:
+        resets = None if self.end == NEVER_US else self.end
+        cure: Cure
+        if surely > self.limit or self.limit <= 0:
+            cure, wait = "never", 0
+        elif self.spent < self.limit and self.spent + surely <= self.limit:
+            cure, wait = "others", IN_FLIGHT_WAIT_US
+        elif resets is None:
+            cure, wait = "never", 0
+        else:
+            cure, wait = "time", resets - now
+        return Refusal("budget", self.limit, committed, cost, cure, wait, resets, self.spent)
+
+    def _turn(self, now: int) -> None:
+        """A new period begins at nothing, however many went by. A clock set back a little does not bring one again."""
+        if self.known and self.start - DAY_US <= now < self.start:
+            return
+        span = span_at(self.period, self.time_zone, now / SECOND_US)
+        known = self.known and now >= self.end
+        if self.start >= 0:
+            self._forget()
+        self.known = known
+        self.start = span.start * SECOND_US
+        self.end = NEVER_US if span.end is None else span.end * SECOND_US
+
+    def _forget(self) -> None:
+        """Count from nothing; what runs is settled as of another generation."""
+        self.generation += 1
+        self.known = False
+        self.spent = 0
+        self.bounded = 0
+        self.open = 0
+        self.open_count = 0
+        self.dearest = 0
+        self.running = 0
+        self.start = -1
+        self.end = -1
+
+    def _is_of(self, need: Need) -> bool:
+        return (need.period, need.time_zone, need.since * SECOND_US) == (self.period, self.time_zone, self.start)

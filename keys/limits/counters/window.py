@@ -1,0 +1,152 @@
+"""Requests and tokens in any 60 seconds.
+
+What was accepted within a second of each other shares one entry, which runs out 60 s after the *last* of them. So the
+sum of the entries is never less than what was accepted in the 60 s before: no window, wherever it begins, holds more
+than the limit. The price is that the first of such a second comes free up to a second late. Entries begin a second
+apart or more, so there are never more than 62, however high the limit; where requests come one by one it is exact.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from math import inf
+
+from keys.limits.base import SECOND_US, Ask, Standing, Used
+from keys.limits.counters.base import Counter
+from keys.limits.refusal import Refusal
+from keys.limits.scope import Scope
+
+WINDOW_US = 60 * SECOND_US
+SHARED_US = SECOND_US
+
+
+class Entry:
+    __slots__ = ("amount", "first", "last")
+
+    def __init__(self, first: int, amount: int) -> None:
+        self.first = self.last = first
+        self.amount = amount
+
+
+class Window(Counter):
+    """At most `limit` of something in any 60 seconds."""
+
+    __slots__ = ("entries", "limit", "total")
+
+    def __init__(self) -> None:
+        self.entries: deque[Entry] = deque()
+        self.total = 0
+        self.limit = 0
+
+    def _check(self, amount: int, now: int) -> Refusal | None:
+        self._expire(now)
+        excess = self.total + amount - self.limit
+        if excess <= 0:
+            return None
+        if amount > self.limit:
+            return Refusal(self.limit_kind, self.limit, self.total, amount, "never", 0)
+        for entry in self.entries:
+            excess -= entry.amount
+            if excess <= 0:
+                wait = entry.last + WINDOW_US - now
+                return Refusal(self.limit_kind, self.limit, self.total, amount, "time", wait)
+        raise AssertionError("the entries add up to the total")
+
+    def _take(self, amount: int, now: int) -> Entry:
+        entries = self.entries
+        self.total += amount
+        if entries:
+            newest = entries[-1]
+            if now - newest.first < SHARED_US:
+                newest.amount += amount
+                newest.last = max(newest.last, now)
+                return newest
+        entry = Entry(now, amount)
+        entries.append(entry)
+        return entry
+
+    def _expire(self, now: int) -> None:
+        entries = self.entries
+        if not entries:
+            return
+        if entries[-1].last > now + WINDOW_US:
+            # The clock was set back by more than a window: what is left would block for as long as it was set back.
+            # Set back by less, it is as if time stood still meanwhile.
+            self._drop_all()
+        gone = now - WINDOW_US
+        while entries and entries[0].last <= gone:
+            entry = entries.popleft()
+            self.total -= entry.amount
+            entry.amount = 0  # a late settlement gives nothing back
+
+    def _drop_all(self) -> None:
+        for entry in self.entries:
+            entry.amount = 0
+        self.entries.clear()
+        self.total = 0
+
+    def idle(self, now: int) -> bool:
+        self._expire(now)
+        return not self.entries
+
+    def standing(self, now: int) -> Standing:
+        if self.limit <= 0:
+            return Standing(self.limit, 0, inf)
+        reset = self.entries[-1].last + WINDOW_US - now if self.entries else 0
+        return Standing(self.limit, max(0, self.limit - self.total), max(0, reset) / SECOND_US)
+
+
+class RequestWindow(Window):
+    """Requests per minute. What was accepted was accepted: nothing is given back at the end."""
+
+    __slots__ = ()
+    limit_kind = "rpm"
+
+    def set(self, scope: Scope) -> None:
+        self.limit = scope.limits.rpm or 0
+
+    def check(self, ask: Ask, now: int) -> Refusal | None:
+        return self._check(1, now)
+
+    def take(self, ask: Ask, now: int) -> None:
+        self._take(1, now)
+
+
+class TokenWindow(Window):
+    """Tokens per minute: the estimate is taken, the real number settled (P15).
+
+    What was too much goes back to when it was taken, if that is not over already. What was too little counts from when
+    it became known: taken back in time it might never count.
+    """
+
+    __slots__ = ("running",)
+    limit_kind = "tpm"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.running = 0
+
+    def set(self, scope: Scope) -> None:
+        self.limit = scope.limits.tpm or 0
+
+    def check(self, ask: Ask, now: int) -> Refusal | None:
+        return self._check(ask.tokens, now)
+
+    def take(self, ask: Ask, now: int) -> tuple[Entry, int] | None:
+        self.running += 1
+        return self._take(ask.tokens, now), ask.tokens
+
+    def idle(self, now: int) -> bool:
+        return not self.running and super().idle(now)
+
+    def settle(self, mark: tuple[Entry, int], used: Used) -> None:
+        self.running -= 1
+        entry, taken = mark
+        more = used.tokens - taken
+        if more > 0:
+            self._expire(used.at_us)
+            self._take(more, used.at_us)
+        elif more < 0:
+            back = min(-more, entry.amount)
+            entry.amount -= back
+            self.total -= back

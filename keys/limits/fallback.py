@@ -1,0 +1,189 @@
+"""Admission that goes on when Redis does not (P34).
+
+As long as Redis answers, it decides. The first that waits for it in vain (`PATIENCE_S`) opens the circuit: from then
+on this process decides alone, at once, with its own counters, and asks in the background whether Redis is back. Budgets
+and quotas go on from what Redis said last. On the way back Redis is told, once, what was spent meanwhile, and what
+still runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+from keys.limits.base import Ask, Baseline, Need, OnCrossing, Unknown
+from keys.limits.batches import Away
+from keys.limits.last_known import LastKnown
+from keys.limits.memory import MemoryLimits, need_of
+from keys.limits.redis import LEASE_S, PATIENCE_S, RedisLimits, SharedHeld
+from keys.limits.scope import Scope
+from keys.limits.script import Client
+
+log = logging.getLogger("sluice.limits")
+
+PROBE_EVERY_S = 0.5
+
+OnChange = Callable[[bool, str], None]
+
+
+class FallbackLimits:
+    """Redis' limits, else this process's own. `reserve` raises `LimitExceeded` and `Unknown`, nothing else.
+
+    `on_change(up, reason)` is called when Redis goes away and when it is back. `clock` is for tests.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        prefix: str = "{sluice:limits}:",
+        lease_s: float = LEASE_S,
+        patience_s: float = PATIENCE_S,
+        probe_every_s: float = PROBE_EVERY_S,
+        clock: Callable[[], float] | None = None,
+        on_crossing: OnCrossing | None = None,
+        on_change: OnChange | None = None,
+    ) -> None:
+        self._clock = clock or time.time
+        self._on_crossing, self._on_change = on_crossing, on_change
+        self._probe_every_s = probe_every_s
+        self._probe: asyncio.Task[None] | None = None
+        self._past = LastKnown()
+        self._owed: OrderedDict[Need, Baseline] = OrderedDict()
+        self._local = self._new_local()
+        self._shared = RedisLimits(
+            client,
+            prefix=prefix,
+            lease_s=lease_s,
+            patience_s=patience_s,
+            clock=clock,
+            on_crossing=on_crossing,
+            on_away=self._went_away,
+            on_end_unheard=self._ended_unheard,
+            past=self._past,
+        )
+
+    @property
+    def up(self) -> bool:
+        """Whether Redis decides."""
+        return self._shared.up
+
+    async def start(self) -> None:
+        """Greet Redis; where it does not answer, go on without."""
+        try:
+            await self._shared.start()
+        except Away as error:
+            self._went_away(error)
+
+    async def close(self) -> None:
+        if self._probe is not None:
+            self._probe.cancel()
+        await self._shared.close()
+
+    async def reserve(self, scopes: Sequence[Scope], ask: Ask, now: float) -> SharedHeld:
+        if self._shared.up:
+            try:
+                return await self._shared.reserve(scopes, ask, now)
+            except Away:
+                now = self._clock()  # what was waited for in vain
+        return self._reserve_locally(scopes, ask, now)
+
+    def load(self, need: Need, baseline: Baseline) -> None:
+        """Set what was not known, here or in Redis, whichever decides; never below what was known last."""
+        baseline = self._past.at_least(need, baseline)
+        (self._shared if self._shared.up else self._local).load(need, baseline)
+
+    def raise_to(self, need: Need, baseline: Baseline) -> None:
+        (self._shared if self._shared.up else self._local).raise_to(need, baseline)
+
+    def _new_local(self) -> MemoryLimits:
+        return MemoryLimits(clock=self._clock, on_crossing=self._on_crossing)
+
+    def _reserve_locally(self, scopes: Sequence[Scope], ask: Ask, now: float) -> SharedHeld:
+        try:
+            local = self._local.reserve(scopes, ask, now)
+        except Unknown as unknown:
+            self._load_last_known(scopes, unknown)
+            local = self._local.reserve(scopes, ask, now)
+        held = self._shared.hold(scopes, ask)
+        held.local, held.taken_at = local, round(now * 1e6)
+        if held.ends:
+            self._shared.live[held.id] = held
+        return held
+
+    def _load_last_known(self, scopes: Sequence[Scope], unknown: Unknown) -> None:
+        """Raises what is still unknown."""
+        by_name = {(scope.kind, scope.id): scope for scope in scopes}
+        missing = []
+        for need in unknown.needs:
+            baseline = self._past.baseline(need, by_name[need.kind, need.id].limits)
+            if baseline is None:
+                missing.append(need)
+            else:
+                self._local.load(need, baseline)
+        if missing:
+            raise Unknown(missing)
+
+    def _ended_unheard(self, held: SharedHeld, cost: int, requests: int | None) -> None:
+        """What was reserved and settled here is owed to Redis. For what it has reserved itself a settlement waits."""
+        count = held.ask.requests if requests is None else requests
+        if held.in_redis:
+            count -= held.ask.requests
+        more = Baseline(cost, count, count)
+        for scope in held.scopes:
+            need = need_of(scope, held.taken_at)
+            self._past.add(need, more)
+            if not held.in_redis:
+                self._owed[need] = plus(self._owed.get(need, NOTHING), more)
+        if self._shared.up:
+            self._hand_over()
+
+    def _went_away(self, error: Exception) -> None:
+        log.warning("Redis does not answer; this process decides about limits alone: %s", error)
+        self._local = self._new_local()
+        now = self._clock()
+        for held in self._shared.live.values():
+            held.local = self._local.restore(held.scopes, held.ask, now)
+        self._tell(False, str(error))
+        if self._probe is None or self._probe.done():
+            self._probe = asyncio.get_running_loop().create_task(self._look_again())
+
+    async def _look_again(self) -> None:
+        while not self._shared.up:
+            await asyncio.sleep(self._probe_every_s)
+            try:
+                kept = await self._shared.come_back()
+            except Away:
+                continue
+            if not kept:
+                self._owed.clear()  # the ledger has it, and `load` knows it
+            self._hand_over()
+            log.warning("Redis answers again and decides about limits.")
+            self._tell(True, "")
+
+    def _hand_over(self) -> None:
+        while self._owed:
+            need, more = self._owed.popitem(last=False)
+            self._shared.spent(need, more)
+
+    def _tell(self, up: bool, reason: str) -> None:
+        if self._on_change is None:
+            return
+        try:
+            self._on_change(up, reason)
+        except Exception:
+            log.exception("Nobody was told that Redis is %s.", "back" if up else "away")
+
+
+NOTHING = Baseline()
+
+
+def plus(one: Baseline, other: Baseline) -> Baseline:
+    return Baseline(
+        one.spent_picousd + other.spent_picousd,
+        one.requests_total + other.requests_total,
+        one.requests_today + other.requests_today,
+    )

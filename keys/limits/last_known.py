@@ -1,0 +1,102 @@
+"""What Redis said last about what scopes have spent, for when it says nothing more."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+from keys.limits.base import DAY_US, SECOND_US, Baseline, Need
+from keys.limits.operations import picousd
+from keys.limits.scope import Limits, Scope
+
+REMEMBERED = 50_000
+"""Scopes; the one that was heard of longest ago is forgotten first."""
+
+DAY_S = DAY_US // SECOND_US
+
+
+class Last:
+    """None: not known, because there was no such limit."""
+
+    __slots__ = ("day", "period", "since", "spent", "today", "total")
+
+    def __init__(self) -> None:
+        self.period: tuple[str, str] = ("", "")
+        self.since = self.day = 0
+        self.spent: int | None = None
+        self.total: int | None = None
+        self.today: int | None = None
+
+    def turn(self, need: Need) -> None:
+        """A new period begins at nothing; of another kind of period nothing is known."""
+        if (need.period, need.time_zone) != self.period:
+            self.period, self.since, self.spent = (need.period, need.time_zone), need.since, None
+        elif need.since > self.since:
+            self.since, self.spent = need.since, 0 if self.spent is not None else None
+        if need.day > self.day:
+            self.day, self.today = need.day, 0 if self.today is not None else None
+
+
+class LastKnown:
+    def __init__(self) -> None:
+        self._scopes: OrderedDict[tuple[str, str], Last] = OrderedDict()
+
+    def note(self, scope: Scope, known: Sequence[Any], now_us: int) -> None:
+        """What a reply of Redis has told: spent, its period's start, requests in all, requests today, the day."""
+        spent, start_us, total, today, day = known
+        if spent is False and total is False and today is False:
+            return
+        name = (scope.kind, scope.id)
+        last = self._scopes.get(name)
+        if last is None:
+            last = self._scopes[name] = Last()
+            if len(self._scopes) > REMEMBERED:
+                self._scopes.popitem(last=False)
+        else:
+            self._scopes.move_to_end(name)
+        last.period, last.since = (scope.limits.period, scope.limits.time_zone), start_us // SECOND_US
+        last.spent = None if spent is False else picousd(spent)
+        last.total = None if total is False else total
+        last.today, last.day = (None, 0) if today is False else (today, day * DAY_S)
+
+    def add(self, need: Need, more: Baseline) -> None:
+        """What was spent here since."""
+        last = self._scopes.get((need.kind, need.id))
+        if last is None:
+            return
+        last.turn(need)
+        if last.spent is not None and last.since == need.since:
+            last.spent += more.spent_picousd
+        if last.total is not None:
+            last.total += more.requests_total
+        if last.today is not None and last.day == need.day:
+            last.today += more.requests_today
+
+    def baseline(self, need: Need, limits: Limits) -> Baseline | None:
+        """None where something that these limits need is not known."""
+        last = self._scopes.get((need.kind, need.id))
+        if last is None:
+            return None
+        last.turn(need)
+        if (
+            (limits.budget is not None and last.spent is None)
+            or (limits.max_requests is not None and last.total is None)
+            or (limits.daily is not None and last.today is None)
+        ):
+            return None
+        return Baseline(last.spent or 0, last.total or 0, last.today or 0)
+
+    def at_least(self, need: Need, baseline: Baseline) -> Baseline:
+        """The baseline, or what was known last where that is more: the ledger may be a moment late."""
+        last = self._scopes.get((need.kind, need.id))
+        if last is None:
+            return baseline
+        last.turn(need)
+        spent = last.spent if last.since == need.since else 0
+        today = last.today if last.day == need.day else 0
+        return Baseline(
+            max(baseline.spent_picousd, spent or 0),
+            max(baseline.requests_total, last.total or 0),
+            max(baseline.requests_today, today or 0),
+        )

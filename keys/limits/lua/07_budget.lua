@@ -1,0 +1,95 @@
+-- Money, as in counters/budget.py.
+local B_BIRTH, B_KNOWN, B_PERIOD, B_START, B_END, B_SPENT, B_BOUNDED, B_OPEN, B_COUNT, B_DEAREST, B_RUNNING = 1, 2, 3, 4, 5,
+  6, 7, 8, 9, 10, 11
+local B_LIMIT, B_THRESHOLD = 12, 13
+local NOTHING = {0, 0}
+
+local function new_budget(period, start, ending, known)
+  return {0, known, period, start, ending, NOTHING, NOTHING, NOTHING, 0, NOTHING, 0, NOTHING, NOTHING}
+end
+
+local function reserved(state)
+  if state[B_COUNT] == 0 then return state[B_BOUNDED] end
+  return plus(state[B_BOUNDED], larger(state[B_OPEN], times(state[B_DEAREST], state[B_COUNT])))
+end
+
+-- Which counter it is now: another period begins at nothing, another kind of period is unknown.
+local function current(state, spec)
+  if not state or state[B_PERIOD] ~= spec[L_PERIOD] then
+    return new_budget(spec[L_PERIOD], spec[L_START], spec[L_END], false)
+  end
+  if spec[L_START] > state[B_START] then
+    return new_budget(spec[L_PERIOD], spec[L_START], spec[L_END], state[B_KNOWN])
+  elseif spec[L_START] == state[B_START] then
+    state[B_END] = spec[L_END]
+  elseif not state[B_KNOWN] or now < state[B_START] - DAY then
+    return new_budget(spec[L_PERIOD], spec[L_START], spec[L_END], false)
+  end
+  return state
+end
+
+local function spend(state, cost, key)
+  local before = state[B_SPENT]
+  state[B_SPENT] = plus(before, cost)
+  local threshold = state[B_THRESHOLD]
+  if less(before, threshold) and not less(state[B_SPENT], threshold) then
+    crossings[#crossings + 1] = {key, state[B_LIMIT], state[B_SPENT], state[B_PERIOD], state[B_START]}
+  end
+end
+
+local function budget_refusal(state, limit, ask, committed)
+  local spent, resets = state[B_SPENT], state[B_END]
+  local surely = ask.bounded and ask.cost or NOTHING
+  local cure, wait = 'time', resets - now
+  if less(limit, surely) or not less(NOTHING, limit) then cure, wait = 'never', 0
+  elseif less(spent, limit) and not less(limit, plus(spent, surely)) then cure, wait = 'others', IN_FLIGHT_WAIT
+  elseif resets < 0 then cure, wait = 'never', 0 end
+  return refusal('budget', limit, committed, ask.cost, cure, math.max(0, wait), resets, spent)
+end
+
+local function hold(state, spec, ask, part)
+  if state[B_BIRTH] == 0 then state[B_BIRTH] = birth() end
+  state[B_LIMIT], state[B_THRESHOLD] = spec[L_BUDGET], spec[L_THRESHOLD]
+  state[B_RUNNING] = state[B_RUNNING] + 1
+  if ask.bounded then
+    state[B_BOUNDED] = plus(state[B_BOUNDED], ask.cost)
+  else
+    state[B_OPEN] = plus(state[B_OPEN], ask.cost)
+    state[B_COUNT] = state[B_COUNT] + 1
+  end
+  part[P_BUDGET] = state[B_BIRTH]
+  return state
+end
+
+local budgets = {
+  place = BUDGET,
+  limit = L_BUDGET,
+  current = current,
+  check = function(state, spec, ask)
+    if not state[B_KNOWN] then return 'unknown' end
+    local limit = spec[L_BUDGET]
+    local committed = plus(state[B_SPENT], reserved(state))
+    if less(committed, limit) and not (ask.bounded and less(limit, plus(committed, ask.cost))) then return nil end
+    return budget_refusal(state, limit, ask, committed)
+  end,
+  take = hold,
+  restore = function(state, spec, ask, part) return hold(current(state, spec), spec, ask, part) end,
+  settle = function(state, part, held, used, key)
+    if part[P_BUDGET] ~= 0 and part[P_BUDGET] == state[B_BIRTH] then
+      state[B_RUNNING] = math.max(0, state[B_RUNNING] - 1)
+      if held.bounded then
+        state[B_BOUNDED] = minus(state[B_BOUNDED], held.cost)
+      else
+        state[B_OPEN] = minus(state[B_OPEN], held.cost)
+        state[B_COUNT] = math.max(0, state[B_COUNT] - 1)
+        state[B_DEAREST] = larger(state[B_DEAREST], used.cost)
+      end
+      if state[B_KNOWN] then spend(state, used.cost, key) end
+    elseif state[B_KNOWN] and held.at >= state[B_START] then
+      spend(state, used.cost, key)
+    end
+  end,
+  unheld = function(state, held, used, key)
+    if state[B_KNOWN] and held.at >= state[B_START] then spend(state, used.cost, key) end
+  end,
+}

@@ -1,0 +1,159 @@
+-- All or nothing: every limit of every scope is asked first, then taken.
+local KINDS = {requests, tokens, bursts, slots, daily, lifetime, budgets}
+
+local function limit_of(kind, spec)
+  local limit = spec[kind.limit]
+  if limit == -1 then return nil end
+  return limit
+end
+
+-- The kinds of limits that these have, worked out once in a batch.
+local actives = {}
+
+local function active_of(spec)
+  local active = actives[spec]
+  if active then return active end
+  active = {}
+  for k = 1, #KINDS do
+    if limit_of(KINDS[k], spec) then active[#active + 1] = KINDS[k] end
+  end
+  actives[spec] = active
+  return active
+end
+
+-- What is not limited is not counted; what was counted of it is forgotten.
+local adopted = {}
+
+local function adopt(state, spec, key)
+  if adopted[state] ~= spec then
+    adopted[state] = spec
+    for k = 1, #KINDS do
+      local place = KINDS[k].place
+      if not limit_of(KINDS[k], spec) and state[place] then state[place], dirty[key] = false, true end
+    end
+  end
+  if spec[L_BUDGET] ~= -1 then
+    local was = state[BUDGET]
+    if was and was[B_START] == spec[L_START] and was[B_END] == spec[L_END] and was[B_PERIOD] == spec[L_PERIOD] then
+      return
+    end
+    state[BUDGET] = current(was, spec)
+    if was and was ~= state[BUDGET] then dirty[key] = true end
+  end
+end
+
+-- The least that is left of requests and tokens: {limit, remaining, microseconds until all is free}, or false.
+local function least(window, limit, found)
+  local remaining = math.max(0, limit - window[2])
+  if found and found[2] <= remaining then return found end
+  local size = #window
+  local reset = size >= 5 and math.max(0, window[size - 1] + WINDOW - now) or 0
+  return {limit, remaining, reset}
+end
+
+local EMPTY = {0, 0}
+
+local function standings(specs, asked)
+  local of_requests, of_tokens, of_budget, left = false, false, false, nil
+  for _, i in ipairs(asked) do
+    local spec = specs[i + 1]
+    local state = load(KEYS[spec[L_KEY]])
+    if spec[L_RPM] ~= -1 then of_requests = least(state[RPM] or EMPTY, spec[L_RPM], of_requests) end
+    if spec[L_TPM] ~= -1 then of_tokens = least(state[TPM] or EMPTY, spec[L_TPM], of_tokens) end
+    local budget = spec[L_BUDGET] ~= -1 and state[BUDGET]
+    if budget then
+      local back = reserved(budget)
+      local remaining = minus(spec[L_BUDGET], plus(budget[B_SPENT], back))
+      if not left or less(remaining, left) then
+        left = remaining
+        of_budget = {spec[L_BUDGET], budget[B_SPENT], back, budget[B_END]}
+      end
+    end
+  end
+  return {of_requests, of_tokens, of_budget}
+end
+
+local function check(specs, ask, asked)
+  local refusals, unknown = {}, {}
+  for n = 1, #asked do
+    local i = asked[n]
+    local spec = specs[i + 1]
+    local key = KEYS[spec[L_KEY]]
+    local state = load(key)
+    adopt(state, spec, key)
+    local is_unknown = false
+    local active = active_of(spec)
+    for k = 1, #active do
+      local kind = active[k]
+      local answer = kind.check(state[kind.place], spec, ask)
+      if answer == 'unknown' then is_unknown = true
+      elseif answer then refusals[#refusals + 1] = {i, answer} end
+    end
+    if is_unknown then unknown[#unknown + 1] = i end
+  end
+  return refusals, unknown
+end
+
+local function longest(refusals)
+  local found
+  for _, one in ipairs(refusals) do
+    local is, was = one[2], found and found[2]
+    if not found or (was[5] ~= 'never' and (is[5] == 'never' or is[6] > was[6])) then found = one end
+  end
+  return found
+end
+
+-- How a kind of limit is taken, if not anew: again, after our lease had ended (what ends with the request alone); or for the
+-- first time by a request that began while its process could not reach us.
+local function way(kind, state, manner)
+  if manner == 'late' and kind.unheld and not kind.restore and kind.place ~= TPM and state then return kind.take end
+  return kind.restore
+end
+
+local function take(specs, ask, asked, id, manner)
+  local held = {now, ask.requests, ask.tokens, ask.cost, ask.bounded, {}}
+  local ends, anew = false, manner == 'anew'
+  for _, i in ipairs(asked) do
+    local spec = specs[i + 1]
+    local key = KEYS[spec[L_KEY]]
+    local state = load(key)
+    local part = {key, 0, 0, 0, 0, 0, 0, 0}
+    local active = active_of(spec)
+    for k = 1, #active do
+      local kind = active[k]
+      local place = kind.place
+      local act = anew and kind.take or not anew and way(kind, state[place], manner)
+      if act then
+        state[place] = act(state[place], spec, ask, part)
+        ends = ends or kind.settle ~= nil
+      end
+    end
+    dirty[key] = true
+    held[6][#held[6] + 1] = part
+  end
+  if ends then redis.call('HSET', KEYS[3], id, cmsgpack.pack(held)) end
+end
+
+local function ask_of(op, first)
+  return {requests = op[first], tokens = op[first + 1], cost = op[first + 2], bounded = op[first + 3]}
+end
+
+-- {'reserve', id, scopes, requests, tokens, cost, bounded}
+local function reserve(op, specs)
+  local asked, ask = op[3], ask_of(op, 4)
+  local refusals, unknown = check(specs, ask, asked)
+  if #unknown > 0 then return {'unknown', unknown} end
+  local refused = longest(refusals)
+  if refused then return {'refused', refused[1], refused[2], standings(specs, asked)} end
+  take(specs, ask, asked, op[2], 'anew')
+  return {'held', standings(specs, asked)}
+end
+
+-- {'restore', id, scopes, requests, tokens, cost, bounded, taken at, 'again' or 'late'}
+local function restore(op, specs)
+  if redis.call('HEXISTS', KEYS[3], op[2]) == 1 then return end
+  local here = now
+  now = op[8]
+  take(specs, ask_of(op, 4), op[3], op[2], op[9])
+  now = here
+end

@@ -1,0 +1,332 @@
+"""Admission by Redis, for many processes on many hosts: the same contract, one script for all scopes.
+
+* **Clock**: Redis' own, since those of several hosts differ; replies tell it, and periods are chosen by it.
+* **Leases**: what a process holds is recorded under its name, with a lease of 15 s that every batch renews. When the
+  lease of a killed process ends, the next batch of anybody gives back its slots, reserved tokens and money. A process
+  that was only paused is told so and takes again what still runs.
+* **Exactly once**: see `batches.py`. When Redis was emptied, its epoch is another one: nothing of the old one is told
+  to it, because the baselines that are loaded next have that already.
+* **Cluster**: all keys carry one hash tag, because one decision over several scopes needs them in one slot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Sequence
+from itertools import count
+from typing import Any, Protocol
+
+from keys.limits import script
+from keys.limits.base import (
+    SECOND_US,
+    Ask,
+    Baseline,
+    BudgetStanding,
+    Crossing,
+    Held,
+    Need,
+    OnCrossing,
+    Standing,
+    Standings,
+    Unknown,
+)
+from keys.limits.batches import Away, Batches, Reply, Sent
+from keys.limits.memory import need_of
+from keys.limits.operations import Cancel, FromLedger, Hold, Operation, Reserve, Restore, Settle, picousd
+from keys.limits.refusal import LimitExceeded, Refusal
+from keys.limits.scope import Scope
+
+log = logging.getLogger("sluice.limits")
+
+LEASE_S = 15.0
+PATIENCE_S = 0.1
+
+
+class Past(Protocol):
+    """Who wants to know what Redis knows, for when it does not answer."""
+
+    def note(self, scope: Scope, known: Sequence[Any], now_us: int) -> None: ...
+
+
+class SharedHeld(Hold):
+    """What one request has taken, in Redis, or in this process (`local`), or in both."""
+
+    __slots__ = ("_limits", "_settled", "_told", "in_redis", "local")
+
+    def __init__(self, limits: RedisLimits, id_: int, scopes: Sequence[Scope], ask: Ask) -> None:
+        super().__init__(id_, scopes, ask)
+        self._limits = limits
+        self._told: list[Any] = []
+        self._settled = False
+        self.in_redis = False
+        self.local: Held | None = None
+
+    @property
+    def standings(self) -> Standings:
+        """As they were told with the answer."""
+        if self.local is not None and not self._told:
+            return self.local.standings
+        return standings_of(self._told)
+
+    @property
+    def rates(self) -> Standings:
+        if self.local is not None and not self._told:
+            return self.local.rates
+        if not self._told:
+            return Standings()
+        requests, tokens, _ = self._told
+        return Standings(rate_standing(requests), rate_standing(tokens))
+
+    def granted(self, told: list[Any], at_us: int) -> None:
+        self._told, self.taken_at, self.in_redis = told, at_us, True
+
+    def settle(self, tokens: int = 0, cost: int | None = 0, requests: int | None = None) -> None:
+        if self._settled:
+            return
+        self._settled = True
+        if self.local is not None:
+            self.local.settle(tokens, cost, requests)
+        self._limits.settled(self, tokens, cost or 0, requests)
+
+
+class RedisLimits:
+    """The backend of many processes. `client`: `redis.asyncio.Redis` (or `RedisCluster`) without retries of its own.
+
+    `await start()` first. `clock` is for tests: Unix seconds instead of Redis' own time. `reserve` raises `Away` when
+    Redis does not answer in `patience_s`, and does so at once from then on, until `come_back()` was successful.
+    `on_end_unheard` is told the cost and requests of what ends while Redis is away or has not heard of it.
+    """
+
+    def __init__(
+        self,
+        client: script.Client,
+        *,
+        prefix: str = "{sluice:limits}:",
+        lease_s: float = LEASE_S,
+        patience_s: float = PATIENCE_S,
+        clock: Callable[[], float] | None = None,
+        on_crossing: OnCrossing | None = None,
+        on_away: Callable[[Exception], None] | None = None,
+        on_end_unheard: Callable[[SharedHeld, int, int | None], None] | None = None,
+        past: Past | None = None,
+    ) -> None:
+        self.process = secrets.token_hex(8)
+        self._on_crossing, self._on_away, self._on_end_unheard = on_crossing, on_away, on_end_unheard
+        self._past = past
+        self._ids = count(1)
+        self._lease_s = lease_s
+        self._renewal: asyncio.TimerHandle | None = None
+        self.live: dict[int, SharedHeld] = {}
+        """What runs and has something to settle."""
+        self._batches = Batches(
+            client,
+            process=self.process,
+            prefix=prefix.encode(),
+            lease_s=lease_s,
+            patience_s=patience_s,
+            clock=clock,
+            on_reply=self._replied,
+            on_away=self._went_away,
+        )
+
+    @property
+    def up(self) -> bool:
+        return self._batches.up
+
+    async def start(self) -> None:
+        """Raises `Away`; then `come_back()` may be tried later."""
+        self._renew()
+        await self.come_back()
+
+    async def drain(self) -> None:
+        """Until Redis has been told all that waits, or has gone away."""
+        await self._batches.drain()
+
+    async def close(self) -> None:
+        """Tell Redis what waits to be told. What still runs comes back when the lease ends."""
+        if self._renewal is not None:
+            self._renewal.cancel()
+        await self._batches.close()
+
+    def hold(self, scopes: Sequence[Scope], ask: Ask) -> SharedHeld:
+        """A hold that nobody has granted yet."""
+        return SharedHeld(self, next(self._ids), scopes, ask)
+
+    async def reserve(self, scopes: Sequence[Scope], ask: Ask, now: float) -> SharedHeld:
+        """Raises `LimitExceeded`, `Unknown` and `Away`; then nothing was taken. `now` is Redis' own, not this one."""
+        if not self._batches.up:
+            raise Away("Redis did not answer")
+        held = self.hold(scopes, ask)
+        operation = Reserve(held, asyncio.get_running_loop().create_future())
+        self._batches.add(operation, waits=True)
+        try:
+            answer = await operation.answer
+        except asyncio.CancelledError:
+            # The request is over. If Redis has decided already, or will yet, this gives it back.
+            if not self._batches.withdraw(operation):
+                self._give_back(held)
+            raise
+        kind = answer[0]
+        if kind == "held":
+            return held
+        if kind == "refused":
+            raise LimitExceeded(answer[1], refusal_of(answer[2]), standings_of(answer[3]))
+        raise Unknown([need_of(scope, round(self._batches.now() * 1e6)) for scope in answer[1]])
+
+    def load(self, need: Need, baseline: Baseline) -> None:
+        """Set what was not known, before anything that is reserved after this call."""
+        self._batches.add(FromLedger("load", need, baseline), waits=True)
+
+    def raise_to(self, need: Need, baseline: Baseline) -> None:
+        """Counters that are known, and of this period, stand no lower than this."""
+        self._batches.add(FromLedger("raise", need, baseline), waits=False)
+
+    def spent(self, need: Need, more: Baseline) -> None:
+        """Add what was spent while Redis was away."""
+        self._batches.add(FromLedger("spent", need, more), waits=False)
+
+    def settled(self, held: SharedHeld, tokens: int, cost: int, requests: int | None) -> None:
+        self.live.pop(held.id, None)
+        if not held.ends:
+            return
+        heard = held.in_redis and self._batches.up
+        if held.in_redis:
+            self._batches.add(Settle(held, tokens, cost, requests, noted=not heard), waits=False)
+        if not heard:
+            self._ended_unheard(held, cost, requests)
+
+    async def come_back(self) -> bool:
+        """Greet Redis anew and tell it what it does not know. False: it has lost what it knew. Raises `Away`."""
+        batches = self._batches
+        reply = await batches.greet()
+        kept = reply.outcome == "done"
+        first: list[Operation] = []
+        uncertain, batches.uncertain = batches.uncertain, None
+        if not kept:
+            if uncertain is not None:
+                batches.add_first(without_reservations(uncertain))
+            self._emptied(reply)
+        else:
+            if uncertain is not None and uncertain.number <= reply.applied_before:
+                # All of it was done; but those who asked have been told no, or were decided here.
+                asked = [operation.hold for operation in uncertain.operations if isinstance(operation, Reserve)]
+                first = [Cancel(hold) for hold in asked if hold.ends]
+            elif uncertain is not None:
+                first = without_reservations(uncertain)
+            first += self._restores(lost=bool(reply.lost))
+        batches.add_first(first)
+        batches.up = True
+        batches.go_on()
+        return kept
+
+    def _emptied(self, reply: Reply) -> None:
+        """Redis has lost everything. What runs is told anew; what has ended is in the ledger, or will be."""
+        first_time = not self._batches.epoch
+        self._batches.epoch = reply.epoch
+        for operation in self._batches.drop_what_belongs_to_the_epoch():
+            if isinstance(operation, Settle) and not operation.noted and isinstance(operation.hold, SharedHeld):
+                self._ended_unheard(operation.hold, operation.cost, operation.requests)
+        if not first_time:
+            log.warning("Redis was emptied: limits begin anew there, budgets from the ledger.")
+        self._batches.add_first(self._restores(lost=True))
+
+    def _ended_unheard(self, held: SharedHeld, cost: int, requests: int | None) -> None:
+        if self._on_end_unheard is not None:
+            self._on_end_unheard(held, cost, requests)
+
+    def _restores(self, *, lost: bool) -> list[Operation]:
+        restores: list[Operation] = []
+        for held in self.live.values():
+            if lost or not held.in_redis:
+                restores.append(Restore(held, late=not held.in_redis))
+                held.in_redis = True
+        return restores
+
+    def _give_back(self, held: SharedHeld) -> None:
+        self.live.pop(held.id, None)
+        if held.ends:
+            self._batches.add(Cancel(held), waits=False)
+
+    def _replied(self, sent: Sent, reply: Reply) -> None:
+        if reply.outcome == "another epoch":
+            self._batches.add_first(sent.operations)
+            self._emptied(reply)
+            return
+        for operation, answer in zip(sent.operations, reply.answers, strict=True):
+            if isinstance(operation, Reserve):
+                self._answered(operation, answer, sent, reply.now_us)
+        for crossing in reply.crossings:
+            self._crossed(crossing)
+        if self._past is not None:
+            for scope, known in zip(sent.scopes, reply.known, strict=True):
+                self._past.note(scope, known, reply.now_us)
+        if reply.lost:
+            self._batches.add_first(self._restores(lost=True))
+
+    def _answered(self, operation: Reserve, answer: Any, sent: Sent, now_us: int) -> None:
+        held = operation.hold
+        assert isinstance(held, SharedHeld)
+        if answer[0] == "held":
+            held.granted(answer[1], now_us)
+            if held.ends and not operation.answer.cancelled():
+                self.live[held.id] = held
+        elif answer[0] == "refused":
+            answer[1] = sent.scopes[answer[1]]
+        else:
+            answer[1] = [sent.scopes[index] for index in answer[1]]
+        if not operation.answer.done():
+            operation.answer.set_result(answer)
+
+    def _crossed(self, told: Sequence[Any]) -> None:
+        if self._on_crossing is None:
+            return
+        key, budget, spent, period, start = told
+        kind, _, id_ = key[key.index("}:") + 2 :].partition(":")
+        crossing = Crossing(kind, id_, picousd(budget), picousd(spent), period.split()[0], start // SECOND_US)
+        try:
+            self._on_crossing(crossing)
+        except Exception:
+            log.exception("Nobody was told that %s %s passed its soft threshold.", kind, id_)
+
+    def _went_away(self, error: Exception) -> None:
+        if self._on_away is not None:
+            self._on_away(error)
+
+    def _renew(self) -> None:
+        """Keep the lease while something runs and no batch is sent for other reasons."""
+        self._renewal = asyncio.get_running_loop().call_later(self._lease_s / 4, self._renew)
+        if self.live and self._batches.up:
+            self._batches.add(Operation(), waits=True)
+
+
+def without_reservations(sent: Sent) -> list[Operation]:
+    return [operation for operation in sent.operations if not isinstance(operation, Reserve)]
+
+
+def refusal_of(told: list[Any]) -> Refusal:
+    kind, limit, used, asked, cure, wait, resets, spent = told
+    if kind == "budget":
+        limit, used, asked, spent = picousd(limit), picousd(used), picousd(asked), picousd(spent)
+    return Refusal(kind, limit, used, asked, cure, wait, None if resets < 0 else resets, spent)
+
+
+def standings_of(told: list[Any]) -> Standings:
+    if not told:
+        return Standings()
+    requests, tokens, budget = told
+    return Standings(
+        rate_standing(requests),
+        rate_standing(tokens),
+        _budget_standing(*budget) if budget else None,
+    )
+
+
+def rate_standing(told: Any) -> Standing | None:
+    return Standing(told[0], told[1], told[2] / SECOND_US) if told else None
+
+
+def _budget_standing(budget: list[int], spent: list[int], reserved: list[int], resets_us: int) -> BudgetStanding:
+    resets = None if resets_us < 0 else resets_us / SECOND_US
+    return BudgetStanding(picousd(budget), picousd(spent), picousd(reserved), resets)

@@ -1,0 +1,111 @@
+"""Why there was no room, and what cures it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Literal, NamedTuple
+
+from keys.limits.base import PICO, SECOND_US, Standings
+from keys.limits.scope import Scope
+
+Cure = Literal["time", "others", "never"]
+"""Waiting for a known time; for other requests to end; nothing that waiting could do."""
+
+IN_FLIGHT_WAIT_US = SECOND_US
+"""What is told where only the end of other requests makes room: nobody knows when that is."""
+
+TITLES = {
+    "rpm": "requests per minute",
+    "tpm": "tokens per minute",
+    "rps": "requests per second",
+    "parallel": "requests at once",
+    "daily": "requests per day",
+    "max_requests": "requests in all",
+    "budget": "budget",
+}
+QUOTAS = {"max_requests", "budget"}
+
+
+class Refusal(NamedTuple):
+    """One limit's no. `used` is what counts against it already, `asked` what the request would add."""
+
+    limit_kind: str
+    limit: int
+    used: int
+    asked: int
+    cure: Cure
+    wait_us: int
+    """Time until the same request has room, where the cure is time."""
+    resets_us: int | None = None
+    """When the limit starts anew (Unix time), for those that do."""
+    spent: int = 0
+    """Of `used`, what is not merely reserved (budget)."""
+
+    @property
+    def severity(self) -> tuple[int, int]:
+        """By which the longest wait of several is found. What waiting cannot cure is longest."""
+        return (1, 0) if self.cure == "never" else (0, self.wait_us)
+
+
+class LimitExceeded(Exception):
+    """A reservation was refused; nothing was taken.
+
+    `retry_after_s` is when the same request has room if nobody else takes it; None: waiting does not help, so no
+    `Retry-After` may be told (a client that retries by itself is told `x-should-retry: false`). `name` is the limit for
+    people, `limit_kind` the field of `Limits`, `used` what counts against it, `resets_at` when it starts anew (Unix
+    seconds). Budgets are in picodollars; `spent` is `used` without what running requests have reserved. `standings`: as
+    in `Held`, for the headers.
+    """
+
+    def __init__(self, scope: Scope, refusal: Refusal, standings: Standings) -> None:
+        self.scope, self.refusal, self.standings = scope, refusal, standings
+        self.limit_kind = refusal.limit_kind
+        self.name = TITLES[refusal.limit_kind]
+        self.limit, self.used, self.spent = refusal.limit, refusal.used, refusal.spent
+        self.code = "insufficient_quota" if refusal.limit_kind in QUOTAS else "rate_limit_exceeded"
+        self.retry_after_s = {
+            "time": refusal.wait_us / SECOND_US,
+            "others": IN_FLIGHT_WAIT_US / SECOND_US,
+            "never": None,
+        }[refusal.cure]
+        self.resets_at = None if refusal.resets_us is None else refusal.resets_us / SECOND_US
+        super().__init__(f"{self.name} of {scope.label}: {self.limit}")
+
+    @property
+    def explanation(self) -> str:
+        """One or two sentences for the client."""
+        return f"{self._what()} {self._cure()}".rstrip()
+
+    def _what(self) -> str:
+        refusal, label = self.refusal, self.scope.label
+        if refusal.limit_kind == "budget":
+            limit = usd(self.limit)
+            if refusal.cure == "never" and refusal.asked > self.limit > self.spent:
+                return (
+                    f"This request may cost {usd(refusal.asked)} USD, more than the budget of {limit} USD on {label}."
+                )
+            reserved = self.used - self.spent
+            running = f", {usd(reserved)} USD reserved by running requests" if reserved else ""
+            own = f", and this request may cost {usd(refusal.asked)} USD" if self.used < self.limit else ""
+            return f"Budget reached: {usd(self.spent)} of {limit} USD are spent on {label}{running}{own}."
+        if refusal.cure == "never" and refusal.asked > self.limit > 0:
+            return f"This request needs {refusal.asked}, more than the {self.limit} {self.name} on {label}."
+        head = "Quota used up" if refusal.limit_kind == "max_requests" else "Rate limit reached"
+        return f"{head}: {self.limit} {self.name} on {label}; {self.used} used, {refusal.asked} asked for."
+
+    def _cure(self) -> str:
+        if self.refusal.cure == "never":
+            return "Waiting does not help."
+        if self.refusal.cure == "others":
+            return "Try again when one of them has ended."
+        if self.resets_at is not None:
+            return f"It resets at {datetime.fromtimestamp(self.resets_at, UTC):%Y-%m-%dT%H:%M:%SZ}."
+        return f"Try again in {-(-self.refusal.wait_us // SECOND_US)} s."
+
+
+def usd(picousd: int) -> str:
+    """An amount as people write it, exact."""
+    text = f"{Decimal(picousd) / PICO:f}"
+    whole, _, cents = text.partition(".")
+    return f"{whole}.{cents.rstrip('0'):0<2}"

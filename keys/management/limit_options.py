@@ -1,0 +1,64 @@
+"""The limits and the budget as options of commands."""
+
+from __future__ import annotations
+
+import argparse
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+NONE = "none"
+"""What is written for no limit; in the body of a request it is null."""
+
+COUNTS = {
+    "rpm": "Requests per minute.",
+    "tpm": "Tokens per minute.",
+    "rps": "Requests per second.",
+    "burst": "Requests at once under --rps.",
+    "parallel": "Requests at the same time.",
+    "daily": "Requests per day.",
+    "max_requests": "Requests altogether.",
+}
+PERIODS = ("total", "day", "week", "month")
+
+
+def add_limits(parser: CommandParser) -> None:
+    """`none` takes a limit away."""
+    for name, summary in COUNTS.items():
+        parser.add_argument(option(name), type=count_or_none, metavar="N", help=summary)
+    parser.add_argument("--budget", type=usd_or_none, metavar="USD", help="What may be spent in a period.")
+    parser.add_argument("--period", choices=PERIODS, help="What the budget is for; total, where nothing is said.")
+    parser.add_argument("--soft-threshold", type=share, metavar="S", help="Alert at this share of the budget: 0.8.")
+    parser.add_argument("--time-zone", metavar="ZONE", help="Where periods begin: Europe/Berlin. Blank: the default's.")
+
+
+def said_limits(options: dict[str, Any]) -> dict[str, Any]:
+    """The fields for the API, of those options that were given."""
+    names = (*COUNTS, "budget", "period", "soft_threshold", "time_zone")
+    return {name: unwritten(options[name]) for name in names if options[name] is not None}
+
+
+def unwritten(value: Any) -> Any:
+    return None if value == NONE else value
+
+
+def option(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def count_or_none(text: str) -> int | str:
+    return text if text == NONE else int(text)
+
+
+def usd_or_none(text: str) -> str:
+    return text if text == NONE else share(text)
+
+
+def share(text: str) -> str:
+    """A decimal number, as text: the API takes it so, and no digit is lost on the way."""
+    try:
+        Decimal(text)
+    except InvalidOperation:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+    return text

@@ -1,0 +1,23 @@
+"""How settings of a row are changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import models
+
+
+class Changing(models.Model):
+    """A row whose settings people change."""
+
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        abstract = True
+
+    def change(self, **fields: Any) -> None:
+        """Set these settings and no other column: what others write meanwhile stays. Raises `ValidationError`."""
+        for field, value in fields.items():
+            setattr(self, field, value)
+        self.full_clean()
+        self.save(update_fields=[*fields, "updated_at"])

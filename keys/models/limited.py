@@ -1,0 +1,131 @@
+"""What may be limited: the settings, their bounds, and what they mean together."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any, ClassVar
+
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import Q
+
+from keys.models.usd import MOST_USD, USDField
+from keys.models.validators import validate_time_zone
+
+MOST = {
+    "rpm": 10_000_000,
+    "tpm": 100_000_000_000,
+    "rps": 1_000_000,
+    "burst": 1_000_000,
+    "parallel": 1_000_000,
+    "daily": 1_000_000_000,
+    "max_requests": 1_000_000_000_000,
+}
+"""Beyond what one gateway can serve: a larger number is a slip of the hand, and no limit is written as none."""
+
+COUNTS = tuple(MOST)
+LIMIT_FIELDS = (*COUNTS, "budget", "period", "soft_threshold", "time_zone")
+"""The names of the columns, of the API's fields and, with dashes, of the commands' options."""
+
+
+class Period(models.TextChoices):
+    """How long a budget is for. A week begins on Monday; all begin at midnight in the budget's time zone."""
+
+    TOTAL = "total"
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
+
+
+def count_field(name: str, what: str, field: type[models.IntegerField[Any, Any]] = models.PositiveIntegerField) -> Any:
+    most = MOST[name]
+    return field(
+        what,
+        null=True,
+        blank=True,
+        validators=[
+            MinValueValidator(1),
+            MaxValueValidator(most, f"At most {most:,}; leave it empty for no limit."),
+        ],
+        help_text="Blank: no limit.",
+    )
+
+
+def possible_counts() -> Q:
+    """Also where a row is written past the validators."""
+    condition = Q()
+    for name, most in MOST.items():
+        condition &= Q(**{f"{name}__gte": 1, f"{name}__lte": most}) | Q(**{f"{name}__isnull": True})
+    return condition
+
+
+class Limited(models.Model):
+    """Limits and a budget; what is blank is not limited."""
+
+    rpm = count_field("rpm", "requests per minute")
+    tpm = count_field("tpm", "tokens per minute", models.PositiveBigIntegerField)
+    rps = count_field("rps", "requests per second")
+    burst = count_field("burst", "burst")
+    parallel = count_field("parallel", "parallel requests")
+    daily = count_field("daily", "requests per day")
+    max_requests = count_field("max_requests", "requests altogether", models.PositiveBigIntegerField)
+    budget = USDField(
+        "budget in USD",
+        null=True,
+        blank=True,
+        db_column="budget_picousd",
+        validators=[
+            MinValueValidator(0),
+            MaxValueValidator(MOST_USD, f"At most {MOST_USD:,} USD; leave it empty for no budget."),
+        ],
+        help_text="Blank: none. 0 lets nothing through that costs something.",
+    )
+    period = models.CharField(
+        max_length=5, choices=Period.choices, default=Period.TOTAL, help_text="What the budget is for."
+    )
+    soft_threshold = models.DecimalField(
+        max_digits=4,
+        decimal_places=3,
+        default=Decimal("0.8"),
+        validators=[MinValueValidator(0), MaxValueValidator(1)],
+        help_text="The share of the budget at which an alert is sent, from 0 to 1.",
+    )
+    time_zone = models.CharField(
+        max_length=64,
+        blank=True,
+        validators=[validate_time_zone],
+        help_text="Where days, weeks and months begin, such as Europe/Berlin. Blank: BUDGET_TIME_ZONE.",
+    )
+
+    class Meta:
+        abstract = True
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=possible_counts(),
+                name="%(class)s_limits_possible",
+                violation_error_message="A limit is a whole number from 1 up, within reason, or none.",
+            ),
+            models.CheckConstraint(
+                condition=(Q(budget__isnull=True) | Q(budget__gte=0, budget__lte=MOST_USD))
+                & Q(period__in=Period.values)
+                & Q(soft_threshold__gte=0, soft_threshold__lte=1),
+                name="%(class)s_budget_possible",
+                violation_error_message="A budget is an amount from 0 up, within reason, for a period that exists.",
+            ),
+            models.CheckConstraint(
+                condition=Q(burst__isnull=True) | Q(rps__isnull=False),
+                name="%(class)s_burst_needs_rps",
+                violation_error_message="A burst needs `rps` beside it.",
+            ),
+        ]
+
+    def clean(self) -> None:
+        super().clean()
+        if self.burst is not None and self.rps is None:
+            raise ValidationError({"burst": "A burst says how many may come at once under `rps`; set `rps` too."})
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether any limit is set, or a budget."""
+        return self.budget is not None or any(getattr(self, name) is not None for name in COUNTS)

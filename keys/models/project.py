@@ -1,0 +1,52 @@
+"""Projects: groups of keys."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+
+from keys.models.announcing import announced
+from keys.models.changing import Changing
+from keys.models.limited import Limited
+from keys.models.validators import validate_alias
+from keys.ruled import Ruled
+
+DEFAULT_PROJECT = "default"
+
+
+@announced
+class Project(Limited, Ruled, Changing):
+    """A group of keys that share settings, limits and a budget. An inactive one refuses requests and new keys."""
+
+    name = models.CharField(max_length=100, unique=True)
+    is_active = models.BooleanField(default=True)
+    upstream_alias = models.CharField(
+        max_length=64,
+        blank=True,
+        validators=[validate_alias],
+        help_text="Alias of the upstream credential its requests use. Blank: the provider's own.",
+    )
+    notes = models.TextField(blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering: ClassVar = ["name"]
+        constraints: ClassVar = [*Limited.Meta.constraints]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @classmethod
+    def default(cls) -> Project:
+        """The project of keys that name none, and of anonymous requests; made when it is first asked for."""
+        return cls.objects.get_or_create(name=DEFAULT_PROJECT)[0]
+
+    @classmethod
+    def find(cls, name_or_id: str | int) -> Project:
+        """By name, else by number, so that a project named `7` is still found. Raises `Project.DoesNotExist`."""
+        if isinstance(name_or_id, str) and (named := cls.objects.filter(name=name_or_id).first()):
+            return named
+        if not str(name_or_id).isdecimal() or len(str(name_or_id)) > 18:
+            raise cls.DoesNotExist
+        return cls.objects.get(pk=int(name_or_id))

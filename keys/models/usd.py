@@ -1,0 +1,59 @@
+"""Money in a column."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from django.db import models
+
+MICRO = Decimal("0.000001")
+PICO = 10**12
+"""Picodollars in a dollar. The price of one token is a whole number of them."""
+
+MOST_USD = 9_000_000
+"""A signed 64-bit integer holds 9.22 million dollars in picodollars."""
+
+if TYPE_CHECKING:
+    AnyDecimalField = models.DecimalField[Any, Any]
+else:
+    AnyDecimalField = models.DecimalField
+
+
+class USDField(AnyDecimalField):
+    """Dollars as a `Decimal` with six places in Python, a 64-bit number of picodollars in the database.
+
+    Not a `DecimalField`'s own column: SQLite keeps those as floating-point numbers, and sums and comparisons of them
+    are wrong in the last places. Integers are exact on every database, and are what spend is counted in.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **{**options, "max_digits": 13, "decimal_places": 6})
+
+    def deconstruct(self) -> Any:
+        name, path, args, options = super().deconstruct()
+        del options["max_digits"], options["decimal_places"]
+        return name, path, args, options
+
+    def get_internal_type(self) -> str:
+        return "BigIntegerField"
+
+    def from_db_value(self, value: Any, _expression: Any, _connection: Any) -> Decimal | None:
+        return None if value is None else usd(int(value)).quantize(MICRO)
+
+    def get_prep_value(self, value: Any) -> Any:
+        dollars = self.to_python(value)
+        return dollars if dollars is None or hasattr(dollars, "resolve_expression") else picousd(dollars)
+
+    def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:
+        return value if prepared else self.get_prep_value(value)
+
+
+def usd(amount_picousd: int) -> Decimal:
+    """Exact, with twelve places."""
+    return Decimal(amount_picousd).scaleb(-12)
+
+
+def picousd(dollars: Decimal) -> int:
+    """What is smaller than a picodollar is dropped."""
+    return int(dollars * PICO)

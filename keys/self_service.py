@@ -1,0 +1,178 @@
+"""Accounts under `/v1/`: sign up, sign in, make and revoke keys of one's own. Errors have OpenAI's shape."""
+
+from __future__ import annotations
+
+import secrets
+from http import HTTPStatus
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import authenticate
+from django.http import HttpResponse
+from django.utils import timezone
+from django.utils.module_loading import import_string
+from rest_framework import exceptions, serializers
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from keys.api_errors import answer
+from keys.login_throttles import ByAddress, ByEmail
+from keys.models import Account, VirtualKey
+from keys.permissions import SignedIn
+from keys.signup import LEAST_PASSWORD, MOST_EMAIL, MOST_PASSWORD, EmailTaken, make_user
+from keys.user_tokens import UserTokenAuthentication, issue_token
+
+TYPES = {400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+
+
+class SelfServiceView(APIView):
+    """One of the endpoints: DRF's requests and checks, OpenAI's errors."""
+
+    schema = None  # the OpenAPI document is the management API's
+    authentication_classes: Any = (UserTokenAuthentication,)
+    permission_classes: Any = (SignedIn,)
+
+    def handle_exception(self, exc: Exception) -> Any:
+        response = super().handle_exception(exc)
+        headers = {**response.headers, "Content-Type": "application/json", "Cache-Control": "no-store"}
+        return HttpResponse(
+            error_body(response.status_code, response.data), status=response.status_code, headers=headers
+        )
+
+    def get_exception_handler(self) -> Any:
+        return answer
+
+
+def error_body(status: int, problem: Any) -> bytes:
+    """DRF's error in OpenAI's shape, whose one place is handed to us by the setting OPENAI_ERROR."""
+    code, param, message = "invalid_value", None, ""
+    if isinstance(problem, dict) and "detail" in problem:
+        message, code = str(problem["detail"]), str(problem.get("code") or "error")
+    elif isinstance(problem, dict) and problem:
+        param, found = next(iter(problem.items()))
+        message = " ".join(map(str, found)) if isinstance(found, list) else str(found)
+    kind = TYPES.get(status, "invalid_request_error" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "api_error")
+    body: bytes = import_string(settings.OPENAI_ERROR)(message, kind, param, code)
+    return body
+
+
+class EmailField(serializers.EmailField):
+    def __init__(self) -> None:
+        super().__init__(max_length=MOST_EMAIL)
+
+
+class PasswordField(serializers.CharField):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(max_length=MOST_PASSWORD, trim_whitespace=False, **options)
+
+
+class SignupSerializer(serializers.Serializer[Any]):
+    email = EmailField()
+    password = PasswordField(min_length=LEAST_PASSWORD)
+
+
+class LoginSerializer(serializers.Serializer[Any]):
+    email = serializers.CharField(max_length=MOST_EMAIL)
+    password = PasswordField()
+
+
+class Signup(SelfServiceView):
+    """`{email, password}` → `{user_id, api_key}`."""
+
+    authentication_classes = ()
+    permission_classes = (AllowAny,)
+    throttle_classes = (ByAddress,)
+
+    def post(self, request: Request) -> Response:
+        if not settings.SIGNUP_ENABLED:
+            raise exceptions.PermissionDenied(
+                "This gateway takes no sign-ups. Ask whoever runs it for an account.", code="signup_disabled"
+            )
+        fields = checked(SignupSerializer, request)
+        try:
+            account = Account.of(make_user(fields["email"], fields["password"]))
+        except EmailTaken as error:
+            raise exceptions.ValidationError({"detail": str(error), "code": "email_taken"}) from None
+        _, token = mint_for(account, "first key")
+        return told({"user_id": account.public_id, "api_key": token}, HTTPStatus.CREATED)
+
+
+class Login(SelfServiceView):
+    """`{email, password}` → `{token, expires_in}`."""
+
+    authentication_classes = ()
+    permission_classes = (AllowAny,)
+    throttle_classes = (ByAddress, ByEmail)
+
+    def post(self, request: Request) -> Response:
+        fields = checked(LoginSerializer, request)
+        # Django hashes the password also where there is no such user, so that the time taken tells nothing.
+        user = authenticate(request._request, username=fields["email"].strip().lower(), password=fields["password"])
+        if user is None:
+            raise WrongCredentials
+        return told({"token": issue_token(user, timezone.now()), "expires_in": settings.JWT_EXPIRY_SECONDS})
+
+
+class WrongCredentials(exceptions.APIException):
+    status_code = HTTPStatus.UNAUTHORIZED
+    default_code = "invalid_credentials"
+    default_detail = "The e-mail address or the password is wrong, or the account is not active."
+
+
+class KeyRequestSerializer(serializers.Serializer[Any]):
+    name = serializers.CharField(max_length=60, required=False)
+
+
+class OwnKeys(SelfServiceView):
+    """A new key of one's own → `{api_key, prefix}`."""
+
+    def post(self, request: Request) -> Response:
+        fields = checked(KeyRequestSerializer, request)
+        account = Account.of(request.user)
+        key, token = mint_for(account, fields.get("name"))
+        return told({"api_key": token, "prefix": prefix_of(key)}, HTTPStatus.CREATED)
+
+
+class OwnKey(SelfServiceView):
+    def delete(self, request: Request, prefix: str) -> Response:
+        """Revoke it, by the prefix that making it answered with."""
+        public_id = prefix.removeprefix(settings.KEY_PREFIX)
+        key = VirtualKey.objects.filter(owner=request.user.pk, public_id=public_id).first()
+        if key is None:
+            raise exceptions.NotFound("You have no key of this prefix.")
+        key.revoke()
+        return told({"revoked": True})
+
+
+def checked(serializer_class: type[serializers.Serializer[Any]], request: Request) -> dict[str, Any]:
+    """The body's fields. Raises `ValidationError`."""
+    serializer = serializer_class(data=request.data)
+    serializer.is_valid(raise_exception=True)
+    fields: dict[str, Any] = serializer.validated_data
+    return fields
+
+
+def told(document: dict[str, Any], status: int = HTTPStatus.OK) -> Response:
+    return Response(document, status=status, headers={"Cache-Control": "no-store"})
+
+
+def mint_for(account: Account, name: str | None) -> tuple[VirtualKey, str]:
+    """A key in the project `default`, where names are unique: so it begins with the account's."""
+    return VirtualKey.objects.mint(name=f"{account.public_id} {name or secrets.token_hex(4)}", owner=account.user)
+
+
+def prefix_of(key: VirtualKey) -> str:
+    """What the token begins with, up to its secret."""
+    return settings.KEY_PREFIX + key.public_id
+
+
+class NothingHere(SelfServiceView):
+    """The rest of what `/v1/` gives to the control plane."""
+
+    authentication_classes = ()
+    permission_classes = (AllowAny,)
+
+    def initial(self, request: Request, *args: object, **kwargs: object) -> None:
+        raise exceptions.NotFound

@@ -1,0 +1,122 @@
+"""Whether a key, or whoever asks, would be let in: questions that are always answered with 200."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from keys.access import InvalidKey, KeyRefused, MissingKey, check_project, check_secret, check_state
+from keys.models import COUNTS, VirtualKey
+from keys.permissions import SignedIn
+from keys.records import load_keys
+from keys.tokens import MalformedToken, read_token
+
+
+class KeyQuestionSerializer(serializers.Serializer[Any]):
+    key = serializers.CharField(help_text="The token to look at.")
+
+
+class KeySummarySerializer(serializers.ModelSerializer[VirtualKey]):
+    """What may be told of a key to whoever has its token."""
+
+    project_name = serializers.CharField(source="project.name")
+    status = serializers.ChoiceField(choices=["active", "inactive", "expired", "revoked"])
+    mask = serializers.CharField()
+    allowed_models = serializers.ListField(child=serializers.CharField())
+
+    class Meta:
+        model = VirtualKey
+        fields = ("id", "name", "mask", "status", "project", "project_name", "owner", "expires_at", "allowed_models")
+        read_only_fields = fields
+
+
+class RateLimitsSerializer(serializers.ModelSerializer[VirtualKey]):
+    """The key's own limits; its owner, team and project may have others."""
+
+    class Meta:
+        model = VirtualKey
+        fields = (*COUNTS, "budget", "period")
+        read_only_fields = fields
+
+
+class KeyValidationSerializer(serializers.Serializer[Any]):
+    valid = serializers.BooleanField()
+    key_id = serializers.IntegerField(allow_null=True, help_text="Null: the token is nobody's.")
+    error = serializers.CharField(allow_null=True, help_text="The `code` that a request with this key would get.")
+    key = KeySummarySerializer(allow_null=True)
+    rate_limits = RateLimitsSerializer(allow_null=True)
+
+
+class KeyValidationView(APIView):
+    """Whether a token would be taken, and if not, with which error it would be refused. Uses nothing up."""
+
+    permission_classes = (SignedIn,)
+
+    @extend_schema(operation_id="keys_validate", request=KeyQuestionSerializer, responses=KeyValidationSerializer)
+    def post(self, request: Request) -> Response:
+        given = request.data.get("key") if isinstance(request.data, dict) else None
+        key, refusal = judge(given)
+        answer = {
+            "valid": refusal is None,
+            "key_id": key and key.pk,
+            "error": refusal and refusal.code,
+            "key": key,
+            "rate_limits": key,
+        }
+        return Response(KeyValidationSerializer(answer).data)
+
+
+def judge(given: Any) -> tuple[VirtualKey | None, KeyRefused | None]:
+    """The key whose token this is, and why it would be refused, by the questions that requests are asked."""
+    if given is None or given == "":
+        return None, MissingKey()
+    try:
+        token = read_token(given if isinstance(given, str) else "", settings.KEY_PREFIX)
+    except MalformedToken:
+        return None, InvalidKey()
+    record, project = load_keys([token.public_id]).get(token.public_id, (None, None))
+    if record is None:
+        return None, InvalidKey()
+    refusal: KeyRefused | None = None
+    try:
+        check_secret(record, token.secret)
+        check_state(record, timezone.now().timestamp())
+        check_project(project)
+    except InvalidKey as error:
+        return None, error  # whoever has not its secret is told nothing of the key
+    except KeyRefused as error:
+        refusal = error
+    return VirtualKey.objects.select_related("project", "owner").get(pk=record.id), refusal
+
+
+class CallerValidationSerializer(serializers.Serializer[Any]):
+    valid = serializers.BooleanField()
+    message = serializers.CharField()
+
+
+class CallerValidationView(APIView):
+    """Whether the credentials of this very request would be taken."""
+
+    permission_classes = (AllowAny,)
+
+    def perform_authentication(self, request: Request) -> None:
+        """Left to `post`, which answers 200 to wrong ones too."""
+
+    @extend_schema(operation_id="auth_validate", request=None, responses=CallerValidationSerializer)
+    def post(self, request: Request) -> Response:
+        try:
+            user = request.user
+        except AuthenticationFailed as error:
+            return Response({"valid": False, "message": str(error.detail)})
+        if not (user.is_authenticated and user.is_active):
+            return Response({"valid": False, "message": "No credentials were sent."})
+        return Response({"valid": True, "message": f"You are {user.get_username()}."})

@@ -1,0 +1,101 @@
+"""How the parts of the data plane are made, from the settings, once for each process."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+
+from django.conf import settings
+from django.db import DatabaseError
+
+from keys.limits import MemoryLimits
+from keys.limits.fallback import FallbackLimits
+from keys.limits.script import connect
+from keys.models import Project
+from providers.environment import sync_provider_from_environment
+from proxy.admit import Admission
+from proxy.bounds import Bounds
+from proxy.origins import ResponseOrigin, ResponseOrigins
+from proxy.outbox import outbox_of
+from proxy.parts import Parts
+from proxy.pasts import Pasts
+from proxy.snapshot import Snapshot
+from proxy.upstream import Upstream
+from usage.journal.consumer import Consumer
+from usage.journal.spool import Spool
+from usage.metrics import RequestMetrics
+from usage.models import RequestRecord
+from usage.request_log import RequestLog
+
+log = logging.getLogger("sluice.proxy")
+
+
+SEGMENT_BYTES = 16 * 1024 * 1024
+
+
+class LedgerThread:
+    """Writes the ledger where nobody else does: under a server that Sluice did not start itself."""
+
+    def __init__(self) -> None:
+        self._stopping = threading.Event()
+        consumer = Consumer(settings.JOURNAL_DIR)
+        self._thread = threading.Thread(target=consumer.run, args=(self._stopping,), name="ledger", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Write what is left, and return when it is written or given up."""
+        self._stopping.set()
+        self._thread.join()
+
+
+async def build_parts() -> Parts:
+    snapshot = Snapshot()
+    await snapshot.run(sync_provider_from_environment)
+    await snapshot.run(Project.default)  # so that the first request without a key has its project
+    await snapshot.start()
+
+    async def find_in_ledger(response_id: str) -> ResponseOrigin | None:
+        try:
+            return await snapshot.run(lambda: ledger_origin(response_id))
+        except DatabaseError as error:
+            log.warning("Who made a response cannot be looked up: %s", type(error).__name__)
+            return None
+
+    metrics = RequestMetrics()
+    journal = Spool(
+        settings.JOURNAL_DIR,
+        segment_bytes=SEGMENT_BYTES,
+        most_bytes=settings.JOURNAL_MAX_BYTES,
+        dropped=metrics.dropped,
+    )
+    outbox_of(asyncio.get_running_loop()).before = journal.flush
+    limits = await build_limits()
+    pasts = Pasts(limits, snapshot.run)
+    upstream = Upstream(verify_ssl=settings.VERIFY_SSL, connect_timeout_s=settings.CONNECT_TIMEOUT_SECS)
+    return Parts(
+        bounds=Bounds.from_settings(settings),
+        snapshot=snapshot,
+        admission=Admission(limits, pasts, settings.ADDRESS_LIMITS),
+        limits=limits,
+        pasts=pasts,
+        upstream=upstream,
+        origins=ResponseOrigins(find_in_ledger),
+        journal=journal,
+        metrics=metrics,
+        request_log=RequestLog(),
+    )
+
+
+async def build_limits() -> MemoryLimits | FallbackLimits:
+    """This process's own, or those that all share through Redis, also when it is away at the moment."""
+    if not settings.REDIS_URL:
+        return MemoryLimits()
+    limits = FallbackLimits(connect(settings.REDIS_URL), lease_s=settings.LIMIT_LEASE_SECS)
+    await limits.start()
+    return limits
+
+
+def ledger_origin(response_id: str) -> ResponseOrigin | None:
+    row = RequestRecord.objects.filter(response_id=response_id, endpoint="/v1/responses").first()
+    return ResponseOrigin(row.provider, row.credential, row.project_id) if row else None

@@ -1,0 +1,41 @@
+"""The embeddings that a user's tier allows a day (F31, F109). Each input is one; a batch fits whole or not at all.
+
+It is one more scope of the request's admission, so it is decided with all others and reset at the next midnight UTC.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import msgspec
+
+from keys.limits import Limits, Scope
+from keys.records import KeyRecord
+from proxy.jsonbody import JSONBody
+from usage.totals import TIER
+
+_list = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+def quota_of(key: KeyRecord | None) -> Scope | None:
+    """None for keys that belong to no user."""
+    if key is None or key.tier is None or key.owner_id is None:
+        return None
+    return tier_scope(str(key.owner_id), key.tier.name, key.tier.daily_embeddings)
+
+
+@lru_cache(maxsize=10_000)
+def tier_scope(owner: str, tier: str, daily: int) -> Scope:
+    return Scope(TIER, owner, f"tier {tier!r}", Limits(daily=daily))
+
+
+def inputs_of(body: JSONBody | None) -> int:
+    """How many embeddings a request asks for. One text, or one list of a text's tokens, is one."""
+    raw = body.raw("input") if body is not None else None
+    if raw is None or not raw.lstrip().startswith(b"["):
+        return 1
+    try:
+        items = _list.decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return 1  # the provider says what is wrong with it
+    return 1 if not items or bytes(items[0]).lstrip()[:1].isdigit() else len(items)

@@ -1,0 +1,107 @@
+"""What a request will use, before it is sent; and its prompt where an answer was cut before its usage came."""
+
+from __future__ import annotations
+
+import re
+
+from proxy.exchange import Exchange
+from proxy.jsonbody import JSONBody, NotAnObject
+
+CHARS_PER_TOKEN = 4
+"""Of English text, about (https://help.openai.com/en/articles/4936856); for estimates, marked as such."""
+
+MOST_READ_BYTES = 4 * 1024 * 1024
+"""A longer prompt is not guessed at: to look through it would hold the event loop up."""
+
+OUTPUT_LIMITS = frozenset({"max_completion_tokens", "max_tokens", "max_output_tokens"})
+
+SAID = ("messages", "input", "prompt", "instructions", "tools", "functions", "response_format", "text")
+"""The members of a request that a model reads."""
+
+UNSEEN = ("previous_response_id", "conversation", "web_search_options", "audio")
+"""Members that make a model read or say more than the request's text tells: what was said before, what it finds."""
+
+FUNCTIONS = frozenset({"function", "custom"})
+"""Tools that a model only asks for. What others (a search, a server of tools) bring, it reads, and it is charged."""
+
+# Pictures, sound and files, whose bytes say nothing of their tokens. Each alternative starts at a word of its own, so
+# that no text makes this slow.
+_BINARY = re.compile(rb'"(?:data:|(?:data|file_data|b64_json)"\s*:\s*")[^"]*"')
+
+# The parts of a message that are no text, wherever their bytes are.
+_NO_TEXT = re.compile(rb'"type"\s*:\s*"(?:image_url|input_image|input_audio|file|input_file|item_reference)"')
+
+
+def said(body: JSONBody | None) -> list[bytes]:
+    """What a model reads of it, as it was written."""
+    if body is None:
+        return []
+    members = body.members
+    return [bytes(members[name]) for name in SAID if name in members]
+
+
+def estimated_prompt(raws: list[bytes]) -> int | None:
+    """About how many tokens that text has; None where nobody can say."""
+    if not raws or sum(map(len, raws)) > MOST_READ_BYTES:
+        return None
+    return -(-sum(len(without_binary(raw)) for raw in raws) // CHARS_PER_TOKEN)
+
+
+def prompt_with_margin(raws: list[bytes]) -> int | None:
+    """The same, meant to be no less than what will be counted.
+
+    English has four characters a token, but digits, signs and other scripts have fewer bytes a token.
+    """
+    if not raws or sum(map(len, raws)) > MOST_READ_BYTES:
+        return None
+    tokens = 0
+    for raw in raws:
+        text = without_binary(raw)
+        tokens += -(-len(text) // (3 if text.isascii() else 2))
+    return tokens
+
+
+def without_binary(raw: bytes) -> bytes:
+    # To look for the words is twenty times as fast as the expression, and most requests have none of them.
+    return _BINARY.sub(b"", raw) if b"data" in raw or b"b64_json" in raw else raw
+
+
+def is_all_text(body: JSONBody) -> bool:
+    """Whether the request's text is all that the model will read, so that an estimate of it is one of the whole."""
+    if any(read_member(body, name) is not None for name in UNSEEN) or type(read_member(body, "prompt")) is dict:
+        return False
+    if any(_NO_TEXT.search(bytes(body.members[name])) for name in ("messages", "input") if name in body.members):
+        return False
+    tools = read_member(body, "tools")
+    return type(tools) is not list or all(type(tool) is dict and tool.get("type") in FUNCTIONS for tool in tools)
+
+
+def most_output(exchange: Exchange) -> int | None:
+    """Tokens that the answer can have at most, where the request says so: its limit for each answer, times them."""
+    body = exchange.body
+    if body is None:
+        return None
+    if exchange.endpoint.label == "/v1/embeddings":
+        return 0
+    members = body.members
+    if OUTPUT_LIMITS.isdisjoint(members):
+        return None
+    limits = [value for name in OUTPUT_LIMITS if type(value := read_member(body, name)) is int and value >= 0]
+    if not limits:
+        return None
+    return max(limits) * answers_asked(body)
+
+
+def answers_asked(body: JSONBody) -> int:
+    """How many answers the provider makes, of which it may show only the best; for each prompt of a list."""
+    counts = [value for name in ("n", "best_of") if type(value := read_member(body, name)) is int]
+    prompts = read_member(body, "prompt")
+    several = len(prompts) if isinstance(prompts, list) and prompts and isinstance(prompts[0], str | list) else 1
+    return max([1, *counts]) * several
+
+
+def read_member(body: JSONBody, name: str) -> object:
+    try:
+        return body.get(name) if name in body.members else None
+    except NotAnObject:
+        return None  # the provider says what is wrong with it

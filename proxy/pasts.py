@@ -1,0 +1,91 @@
+"""What scopes have used before, for admission: read from the ledger's totals, off the way of any decision.
+
+A scope's past is read when admission does not know it. For a while after that it is read again every few seconds, and
+admission's counters are raised to it: what had ended but was still in the journal when it was read, and what other
+processes spent that nobody told this one of, counts from then on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+from django.db import Error
+
+from keys.limits import Baseline, MemoryLimits, Need
+from keys.limits.fallback import FallbackLimits
+from usage.totals import Wanted, read_totals
+
+log = logging.getLogger("sluice.limits")
+
+AGAIN_EVERY_S = 2.0
+FOLLOWED_S = 600.0
+FOLLOWED = 5_000
+"""Scopes read again at most; those that were asked for last."""
+
+Run = Callable[[Callable[[], list[Baseline]]], Awaitable[list[Baseline]]]
+
+
+class Pasts:
+    """One for each process. `run` does work with the database off the event loop."""
+
+    def __init__(self, limits: MemoryLimits | FallbackLimits, run: Run) -> None:
+        self._limits = limits
+        self._run = run
+        self._wanted: dict[Need, asyncio.Future[None]] = {}
+        self._reading: asyncio.Task[None] | None = None
+        self._followed: dict[Need, float] = {}
+        self._following = asyncio.get_running_loop().create_task(self._follow())
+
+    async def load(self, needs: Sequence[Need]) -> None:
+        """Let admission know them. While the database cannot tell they begin at nothing, to be raised later."""
+        loop = asyncio.get_running_loop()
+        futures = [self._wanted.setdefault(need, loop.create_future()) for need in needs]
+        if self._reading is None or self._reading.done():
+            self._reading = loop.create_task(self._read_wanted())
+        for future in futures:
+            await asyncio.shield(future)
+
+    async def stop(self) -> None:
+        for task in (self._following, self._reading):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+
+    async def _read_wanted(self) -> None:
+        while self._wanted:
+            needs = list(self._wanted)
+            try:
+                baselines = await self._read(needs)
+            except Error as error:
+                log.warning("What %d scopes spent before cannot be read (%s).", len(needs), type(error).__name__)
+                baselines = [Baseline()] * len(needs)
+            until = time.monotonic() + FOLLOWED_S
+            for need, baseline in zip(needs, baselines, strict=True):
+                self._limits.load(need, baseline)
+                self._followed.pop(need, None)
+                self._followed[need] = until
+                self._wanted.pop(need).set_result(None)
+
+    async def _read(self, needs: Sequence[Need]) -> list[Baseline]:
+        wanted = [Wanted(need.kind, need.id, need.since, need.day) for need in needs]
+        return await self._run(lambda: [Baseline(*found) for found in read_totals(wanted)])
+
+    async def _follow(self) -> None:
+        while True:
+            await asyncio.sleep(AGAIN_EVERY_S)
+            now = time.monotonic()
+            needs = [need for need, until in self._followed.items() if until > now][-FOLLOWED:]
+            self._followed = {need: self._followed[need] for need in needs}
+            if not needs:
+                continue
+            try:
+                baselines = await self._read(needs)
+            except Error:
+                continue  # the snapshot tells of a database that is away
+            for need, baseline in zip(needs, baselines, strict=True):
+                self._limits.raise_to(need, baseline)

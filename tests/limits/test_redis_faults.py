@@ -1,0 +1,501 @@
+"""Redis freezes, dies, forgets, and comes back (P3, P14, P34): nobody is refused for it, nothing doubles or is lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+import pytest
+
+from keys.limits import Ask, Baseline, Held, LimitExceeded, Need, Scope, Unknown
+from keys.limits.base import DAY_US
+from keys.limits.fallback import FallbackLimits
+from keys.limits.operations import picousd
+from keys.limits.redis import RedisLimits
+from keys.limits.script import connect
+from tests.limits.making import USD, Clock, scope
+from tests.services import Services, packages
+from tests.services.redis import RedisServer
+
+ONE = Ask(cost=USD, bounded=True)
+
+
+@pytest.fixture(scope="module")
+def _server(services: Services) -> Iterator[RedisServer]:
+    packages.require(["redis-server"])
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def server(_server: RedisServer) -> Iterator[RedisServer]:
+    """A Redis of our own, because it is broken here; running and empty again for each test."""
+    _server.start()
+    client = _server.client()
+    client.flushall()
+    client.close()
+    yield _server
+    if _server.process is not None:
+        _server.thaw()
+
+
+class Process:
+    """A process of the gateway: its limits, and what it has been told of Redis."""
+
+    limits: FallbackLimits
+
+    def __init__(self, ledger: dict[tuple[str, str], Baseline], clock: Clock) -> None:
+        self.ledger, self.clock = ledger, clock
+        self.loads: list[Need] = []
+        self.back = asyncio.Event()
+        self.away = asyncio.Event()
+
+    def changed(self, up: bool, reason: str) -> None:
+        (self.back if up else self.away).set()
+        (self.away if up else self.back).clear()
+
+    async def reserve(self, scopes: Scope | list[Scope], ask: Ask = ONE) -> Held:
+        scopes = scopes if isinstance(scopes, list) else [scopes]
+        try:
+            return await self.limits.reserve(scopes, ask, self.clock())
+        except Unknown as unknown:
+            for need in unknown.needs:
+                self.loads.append(need)
+                self.limits.load(need, self.ledger.get((need.kind, need.id), Baseline()))
+            return await self.limits.reserve(scopes, ask, self.clock())
+
+    async def refused(self, scopes: Scope | list[Scope], ask: Ask = ONE) -> LimitExceeded:
+        with pytest.raises(LimitExceeded) as caught:
+            await self.reserve(scopes, ask)
+        return caught.value
+
+    async def told(self) -> None:
+        """Until Redis knows all that it has to know."""
+        await self.limits._shared.drain()
+
+    def forsake(self) -> None:
+        """Its lease is renewed no more."""
+        shared = self.limits._shared
+        assert shared._renewal is not None
+        shared._renewal.cancel()
+
+
+class Ground:
+    def __init__(self, server: RedisServer) -> None:
+        self.server = server
+        self.clock = Clock()
+        self.ledger: dict[tuple[str, str], Baseline] = {}
+
+    @asynccontextmanager
+    async def processes(self, number: int = 1, **options: Any) -> AsyncIterator[list[Process]]:
+        made: list[Process] = []
+        clients = []
+        for _ in range(number):
+            client = connect(self.server.url)
+            clients.append(client)
+            process = Process(self.ledger, self.clock)
+            process.limits = FallbackLimits(
+                client, clock=self.clock, patience_s=0.3, probe_every_s=0.01, on_change=process.changed, **options
+            )
+            made.append(process)
+            await process.limits.start()
+        try:
+            yield made
+        finally:
+            for process in made:
+                await process.limits.close()
+            for client in clients:
+                await client.aclose()
+
+    def spent(self) -> int:
+        """What Redis has of the key's budget, read without a batch that could change it."""
+        client = self.server.client()
+        stored = client.get("{sluice:limits}:key:1")
+        client.close()
+        assert isinstance(stored, bytes)
+        return picousd(msgspec.msgpack.decode(stored)[6][5])
+
+
+def run(server: RedisServer, test: Callable[[Ground], Awaitable[None]]) -> None:
+    asyncio.run(asyncio.wait_for(test(Ground(server)), 30))
+
+
+def test_a_killed_process_gives_back_slots_tokens_and_money_when_its_lease_ends(server: RedisServer):
+    async def test(ground: Ground) -> None:
+        scopes = [scope(parallel=2), scope("team", tpm=20), scope("project", budget=2 * USD)]
+        ask = Ask(tokens=10, cost=USD, bounded=True)
+        async with ground.processes(2) as (killed, other):
+            for _ in range(2):
+                await killed.reserve(scopes, ask)
+            killed.forsake()
+            for one in scopes:
+                await other.refused(one, ask)
+            ground.clock.pass_by(14.999)
+            await other.refused(scopes, ask)
+            ground.clock.pass_by(0.001)
+            for _ in range(2):
+                await other.reserve(scopes, ask)
+
+    run(server, test)
+
+
+def test_a_process_that_only_slept_takes_again_what_still_runs(server: RedisServer):
+    async def test(ground: Ground) -> None:
+        async with ground.processes(2) as (sleeper, other):
+            key = scope(parallel=1, budget=5 * USD)
+            stream = await sleeper.reserve(key)
+            ground.clock.pass_by(20)
+            stolen = await other.reserve(key)
+            await sleeper.refused(key)  # its first batch since: now Redis knows of the stream again
+            stolen.settle(cost=0)
+            await other.told()
+            await sleeper.told()
+            await other.refused(key)
+            stream.settle(cost=USD)
+            await sleeper.told()
+            await other.reserve(key)
+            assert ground.spent() == USD
+
+    run(server, test)
+
+
+def test_what_ends_after_its_lease_ended_is_still_charged(server: RedisServer):
+    async def test(ground: Ground) -> None:
+        async with ground.processes(2) as (sleeper, other):
+            key = scope(budget=5 * USD, tpm=100)
+            stream = await sleeper.reserve(key, Ask(tokens=50, cost=USD, bounded=True))
+            ground.clock.pass_by(20)
+            await other.reserve(key)
+            stream.settle(90, 3 * USD)
+            await sleeper.told()
+            assert (await other.refused(key, Ask(tokens=20))).limit_kind == "tpm"
+            assert ground.spent() == 3 * USD
+
+    run(server, test)
+
+
+def test_an_hour_long_stream_keeps_its_slot(server: RedisServer):
+    async def test(ground: Ground) -> None:
+        async with ground.processes(2, lease_s=0.4) as (streaming, other):
+            key = scope(parallel=1)
+            await streaming.reserve(key)
+            for _ in range(20):
+                ground.clock.pass_by(0.3)
+                streaming.forsake()
+                streaming.limits._shared._renew()  # what its timer does in time
+                await streaming.told()
+                await other.refused(key)
+
+    run(server, test)
+
+
+@pytest.mark.parametrize("fault", ["freeze", "kill"])
+def test_redis_away_refuses_nobody_and_budgets_go_on_from_the_last_known_spend(server: RedisServer, fault: str):
+    async def test(ground: Ground) -> None:
+        async with ground.processes() as [process]:
+            key = scope(rpm=4, budget=3 * USD, daily=9, max_requests=9)
+            (await process.reserve(key)).settle(cost=USD)
+            await process.told()
+            await process.reserve(key)
+            getattr(server, {"freeze": "freeze", "kill": "stop"}[fault])()
+            third = await process.reserve(key)
+            assert process.away.is_set()
+            assert not process.limits.up
+            assert (await process.refused(key)).limit_kind == "budget"
+            third.settle(cost=0)
+            await process.reserve(key, Ask(cost=USD, bounded=True))
+            assert process.loads == process.loads[:1]
+
+    run(server, test)
+
+
+def test_what_is_away_is_not_waited_for(server: RedisServer):
+    async def test(ground: Ground) -> None:
+        async with ground.processes() as [process]:
+            key = scope(rpm=1000)
+            await process.reserve(key)
+            server.freeze()
+            await asyncio.gather(*(process.reserve(key) for _ in range(50)))
+            for _ in range(200):
+                # A coroutine that ends without having waited for anything.
+                with pytest.raises(StopIteration):
+                    process.limits.reserve([key], ONE, process.clock()).send(None)
+
+    run(server, test)
+
+
+def test_after_a_freeze_nothing_is_doubled_and_nothing_forgotten(server: RedisServer):
+    async def test(ground: Ground) -> None:
+        async with ground.processes(2) as (one, two):
+            key = scope(budget=1000 * USD, parallel=9, daily=100)
+            before = await one.reserve(key)
+            await two.reserve(key, Ask(cost=0))
+            server.freeze()
+            in_vain = await one.reserve(key)  # Redis has its question in a buffer, and will answer it to nobody
+            in_vain.settle(cost=2 * USD)
+            before.settle(cost=3 * USD)
+            local = [await one.reserve(key) for _ in range(3)]
+            local[0].settle(cost=5 * USD)
+            server.thaw()
+            await one.back.wait()
+            await one.told()
+            assert ground.spent() == 10 * USD
+            standing = (await two.reserve(key, Ask(cost=0))).standings.budget
+            assert standing is not None
+            assert standing.reserved == 2 * USD  # what one began alone and still runs
+            for held in local:
+                held.settle(cost=7 * USD)
+            await one.told()
+            assert ground.spent() == 24 * USD
+            # before, of two, in vain, three alone, of two again: seven requests
+            assert (await two.refused(key, Ask(requests=94))).used == 7
+            await two.reserve(key, Ask(requests=93))
+
+    run(server, test)
+
+
+def test_slots_taken_alone_are_known_to_all_when_redis_is_back(server: RedisServer):
+    async def test(ground: Ground) -> None:
+        async with ground.processes(2) as (one, two):
+            key = scope(parallel=2)
+            server.freeze()
+            held = [await one.reserve(key) for _ in range(2)]
+            await one.refused(key)
+            server.thaw()
+            await one.back.wait()
+            await one.told()
+            if not two.limits.up:
+                await two.back.wait()
+            await two.refused(key)
+            held[0].settle()
+            await one.told()
+            await two.reserve(key)
+
+    run(server, test)
+
+
+def test_slots_taken_in_redis_count_here_while_it_is_away(server: RedisServer):
+    async def test(ground: Ground) -> None:
+        async with ground.processes() as [process]:
+            key = scope(parallel=2)
+            held = await process.reserve(key)
+            server.stop()
+            await process.reserve(key)
+            await process.refused(key)
+            held.settle()
+            await process.reserve(key)
+
+    run(server, test)
+
+
+def test_a_redis_that_lost_everything_begins_from_the_ledger_and_what_was_known(server: RedisServer):
+    async def test(ground: Ground) -> None:
+        async with ground.processes() as [process]:
+            key = scope(budget=100 * USD, parallel=2)
+            (await process.reserve(key)).settle(cost=10 * USD)
+            await process.told()
+            running = await process.reserve(key)
+            server.stop()
+            (await process.reserve(key)).settle(cost=20 * USD)
+            # The ledger has not seen the last one yet.
+            ground.ledger["key", "1"] = Baseline(spent_picousd=10 * USD)
+            server.start()
+            await process.back.wait()
+            held = await process.reserve(key)
+            assert held.standings.budget is not None
+            assert held.standings.budget.spent == 30 * USD
+            await process.refused(key)
+            running.settle(cost=USD)
+            held.settle(cost=USD)
+            await process.told()
+            assert ground.spent() == 32 * USD
+
+    run(server, test)
+
+
+def test_a_flush_that_nobody_saw_forgets_no_budget_and_no_slot(server: RedisServer):
+    async def test(ground: Ground) -> None:
+        async with ground.processes(2) as (one, two):
+            key = scope(budget=10 * USD, parallel=3)
+            (await one.reserve(key)).settle(cost=4 * USD)
+            running = [await one.reserve(key), await two.reserve(key)]
+            await one.told()
+            ground.ledger["key", "1"] = Baseline(spent_picousd=4 * USD)
+            client = server.client()
+            client.flushall()
+            client.close()
+            third = await one.reserve(key)
+            assert one.limits.up
+            assert third.standings.budget is not None
+            assert (third.standings.budget.spent, third.standings.budget.reserved) == (4 * USD, 2 * USD)
+            # Two tells of its own with its next batch, which is refused for the epoch and asked again.
+            await two.told()
+            assert (await two.refused(key)).limit_kind == "parallel"
+            for held in (*running, third):
+                held.settle(cost=USD)
+            await one.told()
+            await two.told()
+            assert ground.spent() == 7 * USD
+
+    run(server, test)
+
+
+def test_what_ended_just_before_a_flush_was_seen_is_not_forgotten(server: RedisServer):
+    async def test(ground: Ground) -> None:
+        async with ground.processes() as [process]:
+            key = scope(budget=10 * USD)
+            (await process.reserve(key)).settle(cost=4 * USD)
+            last = await process.reserve(key)
+            client = server.client()
+            client.flushall()
+            client.close()
+            last.settle(cost=3 * USD)  # goes out with the next question, to a Redis that never heard of it
+            held = await process.reserve(key)  # and the ledger is late: it has nothing yet
+            assert held.standings.budget is not None
+            assert held.standings.budget.spent == 7 * USD
+
+    run(server, test)
+
+
+def test_scripts_that_were_flushed_are_sent_again(server: RedisServer):
+    async def test(ground: Ground) -> None:
+        async with ground.processes() as [process]:
+            key = scope(rpm=3)
+            await process.reserve(key)
+            client = server.client()
+            client.script_flush()
+            client.close()
+            for _ in range(2):
+                await process.reserve(key)
+            await process.refused(key)
+            assert process.limits.up
+
+    run(server, test)
+
+
+def test_a_redis_that_is_not_there_at_the_start_is_taken_up_when_it_is(server: RedisServer):
+    async def test(ground: Ground) -> None:
+        server.stop()
+        async with ground.processes() as [process]:
+            key = scope(rpm=2)
+            await process.reserve(key)
+            assert not process.limits.up
+            server.start()
+            await process.back.wait()
+            assert process.limits.up
+            await process.reserve(key)
+
+    run(server, test)
+
+
+def test_a_redis_that_refuses_writes_is_as_good_as_away(server: RedisServer):
+    async def test(ground: Ground) -> None:
+        async with ground.processes() as [process]:
+            key = scope(parallel=5)
+            await process.reserve(key)
+            client = server.client()
+            client.config_set("maxmemory", "1")
+            await process.reserve(key)
+            assert not process.limits.up
+            client.config_set("maxmemory", "0")
+            client.close()
+            await process.back.wait()
+            await process.reserve(key)
+
+    run(server, test)
+
+
+@pytest.mark.parametrize("turns", range(8))
+def test_a_caller_that_leaves_while_it_is_decided_holds_nothing(server: RedisServer, turns: int):
+    async def test(ground: Ground) -> None:
+        async with ground.processes() as [process]:
+            key = scope(parallel=1, max_requests=2)
+            (await process.reserve(key)).settle()
+            await process.told()
+            asking = asyncio.ensure_future(process.reserve(key))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            if asking.done():
+                asking.result().settle(requests=0)
+            else:
+                asking.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await asking
+            await process.told()
+            await process.reserve(key)
+            await process.refused(key)
+
+    run(server, test)
+
+
+def test_many_at_once_share_round_trips_and_are_decided_exactly(server: RedisServer):
+    async def test(ground: Ground) -> None:
+        async with ground.processes(4) as processes:
+            scopes = [scope(rpm=100), scope("project", budget=60 * USD, parallel=1000)]
+            await processes[0].reserve(scopes, Ask(cost=0))
+            client = server.client()
+            client.config_resetstat()
+
+            async def ask(process: Process) -> int:
+                try:
+                    await process.limits.reserve(scopes, ONE, process.clock())
+                except LimitExceeded:
+                    return 0
+                return 1
+
+            admitted = await asyncio.gather(*(ask(process) for process in processes for _ in range(100)))
+            calls = client.info("commandstats")["cmdstat_evalsha"]["calls"]
+            client.close()
+            assert sum(admitted) == 60
+            assert calls < 60
+
+    run(server, test)
+
+
+def test_the_clock_is_that_of_redis(server: RedisServer):
+    async def test(ground: Ground) -> None:
+        client = connect(server.url)
+        limits = RedisLimits(client, patience_s=5)
+        await limits.start()
+        held = await limits.reserve([scope(parallel=1)], ONE, 12345.0)
+        seconds, micros = await client.time()
+        assert 0 <= seconds * 10**6 + micros - held.taken_at < DAY_US
+        held.settle()
+        await limits.close()
+        await client.aclose()
+
+    run(server, test)
+
+
+def test_what_the_ledger_has_of_one_that_is_not_back_yet_is_not_counted_twice(server: RedisServer):
+    """One process is back and hears of the ledger, which has what another spent alone; then that one tells of it."""
+
+    async def test(ground: Ground) -> None:
+        async with ground.processes(2) as (one, two):
+            key = scope(budget=1000 * USD, daily=100, max_requests=100)
+            ran = await two.reserve(key)
+            await one.reserve(key, Ask(cost=0, bounded=True))
+            [need] = two.loads
+            two.limits._probe_every_s = 0.6  # it is back after the other one
+            server.freeze()
+            (await one.reserve(key)).settle(cost=2 * USD)
+            (await two.reserve(key)).settle(cost=3 * USD)
+            ran.settle(cost=5 * USD)  # what was reserved in Redis is told to it when it is back
+            server.thaw()
+            await one.back.wait()
+            assert not two.limits.up
+            one.limits.raise_to(need, Baseline(10 * USD, 3, 3))
+            await one.told()
+            await two.back.wait()
+            await two.told()
+            assert ground.spent() == 10 * USD
+            assert (await two.refused(key, Ask(requests=97))).used == 4
+            ground.clock.pass_by(60)
+            one.limits.raise_to(need, Baseline(11 * USD, 4, 4))
+            await one.told()
+            assert ground.spent() == 11 * USD
+
+    run(server, test)

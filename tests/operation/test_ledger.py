@@ -1,0 +1,93 @@
+"""The ledger's consumer with a real database: a row it refuses harms no other, and nothing is lost while it is away."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import OperationalError
+
+from usage.event import RequestEvent
+from usage.journal import consumer as consumer_module
+from usage.journal.consumer import DAMAGED, Consumer
+from usage.journal.record import encode, sealed
+from usage.ledger import write_events
+from usage.models import JournalPosition, RequestRecord
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def event(number: int, **changes: Any) -> RequestEvent:
+    fields: dict[str, Any] = {
+        "id": f"req_{number}", "at": 1_790_000_000.0, "method": "POST", "path": "/v1/chat/completions", "status": 200,
+        "outcome": "complete", "duration_ms": 1.0,
+    }  # fmt: skip
+    return RequestEvent(**{**fields, **changes})
+
+
+def line(number: int, **changes: Any) -> bytes:
+    return sealed(encode(event(number, **changes)))
+
+
+def written() -> list[str]:
+    return sorted(RequestRecord.objects.values_list("pk", flat=True))
+
+
+def consume(directory: Path, *lines: bytes, name: str = "0000000000001-a.spool") -> None:
+    """Let a consumer read a segment whose writer is gone, and stop."""
+    directory.joinpath(name).write_bytes(b"".join(lines))
+    stopping = threading.Event()
+    stopping.set()
+    Consumer(directory).run(stopping)
+
+
+@pytest.mark.parametrize("bad", [0, 1, 2])
+def test_a_row_that_the_database_refuses_holds_up_no_other(bad: int, tmp_path: Path):
+    consume(tmp_path, *(line(number, attempts=-1 if number == bad else 1) for number in range(3)))
+    assert written() == [f"req_{number}" for number in range(3) if number != bad]
+    assert b"the ledger refused it" in (tmp_path / DAMAGED).read_bytes()
+    assert not list(tmp_path.glob("*.spool"))
+
+
+def test_a_database_that_goes_away_in_mid_batch_loses_no_row(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """The refused row makes the consumer go row by row; on the third of them the database is away for a moment."""
+    calls = iter([False, False, False, True])
+
+    def unsteady(events: list[RequestEvent], position: Any) -> None:
+        if next(calls, False):
+            raise OperationalError("gone")
+        write_events(events, position)
+
+    monkeypatch.setattr(consumer_module, "write_events", unsteady)
+    consume(tmp_path, line(0), line(1, attempts=-1), line(2), line(3))
+    assert written() == ["req_0", "req_2", "req_3"]
+
+
+def test_an_event_counts_once_however_often_it_stands_there(tmp_path: Path):
+    consume(tmp_path, line(0), line(1), line(0))
+    consume(tmp_path, line(1), line(2), name="0000000000002-b.spool")
+    assert written() == ["req_0", "req_1", "req_2"]
+
+
+def test_damaged_lines_are_set_aside_and_the_rest_is_written(tmp_path: Path):
+    torn = line(3)[:-20]
+    consume(tmp_path, line(0), line(1).replace(b"POST", b"GETS"), b"no event\n", line(2), torn)
+    assert written() == ["req_0", "req_2"]
+    aside = (tmp_path / DAMAGED).read_text()
+    assert "GETS" in aside
+    assert "no event" in aside
+    assert "its writer did not finish it" in aside
+
+
+def test_an_event_of_another_version_is_read(tmp_path: Path):
+    older = b'{"id":"req_0","at":1790000000.0,"method":"POST","path":"/v1/x","status":200,"outcome":"complete",'
+    newer = older.replace(b"req_0", b"req_1") + b'"something_new":{"a":1},'
+    consume(tmp_path, *(sealed(text + b'"duration_ms":1.0}') for text in (older, newer)))
+    assert written() == ["req_0", "req_1"]
+
+
+def test_positions_are_forgotten_with_their_segments(tmp_path: Path):
+    consume(tmp_path, line(0))
+    assert not JournalPosition.objects.exists()

@@ -1,0 +1,97 @@
+"""P13: a refused request uses up nothing of any limit, and after `Retry-After` the next one is accepted.
+
+For requests per minute see P12's test, which has the minute to wait for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from tests.access.asking import ask, minted, new_project, soon
+from tests.promises import crowd
+from tests.promises.fleet import Fleet, key_of
+from tests.sluice import Sluice
+from tests.upstream import Upstream, after, chat_answer, usage_of
+
+FULL: dict[str, dict[str, int]] = {
+    "rpm": {"rpm": 1},
+    "tpm": {"tpm": 100},
+    "daily": {"daily": 1},
+    "max_requests": {"max_requests": 1},
+    "budget": {"budget": 0},
+}
+ROOM = {"rpm": 2, "daily": 2, "max_requests": 2, "tpm": 1_000, "rps": 1, "burst": 2, "parallel": 2, "budget": 5}
+REFUSED = 20
+
+
+@pytest.fixture(params=["many processes", "one process"])
+def place(request: pytest.FixtureRequest, upstream: Upstream) -> tuple[list[Sluice], Upstream]:
+    if request.param == "one process":
+        return [request.getfixturevalue("sluice")], upstream
+    fleet: Fleet = request.getfixturevalue("fleet")
+    return fleet.servers, fleet.upstream
+
+
+@pytest.mark.parametrize("full", FULL)
+def test_what_one_scope_refuses_takes_nothing_of_the_others(full: str, place: tuple[list[Sluice], Upstream]):
+    """The key is full, its project has room for two: after twenty refusals other keys of the project get both."""
+    [server, *_], upstream = place
+    upstream.script = chat_answer(usage=usage_of(60, 40))
+    project = new_project(server, **ROOM)
+    _, key = minted(server, project=project, **FULL[full])
+    served = sum(ask(server, key, max_tokens=40).status_code == 200 for _ in range(REFUSED))
+    assert served == (0 if full == "budget" else 1)
+    _, other = minted(server, project=project)
+    told = [ask(server, other, max_tokens=40) for _ in range(2 - served)]
+    assert {answer.status_code for answer in told} == {200}
+    assert ask(server, other).status_code == 429
+    assert len(upstream.requests) == 2
+
+
+def test_the_one_who_waits_as_told_is_accepted_again_and_again(place: tuple[list[Sluice], Upstream]):
+    servers, _ = place
+    key, _path = key_of(servers[0], "key", rps=1)
+
+    async def loop() -> list[int]:
+        told = []
+        for _ in range(3):
+            refusal = (await crowd.many(servers, [key], 12))[-1]
+            while refusal.status == 200:
+                refusal = await crowd.ask(servers[-1], key)
+            await asyncio.sleep(int(refusal.headers["retry-after"]))
+            told.append((await crowd.ask(servers[-1], key)).status)
+        return told
+
+    assert asyncio.run(loop()) == [200] * 3
+
+
+def test_refusals_for_want_of_a_slot_take_no_slot(place: tuple[list[Sluice], Upstream]):
+    servers, upstream = place
+    key, _path = key_of(servers[0], "key", parallel=1, rpm=3)
+    go_on = threading.Event()
+    upstream.script = after(go_on, chat_answer())
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(ask, servers[0], key)
+        upstream.wait_for(1)
+        told = crowd.at_once(servers, key, REFUSED)
+        go_on.set()
+        assert running.result().status_code == 200
+    assert crowd.statuses(told) == {429: REFUSED}
+    assert {answer.headers["retry-after"] for answer in told} == {"1"}
+    soon(lambda: ask(servers[-1], key).status_code == 200)
+    assert ask(servers[0], key).headers["x-ratelimit-remaining-requests"] == "0"
+
+
+def test_what_is_refused_before_the_limits_takes_nothing(place: tuple[list[Sluice], Upstream]):
+    [server, *_], _upstream = place
+    _, key = minted(server, rpm=1, daily=1, max_requests=1, allowed_models=["gpt-*"])
+    wrong: list[dict[str, Any]] = [{"model": "o1"}, {"model": 5}, {"messages": None, "model": ""}]
+    for body in wrong * 3:
+        assert ask(server, key, **body).status_code in (400, 403)
+    assert ask(server, key).status_code == 200
+    assert ask(server, key).status_code == 429

@@ -1,0 +1,45 @@
+"""Keep entries: in the database, and as lines of the audit file once they are committed there."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, connection, transaction
+
+from usage.audit.entry import AuditEntry
+from usage.audit.file import AuditFile
+
+log = logging.getLogger("sluice.audit")
+
+
+def keep(entries: Sequence[AuditEntry]) -> None:
+    """In the transaction that is open, if one is: no change without its entry. Raises `DatabaseError`."""
+    if not entries or not settings.AUDIT_ENABLED:
+        return
+    with transaction.atomic():
+        AuditEntry.objects.bulk_create(entries, batch_size=500)
+        transaction.on_commit(lambda: write_lines(entries), robust=True)
+
+
+def keep_if_possible(entries: Sequence[AuditEntry]) -> bool:
+    """For what is over already: a database that is away is told of in the log, and the file has the entries."""
+    try:
+        keep(entries)
+    except (DatabaseError, InterfaceError) as error:
+        if not connection.in_atomic_block:
+            connection.close()  # a broken connection is not used twice
+        log.error("%d audit entries are in the audit file alone: %s", len(entries), type(error).__name__)
+        write_lines(entries)
+        return False
+    return True
+
+
+def write_lines(entries: Sequence[AuditEntry]) -> None:
+    if not settings.AUDIT_FILE:
+        return
+    try:
+        AuditFile(settings.AUDIT_FILE, settings.AUDIT_FILE_MAX_BYTES, settings.AUDIT_FILE_BACKUPS).append(entries)
+    except OSError as error:
+        log.error("The audit file does not take entries: %s", error)

@@ -1,0 +1,105 @@
+"""Around every management request, over HTTP and in a local command.
+
+Two of them, with the request's transaction between: what was done is kept inside it, so that no change is without its
+entry; what was refused is kept outside, where nothing rolls it back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.urls import Resolver404, resolve
+
+from usage.audit.acting import Scope, scope, signed
+from usage.audit.bound import bound, now
+from usage.audit.changes import kind_of
+from usage.audit.entry import AuditEntry, Result
+from usage.audit.keep import keep, keep_if_possible
+
+GetResponse = Callable[[HttpRequest], HttpResponse]
+READING = frozenset({"GET", "HEAD", "OPTIONS"})
+VERBS = {"POST": "create", "PUT": "update", "PATCH": "update", "DELETE": "delete", "GET": "view", "HEAD": "view"}
+
+
+def audit_attempts(get_response: GetResponse) -> GetResponse:
+    """Outside of the transaction: refused and failed requests, logins that failed."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        if not request.path.startswith(("/api/", "/admin/")):
+            return get_response(request)
+        current = Scope(request)
+        token = scope.set(current)
+        try:
+            response = get_response(request)
+            if response.status_code >= 400 and (request.method not in READING or response.status_code in (401, 403)):
+                current.attempted.append(attempt(request, response))
+            keep_attempts(current.attempted)
+        finally:
+            scope.reset(token)
+        response["X-Request-ID"] = current.request_id
+        return response
+
+    return middleware
+
+
+def audit_changes(get_response: GetResponse) -> GetResponse:
+    """Inside of the transaction: what was done. An API call that changed nothing in the database is told as itself."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        current = scope.get()
+        if current is None or response.status_code >= 400:
+            return response
+        if not current.done and request.method not in READING and request.path.startswith("/api/"):
+            current.done.append(attempt(request, response))
+        for entry in current.done:
+            entry.status_code = response.status_code
+        keep(current.done)
+        return response
+
+    return middleware
+
+
+def attempt(request: HttpRequest, response: HttpResponse) -> AuditEntry:
+    """The request itself, by its method and address."""
+    action, kind, target_id = meaning_of(request)
+    status = response.status_code
+    data = getattr(response, "data", None)
+    code = str(data.get("code", "")) if isinstance(data, dict) and isinstance(data.get("code", ""), str) else ""
+    entry = AuditEntry(
+        action=action,
+        target_kind=kind,
+        target_id=target_id,
+        result=Result.OK if status < 400 else Result.REFUSED if status < 500 else Result.FAILED,
+        code=code[:64],
+        status_code=status,
+    )
+    return signed(entry)
+
+
+def meaning_of(request: HttpRequest) -> tuple[str, str, str]:
+    """Action, kind and id of the target, as the address says them."""
+    method = request.method or ""
+    action = VERBS.get(method, "other")
+    try:
+        match = resolve(request.path)
+    except Resolver404:
+        return action, "", ""
+    view = getattr(match.func, "cls", None)
+    queryset = getattr(view, "queryset", None)
+    if queryset is not None:
+        named = (getattr(match.func, "actions", None) or {}).get(method.lower(), "")
+        target_id = str(match.kwargs.get("pk", ""))
+        if named and named not in ("list", "retrieve", "create", "update", "partial_update", "destroy"):
+            action = named
+        return action[:64], kind_of(queryset.model), target_id[:64]
+    # The admin's addresses are /admin/app/model/id/action/.
+    parts = [*request.path.strip("/").split("/"), "", "", ""]
+    return action, parts[2][:64] or parts[1][:64], str(match.kwargs.get("object_id", ""))[:64]
+
+
+def keep_attempts(entries: list[AuditEntry]) -> None:
+    passing = [entry for entry in entries if bound.lets_pass(entry.code, settings.AUDIT_REFUSALS_PER_SECOND, now())]
+    keep_if_possible([*bound.summary(now()), *passing])

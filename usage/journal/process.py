@@ -1,0 +1,103 @@
+"""The process that writes the ledger, beside the one that serves.
+
+It has a process of its own so that rows cost the requests nothing: not the interpreter's lock, and, being the more
+patient of the two, not the processor where there is only one. When it dies another one is started. When the server
+dies, it writes what is in the journal and ends as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from types import TracebackType
+
+from django.db import connections
+
+log = logging.getLogger("sluice.ledger")
+
+NAME = "sluice-ledger"
+"""What the process is called in lists of processes."""
+
+NICENESS = 15
+"""Gives way to requests, and still gets a thirtieth of a core that they keep busy: some thousand rows a second."""
+
+STOP_S = 20.0
+
+
+class LedgerProcess:
+    """As a context: the process lives as long as it lasts."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._ended = threading.Event()
+
+    def __enter__(self) -> LedgerProcess:
+        connections.close_all()  # a connection must not be shared with a copy of this process
+        # A copy starts in no time and shares its memory; later, with threads about, only a new one is safe.
+        self._start(multiprocessing.get_context("fork"))
+        self._watcher = threading.Thread(target=self._watch, name="ledger-watch", daemon=True)
+        self._watcher.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._line.close()
+        self._process.join(STOP_S)
+        if self._process.is_alive():
+            log.error("The ledger did not take all rows in time; they wait in the journal for the next start.")
+            self._process.kill()
+            self._process.join()
+
+    def _start(self, context: BaseContext) -> None:
+        here, there = context.Pipe()
+        self._process: BaseProcess = context.Process(  # type: ignore[attr-defined]
+            target=write_ledger, args=(self._directory, there, here), name="ledger", daemon=True
+        )
+        self._process.start()
+        there.close()
+        self._line: Connection = here
+
+    def _watch(self) -> None:
+        while True:
+            wait([self._process.sentinel])
+            if self._ended.is_set():
+                return
+            log.error("The process that writes the ledger died (%s); starting another.", self._process.exitcode)
+            self._line.close()
+            if self._ended.wait(0.2):
+                return
+            self._start(multiprocessing.get_context("spawn"))
+
+
+def write_ledger(directory: Path, line: Connection, other_end: Connection) -> None:
+    """The process itself: write the ledger until the server closes its end of the line, in whichever way."""
+    other_end.close()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)  # they are the server's; its end is told by the line
+    os.nice(NICENESS)
+    with contextlib.suppress(OSError):  # only Linux can be told
+        Path("/proc/self/comm").write_text(NAME)
+    import django
+
+    django.setup()
+    from usage.journal.consumer import Consumer
+
+    stopping = threading.Event()
+
+    def wait_for_the_end() -> None:
+        with contextlib.suppress(EOFError):
+            line.recv()
+        stopping.set()
+
+    threading.Thread(target=wait_for_the_end, name="line", daemon=True).start()
+    Consumer(directory).run(stopping)  # in this thread: what it dies of ends the process, and another one is started

@@ -1,0 +1,54 @@
+"""The journal as its reader sees it: segments in the order in which they were begun."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from usage.journal.spool import SUFFIX
+
+READ_BYTES = 2 * 1024 * 1024
+"""Read at once: some thousands of events."""
+
+
+class Lines(NamedTuple):
+    """Whole lines of a segment, without their ends, and where the next one begins."""
+
+    lines: list[bytes]
+    end: int
+
+
+def segments(directory: Path) -> list[Path]:
+    return sorted(directory.glob(f"*{SUFFIX}"))
+
+
+def read_lines(segment: Path, offset: int) -> Lines:
+    """The next whole lines; none when there are none yet. Raises `OSError`."""
+    with segment.open("rb") as file:
+        file.seek(offset)
+        data = file.read(READ_BYTES)
+        while b"\n" not in data and (more := file.read(READ_BYTES)):
+            data += more  # a line longer than a read
+    whole, line_end, _ = data.rpartition(b"\n")
+    return Lines(whole.split(b"\n"), offset + len(whole) + 1) if line_end else Lines([], offset)
+
+
+def torn_end(segment: Path, offset: int) -> bytes:
+    """What stands behind the last whole line: an event that its writer did not live to finish."""
+    with segment.open("rb") as file:
+        file.seek(offset)
+        return file.read()
+
+
+def is_being_written(segment: Path) -> bool:
+    """Whether its writer still has it open."""
+    fd = os.open(segment, os.O_RDONLY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False

@@ -1,0 +1,136 @@
+"""What a process writes into the journal: its own segments, appended to and never read by it.
+
+A segment is locked for as long as its writer has it open, so whoever reads it can tell a writer that is idle from one
+that is gone. The events of one turn of the event loop are one write, made before the answers of that turn leave
+(`Outbox.before`). The write goes to the kernel: it outlives the process, though not a power cut.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import secrets
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from usage.event import RequestEvent
+from usage.journal.record import encode, sealed
+
+log = logging.getLogger("sluice.journal")
+
+SUFFIX = ".spool"
+HELD_BYTES = 64 * 1024 * 1024
+"""Kept in memory while the disk takes nothing. Beyond that events are dropped, and counted."""
+
+LOOK_AGAIN_S = 1.0
+
+
+class Spool:
+    """One for each process. All of it happens on the event loop's thread."""
+
+    def __init__(self, directory: Path, *, segment_bytes: int, most_bytes: int, dropped: Callable[[int], None]) -> None:
+        """`dropped` is told how many events were lost, when some are. Raises `OSError`."""
+        self._directory = directory
+        self._segment_bytes = min(segment_bytes, most_bytes // 8)  # the bound is looked at when one is full
+        self._most_bytes = most_bytes
+        self._dropped = dropped
+        self._loop = asyncio.get_running_loop()
+        self._pending: list[bytes] = []
+        self._held = b""
+        """What the disk has not taken yet; may begin in the middle of a line."""
+        self._fd = -1
+        self._written = 0
+        self._full = False
+        self._retry: asyncio.TimerHandle | None = None
+        directory.mkdir(parents=True, exist_ok=True)
+        self._open()
+
+    def add(self, event: RequestEvent) -> bytes:
+        """Take an event; it is on disk before the loop's next turn. Returns it as JSON, for who needs it as well."""
+        document = encode(event)
+        if not self._pending:
+            self._loop.call_soon(self.flush)
+        self._pending.append(document)
+        return document
+
+    def flush(self) -> None:
+        """Write what has gathered."""
+        if not self._pending:
+            return
+        pending, self._pending = self._pending, []
+        if self._full or len(self._held) > HELD_BYTES:
+            self._dropped(len(pending))
+            return
+        self._write(b"".join([sealed(document) for document in pending]))
+
+    def close(self) -> None:
+        """Write what is left and leave the segment to its reader."""
+        if self._retry is not None:
+            self._retry.cancel()
+        self.flush()
+        if self._held:
+            self._write(b"")
+        if self._held:
+            lost = self._held.count(b"\n")
+            self._dropped(lost)
+            log.error("Stopped with %d events that the disk did not take.", lost)
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _write(self, data: bytes) -> None:
+        if self._held:
+            data, self._held = self._held + data, b""
+        done = 0
+        try:
+            while done < len(data):
+                done += os.write(self._fd, data[done:] if done else data)
+            self._written += done
+            if self._written > self._segment_bytes:
+                self._rotate()
+        except OSError as error:
+            self._held = data[done:]
+            if self._retry is None:
+                log.error("The journal takes no events (%s); they wait in memory.", error.strerror)
+                self._retry = self._loop.call_later(LOOK_AGAIN_S, self._try_again)
+
+    def _try_again(self) -> None:
+        self._retry = None
+        if self._full:
+            self._look_for_room()
+        elif self._held:
+            self._write(b"")
+            if not self._held:
+                log.warning("The journal takes events again.")
+
+    def _rotate(self) -> None:
+        full = self._fd
+        self._open()  # first: where no new one can be begun, the old one goes on
+        os.close(full)
+        self._look_for_room()
+
+    def _open(self) -> None:
+        # Locked before it gets its name: a reader must not take it for one whose writer is gone.
+        name = f"{int(time.time() * 1000):013x}-{secrets.token_hex(4)}"
+        new = self._directory / f"{name}.new"
+        fd = os.open(new, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            new.rename(self._directory / f"{name}{SUFFIX}")
+        except OSError:
+            os.close(fd)
+            raise
+        self._fd, self._written = fd, 0
+
+    def _look_for_room(self) -> None:
+        was_full = self._full
+        self._full = sum(path.stat().st_size for path in self._directory.glob(f"*{SUFFIX}")) > self._most_bytes
+        if self._full:
+            if not was_full:
+                log.error("The journal has reached JOURNAL_MAX_BYTES; events are dropped until the ledger takes some.")
+            self._retry = self._loop.call_later(LOOK_AGAIN_S, self._try_again)
+        elif was_full:
+            log.warning("The journal has room again.")

@@ -1,0 +1,28 @@
+"""`manage.py ledger`: write the ledger from the journal, in a process that is started and stopped by somebody else."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandParser
+
+from usage.journal.consumer import Consumer
+
+
+class Command(BaseCommand):
+    help = "Write the ledger from JOURNAL_DIR until SIGTERM. For servers that run with LEDGER_WRITER=separate."
+    requires_system_checks = []  # noqa: RUF012
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--once", action="store_true", help="Write what is there, and end.")
+
+    def handle(self, *args: Any, once: bool, **options: Any) -> None:
+        stopping = threading.Event()
+        if once:
+            stopping.set()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stopping.set())
+        Consumer(settings.JOURNAL_DIR).run(stopping)

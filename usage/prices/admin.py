@@ -1,0 +1,29 @@
+"""Prices in the admin."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.contrib import admin
+
+from usage.prices.override import PriceOverride
+
+if TYPE_CHECKING:
+    PriceModelAdmin = admin.ModelAdmin[PriceOverride]
+else:
+    PriceModelAdmin = admin.ModelAdmin
+
+
+@admin.register(PriceOverride)
+class PriceOverrideAdmin(PriceModelAdmin):
+    list_display = ("model", "provider", "input", "cached_input", "output", "per_request", "valid_from", "updated_at")
+    list_filter = ("provider",)
+    search_fields = ("model", "provider")
+    readonly_fields = ("created_at", "updated_at")
+    fieldsets = (
+        (None, {"fields": ("provider", "model", "valid_from")}),
+        ("USD for a million tokens", {"fields": (("input", "output"), ("cached_input", "cache_write", "reasoning"))}),
+        ("Audio", {"fields": (("audio_input", "audio_output"),)}),
+        ("Besides", {"fields": ("per_request",)}),
+        ("History", {"fields": readonly_fields}),
+    )

@@ -1,0 +1,71 @@
+"""Prices in the management API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.utils import timezone
+from django.utils.module_loading import import_string
+from django_filters import rest_framework as filters
+from drf_spectacular.utils import extend_schema
+from rest_framework.decorators import action
+from rest_framework.exceptions import NotFound
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.viewsets import ModelViewSet
+
+from usage.prices.book import load_prices
+from usage.prices.override import PriceOverride
+from usage.prices.price import Price, Rates, usd
+from usage.prices.serializers import EffectivePriceSerializer, EffectiveQuerySerializer, PriceSerializer
+
+NAMES = ("input", "output", "cached_input", "cache_write", "reasoning", "audio_input", "audio_output")
+"""The API's names of the rates, in the order of `Rates`."""
+
+NOTHING = Price("unknown", Rates(*[None] * len(NAMES)))
+
+
+class PriceFilters(filters.FilterSet):  # type: ignore[misc]
+    provider = filters.CharFilter()
+    model = filters.CharFilter()
+
+
+class PriceViewSet(ModelViewSet[PriceOverride]):
+    """What operators say models cost. It goes before the list prices of the genai-prices package."""
+
+    queryset = PriceOverride.objects.all()
+    serializer_class = PriceSerializer
+    filterset_class = PriceFilters
+    search_fields = ("provider", "model")
+
+    @extend_schema(parameters=[EffectiveQuerySerializer], responses=EffectivePriceSerializer, filters=False)
+    @action(detail=False, pagination_class=None)
+    def effective(self, request: Request) -> Response:
+        """The price in force now for a provider's model, and where it comes from. `unknown`: nobody knows it."""
+        asked = EffectiveQuerySerializer(data=request.query_params)
+        asked.is_valid(raise_exception=True)
+        provider, model = asked.validated_data["provider"], asked.validated_data["model"]
+        address = import_string(settings.PRICE_ADDRESS)(provider, model)
+        if address is None:
+            raise NotFound(f"There is no provider {provider!r}.")
+        kind, base_url, served = address
+        price = load_prices([kind]).price_of(provider, kind, base_url, served, timezone.now().timestamp())
+        return Response({"provider": provider, "model": model, "model_served": served, **written(price)})
+
+
+def written(price: Price | None) -> dict[str, Any]:
+    """A price as decimals, USD for a million tokens."""
+    told = price or NOTHING
+    return {
+        "price_source": told.source,
+        **rates_written(told.base),
+        "per_request": str(usd(told.per_request)) if price else None,
+        "tiers": [{"above_prompt_tokens": start, **rates_written(rates)} for start, rates in reversed(told.tiers)],
+    }
+
+
+def rates_written(rates: Rates) -> dict[str, str | None]:
+    return {
+        name: None if rate is None else f"{usd(rate * 1_000_000):.6f}" for name, rate in zip(NAMES, rates, strict=True)
+    }

@@ -1,0 +1,52 @@
+"""The prices as the data plane asks for them: looked up once for each model, then from memory."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+
+from usage.prices.listed import Listed, listed_price, load
+from usage.prices.override import Override, PriceOverride
+from usage.prices.price import FREE, Price
+
+KEPT = 4096
+"""Prices remembered. Clients choose the names of models, so their number is bounded; the oldest go first."""
+
+SIMULATOR = "simulator"
+
+
+class Prices:
+    """All prices at one version of the configuration. Asked on the event loop; replaced when an override changes."""
+
+    def __init__(self, overrides: Iterable[Override] = ()) -> None:
+        self._overrides = tuple(overrides)
+        self._known: OrderedDict[tuple[str, str, str, str], Listed] = OrderedDict()
+
+    def price_of(self, provider: str, kind: str, base_url: str, model: str, now: float) -> Price | None:
+        """The price of the provider's own model at `now` (Unix seconds); None when nobody knows it."""
+        asked = (provider, kind, base_url, model)
+        known = self._known.get(asked)
+        if known is None or known.until <= now:
+            known = self._known[asked] = self._look_up(provider, kind, base_url, model, now)
+            if len(self._known) > KEPT:
+                self._known.popitem(last=False)
+        return known.price
+
+    def _look_up(self, provider: str, kind: str, base_url: str, model: str, now: float) -> Listed:
+        fitting = [override for override in self._overrides if override.fits(provider, model)]
+        begin = [override.valid_from for override in fitting if override.valid_from > now]
+        in_force = [override for override in fitting if override.valid_from <= now]
+        if in_force:
+            found = Listed(max(in_force, key=Override.rank).price, float("inf"))
+        elif kind == SIMULATOR:
+            found = Listed(FREE, float("inf"))
+        else:
+            found = listed_price(provider, kind, base_url, model, now)
+        return Listed(found.price, min([found.until, *begin]))
+
+
+def load_prices(kinds: Iterable[str]) -> Prices:
+    """Read the overrides, and the list prices where a provider of these kinds may need them. Not for the event loop."""
+    if any(kind != SIMULATOR for kind in kinds):
+        load()
+    return Prices(override.compiled() for override in PriceOverride.objects.all())

@@ -1,0 +1,130 @@
+"""One model's price, compiled into whole numbers: a cost is a few multiplications, exact, and never a float.
+
+Inside, money is in pico-dollars: 1 USD is 10**12 of them, and 1 USD for a million tokens is 10**6 a token. So every
+price with up to six decimals is exact. Of list prices with more, the noise of binary fractions is taken off at nine
+decimals and the rest is rounded up.
+"""
+
+from __future__ import annotations
+
+from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
+from typing import NamedTuple
+
+PICOUSD = 10**12
+MOST_PICOUSD = 2**63 - 1
+"""What a row can hold: nine million dollars. A request that seems to cost more has counts that nobody can believe."""
+
+_MILLIONTH, _BILLIONTH = Decimal("0.000001"), Decimal("0.000000001")
+
+
+class Rates(NamedTuple):
+    """Pico-dollars a token. Null: nobody knows what it costs; tokens of that kind make the whole cost unknown."""
+
+    input: int | None
+    output: int | None
+    cached: int | None
+    cache_write: int | None
+    reasoning: int | None
+    audio_in: int | None
+    audio_out: int | None
+
+
+class Price:
+    """What one model costs at one provider. Made once, asked for each request."""
+
+    __slots__ = ("base", "per_request", "source", "tiers")
+
+    def __init__(
+        self, source: str, base: Rates, tiers: tuple[tuple[int, Rates], ...] = (), per_request: int = 0
+    ) -> None:
+        """`tiers` are (tokens, rates), the most tokens first: a longer prompt than that costs these rates, all of it.
+
+        `source` is short text for the row: where the price comes from.
+        """
+        self.source, self.base, self.tiers, self.per_request = source, base, tiers, per_request
+
+    def cost(
+        self,
+        prompt: int | None,
+        completion: int | None,
+        cached: int | None = None,
+        reasoning: int | None = None,
+        audio_in: int | None = None,
+        audio_out: int | None = None,
+        cache_write: int | None = None,
+    ) -> int | None:
+        """Pico-dollars; None where the prompt's tokens or a rate that is needed are not known.
+
+        Cached, written and spoken tokens are parts of the prompt, reasoning and spoken ones of the completion; no token
+        is charged twice, whatever a provider counts: where the parts are more than the whole, the later ones give way.
+        """
+        if prompt is None:
+            return None
+        rates = self.base
+        for start, tier in self.tiers:
+            if prompt > start:
+                rates = tier
+                break
+        text_in, text_out = prompt, completion or 0
+        total = self.per_request
+        try:
+            if audio_in:
+                text_in -= (part := min(audio_in, text_in))
+                total += part * rates.audio_in  # type: ignore[operator]
+            if cached:
+                text_in -= (part := min(cached, text_in))
+                total += part * rates.cached  # type: ignore[operator]
+            if cache_write:
+                text_in -= (part := min(cache_write, text_in))
+                total += part * rates.cache_write  # type: ignore[operator]
+            if audio_out:
+                text_out -= (part := min(audio_out, text_out))
+                total += part * rates.audio_out  # type: ignore[operator]
+            if reasoning:
+                text_out -= (part := min(reasoning, text_out))
+                total += part * rates.reasoning  # type: ignore[operator]
+            if text_in:
+                total += text_in * rates.input  # type: ignore[operator]
+            if text_out:
+                total += text_out * rates.output  # type: ignore[operator]
+        except TypeError:  # a rate that is needed is None
+            return None
+        return total if total <= MOST_PICOUSD else None
+
+    def estimate(self, prompt: int, most_completion: int) -> int | None:
+        """For admission: pico-dollars that a text request costs at most, by its prompt and the output it asks for.
+
+        A cache makes the prompt cheaper, or dearer by the writing; reasoning may cost more than what is said.
+        """
+        rates = self.base
+        for start, tier in self.tiers:
+            if prompt > start:
+                rates = tier
+                break
+        into, out = rates.input, rates.output
+        if (prompt and into is None) or (most_completion and out is None):
+            return None
+        dearest_in = max(into or 0, rates.cache_write or 0)
+        dearest_out = max(out or 0, rates.reasoning or 0)
+        return min(self.per_request + prompt * dearest_in + most_completion * dearest_out, MOST_PICOUSD)
+
+
+def rate(usd_per_million: Decimal | None) -> int | None:
+    """Pico-dollars a token."""
+    if usd_per_million is None:
+        return None
+    exact = usd_per_million.quantize(_BILLIONTH, ROUND_HALF_EVEN).quantize(_MILLIONTH, ROUND_CEILING)
+    return int(exact.scaleb(6))
+
+
+def picousd(usd: Decimal) -> int:
+    """Rounded up to the pico-dollar, where there is less than one."""
+    return int((usd * PICOUSD).to_integral_value(ROUND_CEILING))
+
+
+def usd(amount_picousd: int) -> Decimal:
+    return Decimal(amount_picousd).scaleb(-12)
+
+
+FREE = Price("simulator", Rates(0, 0, 0, 0, 0, 0, 0))
+"""Of the built-in simulator: it costs nothing, and that is known."""

@@ -1,0 +1,70 @@
+"""Prices as the management API shows and takes them: decimals as text, USD for a million tokens."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from rest_framework import serializers
+
+from usage.prices.override import PriceOverride
+
+
+class PriceSerializer(serializers.ModelSerializer[PriceOverride]):
+    class Meta:
+        model = PriceOverride
+        fields = (
+            "id",
+            "provider",
+            "model",
+            "input",
+            "output",
+            "cached_input",
+            "cache_write",
+            "reasoning",
+            "audio_input",
+            "audio_output",
+            "per_request",
+            "valid_from",
+            "created_at",
+            "updated_at",
+        )
+        validators: ClassVar[list[Any]] = []  # the model finds one that is there already: a conflict (409)
+
+    def create(self, validated_data: dict[str, Any]) -> PriceOverride:
+        return self.update(PriceOverride(), validated_data)
+
+    def update(self, instance: PriceOverride, validated_data: dict[str, Any]) -> PriceOverride:
+        instance.change(**validated_data)
+        return instance
+
+
+class EffectiveQuerySerializer(serializers.Serializer[Any]):
+    provider = serializers.CharField(help_text="A provider's name.")
+    model = serializers.CharField(max_length=200, help_text="As a client names it, or as the provider does.")
+
+
+class RatesSerializer(serializers.Serializer[Any]):
+    """Null: nobody knows; tokens of that kind make a request's cost unknown."""
+
+    input = serializers.CharField(allow_null=True)
+    output = serializers.CharField(allow_null=True)
+    cached_input = serializers.CharField(allow_null=True)
+    cache_write = serializers.CharField(allow_null=True)
+    reasoning = serializers.CharField(allow_null=True)
+    audio_input = serializers.CharField(allow_null=True)
+    audio_output = serializers.CharField(allow_null=True)
+
+
+class PriceTierSerializer(RatesSerializer):
+    above_prompt_tokens = serializers.IntegerField(help_text="A longer prompt costs these prices, all of it.")
+
+
+class EffectivePriceSerializer(RatesSerializer):
+    provider = serializers.CharField()
+    model = serializers.CharField()
+    model_served = serializers.CharField(help_text="The provider's own name, which the price is looked up by.")
+    price_source = serializers.ChoiceField(
+        choices=["override", "genai-prices", "simulator", "unknown"], help_text="Where the price comes from."
+    )
+    per_request = serializers.CharField(allow_null=True)
+    tiers = PriceTierSerializer(many=True)

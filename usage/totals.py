@@ -1,0 +1,120 @@
+"""What each key, user, team, project and the whole gateway have used: kept beside the ledger, in its transactions.
+
+Limits with a past (a day's requests, all requests, a budget) start from these numbers, so no limit ever scans the
+ledger. A scope has one row for all time and one for each quarter of an hour in which it was used: every time zone's
+midnight is the beginning of one.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from django.db import connection
+from django.db.models import Q, Sum
+
+from usage.event import RequestEvent
+from usage.models import ScopeTotal
+
+SLOT_S = 900
+EVER = -1
+"""The slot of all time."""
+
+GLOBAL = ("global", "1")
+TIER = "tier"
+"""What a user's tier counts, by the user's number: embeddings."""
+
+EMBEDDINGS = "/v1/embeddings"
+READ_AT_ONCE = 100
+
+
+class Wanted(NamedTuple):
+    """A scope, and since when: `since` for money (0: ever), `day` for requests, in Unix seconds."""
+
+    kind: str
+    id: str
+    since: int
+    day: int
+
+
+class Found(NamedTuple):
+    """Picodollars since `Wanted.since`, requests ever, requests since `Wanted.day`."""
+
+    spent_picousd: int
+    requests: int
+    requests_since_day: int
+
+
+def scopes_of(event: RequestEvent) -> Iterator[tuple[str, str]]:
+    for kind, number in (("key", event.key), ("user", event.user), ("team", event.team), ("project", event.project)):
+        if number is not None:
+            yield kind, str(number)
+    if event.endpoint == EMBEDDINGS and event.user is not None:
+        yield TIER, str(event.user)
+    yield GLOBAL
+
+
+def add_totals(events: Iterable[RequestEvent]) -> None:
+    """Move the totals by events that are new to the ledger. A cost that is not known adds nothing."""
+    sums: defaultdict[tuple[str, str, int], list[int]] = defaultdict(lambda: [0, 0])
+    for event in events:
+        cost = event.cost_picousd or 0
+        if not cost and not event.requests:
+            continue
+        slot = int(event.at) // SLOT_S
+        for kind, ident in scopes_of(event):
+            for place in (EVER, slot):
+                total = sums[kind, ident, place]
+                total[0] += event.requests
+                total[1] += cost
+    if not sums:
+        return
+    table = connection.ops.quote_name(ScopeTotal._meta.db_table)
+    statement = (
+        f"INSERT INTO {table} (kind, ident, slot, requests, cost_picousd) VALUES (%s, %s, %s, %s, %s) "  # noqa: S608
+        "ON CONFLICT (kind, ident, slot) DO UPDATE SET "
+        f"requests = {table}.requests + excluded.requests, cost_picousd = {table}.cost_picousd + excluded.cost_picousd"
+    )
+    with connection.cursor() as cursor:
+        # In one order, so that two writers at once never wait for each other in a circle.
+        cursor.executemany(statement, [(*place, *sums[place]) for place in sorted(sums)])
+
+
+def read_totals(wanted: Sequence[Wanted]) -> list[Found]:
+    """In the order asked for. Raises `DatabaseError`."""
+    found: list[Found] = []
+    for start in range(0, len(wanted), READ_AT_ONCE):
+        found += _read(wanted[start : start + READ_AT_ONCE])
+    return found
+
+
+def _read(wanted: Sequence[Wanted]) -> list[Found]:
+    which = Q()
+    for want in wanted:
+        slots = Q(slot=EVER) | Q(slot__gte=min(want.day, want.since or want.day) // SLOT_S)
+        which |= Q(kind=want.kind, ident=want.id) & slots
+    rows: defaultdict[tuple[str, str], list[tuple[int, int, int]]] = defaultdict(list)
+    for kind, ident, slot, requests, cost in ScopeTotal.objects.filter(which).values_list(
+        "kind", "ident", "slot", "requests", "cost_picousd"
+    ):
+        rows[kind, ident].append((slot, requests, cost))
+    return [_found(want, rows[want.kind, want.id]) for want in wanted]
+
+
+def _found(want: Wanted, rows: Sequence[tuple[int, int, int]]) -> Found:
+    ever_requests = sum(requests for slot, requests, _ in rows if slot == EVER)
+    today = sum(requests for slot, requests, _ in rows if slot != EVER and slot >= want.day // SLOT_S)
+    if want.since:
+        spent = sum(cost for slot, _, cost in rows if slot != EVER and slot >= want.since // SLOT_S)
+    else:
+        spent = sum(cost for slot, _, cost in rows if slot == EVER)
+    return Found(spent, ever_requests, today)
+
+
+def spent_since(kind: str, idents: Sequence[str], since: int) -> dict[str, int]:
+    """Picodollars of each scope since then (Unix seconds; 0: ever). Raises `DatabaseError`."""
+    slots = Q(slot__gte=since // SLOT_S) if since else Q(slot=EVER)
+    rows = ScopeTotal.objects.filter(slots, kind=kind, ident__in=idents)
+    sums = rows.values_list("ident").annotate(spent=Sum("cost_picousd")).order_by()
+    return {ident: int(spent) for ident, spent in sums}
