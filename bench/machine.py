@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import resource
+import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,6 +50,26 @@ def children(pid: int) -> list[int]:
     """Of all its threads."""
     lists = Path(f"/proc/{pid}/task").glob("*/children")
     return [int(child) for text in lists for child in text.read_text().split()]
+
+
+IDLE_S = 0.25
+"""Looked at for so long; the ledger's process wakes ten times a second for a millisecond."""
+
+PATIENCE_S = 120.0
+
+
+def wait_until_idle(pids: Iterable[int]) -> None:
+    """Until none of them works any more, such as a ledger that catches up: it would take the core from what is measured
+    next, on Linux as much as its half, since priorities count within a session alone there (`sched(7)`, autogroups).
+    """
+    pids = list(pids)
+    before, deadline = sum(map(cpu_seconds, pids)), time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        time.sleep(IDLE_S)
+        now = sum(map(cpu_seconds, pids))
+        if now - before <= 0.1 * IDLE_S:
+            return
+        before = now
 
 
 class Memory(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uvloop
 
+from bench import machine
 from bench.result import Result, middle
 from bench.servers import Server, Servers
 from bench.wrk import BODY, Failed, ask
@@ -23,6 +24,7 @@ def relay(servers: Servers, *, quick: bool) -> list[Result]:
     costs: dict[Server, list[float]] = {nginx: [], sluice: []}
     for _ in range(rounds):
         for server in (nginx, sluice):
+            machine.wait_until_idle([nginx.pid, sluice.pid])
             before = server.cpu_seconds()
             requests, took = ask(server, seconds=seconds)
             rates[server].append(requests / took)

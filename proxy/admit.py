@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from keys.limits import Ask, Limits, MemoryLimits, Scope, Unknown
 from keys.limits.fallback import FallbackLimits
+from keys.records import KeyRecord
 from providers.catalog import Catalog, NoProvider
 from proxy.embedding_quota import inputs_of, quota_of
 from proxy.endpoints import EMBEDDINGS
@@ -28,6 +29,7 @@ GUESSED_MOST_OUTPUT = 16_384
 """The same for money, where too little would let too many run at once: a guess, on the high side."""
 
 MODELS_KEPT = 1_000
+KEYS_KEPT = 10_000
 PRICES_KEPT_S = 1.0
 """For estimates: a price that changes at midnight may be a second late there."""
 
@@ -45,36 +47,48 @@ class Admission:
         self._limits = limits
         self._pasts = pasts
         self._of_address = of_address if of_address != Limits() else None
+        self._of_keys: dict[int, OfKey] = {}
 
     async def admit(self, exchange: Exchange, snapshot: Snapshot) -> None:
         """Sets `reservation`. Raises `LimitExceeded`; then nothing was taken."""
-        scopes = self._scopes_of(exchange, snapshot)
+        applying = self._applying_to(exchange, snapshot)
         if exchange.endpoint is EMBEDDINGS:
             exchange.counts_as = inputs_of(exchange.body)
-        if scopes:
+        if applying.scopes:
             ask = ONE_REQUEST
-            if count_tokens(scopes):
+            if applying.counts_tokens:
                 raws = said(exchange.body)
-                if sum(map(len, raws)) > READ_AT_ONCE_BYTES:
+                if exchange.request_bytes > READ_AT_ONCE_BYTES:
                     prompt = await asyncio.to_thread(prompt_with_margin, raws)
                 else:
                     prompt = prompt_with_margin(raws)
-                ask = ask_of(exchange, scopes, snapshot, prompt)
+                ask = ask_of(exchange, applying, snapshot, prompt, raws)
             elif exchange.counts_as != 1:
                 ask = Ask(requests=exchange.counts_as)
             while True:
                 try:
                     if isinstance(self._limits, MemoryLimits):
-                        exchange.reservation = self._limits.reserve(scopes, ask, time.time())
+                        exchange.reservation = self._limits.reserve(applying.scopes, ask, time.time())
                     else:
-                        exchange.reservation = await self._limits.reserve(scopes, ask, time.time())
+                        exchange.reservation = await self._limits.reserve(applying.scopes, ask, time.time())
                     break
                 except Unknown as unknown:
                     await self._pasts.load(unknown.needs)
         exchange.admitted = True
 
-    def _scopes_of(self, exchange: Exchange, snapshot: Snapshot) -> tuple[Scope, ...]:
+    def _applying_to(self, exchange: Exchange, snapshot: Snapshot) -> Applying:
         """Everyone and everything that this request counts for, and that is limited."""
+        key, everyone = exchange.key, snapshot.global_scopes
+        if key is None or exchange.endpoint is EMBEDDINGS or self._of_address is not None:
+            return applying(self._scopes_of(exchange, everyone))
+        found = self._of_keys.get(id(key))
+        if found is None or found.key is not key or found.everyone is not everyone:
+            if len(self._of_keys) >= KEYS_KEPT:
+                self._of_keys.clear()
+            found = self._of_keys[id(key)] = OfKey(key, everyone, applying(key.scopes + everyone))
+        return found.applying
+
+    def _scopes_of(self, exchange: Exchange, everyone: tuple[Scope, ...]) -> tuple[Scope, ...]:
         key, project = exchange.key, exchange.project
         scopes: tuple[Scope, ...] = ()
         if key is not None:
@@ -83,11 +97,42 @@ class Admission:
             scopes = (project.scope,)
         if exchange.endpoint is EMBEDDINGS and (quota := quota_of(key)) is not None:
             scopes += (quota,)
-        if snapshot.global_scopes:
-            scopes += snapshot.global_scopes
+        scopes += everyone
         if self._of_address is not None and (client := exchange.scope.get("client")):
             scopes += (address_scope(client[0], self._of_address),)
         return scopes
+
+
+class Applying(NamedTuple):
+    """What limits a request, and what follows from that for every request that they limit."""
+
+    scopes: tuple[Scope, ...]
+    counts_tokens: bool
+    """Whether it takes an estimate to know if there is room."""
+    guessed_output: int
+    """Tokens, where a request does not say: a guess must not be what makes it too large for its limit."""
+
+
+class OfKey(NamedTuple):
+    """What applies to a key as it is, with what applies to everyone as it is."""
+
+    key: KeyRecord
+    everyone: tuple[Scope, ...]
+    applying: Applying
+
+
+def applying(scopes: tuple[Scope, ...]) -> Applying:
+    limits = [scope.limits for scope in scopes]
+    counts_tokens = any(each.tpm is not None or each.budget is not None for each in limits)
+    return Applying(scopes, counts_tokens, guessed_output([each.tpm for each in limits if each.tpm is not None]))
+
+
+def guessed_output(tokens_a_minute: Sequence[int]) -> int:
+    guess = GUESSED_OUTPUT
+    for tpm in tokens_a_minute:
+        if tpm < 4 * guess:
+            guess = tpm // 4
+    return guess
 
 
 @lru_cache(maxsize=10_000)
@@ -95,24 +140,14 @@ def address_scope(host: str, limits: Limits) -> Scope:
     return Scope("address", host, f"address {host}", limits)
 
 
-def count_tokens(scopes: Sequence[Scope]) -> bool:
-    """Whether it takes an estimate to know if there is room."""
-    for scope in scopes:
-        limits = scope.limits
-        if limits.tpm is not None or limits.budget is not None:
-            return True
-    return False
-
-
-def ask_of(exchange: Exchange, scopes: Sequence[Scope], snapshot: Snapshot, prompt: int | None) -> Ask:
+def ask_of(exchange: Exchange, applying: Applying, snapshot: Snapshot, prompt: int | None, raws: list[bytes]) -> Ask:
     """What the request wants: tokens by its text and the output that it asks for, and what they cost at most."""
     output = most_output(exchange)
-    tokens = (prompt or 0) + (guessed_output(scopes) if output is None else output)
-    exchange.asked_tokens = tokens
+    exchange.asked_tokens = tokens = (prompt or 0) + (applying.guessed_output if output is None else output)
     body = exchange.body
     if body is None:
         return Ask(exchange.counts_as, tokens, None)
-    unseen = prompt is None or not is_all_text(body)
+    unseen = prompt is None or not is_all_text(body, raws)
     cost = cost_at_most(
         exchange,
         snapshot,
@@ -120,16 +155,6 @@ def ask_of(exchange: Exchange, scopes: Sequence[Scope], snapshot: Snapshot, prom
         GUESSED_MOST_OUTPUT if output is None else output,
     )
     return Ask(exchange.counts_as, tokens, cost, not unseen and output is not None and cost is not None)
-
-
-def guessed_output(scopes: Sequence[Scope]) -> int:
-    """A guess must not be what makes a request too large for its limit."""
-    guess = GUESSED_OUTPUT
-    for scope in scopes:
-        tpm = scope.limits.tpm
-        if tpm is not None and tpm < 4 * guess:
-            guess = tpm // 4
-    return guess
 
 
 def cost_at_most(exchange: Exchange, snapshot: Snapshot, prompt: int, output: int) -> int | None:

@@ -15,11 +15,14 @@ MOST_READ_BYTES = 4 * 1024 * 1024
 
 OUTPUT_LIMITS = frozenset({"max_completion_tokens", "max_tokens", "max_output_tokens"})
 
-SAID = ("messages", "input", "prompt", "instructions", "tools", "functions", "response_format", "text")
+SAID = frozenset({"messages", "input", "prompt", "instructions", "tools", "functions", "response_format", "text"})
 """The members of a request that a model reads."""
 
-UNSEEN = ("previous_response_id", "conversation", "web_search_options", "audio")
+UNSEEN = frozenset({"previous_response_id", "conversation", "web_search_options", "audio"})
 """Members that make a model read or say more than the request's text tells: what was said before, what it finds."""
+
+MAY_BE_MORE = UNSEEN | {"prompt", "tools"}
+"""Members that are looked into before the request's text is taken for all that is read."""
 
 FUNCTIONS = frozenset({"function", "custom"})
 """Tools that a model only asks for. What others (a search, a server of tools) bring, it reads, and it is charged."""
@@ -36,8 +39,7 @@ def said(body: JSONBody | None) -> list[bytes]:
     """What a model reads of it, as it was written."""
     if body is None:
         return []
-    members = body.members
-    return [bytes(members[name]) for name in SAID if name in members]
+    return [bytes(raw) for name, raw in body.members.items() if name in SAID]
 
 
 def estimated_prompt(raws: list[bytes]) -> int | None:
@@ -52,13 +54,13 @@ def prompt_with_margin(raws: list[bytes]) -> int | None:
 
     English has four characters a token, but digits, signs and other scripts have fewer bytes a token.
     """
-    if not raws or sum(map(len, raws)) > MOST_READ_BYTES:
-        return None
     tokens = 0
     for raw in raws:
+        if len(raw) > MOST_READ_BYTES:
+            return None
         text = without_binary(raw)
         tokens += -(-len(text) // (3 if text.isascii() else 2))
-    return tokens
+    return tokens or None
 
 
 def without_binary(raw: bytes) -> bytes:
@@ -66,11 +68,16 @@ def without_binary(raw: bytes) -> bytes:
     return _BINARY.sub(b"", raw) if b"data" in raw or b"b64_json" in raw else raw
 
 
-def is_all_text(body: JSONBody) -> bool:
-    """Whether the request's text is all that the model will read, so that an estimate of it is one of the whole."""
+def is_all_text(body: JSONBody, raws: list[bytes]) -> bool:
+    """Whether the request's text is all that the model will read, so that an estimate of it is one of the whole.
+    `raws` is what was said in it.
+    """
+    for raw in raws:
+        if b'"type"' in raw and _NO_TEXT.search(raw):
+            return False
+    if MAY_BE_MORE.isdisjoint(body.members):
+        return True
     if any(read_member(body, name) is not None for name in UNSEEN) or type(read_member(body, "prompt")) is dict:
-        return False
-    if any(_NO_TEXT.search(bytes(body.members[name])) for name in ("messages", "input") if name in body.members):
         return False
     tools = read_member(body, "tools")
     return type(tools) is not list or all(type(tool) is dict and tool.get("type") in FUNCTIONS for tool in tools)

@@ -193,30 +193,29 @@ class MemoryLimits:
     def reserve(self, scopes: Sequence[Scope], ask: Ask, now: float) -> MemoryHeld:
         """Raises `LimitExceeded` and `Unknown`; then nothing was taken."""
         now_us = round(now * 1e6)
-        tokens, cost, by_object, one = ask.tokens, ask.cost or 0, self._by_object, ask.requests == 1
-        states: list[ScopeState] = []
-        lanes: list[Lane] = []
-        for scope in scopes:
-            state = by_object.get(id(scope))
-            if state is None:
-                break
-            lane = state.lane
-            if (
-                lane is None
-                or not lane.at <= now_us < lane.until
-                or lane.room <= 0
-                or lane.free <= 0
-                or tokens > lane.tokens
-                or cost > lane.money
-                or lane.dearest > lane.money
-                or not one
-            ):
-                break
-            states.append(state)
-            lanes.append(lane)
-        else:
-            take(lanes, ask, now_us)
-            return MemoryHeld(self, scopes, states, lanes, ask, now_us)
+        if ask.requests == 1:
+            tokens, cost, by_object = ask.tokens, ask.cost or 0, self._by_object
+            states: list[ScopeState] = []
+            lanes: list[Lane] = []
+            for scope in scopes:
+                state = by_object.get(id(scope))
+                if state is None:
+                    break
+                lane = state.lane
+                if (
+                    lane is None
+                    or not lane.at <= now_us < lane.until
+                    or lane.room <= 0
+                    or lane.free <= 0
+                    or tokens > lane.tokens
+                    or lane.money < (cost if cost > lane.dearest else lane.dearest)
+                ):
+                    break
+                states.append(state)
+                lanes.append(lane)
+            else:
+                take(lanes, ask, now_us)
+                return MemoryHeld(self, scopes, states, lanes, ask, now_us)
         return self._reserve_slowly(scopes, ask, now_us)
 
     def _reserve_slowly(self, scopes: Sequence[Scope], ask: Ask, now_us: int) -> MemoryHeld:
@@ -351,8 +350,8 @@ class MemoryLimits:
             if more < left_tokens:
                 left_tokens, tokens = more, state
         return Standings(
-            rate_of(requests.requests, left_requests, requests.lane, now) if requests is not None else None,
-            rate_of(tokens.tokens, left_tokens, tokens.lane, now) if tokens is not None else None,
+            None if requests is None else rate_of(requests.requests, left_requests, requests.lane, now),
+            None if tokens is None else rate_of(tokens.tokens, left_tokens, tokens.lane, now),
         )
 
     def _refused(self, scopes: Sequence[Scope], ask: Ask, now: int) -> Exception:
@@ -409,9 +408,10 @@ def rate_of(window: Window | None, left: int, lane: Lane | None, now: int) -> St
     if window.limit <= 0:
         return window.standing(now)
     last = window.entries[-1].last if window.entries else 0
-    if lane is not None:
-        last = max(last, lane.at)
-    return Standing(window.limit, max(0, left), max(0, last + WINDOW_US - now) / SECOND_US)
+    if lane is not None and lane.at > last:
+        last = lane.at
+    reset = last + WINDOW_US - now
+    return Standing(window.limit, left if left > 0 else 0, reset / SECOND_US if reset > 0 else 0.0)
 
 
 def standings_of(counters: Sequence[Counter], now: int) -> Standings:

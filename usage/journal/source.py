@@ -25,9 +25,10 @@ class Backlog(NamedTuple):
 
 
 class Source(ABC):
-    """One named consumer's view of the journal. What was read and not done with comes again, after a crash to whoever
-    opens the source next. Every method may raise `OSError` or `redis.RedisError` when what is behind it is away; calling
-    it again later goes on.
+    """One named consumer's view of the journal.
+
+    What was read and not done with comes again, after a crash to whoever opens the source next. Every method may raise
+    `OSError` or `redis.RedisError` when what is behind it is away; calling it again later goes on.
     """
 
     @abstractmethod

@@ -32,7 +32,7 @@ class Rates(NamedTuple):
 class Price:
     """What one model costs at one provider. Made once, asked for each request."""
 
-    __slots__ = ("base", "per_request", "source", "tiers")
+    __slots__ = ("_dearest", "base", "per_request", "source", "tiers")
 
     def __init__(
         self, source: str, base: Rates, tiers: tuple[tuple[int, Rates], ...] = (), per_request: int = 0
@@ -42,6 +42,7 @@ class Price:
         `source` is short text for the row: where the price comes from.
         """
         self.source, self.base, self.tiers, self.per_request = source, base, tiers, per_request
+        self._dearest = dearest(base)
 
     def cost(
         self,
@@ -96,17 +97,24 @@ class Price:
 
         A cache makes the prompt cheaper, or dearer by the writing; reasoning may cost more than what is said.
         """
-        rates = self.base
+        into, out = self._dearest
         for start, tier in self.tiers:
             if prompt > start:
-                rates = tier
+                into, out = dearest(tier)
                 break
-        into, out = rates.input, rates.output
         if (prompt and into is None) or (most_completion and out is None):
             return None
-        dearest_in = max(into or 0, rates.cache_write or 0)
-        dearest_out = max(out or 0, rates.reasoning or 0)
-        return min(self.per_request + prompt * dearest_in + most_completion * dearest_out, MOST_PICOUSD)
+        cost = self.per_request + prompt * (into or 0) + most_completion * (out or 0)
+        return cost if cost < MOST_PICOUSD else MOST_PICOUSD
+
+
+def dearest(rates: Rates) -> tuple[int | None, int | None]:
+    """The most that a token of a text prompt costs, and one of a completion."""
+    into, out = rates.input, rates.output
+    return (
+        None if into is None else max(into, rates.cache_write or 0),
+        None if out is None else max(out, rates.reasoning or 0),
+    )
 
 
 def rate(usd_per_million: Decimal | None) -> int | None:
