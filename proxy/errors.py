@@ -104,6 +104,10 @@ class RateLimited(ProxyError):
     type = "rate_limit_error"
 
 
+class QuotaExceeded(RateLimited):
+    type = "insufficient_quota"  # as OpenAI has it, for whose clients this is no rate that waiting cures
+
+
 class Unavailable(ProxyError):
     status = 503
     type = "service_unavailable_error"
@@ -168,7 +172,8 @@ def _limit_exceeded(error: LimitExceeded) -> ProxyError:
         # OpenAI's SDKs do not wait longer than that: they would ask again after half a second, in vain.
         headers = [(b"x-should-retry", b"false")] if wait > SDK_WAITS_S else []
     headers += [(b"retry-after", b"%d" % wait), *read_lines(standings_lines(error.standings))]
-    return RateLimited(error.code, error.explanation, headers=headers)
+    kind = QuotaExceeded if error.code == QuotaExceeded.type else RateLimited
+    return kind(error.code, error.explanation, headers=headers)
 
 
 def _credential_unavailable(error: CredentialUnavailable) -> ProxyError:

@@ -107,7 +107,8 @@ def test_a_refusal_names_the_limit_its_scope_and_its_end(kind: str, priced: Slui
         assert ask(priced, key, model=MODEL, max_tokens=40).status_code == 200
     answer = ask(priced, key, model=MODEL, max_tokens=40)
     error = refused(answer, 429, code)
-    assert (error["type"], error["param"]) == ("rate_limit_error", None)
+    kind_of_error = "insufficient_quota" if code == "insufficient_quota" else "rate_limit_error"
+    assert (error["type"], error["param"]) == (kind_of_error, None)
     assert re.fullmatch(as_pattern(message), error["message"]), error["message"]
     assert 1 <= int(answer.headers["retry-after"]) <= longest
     too_long = int(answer.headers["retry-after"]) > 60  # OpenAI's SDKs do not wait that long, and ask at once

@@ -37,7 +37,7 @@ def test_the_refusal_word_for_word(server: Sluice, upstream: Upstream, stream: b
     assert got.error == {
         "message": f"Budget reached: 0.001 of 0.001 USD are spent on team '{team}'. "
         f"It resets at {tomorrow:%Y-%m-%dT%H:%M:%SZ}.",
-        "type": "rate_limit_error",
+        "type": "insufficient_quota",
         "param": None,
         "code": "insufficient_quota",
     }
