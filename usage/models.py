@@ -25,14 +25,17 @@ class Outcome(models.TextChoices):
 
 
 class RequestRecord(models.Model):
-    """One request. Written once, from the journal, and never edited.
+    """One request. Written once, from the journal, and never edited. Ids are in order of time (`usage/ids.py`).
+
+    In PostgreSQL the table has a partition for each week (`usage/partitions.py`). What few rows have in common has an
+    index; all else is looked for newest first, in steps (`usage/walk.py`).
 
     Keys, projects and users are kept by number without a constraint: the ledger outlives what it speaks of, and its
     writer must not wait for their rows.
     """
 
     id = models.CharField(max_length=40, primary_key=True, help_text="The answer's X-Request-ID.")
-    created_at = models.DateTimeField(db_index=True)
+    created_at = models.DateTimeField()
     key = models.ForeignKey(
         "keys.VirtualKey", null=True, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False
     )
@@ -86,6 +89,8 @@ class RequestRecord(models.Model):
             models.Index(
                 fields=["correlation_id"], condition=~models.Q(correlation_id=""), name="request_by_correlation"
             ),
+            models.Index(fields=["status_code", "-id"], condition=~models.Q(status_code=200), name="request_by_status"),
+            models.Index(fields=["outcome", "-id"], condition=~models.Q(outcome="complete"), name="request_by_outcome"),
             models.Index(fields=["response_id"], condition=~models.Q(response_id=""), name="request_by_response"),
         ]
 
