@@ -14,16 +14,16 @@ AFTER_ALL = "req`"
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MS = timedelta(milliseconds=1)
-SLACK = 2 * MS
+SLACK_MS = 2
 """A row's time is rounded to microseconds, and its id's is cut to milliseconds."""
 
 _BEGINNING = re.compile(r"req_([0-9a-f]{12})")
 LAST_MS = 2**48 - 1
 
 
-def id_at(moment: datetime) -> str:
+def id_at(moment: datetime, later_ms: int = 0) -> str:
     """The beginning of the ids of that millisecond: lower than all of them, and higher than all before."""
-    return f"{PREFIX}{min(max((moment - EPOCH) // MS, 0), LAST_MS):012x}"
+    return f"{PREFIX}{min(max((moment - EPOCH) // MS + later_ms, 0), LAST_MS):012x}"
 
 
 def time_of(request_id: str) -> datetime | None:

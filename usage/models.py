@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import Decimal
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from django.db import models
 
 from usage.audit.entry import AuditEntry
+from usage.ids import SLACK_MS, id_at
 from usage.prices.override import PriceOverride
 from usage.prices.price import usd
 
@@ -22,6 +24,29 @@ class Outcome(models.TextChoices):
     UPSTREAM_ERROR = "upstream_error"
     REFUSED = "refused"
     INTERNAL_ERROR = "internal_error"
+
+
+class RequestQuerySet(models.QuerySet["RequestRecord"]):
+    """Knows its bounds in ids, so that a walk begins and ends there."""
+
+    since: str | None = None
+    until: str | None = None
+
+    def made_between(self, since: datetime | None = None, until: datetime | None = None) -> Self:
+        """From `since` on, and before `until`. Of ids of another kind none: they say no time."""
+        found = self.all()
+        if since is not None:
+            found.since = max(filter(None, (found.since, id_at(since, -SLACK_MS))))
+            found = found.filter(created_at__gte=since, pk__gte=found.since)
+        if until is not None:
+            found.until = min(filter(None, (found.until, id_at(until, SLACK_MS))))
+            found = found.filter(created_at__lt=until, pk__lt=found.until)
+        return found
+
+    def _clone(self) -> Self:
+        found: Self = super()._clone()  # type: ignore[misc]
+        found.since, found.until = self.since, self.until
+        return found
 
 
 class RequestRecord(models.Model):
@@ -78,6 +103,8 @@ class RequestRecord(models.Model):
     correlation_id = models.CharField(max_length=128, blank=True)
     response_id = models.CharField(max_length=128, blank=True, help_text="The provider's id of its answer.")
     tags = models.JSONField(default=list)
+
+    objects = RequestQuerySet.as_manager()
 
     class Meta:
         verbose_name = "request"
