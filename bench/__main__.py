@@ -1,6 +1,6 @@
-"""`python -m bench [relay latency streams memory growth start limits admission keys] [--quick] [--json FILE]`.
+"""`python -m bench [relay latency streams memory growth start limits admission keys ledger] [--quick] [--json FILE]`.
 
-`make bench`: all of them.
+`make bench`: all of them but `ledger`, which takes a quarter of an hour and ten gigabytes.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from bench import machine
 from bench.admission import admission
 from bench.keys import keys
+from bench.ledger import ledger
 from bench.limits import limits
 from bench.memory import growth, memory
 from bench.relay import latency, relay
@@ -35,14 +36,19 @@ BENCHES: dict[str, Callable[..., list[Result]]] = {
     "limits": limits,
     "admission": admission,
     "keys": keys,
+    "ledger": ledger,
 }
+NAMED_ALONE = {"ledger"}
 
 
 def main() -> int:
     """0 when all was measured, whether or not the numbers are as wanted: another machine has other numbers."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Sluice's benchmarks, on loopback.")
-    parser.add_argument("benches", nargs="*", metavar="bench", help=f"{', '.join(BENCHES)}; all without a name")
+    parser.add_argument(
+        "benches", nargs="*", metavar="bench", help=f"{', '.join(BENCHES)}; all but ledger without a name"
+    )
     parser.add_argument("--quick", action="store_true", help="under a minute, with rough numbers")
+    parser.add_argument("--rows", type=int, default=0, metavar="N", help="of the ledger (10,000,000)")
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()
     if unknown := set(options.benches) - set(BENCHES):
@@ -58,11 +64,12 @@ def main() -> int:
     ground = machine.description()
     results: list[Result] = []
     failed = False
-    for name in options.benches or BENCHES:
+    for name in options.benches or [name for name in BENCHES if name not in NAMED_ALONE]:
         began = time.monotonic()
         try:
             with Servers() as servers:
-                results += BENCHES[name](servers, quick=options.quick)
+                given = {"rows": options.rows} if name == "ledger" else {}
+                results += BENCHES[name](servers, quick=options.quick, **given)
         except (Failed, RuntimeError) as error:
             failed = True
             print(f"{name}: {error}", file=sys.stderr)

@@ -39,11 +39,14 @@ def pin(pid: int, to: set[int]) -> None:
         os.sched_setaffinity(pid, to)
 
 
-def cpu_seconds(pid: int) -> float:
-    """User and system time so far of a process and those that it has started and that run; of all their threads."""
+def cpu_seconds(pid: int, *, ended: bool = False) -> float:
+    """User and system time so far of a process and those that it has started and that run; of all their threads.
+
+    With `ended`, also of those that it had started.
+    """
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    own = (int(fields[11]) + int(fields[12])) / TICKS
-    return own + sum(map(cpu_seconds, children(pid)))
+    own = sum(map(int, fields[11 : 15 if ended else 13])) / TICKS
+    return own + sum(cpu_seconds(child, ended=ended) for child in children(pid))
 
 
 def children(pid: int) -> list[int]:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from django.contrib import admin
-from django.db.models import Q, QuerySet
-from django.http import HttpRequest
+from django.contrib import admin, messages
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html
 
 from usage.audit.admin import AuditEntryAdmin
-from usage.models import RequestRecord
-from usage.paginator import MOST_COUNTED, CappedPaginator
+from usage.ids import time_of
+from usage.models import RequestQuerySet, RequestRecord
+from usage.paginator import MOST_COUNTED, LedgerPaginator
 from usage.prices.admin import PriceOverrideAdmin
+from usage.search import MEANS, search
+from usage.walk import Slow
 
 __all__ = ["AuditEntryAdmin", "PriceOverrideAdmin", "RequestRecordAdmin"]
 
@@ -54,6 +62,33 @@ class ProviderFilter(admin.SimpleListFilter):
         return queryset.filter(provider=self.value()) if self.value() else queryset
 
 
+class MomentFilter(admin.DateFieldListFilter):
+    """By time, and so by id: that is what the ledger is in the order of."""
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        assert isinstance(queryset, RequestQuerySet)
+        try:
+            since, until = (self._moment(name) for name in (self.lookup_kwarg_since, self.lookup_kwarg_until))
+            return queryset.made_between(since, until)
+        except (ValidationError, OverflowError) as error:
+            raise IncorrectLookupParameters(error) from None
+
+    def _moment(self, name: str) -> datetime | None:
+        given: Any = self.used_parameters.get(name)
+        if not given:
+            return None
+        moment: datetime = self.field.to_python(given[-1])
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+class LedgerChangeList(ChangeList):
+    """Of a list that fits one page, Django shows the query instead of the page, which would look on without end."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        self.result_list = self.paginator.page(self.page_num if self.multi_page else 1).object_list
+
+
 @admin.register(RequestRecord)
 class RequestRecordAdmin(RecordAdmin):
     list_display = (
@@ -73,14 +108,16 @@ class RequestRecordAdmin(RecordAdmin):
         "duration_ms",
     )
     list_display_links = ("id",)
-    list_filter = ("outcome", StatusFilter, ProviderFilter, "stream", "created_at")
+    list_filter = ("outcome", StatusFilter, ProviderFilter, "stream", ("created_at", MomentFilter))
     list_select_related = False  # see usage/api.py
     list_per_page = 50
-    paginator = CappedPaginator
+    list_max_show_all = 0
+    paginator = LedgerPaginator
+    show_facets = admin.ShowFacets.NEVER  # they count
     show_full_result_count = False
     sortable_by = ()
     search_fields = ("id",)  # shows the box; see get_search_results
-    search_help_text = "A request's id, correlation id or response id, or how a model's name begins."
+    search_help_text = MEANS
     fieldsets = (
         (None, {"fields": ("id", "created_at", "correlation_id", "response_id")}),
         ("Who", {"fields": ("key", "project", "user", "ip", "tags")}),
@@ -103,21 +140,29 @@ class RequestRecordAdmin(RecordAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[RequestRecord], search_term: str
     ) -> tuple[QuerySet[RequestRecord], bool]:
-        """The first question that finds something, those first that an index answers; all in one OR would use none."""
-        if not search_term:
-            return queryset, False
-        for question in (
-            Q(pk=search_term),
-            ~Q(response_id="") & Q(response_id=search_term),
-            Q(correlation_id=search_term),
-        ):
-            found = queryset.filter(question)
-            if found.exists():
-                return found, False
-        return queryset.filter(model__startswith=search_term), False
+        assert isinstance(queryset, RequestQuerySet)
+        return (search(queryset, search_term) if search_term else queryset), False
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[RequestRecord]:
         return super().get_queryset(request).prefetch_related("key", "project")
+
+    def get_changelist(self, request: HttpRequest, **options: Any) -> type[ChangeList]:
+        return LedgerChangeList
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        try:
+            response = super().changelist_view(request, extra_context)
+        except Slow:
+            return HttpResponse(
+                "The database did not answer in time. Try again, or narrow the list by time.", status=503
+            )
+        changes: Any = (getattr(response, "context_data", None) or {}).get("cl")
+        reached = time_of(changes.paginator.edge or "") if changes else None
+        if reached:
+            further = changes.get_query_string({"created_at__lt": reached.isoformat(" ")}, ["p"])
+            text = 'This looked back to {}, and then its time was over. <a href="{}">Look further back</a>'
+            messages.info(request, format_html(text, f"{reached:%Y-%m-%d %H:%M} UTC", further))
+        return response
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

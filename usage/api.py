@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 from django_filters import rest_framework as filters
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
-from usage.models import Outcome, RequestRecord
+from usage.models import Outcome, RequestQuerySet, RequestRecord
 from usage.moments import representable
+from usage.pages import LedgerPages
+from usage.search import MEANS, search
 from usage.serializers import RequestRecordSerializer
 
 
 class RequestFilters(filters.FilterSet):  # type: ignore[misc]
-    """Exact, all of them, so that an index can answer where there is one."""
+    """Exact, so that an index can answer where there is one."""
 
     key = filters.NumberFilter(field_name="key_id", min_value=1, max_value=2**63 - 1, decimal_places=0)
     project = filters.CharFilter(method="of_project", help_text="Id or name.")
+    user = filters.NumberFilter(field_name="user_id", min_value=1, max_value=2**63 - 1, decimal_places=0)
+    team = filters.NumberFilter(field_name="team_id", min_value=1, max_value=2**63 - 1, decimal_places=0)
     provider = filters.CharFilter()
     model = filters.CharFilter()
     endpoint = filters.CharFilter()
@@ -25,27 +30,47 @@ class RequestFilters(filters.FilterSet):  # type: ignore[misc]
     outcome = filters.ChoiceFilter(choices=Outcome.choices)
     stream = filters.BooleanFilter()
     response_id = filters.CharFilter(method="answered_as")
-    correlation_id = filters.CharFilter()
-    created_after = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte", validators=[representable])
-    created_before = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt", validators=[representable])
+    correlation_id = filters.CharFilter(method="correlated_by")
+    created_after = filters.IsoDateTimeFilter(method="made_since", validators=[representable])
+    created_before = filters.IsoDateTimeFilter(method="made_before", validators=[representable])
+    search = filters.CharFilter(method="found_by", help_text=MEANS)
 
-    def of_project(self, records: QuerySet[RequestRecord], _name: str, value: str) -> QuerySet[RequestRecord]:
+    def of_project(self, records: RequestQuerySet, _name: str, value: str) -> RequestQuerySet:
+        # Its number first: an index cannot be read in order for a number that is still to be found.
         projects: Any = RequestRecord._meta.get_field("project").related_model
-        named = Q(project__in=projects.objects.filter(name=value))
-        return records.filter(named | Q(project_id=int(value)) if value.isdecimal() and len(value) <= 18 else named)
+        numbers = set(projects.objects.filter(name=value).values_list("pk", flat=True))
+        if value.isdecimal() and len(value) <= 18:
+            numbers.add(int(value))
+        return records.filter(project_id=numbers.pop()) if len(numbers) == 1 else records.filter(project__in=numbers)
 
-    def answered_as(self, records: QuerySet[RequestRecord], _name: str, value: str) -> QuerySet[RequestRecord]:
+    def answered_as(self, records: RequestQuerySet, _name: str, value: str) -> RequestQuerySet:
         # The index leaves blank ids out; saying so again is what lets SQLite use it.
         return records.filter(~Q(response_id=""), response_id=value)
 
+    def correlated_by(self, records: RequestQuerySet, _name: str, value: str) -> RequestQuerySet:
+        return records.filter(~Q(correlation_id=""), correlation_id=value)
+
+    def made_since(self, records: RequestQuerySet, _name: str, moment: datetime) -> RequestQuerySet:
+        return records.made_between(since=moment)
+
+    def made_before(self, records: RequestQuerySet, _name: str, moment: datetime) -> RequestQuerySet:
+        return records.made_between(until=moment)
+
+    def found_by(self, records: RequestQuerySet, _name: str, term: str) -> RequestQuerySet:
+        return search(records, term)
+
 
 class RequestViewSet(ReadOnlyModelViewSet[RequestRecord]):
-    """Every request that went through, newest first. Users see those that were made with their own keys."""
+    """Every request that went through, newest first. Users see those that were made with their own keys.
+
+    A page that takes too long to fill ends early: with fewer rows than asked for, and a `next` that goes on from there.
+    """
 
     # Not select_related: beside a filter on the key that becomes an inner join, which loses rows whose key is gone.
     queryset = RequestRecord.objects.prefetch_related("key", "project")
     serializer_class = RequestRecordSerializer
     filterset_class = RequestFilters
+    pagination_class = LedgerPages
     search_fields = ()
     owner_field = "user"
     owner_actions = ("list", "retrieve")

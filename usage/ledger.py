@@ -57,6 +57,18 @@ COLUMNS = [
     "response_id",
     "tags",
 ]
+INCOMING = "incoming_requests"
+"""A temporary table: each connection has its own."""
+
+# An UPDATE by itself takes rows in whatever order its plan finds them.
+COUNT_USES = """
+WITH used AS (SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::timestamptz[]) AS used (id, uses, at)),
+     held AS (SELECT id FROM {table} WHERE id IN (SELECT id FROM used) ORDER BY id FOR NO KEY UPDATE)
+UPDATE {table} AS moved SET total_requests = moved.total_requests + used.uses,
+       last_used_at = GREATEST(moved.last_used_at, used.at)
+FROM used JOIN held USING (id) WHERE moved.id = used.id
+"""
+
 AT, TAGS = COLUMNS.index("created_at"), COLUMNS.index("tags")
 
 
@@ -73,40 +85,66 @@ def write_events(events: Sequence[RequestEvent], position: Position | None = Non
     An event that is in the ledger already changes nothing there, and moves no total a second time.
     """
     with transaction.atomic():
-        all_new = insert(events) == len(events)
-        if all_new:
-            finish(events, position)
-        else:
-            transaction.set_rollback(True)
-    if not all_new:
-        with transaction.atomic():
-            events = unwritten(events)
-            insert(events)
-            finish(events, position)
+        finish(insert(events), position)
 
 
-def insert(events: Sequence[RequestEvent]) -> int:
-    """Returns how many of them were new."""
+def insert(events: Sequence[RequestEvent]) -> list[RequestEvent]:
+    """Write those that the ledger does not have, each once: what was copied by hand counts once. Returns them."""
+    events = list({event.id: event for event in reversed(events)}.values())[::-1]
     if not events:
-        return 0
-    native_times = connection.vendor == "postgresql"
+        return []
+    return insert_copied(events) if connection.vendor == "postgresql" else insert_each(events)
+
+
+def insert_copied(events: list[RequestEvent]) -> list[RequestEvent]:
+    """For PostgreSQL, a fifth of the time that it takes row by row. A row in the way would end a COPY into the ledger
+    itself, so it goes by a table of this connection. Two writers never wait for each other in a circle: both go by id.
+    """
+    columns, table = columns_quoted(), connection.ops.quote_name(RequestRecord._meta.db_table)
     with connection.cursor() as cursor:
-        cursor.executemany(insert_statement(), [row(event, native_times) for event in events])
-        return int(cursor.rowcount)
+        cursor.execute(f"CREATE TEMPORARY TABLE IF NOT EXISTS {INCOMING} (LIKE {table}) ON COMMIT DELETE ROWS")
+        with connection.wrap_database_errors, cursor.copy(f"COPY {INCOMING} ({columns}) FROM STDIN") as copy:
+            for event in events:
+                copy.write_row(row(event, native_times=True))
+        cursor.execute(
+            f"INSERT INTO {table} ({columns}) SELECT {columns} FROM {INCOMING} ORDER BY id "  # noqa: S608
+            "ON CONFLICT (id) DO NOTHING RETURNING id"
+        )
+        written = {request_id for (request_id,) in cursor.fetchall()}
+    return [event for event in events if event.id in written]
+
+
+def insert_each(events: list[RequestEvent]) -> list[RequestEvent]:
+    """For SQLite, which has one writer at a time: nobody else adds a row between the two tries."""
+    columns, table = columns_quoted(), connection.ops.quote_name(RequestRecord._meta.db_table)
+    values = ", ".join(["%s"] * len(COLUMNS))
+    statement = f"INSERT INTO {table} ({columns}) VALUES ({values}) ON CONFLICT (id) DO NOTHING"  # noqa: S608
+
+    def insert_all(some: list[RequestEvent]) -> bool:
+        with connection.cursor() as cursor:
+            cursor.executemany(statement, [row(event, native_times=False) for event in some])
+            return bool(cursor.rowcount == len(some))
+
+    with transaction.atomic():
+        if insert_all(events):
+            return events
+        transaction.set_rollback(True)
+    known = set(RequestRecord.objects.filter(pk__in=[event.id for event in events]).values_list("pk", flat=True))
+    new = [event for event in events if event.id not in known]
+    if new:
+        insert_all(new)
+    return new
 
 
 def finish(events: Sequence[RequestEvent], position: Position | None) -> None:
+    """What follows from rows that are new to the ledger, in their transaction."""
     count_uses(events)
     add_totals(events)
     if position is not None:
-        JournalPosition.objects.update_or_create(segment=position.segment, defaults={"end": position.end})
-
-
-def unwritten(events: Sequence[RequestEvent]) -> list[RequestEvent]:
-    """Those of them that the ledger does not have, each once: what was copied by hand counts once."""
-    ids = {event.id: event for event in reversed(events)}
-    known = set(RequestRecord.objects.filter(pk__in=list(ids)).values_list("pk", flat=True))
-    return [event for event in events if event.id not in known and ids[event.id] is event]
+        reached = JournalPosition(segment=position.segment, end=position.end)
+        JournalPosition.objects.bulk_create(
+            [reached], update_conflicts=True, unique_fields=["segment"], update_fields=["end"]
+        )
 
 
 def read_position(segment: str) -> int:
@@ -119,12 +157,8 @@ def forget_position(segment: str) -> None:
 
 
 @lru_cache(maxsize=1)
-def insert_statement() -> str:
-    quote = connection.ops.quote_name
-    columns = ", ".join(quote(column) for column in COLUMNS)
-    values = ", ".join(["%s"] * len(COLUMNS))
-    table = quote(RequestRecord._meta.db_table)
-    return f"INSERT INTO {table} ({columns}) VALUES ({values}) ON CONFLICT (id) DO NOTHING"  # noqa: S608 (no value in it)
+def columns_quoted() -> str:
+    return ", ".join(connection.ops.quote_name(column) for column in COLUMNS)
 
 
 def row(event: RequestEvent, native_times: bool) -> list[Any]:
@@ -142,11 +176,16 @@ def count_uses(events: Sequence[RequestEvent]) -> None:
     for event in events:
         if event.key is not None and event.outcome != "refused":
             uses[event.key] += 1
-            latest[event.key] = event.at
+            latest[event.key] = max(event.at, latest.get(event.key, 0))
+    if not uses:
+        return
     virtual_key = apps.get_model("keys", "VirtualKey")
     # In order of ids, so that two processes that do this at once never wait for each other in a circle.
-    for key_id in sorted(uses):
-        virtual_key.objects.filter(pk=key_id).update(
-            total_requests=F("total_requests") + uses[key_id],
-            last_used_at=datetime.fromtimestamp(latest[key_id], UTC),
-        )
+    used = [(key, uses[key], datetime.fromtimestamp(latest[key], UTC)) for key in sorted(uses)]
+    if connection.vendor == "postgresql":
+        table = connection.ops.quote_name(virtual_key._meta.db_table)
+        with connection.cursor() as cursor:
+            cursor.execute(COUNT_USES.format(table=table), list(map(list, zip(*used, strict=True))))
+        return
+    for key, count, at in used:
+        virtual_key.objects.filter(pk=key).update(total_requests=F("total_requests") + count, last_used_at=at)

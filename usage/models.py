@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import Decimal
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from django.db import models
 
 from usage.audit.entry import AuditEntry
+from usage.ids import SLACK_MS, id_at
 from usage.prices.override import PriceOverride
 from usage.prices.price import usd
 
@@ -24,15 +26,41 @@ class Outcome(models.TextChoices):
     INTERNAL_ERROR = "internal_error"
 
 
+class RequestQuerySet(models.QuerySet["RequestRecord"]):
+    """Knows its bounds in ids, so that a walk begins and ends there."""
+
+    since: str | None = None
+    until: str | None = None
+
+    def made_between(self, since: datetime | None = None, until: datetime | None = None) -> Self:
+        """From `since` on, and before `until`. Of ids of another kind none: they say no time."""
+        found = self.all()
+        if since is not None:
+            found.since = max(filter(None, (found.since, id_at(since, -SLACK_MS))))
+            found = found.filter(created_at__gte=since, pk__gte=found.since)
+        if until is not None:
+            found.until = min(filter(None, (found.until, id_at(until, SLACK_MS))))
+            found = found.filter(created_at__lt=until, pk__lt=found.until)
+        return found
+
+    def _clone(self) -> Self:
+        found: Self = super()._clone()  # type: ignore[misc]
+        found.since, found.until = self.since, self.until
+        return found
+
+
 class RequestRecord(models.Model):
-    """One request. Written once, from the journal, and never edited.
+    """One request. Written once, from the journal, and never edited. Ids are in order of time (`usage/ids.py`).
+
+    In PostgreSQL the table has a partition for each week (`usage/partitions.py`). What few rows have in common has an
+    index; all else is looked for newest first, in steps (`usage/walk.py`).
 
     Keys, projects and users are kept by number without a constraint: the ledger outlives what it speaks of, and its
     writer must not wait for their rows.
     """
 
     id = models.CharField(max_length=40, primary_key=True, help_text="The answer's X-Request-ID.")
-    created_at = models.DateTimeField(db_index=True)
+    created_at = models.DateTimeField()
     key = models.ForeignKey(
         "keys.VirtualKey", null=True, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False
     )
@@ -76,6 +104,8 @@ class RequestRecord(models.Model):
     response_id = models.CharField(max_length=128, blank=True, help_text="The provider's id of its answer.")
     tags = models.JSONField(default=list)
 
+    objects = RequestQuerySet.as_manager()
+
     class Meta:
         verbose_name = "request"
         ordering: ClassVar = ["-id"]
@@ -86,6 +116,8 @@ class RequestRecord(models.Model):
             models.Index(
                 fields=["correlation_id"], condition=~models.Q(correlation_id=""), name="request_by_correlation"
             ),
+            models.Index(fields=["status_code", "-id"], condition=~models.Q(status_code=200), name="request_by_status"),
+            models.Index(fields=["outcome", "-id"], condition=~models.Q(outcome="complete"), name="request_by_outcome"),
             models.Index(fields=["response_id"], condition=~models.Q(response_id=""), name="request_by_response"),
         ]
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from django.core.paginator import Paginator
+from django.core.paginator import Page, Paginator
 from django.db.models import QuerySet
+
+from usage.models import RequestQuerySet, RequestRecord
+from usage.walk import Found, walk
 
 MOST_COUNTED = 10_000
 """Rows that a page counts, looks for filters' choices in, and lets one leaf through."""
@@ -24,3 +27,30 @@ class CappedPaginator(RowPaginator):
     def count(self) -> int:
         assert isinstance(self.object_list, QuerySet)
         return self.object_list.order_by().values("pk")[:MOST_COUNTED].count()
+
+
+class LedgerPaginator(CappedPaginator):
+    """Looks back for as long as people wait for a page, and leafs through what it found."""
+
+    @cached_property
+    def found(self) -> Found:
+        assert isinstance(self.object_list, RequestQuerySet)
+        records = self.object_list.prefetch_related(None).values_list("pk", flat=True)
+        return walk(records, MOST_COUNTED)  # type: ignore[arg-type]
+
+    @property
+    def edge(self) -> str | None:
+        """Where it stopped looking; None where it has seen all, or enough."""
+        return self.found.edge if self.count < MOST_COUNTED else None
+
+    @cached_property
+    def count(self) -> int:
+        return len(self.found.rows)
+
+    def page(self, number: int | str) -> Page[Any]:
+        number = self.validate_number(number)
+        first = (number - 1) * self.per_page
+        shown = self.found.rows[first : first + self.per_page]
+        lookups = self.object_list._prefetch_related_lookups  # type: ignore[attr-defined]
+        records = RequestRecord.objects.filter(pk__in=shown).order_by("-pk").prefetch_related(*lookups)
+        return Page(records, number, self)

@@ -71,14 +71,24 @@ def add_totals(events: Iterable[RequestEvent]) -> None:
     if not sums:
         return
     table = connection.ops.quote_name(ScopeTotal._meta.db_table)
+    is_postgres = connection.vendor == "postgresql"
+    values = (
+        "SELECT * FROM unnest(%s::text[], %s::text[], %s::int[], %s::bigint[], %s::bigint[])"
+        if is_postgres
+        else "VALUES (%s, %s, %s, %s, %s)"
+    )
     statement = (
-        f"INSERT INTO {table} (kind, ident, slot, requests, cost_picousd) VALUES (%s, %s, %s, %s, %s) "  # noqa: S608
+        f"INSERT INTO {table} (kind, ident, slot, requests, cost_picousd) {values} "
         "ON CONFLICT (kind, ident, slot) DO UPDATE SET "
         f"requests = {table}.requests + excluded.requests, cost_picousd = {table}.cost_picousd + excluded.cost_picousd"
     )
+    # In one order, so that two writers at once never wait for each other in a circle.
+    rows: list[tuple[str | int, ...]] = [(*place, *sums[place]) for place in sorted(sums)]
     with connection.cursor() as cursor:
-        # In one order, so that two writers at once never wait for each other in a circle.
-        cursor.executemany(statement, [(*place, *sums[place]) for place in sorted(sums)])
+        if is_postgres:
+            cursor.execute(statement, list(map(list, zip(*rows, strict=True))))
+        else:
+            cursor.executemany(statement, rows)
 
 
 def read_totals(wanted: Sequence[Wanted]) -> list[Found]:

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import connection
 
+from tests.ledger.making import made_id
 from tests.management.conftest import make_key, make_record
 from usage.models import RequestRecord
 
@@ -18,8 +19,8 @@ def ids(answer):
 def records(db):
     key = make_key("ci")
     make_record("r1", key=key, project=key.project, cost_picousd=1_200_000_000, tags=["a"])
-    make_record("r2", status_code=429, outcome="refused", provider="", error="rate_limited")
-    make_record("r3", stream=True, model="o4", response_id="resp_1", correlation_id="mine")
+    make_record("r2", status_code=429, outcome="refused", provider="", error="rate_limited", team_id=9)
+    make_record("r3", stream=True, model="o4", response_id="resp_1", correlation_id="mine", user_id=7)
     make_record("r4", endpoint="/v1/embeddings", provider="other", created_at=datetime(2026, 11, 21, tzinfo=UTC))
     make_record("r5", key_id=999_999, project_id=999_999)
     return key
@@ -36,18 +37,48 @@ def records(db):
         ("outcome=refused", ["r2"]),
         ("stream=true", ["r3"]),
         ("endpoint=/v1/embeddings", ["r4"]),
-        ("created_after=2026-11-21T00:00:00Z", ["r4"]),
-        ("created_before=2026-11-21T00:00:00Z", ["r5", "r3", "r2", "r1"]),
-        ("created_after=2026-11-21T01:00:00%2B01:00", ["r4"]),
         ("response_id=resp_1", ["r3"]),
         ("response_id=resp_2", []),
         ("correlation_id=mine", ["r3"]),
         ("key=999999", ["r5"]),
         ("project=999999", ["r5"]),
+        ("user=7", ["r3"]),
+        ("user=8", []),
+        ("team=9", ["r2"]),
+        ("search=r3", ["r3"]),
+        ("search=resp_1", ["r3"]),
+        ("search=mine", ["r3"]),
+        ("search=o", ["r3"]),
+        ("search=gpt-4.1", ["r5", "r4", "r2", "r1"]),
+        ("search=gpt-4.1&status_code=429", ["r2"]),
+        ("search=nothing", []),
     ],
 )
 def test_requests_are_filtered(api, records, query, expected):
     assert ids(api.get(f"/api/requests?{query}")) == expected
+
+
+MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "query,expected",
+    [
+        ("created_after=2026-11-21T00:00:00Z", [2, 1]),
+        ("created_after=2026-11-21T01:00:00%2B01:00", [2, 1]),
+        ("created_before=2026-11-21T00:00:00Z", [0]),
+        ("created_after=2026-11-21T00:00:00.000001Z", [2]),
+        ("created_before=2026-11-21T00:00:00.000001Z", [1, 0]),
+        ("created_after=2026-11-20T23:59:59.999Z&created_before=2026-11-21T00:00:00Z", [0]),
+        ("created_after=2026-11-21T00:00:00Z&created_before=2026-11-21T00:00:00Z", []),
+        ("created_after=0001-01-01T00:00:00Z&created_before=9999-12-31T23:59:59.999999Z", [2, 1, 0]),
+        ("created_after=2026-11-22T00:00:00Z", []),
+    ],
+)
+def test_requests_are_filtered_by_time_to_the_microsecond(api, db, query, expected):
+    moments = [MIDNIGHT - timedelta(microseconds=1), MIDNIGHT, MIDNIGHT + timedelta(microseconds=1)]
+    made = [make_record(made_id(moment), created_at=moment).pk for moment in moments]
+    assert ids(api.get(f"/api/requests?{query}")) == [made[number] for number in expected]
 
 
 def test_a_row_has_what_a_bill_and_a_search_need(api, records):

@@ -8,6 +8,7 @@ import secrets
 import shutil
 import signal
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -60,7 +61,8 @@ class Databases:
 class PostgresServer(Databases):
     """Our own server. Tests that break it start one for themselves: `with PostgresServer() as server:`."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: Sequence[str] = FAST) -> None:
+        self.settings = settings
         initdb, postgres = packages.find("initdb"), packages.find("postgres")
         assert initdb, "packages.require() comes first"
         assert postgres
@@ -82,6 +84,11 @@ class PostgresServer(Databases):
         self.close()
 
     @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    @property
     def data(self) -> Path:
         return self.directory / "data"
 
@@ -89,7 +96,7 @@ class PostgresServer(Databases):
         """Start it, again at the same port after `stop()`; a running one is left alone."""
         if self.process is not None:
             return self
-        settings = [part for setting in FAST for part in ("-c", setting)]
+        settings = [part for setting in self.settings for part in ("-c", setting)]
         command = [
             str(self.program),
             "-D",

@@ -1,0 +1,126 @@
+"""A ledger with very many rows in PostgreSQL, made inside the server, with the totals that belong to them.
+
+Plausible ones: evenly over 90 days; a few keys have most of the requests; most models are asked for often and some
+hardly ever; one fifteenth of the requests failed in one way or another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+
+from usage.partitions import TABLE, WEEK, create, partition_of, week_of
+
+DAYS = 90
+KEYS = 5_000
+AT_ONCE = 250_000
+EVER, SLOT_S = -1, 900
+"""As in `usage.totals`, which cannot be imported without Django's settings."""
+
+RARE_MODEL, NO_MODEL, RETIRED_MODEL = "rare-1", "there-is-none", "retired-1"
+"""Of one row in a hundred thousand; of none; of one in twenty, but of none of the last sixty days."""
+
+RARE_STATUS = 418
+
+# What depends on what stands in steps; `random()` is drawn for each row, and the key's own project, owner and team are
+# taken, as the proxy does.
+ROWS = (
+    """
+INSERT INTO usage_requestrecord (
+  id, created_at, key_id, project_id, user_id, team_id, method, endpoint, provider, credential, model, model_served,
+  stream, status_code, outcome, error, cache, attempts, prompt_tokens, completion_tokens, cached_tokens,
+  reasoning_tokens, usage_source, cost_picousd, price_source, ttft_ms, duration_ms, upstream_ms, request_bytes,
+  response_bytes, ip, correlation_id, response_id, tags
+)
+SELECT
+  'req_' || lpad(to_hex(floor(extract(epoch FROM at) * 1000)::bigint), 12, '0') || 'be9c4be9c4'
+         || lpad(to_hex(i), 8, '0'),
+  at, key.id, key.project_id, key.owner_id, key.team_id, 'POST', endpoint,
+  CASE WHEN reached THEN provider ELSE '' END, CASE WHEN reached THEN 'default' ELSE '' END,
+  model, CASE WHEN reached THEN model || '-2026-04-14' ELSE '' END, i %% 3 = 0, status_code,
+  CASE WHEN status_code = 200 THEN 'complete' WHEN status_code = 499 THEN 'client_closed'
+       WHEN reached THEN 'upstream_error' ELSE 'refused' END,
+  CASE WHEN status_code = 200 THEN '' WHEN reached THEN 'upstream_' || status_code ELSE 'rate_limit_exceeded' END,
+  '', reached::int,
+  CASE WHEN whole THEN 20 + floor(4000 * size ^ 3)::int END, CASE WHEN whole THEN 5 + floor(900 * size ^ 2)::int END,
+  CASE WHEN whole THEN 0 END, CASE WHEN whole THEN 0 END, CASE WHEN whole THEN 'provider' ELSE '' END,
+  CASE WHEN whole THEN floor(4000000000 * size)::bigint END, CASE WHEN whole THEN 'genai-prices' ELSE '' END,
+  CASE WHEN reached THEN 200 + 800 * size END, 250 + 9000 * size, CASE WHEN reached THEN 249 + 9000 * size END,
+  300 + floor(16000 * size ^ 3)::int, 400 + floor(4000 * size ^ 2)::int,
+  ('10.0.' || i %% 7 || '.' || i %% 250)::inet,
+  CASE WHEN i %% 10 = 0 THEN 'trace-' || md5('c' || i) ELSE '' END,
+  CASE WHEN whole THEN 'chatcmpl-' || md5('r' || i) ELSE '' END,
+  CASE WHEN i %% 20 = 0 THEN '["nightly"]' ELSE '[]' END::jsonb
+FROM (
+  SELECT *, status_code IN (200, 499, 502, 504, 418) AS reached, status_code = 200 AS whole,
+    CASE WHEN draw_model < 0.00001 THEN '{rare}'
+         WHEN draw_model > 0.95 AND at < %(retired)s THEN '{retired}'
+         ELSE 'model-' || floor(40 * draw_model ^ 3)::int END AS model,
+    CASE WHEN draw_model < 0.00001 THEN 'rare' ELSE 'provider-' || floor(6 * draw_model ^ 2)::int END AS provider
+  FROM (
+    SELECT i, %(start)s + %(days)s * interval '1 day' * (i::float8 / %(rows)s) AS at,
+      random() AS draw_model, random() AS size,
+      %(first_key)s + floor(%(keys)s * random() ^ 3)::int AS key_id,
+      CASE WHEN i %% 12 = 0 THEN '/v1/embeddings' WHEN i %% 25 = 0 THEN '/v1/responses' ELSE '/v1/chat/completions' END
+        AS endpoint,
+      CASE floor(1000 * draw_status)::int / 5
+        WHEN 0 THEN 502 WHEN 1 THEN 504 WHEN 2 THEN 400 WHEN 3 THEN 499 WHEN 4 THEN 499
+        ELSE CASE WHEN draw_status > 0.96 THEN 429 WHEN draw_status BETWEEN 0.5 AND 0.50001 THEN {status} ELSE 200 END
+        END AS status_code
+    FROM (SELECT i, random() AS draw_status FROM generate_series(%(first)s, %(last)s) AS i) AS drawn
+  ) AS known
+) AS row JOIN keys_virtualkey AS key ON key.id = row.key_id
+ORDER BY i
+""".replace("{rare}", RARE_MODEL)
+    .replace("{retired}", RETIRED_MODEL)
+    .replace("{status}", str(RARE_STATUS))
+)
+
+TOTALS = """
+INSERT INTO usage_scopetotal (kind, ident, slot, requests, cost_picousd)
+SELECT '{kind}', {ident}, {slot}, count(*), coalesce(sum(cost_picousd), 0)
+FROM usage_requestrecord WHERE {ident} IS NOT NULL AND outcome <> 'refused' GROUP BY 2, 3 ORDER BY 2, 3
+"""
+SCOPES = {"key": "key_id::text", "user": "user_id::text", "team": "team_id::text", "project": "project_id::text",
+          "global": "'1'"}  # fmt: skip
+
+
+def fill(url: str, rows: int, end: datetime, keys: int = KEYS) -> Iterator[int]:
+    """Rows and totals of the 90 days before `end`, for the newest so many keys. Yields how many rows are there."""
+    start = end - timedelta(days=DAYS)
+    with psycopg.connect(url, autocommit=True) as connection:
+        make_weeks(connection, start, end)
+        newest = connection.execute("SELECT max(id) FROM keys_virtualkey").fetchone()
+        assert newest
+        connection.execute("SELECT setseed(0.5)")
+        given = {
+            "start": start, "days": DAYS, "rows": rows, "keys": keys, "first_key": newest[0] - keys + 1,
+            "retired": end - timedelta(days=60),
+        }  # fmt: skip
+        for first in range(0, rows, AT_ONCE):
+            last = min(first + AT_ONCE, rows) - 1
+            connection.execute(ROWS, {**given, "first": first, "last": last})
+            yield last + 1
+        for kind, ident in SCOPES.items():
+            for slot in (str(EVER), f"floor(extract(epoch FROM created_at) / {SLOT_S})::int"):
+                connection.execute(TOTALS.format(kind=kind, ident=ident, slot=slot))
+        connection.execute("VACUUM ANALYZE")
+
+
+def make_weeks(connection: psycopg.Connection, start: datetime, end: datetime) -> None:
+    """As they would have been made while time went by."""
+    names = {name for (name,) in connection.execute(f"SELECT inhrelid::regclass::text FROM pg_inherits "
+                                                    f"WHERE inhparent = '{TABLE}'::regclass")}  # fmt: skip
+    week = week_of(start)
+    while week <= end:
+        if partition_of(week).name not in names:
+            with connection.transaction(), connection.cursor() as cursor:
+                create(cursor, partition_of(week))
+        week += WEEK
+
+
+def now() -> datetime:
+    """To the millisecond, which an id is made of."""
+    return datetime.fromtimestamp(int(datetime.now(UTC).timestamp()), UTC)

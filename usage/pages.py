@@ -1,0 +1,62 @@
+"""Pages of the ledger in the management API: as those of all lists, but no page makes its reader wait for long.
+
+One that would is cut short: it has fewer rows than asked for, maybe none, and its `next` goes on from there.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import prefetch_related_objects
+from rest_framework.exceptions import APIException
+from rest_framework.pagination import Cursor, CursorPagination
+from rest_framework.request import Request
+from rest_framework.settings import api_settings
+
+from usage.walk import Slow, walk
+
+if TYPE_CHECKING:
+    from rest_framework.views import APIView
+
+    Pages = CursorPagination
+else:
+    Pages = api_settings.DEFAULT_PAGINATION_CLASS  # another app's, which this one does not import
+
+
+class TooSlow(APIException):
+    status_code = 503
+    default_detail = (
+        "The database did not answer in time. Ask for less: `created_after` and `created_before` bound the search."
+    )
+    default_code = "too_slow"
+
+
+class LedgerPages(Pages):
+    """A cursor is the id that a page begins beyond, and a direction."""
+
+    def paginate_queryset(self, queryset: Any, request: Request, view: APIView | None = None) -> list[Any]:
+        self.key_field = queryset.model._meta.pk
+        self.request = request
+        self.base_url = request.build_absolute_uri()
+        size: int = self.get_page_size(request)  # type: ignore[assignment]
+        cursor: Any = self.decode_cursor(request)
+        start, back = (cursor.position, not cursor.reverse) if cursor else (None, True)
+        try:
+            found = walk(queryset.prefetch_related(None), size + 1, start=start, back=back)
+        except Slow:
+            raise TooSlow from None
+        page = found.rows[:size]
+        prefetch_related_objects(page, *queryset._prefetch_related_lookups)
+        ahead: str | None = page[-1].pk if len(found.rows) > size else found.edge
+        behind: str | None = page[0].pk if page and start else start
+        self._older, self._newer = (ahead, behind) if back else (behind, ahead)
+        return page if back else page[::-1]
+
+    def get_next_link(self) -> str | None:
+        return self._link(self._older, reverse=False)
+
+    def get_previous_link(self) -> str | None:
+        return self._link(self._newer, reverse=True)
+
+    def _link(self, beyond: str | None, *, reverse: bool) -> str | None:
+        return None if beyond is None else self.encode_cursor(Cursor(0, reverse, beyond))  # type: ignore[arg-type]

@@ -1,0 +1,150 @@
+"""The requests' table in PostgreSQL: a partition for each week, so that old weeks are dropped instead of deleted.
+
+The ranges are of ids, which are in order of time: so `id` stays the primary key, and a row that comes twice is found by
+it. A default partition takes what no other does, such as the rows of a week whose partition nobody made: a missing one
+never stops the ledger. By created_at, the key would have to be both, and a copy with another time a second row.
+
+A week, because a query without bounds takes a lock on every partition and its indexes: PostgreSQL has room for some six
+thousand locks as it is installed, which four such queries use up on a year of days.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple, TypeVar
+
+from django.db import OperationalError, connection, transaction
+from psycopg.errors import DeadlockDetected, LockNotAvailable
+
+from usage.ids import EPOCH, id_at, time_of
+
+TABLE = "usage_requestrecord"
+DEFAULT = f"{TABLE}_default"
+WEEK = timedelta(days=7)
+FIRST_MONDAY = EPOCH + timedelta(days=4)
+WEEKS_AHEAD = 4
+
+LOCK_TIMEOUT_MS = 500
+"""How long the ledger and its readers may have to wait behind us."""
+
+TRIES = 20
+PAUSE_S = 0.5
+
+T = TypeVar("T")
+_BOUNDS = re.compile(r"FOR VALUES FROM \('([^']*)'\) TO \('([^']*)'\)")
+
+
+class TableBusy(Exception):
+    """Others used the table for so long that it could not be changed. Nothing was; try again later."""
+
+
+class Partition(NamedTuple):
+    """The ids from `first` on, up to and without `end`."""
+
+    name: str
+    first: str
+    end: str
+
+
+def week_of(moment: datetime) -> datetime:
+    """The beginning of its week: Monday, midnight UTC."""
+    return FIRST_MONDAY + (moment - FIRST_MONDAY) // WEEK * WEEK
+
+
+def partition_of(week: datetime) -> Partition:
+    return Partition(f"{TABLE}_{week:%Y%m%d}", id_at(week), id_at(week + WEEK))
+
+
+def partitions() -> list[Partition]:
+    """Those that are there, oldest first, without the default one; none on SQLite."""
+    if connection.vendor != "postgresql":
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT child.relname, pg_get_expr(child.relpartbound, child.oid) FROM pg_inherits "
+            "JOIN pg_class child ON child.oid = inhrelid WHERE inhparent = %s::regclass",
+            [TABLE],
+        )
+        found = [(name, _BOUNDS.fullmatch(bounds)) for name, bounds in cursor.fetchall()]
+    return sorted((Partition(name, *match.groups()) for name, match in found if match), key=lambda each: each.first)
+
+
+def make_ahead(now: datetime | None = None) -> list[str]:
+    """Make the partitions of this week and the next few where they are missing. Returns the names of the new ones.
+
+    Rows of those weeks that the default partition has taken meanwhile move. Raises `TableBusy`, `DatabaseError`.
+    """
+    first = week_of(now or datetime.now(UTC))
+    wanted = [partition_of(first + number * WEEK) for number in range(WEEKS_AHEAD + 1)]
+    if connection.vendor != "postgresql":
+        return []
+    return [partition.name for partition in missing(wanted) if patiently(lambda new=partition: make(new))]  # type: ignore[misc]
+
+
+def missing(wanted: list[Partition]) -> Iterator[Partition]:
+    there = partitions()
+    for partition in wanted:
+        if not any(other.first < partition.end and partition.first < other.end for other in there):
+            yield partition
+
+
+def make(partition: Partition) -> bool:
+    """False when somebody else has made it meanwhile. In one transaction, and writers wait for it: one that has chosen
+    the default partition for its row would be refused there once the row belongs elsewhere."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}")
+        cursor.execute(f"LOCK TABLE ONLY {TABLE} IN SHARE ROW EXCLUSIVE MODE")
+        if not list(missing([partition])):
+            return False
+        create(cursor, partition)
+    return True
+
+
+def create(cursor: Any, partition: Partition) -> None:
+    name, first, end = partition
+    cursor.execute(f"CREATE TABLE {name} (LIKE {TABLE} INCLUDING ALL)")
+    cursor.execute(f"SELECT to_regclass('{DEFAULT}')")
+    if cursor.fetchone()[0] is not None:
+        cursor.execute(f"LOCK TABLE {DEFAULT} IN ACCESS EXCLUSIVE MODE")
+        cursor.execute(
+            f"WITH moved AS (DELETE FROM {DEFAULT} WHERE id >= %s AND id < %s RETURNING *) "  # noqa: S608
+            f"INSERT INTO {name} SELECT * FROM moved",
+            [first, end],
+        )
+    # Attached: to be made as a partition, it would have to lock all readers out.
+    cursor.execute(f"ALTER TABLE {TABLE} ATTACH PARTITION {name} FOR VALUES FROM ('{first}') TO ('{end}')")
+
+
+def drop_before(moment: datetime) -> list[str]:
+    """Drop the partitions of which all rows are older. Returns their names. Raises `TableBusy`, `DatabaseError`."""
+    dropped = []
+    for partition in partitions():
+        end = time_of(partition.end)
+        if end is not None and end <= moment:
+            patiently(lambda name=partition.name: drop(name))  # type: ignore[misc]
+            dropped.append(partition.name)
+    return dropped
+
+
+def drop(name: str) -> None:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}")
+        cursor.execute(f"DROP TABLE IF EXISTS {connection.ops.quote_name(name)}")
+
+
+def patiently(change: Callable[[], T]) -> T:
+    """Try it until the table is free for a moment: who waits for a lock for long makes all others wait behind it."""
+    for _ in range(TRIES):
+        try:
+            return change()
+        except OperationalError as error:
+            if not isinstance(error.__cause__, LockNotAvailable | DeadlockDetected):
+                raise
+        time.sleep(PAUSE_S)
+    raise TableBusy(
+        f"{TABLE} was in use all the time for {TRIES * (PAUSE_S + LOCK_TIMEOUT_MS / 1000):.0f} s; nothing was changed. "
+        "Look for a long transaction (pg_stat_activity), or try again later."
+    )
