@@ -12,6 +12,7 @@ import msgspec
 from django.apps import apps
 from django.db import connection, transaction
 from django.db.models import F
+from django.db.models.functions import Coalesce, Greatest
 
 from usage.event import RequestEvent
 from usage.models import JournalPosition, RequestRecord
@@ -79,13 +80,16 @@ class Position(NamedTuple):
     end: int
 
 
-def write_events(events: Sequence[RequestEvent], position: Position | None = None) -> None:
-    """Write events, and where the journal was read up to, in one transaction. Raises `DatabaseError`.
+def write_events(events: Sequence[RequestEvent], position: Position | None = None) -> list[RequestEvent]:
+    """Write events, and where the journal was read up to, in one transaction. Returns those that were new.
 
-    An event that is in the ledger already changes nothing there, and moves no total a second time.
+    An event that is in the ledger already changes nothing there, and moves no total a second time. Any number of
+    processes may write at once, the same events too. Raises `DatabaseError`.
     """
     with transaction.atomic():
-        finish(insert(events), position)
+        new = insert(events)
+        finish(new, position)
+    return new
 
 
 def insert(events: Sequence[RequestEvent]) -> list[RequestEvent]:
@@ -176,7 +180,7 @@ def count_uses(events: Sequence[RequestEvent]) -> None:
     for event in events:
         if event.key is not None and event.outcome != "refused":
             uses[event.key] += 1
-            latest[event.key] = max(event.at, latest.get(event.key, 0))
+            latest[event.key] = max(event.at, latest.get(event.key, event.at))
     if not uses:
         return
     virtual_key = apps.get_model("keys", "VirtualKey")
@@ -188,4 +192,6 @@ def count_uses(events: Sequence[RequestEvent]) -> None:
             cursor.execute(COUNT_USES.format(table=table), list(map(list, zip(*used, strict=True))))
         return
     for key, count, at in used:
-        virtual_key.objects.filter(pk=key).update(total_requests=F("total_requests") + count, last_used_at=at)
+        # What comes late, from a host that was away, does not set it back.
+        last_used = Greatest(Coalesce(F("last_used_at"), at), at)
+        virtual_key.objects.filter(pk=key).update(total_requests=F("total_requests") + count, last_used_at=last_used)
