@@ -11,9 +11,10 @@ from django.http import HttpRequest
 from usage.audit.admin import AuditEntryAdmin
 from usage.models import RequestRecord
 from usage.paginator import MOST_COUNTED, CappedPaginator
+from usage.periodic.admin import ScheduledTaskAdmin
 from usage.prices.admin import PriceOverrideAdmin
 
-__all__ = ["AuditEntryAdmin", "PriceOverrideAdmin", "RequestRecordAdmin"]
+__all__ = ["AuditEntryAdmin", "PriceOverrideAdmin", "RequestRecordAdmin", "ScheduledTaskAdmin"]
 
 if TYPE_CHECKING:
     RecordAdmin = admin.ModelAdmin[RequestRecord]

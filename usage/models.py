@@ -8,10 +8,11 @@ from typing import ClassVar
 from django.db import models
 
 from usage.audit.entry import AuditEntry
+from usage.periodic.state import ScheduledTask, TaskOutcome
 from usage.prices.override import PriceOverride
 from usage.prices.price import usd
 
-__all__ = ["AuditEntry", "Outcome", "PriceOverride", "RequestRecord"]
+__all__ = ["AuditEntry", "Outcome", "PriceOverride", "RequestRecord", "ScheduledTask", "TaskOutcome"]
 
 
 class Outcome(models.TextChoices):
