@@ -11,4 +11,5 @@ SCHEDULE = (
     Periodic("clear-sessions", "keys.tasks.clear_sessions", at=time(3, 10)),
     Periodic("prune-totals", "usage.tasks.prune_totals", at=time(3, 20)),
     Periodic("prune-audit", "usage.tasks.prune_audit", at=time(3, 30)),
+    Periodic("check-rollups", "usage.tasks.check_rollups", at=time(4, 10)),
 )

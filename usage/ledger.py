@@ -15,6 +15,7 @@ from django.db.models import F
 
 from usage.event import RequestEvent
 from usage.models import JournalPosition, RequestRecord
+from usage.rollups.add import add_rollups
 from usage.totals import add_totals
 
 # In the order of RequestEvent's fields, so that a row is the event as a tuple but for its time and tags. Plain SQL:
@@ -98,6 +99,7 @@ def insert(events: Sequence[RequestEvent]) -> int:
 def finish(events: Sequence[RequestEvent], position: Position | None) -> None:
     count_uses(events)
     add_totals(events)
+    add_rollups(events)
     if position is not None:
         JournalPosition.objects.update_or_create(segment=position.segment, defaults={"end": position.end})
 

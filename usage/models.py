@@ -11,8 +11,18 @@ from usage.audit.entry import AuditEntry
 from usage.periodic.state import ScheduledTask, TaskOutcome
 from usage.prices.override import PriceOverride
 from usage.prices.price import usd
+from usage.rollups.state import DayRollup, HourRollup
 
-__all__ = ["AuditEntry", "Outcome", "PriceOverride", "RequestRecord", "ScheduledTask", "TaskOutcome"]
+__all__ = [
+    "AuditEntry",
+    "DayRollup",
+    "HourRollup",
+    "Outcome",
+    "PriceOverride",
+    "RequestRecord",
+    "ScheduledTask",
+    "TaskOutcome",
+]
 
 
 class Outcome(models.TextChoices):

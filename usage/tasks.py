@@ -9,7 +9,11 @@ from django.conf import settings
 from django.utils import timezone
 
 from usage.audit.prune import prune
+from usage.rollups.check import check
 from usage.totals import forget_slots
+
+CHECKED_DAYS = 8
+"""As late as an event may come without somebody having brought it."""
 
 
 @shared_task
@@ -24,3 +28,10 @@ def prune_audit() -> str:
     if not settings.AUDIT_RETENTION_DAYS:
         return ""
     return f"{prune(timezone.now() - timedelta(days=settings.AUDIT_RETENTION_DAYS))} deleted"
+
+
+@shared_task
+def check_rollups() -> str:
+    """Compare the last days' sums with the ledger, and mend what differs; the log tells of it."""
+    found = check(timezone.now().date() - timedelta(days=CHECKED_DAYS), repair=True)
+    return f"{len(found)} days mended"
