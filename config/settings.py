@@ -8,6 +8,7 @@ from typing import Any
 
 import environ
 
+from config.brokers import BROKERS
 from config.databases import database_from
 from config.environment import Environment
 from config.logs import logging_from
@@ -45,6 +46,8 @@ check_encryption_keys(env, ENCRYPTION_KEYS)
 DATABASES = {"default": database_from(env, DATA_DIR)}
 REDIS_URL = env.url("REDIS_URL", "", ("redis", "rediss", "unix"))
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+# Never taken from REDIS_URL: with a broker, nothing runs by the clock but what a Celery worker runs.
+CELERY_BROKER_URL = env.url("CELERY_BROKER_URL", "", BROKERS)
 LIMIT_LEASE_SECS = env.seconds("LIMIT_LEASE_SECS", 15, least=1, most=3600)
 if WORKERS > 1 and not REDIS_URL:
     env.refuse(
@@ -110,6 +113,7 @@ AUDIT_ENABLED = env.flag("AUDIT_ENABLED", True)
 AUDIT_FILE = "" if env.text("AUDIT_FILE").lower() == "none" else env.text("AUDIT_FILE", str(DATA_DIR / "audit.jsonl"))
 AUDIT_FILE_MAX_BYTES = env.integer("AUDIT_FILE_MAX_BYTES", 50 * 1024 * 1024, least=1024)
 AUDIT_FILE_BACKUPS = env.integer("AUDIT_FILE_BACKUPS", 5, most=1000)
+AUDIT_RETENTION_DAYS = env.optional_integer("AUDIT_RETENTION_DAYS", most=365_000)
 AUDIT_REFUSALS_PER_SECOND = env.integer("AUDIT_REFUSALS_PER_SECOND", 20, least=1, most=10_000)
 
 env.finish()
@@ -199,6 +203,8 @@ CONFIG_VERSION = "proxy.changes.current_version"
 OPENAI_ERROR = "proxy.errors.error_body"
 SPENT_OF = "config.spending.spent_of"
 USAGE_OF_KEY = "config.spending.usage_of_key"
+SCHEDULE = "config.schedule.SCHEDULE"
+TASK_LEASE_SECS = 60
 MANAGEMENT_CLI = "keys.management.cli.ManagementCLI"
 LOCAL_MIDDLEWARE = [
     "usage.audit.middleware.audit_attempts",

@@ -17,11 +17,12 @@ from usage.audit.admin import AuditEntryAdmin
 from usage.ids import time_of
 from usage.models import RequestQuerySet, RequestRecord
 from usage.paginator import MOST_COUNTED, LedgerPaginator
+from usage.periodic.admin import ScheduledTaskAdmin
 from usage.prices.admin import PriceOverrideAdmin
 from usage.search import MEANS, search
 from usage.walk import Slow
 
-__all__ = ["AuditEntryAdmin", "PriceOverrideAdmin", "RequestRecordAdmin"]
+__all__ = ["AuditEntryAdmin", "PriceOverrideAdmin", "RequestRecordAdmin", "ScheduledTaskAdmin"]
 
 if TYPE_CHECKING:
     RecordAdmin = admin.ModelAdmin[RequestRecord]

@@ -10,10 +10,21 @@ from django.db import models
 
 from usage.audit.entry import AuditEntry
 from usage.ids import SLACK_MS, id_at
+from usage.periodic.state import ScheduledTask, TaskOutcome
 from usage.prices.override import PriceOverride
 from usage.prices.price import usd
+from usage.rollups.state import DayRollup, HourRollup
 
-__all__ = ["AuditEntry", "Outcome", "PriceOverride", "RequestRecord"]
+__all__ = [
+    "AuditEntry",
+    "DayRollup",
+    "HourRollup",
+    "Outcome",
+    "PriceOverride",
+    "RequestRecord",
+    "ScheduledTask",
+    "TaskOutcome",
+]
 
 
 class Outcome(models.TextChoices):

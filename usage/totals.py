@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 from django.db import connection
@@ -27,6 +28,9 @@ TIER = "tier"
 
 EMBEDDINGS = "/v1/embeddings"
 READ_AT_ONCE = 100
+
+KEPT_DAYS = 40
+"""A month, wherever its days begin, and some more: no limit asks for slots from before."""
 
 
 class Wanted(NamedTuple):
@@ -128,3 +132,12 @@ def spent_since(kind: str, idents: Sequence[str], since: int) -> dict[str, int]:
     rows = ScopeTotal.objects.filter(slots, kind=kind, ident__in=idents)
     sums = rows.values_list("ident").annotate(spent=Sum("cost_picousd")).order_by()
     return {ident: int(spent) for ident, spent in sums}
+
+
+def forget_slots(now: datetime) -> int:
+    """Delete the slots that no limit asks for any more; what was used altogether stays. Returns how many."""
+    oldest = int(now.timestamp()) // SLOT_S - KEPT_DAYS * 86_400 // SLOT_S
+    table = connection.ops.quote_name(ScopeTotal._meta.db_table)
+    with connection.cursor() as cursor:
+        cursor.execute(f"DELETE FROM {table} WHERE slot >= 0 AND slot < %s", [oldest])  # noqa: S608 (no value in it)
+        return int(cursor.rowcount)

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
-from django.db import connections, models
-from django.db.models import Q
+from django.db import connections, models, transaction
+from django.db.models import F, Q
 from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 IDS_IN_A_STATEMENT = 10_000
 """SQLite takes 32,766 parameters, PostgreSQL 65,535."""
+NOTED_AT_ONCE = 1_000
 
 
 class VirtualKeyQuerySet(models.QuerySet["VirtualKey"]):
@@ -52,6 +53,23 @@ class VirtualKeyQuerySet(models.QuerySet["VirtualKey"]):
         changed.send(sender=self.model, ids=ids)
         acted.send(sender=self.model, action="revoke", ids=ids)
         return len(ids)
+
+    def note_expiry(self, now: datetime) -> int:
+        """Note of each key whose time is over that it is, once. Returns of how many that was not noted before.
+
+        A key that got more time, and that is over as well, is noted again.
+        """
+        unnoted = Q(expiry_noted__isnull=True) | ~Q(expiry_noted=F("expires_at"))
+        over = self.filter(unnoted, expires_at__lte=now, revoked_at__isnull=True)
+        noted = 0
+        while True:
+            with transaction.atomic():
+                found = dict(over.select_for_update().order_by("pk").values_list("pk", "expires_at")[:NOTED_AT_ONCE])
+                if not found:
+                    return noted
+                self.model.objects.filter(pk__in=list(found)).update(expiry_noted=F("expires_at"))
+                acted.send(sender=self.model, action="expire", ids=list(found))
+                noted += len(found)
 
     def mint(self, *, name: str, project: Project | None = None, **fields: Any) -> tuple[VirtualKey, str]:
         """A new key and its token, which is told here and never again. What is left out gets the default.

@@ -47,6 +47,8 @@ class VirtualKey(Limited, Changing):
     previous_until = models.DateTimeField(null=True, editable=False)
     is_active = models.BooleanField(default=True)
     expires_at = models.DateTimeField(null=True, blank=True)
+    expiry_noted = models.DateTimeField(null=True, editable=False)
+    """The `expires_at` that the audit log has been told to be over."""
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
     allowed_models = models.JSONField(
         default=list,
@@ -71,6 +73,9 @@ class VirtualKey(Limited, Changing):
 
     class Meta:
         ordering: ClassVar = ["-id"]
+        indexes: ClassVar = [
+            models.Index(fields=["expires_at"], condition=models.Q(expires_at__isnull=False), name="key_by_expiry"),
+        ]
         constraints: ClassVar = [
             *Limited.Meta.constraints,
             models.UniqueConstraint(

@@ -1,4 +1,4 @@
-"""The process that writes the ledger, beside the one that serves.
+"""The process that writes the ledger, and runs what is periodic, beside the one that serves.
 
 It has a process of its own so that rows cost the requests nothing: not the interpreter's lock, and, being the more
 patient of the two, not the processor where there is only one. When it dies another one is started. When the server
@@ -91,6 +91,7 @@ def write_ledger(directory: Path, line: Connection, other_end: Connection) -> No
 
     django.setup()
     from usage.journal.writer import ledger_writer
+    from usage.periodic.scheduler import Scheduler
 
     stopping = threading.Event()
 
@@ -100,5 +101,6 @@ def write_ledger(directory: Path, line: Connection, other_end: Connection) -> No
         stopping.set()
 
     threading.Thread(target=wait_for_the_end, name="line", daemon=True).start()
-    # In this thread: what it dies of ends the process, and another one is started.
-    ledger_writer(directory).run(stopping)
+    with Scheduler():
+        # In this thread: what it dies of ends the process, and another one is started.
+        ledger_writer(directory).run(stopping)

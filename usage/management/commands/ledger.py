@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 from typing import Any
@@ -10,10 +11,14 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
 from usage.journal.writer import ledger_writer
+from usage.periodic.scheduler import Scheduler
 
 
 class Command(BaseCommand):
-    help = "Write the ledger from JOURNAL_DIR until SIGTERM. For servers that run with LEDGER_WRITER=separate."
+    help = (
+        "Write the ledger from JOURNAL_DIR, and run what is periodic, until SIGTERM. For servers that run with "
+        "LEDGER_WRITER=separate."
+    )
     requires_system_checks = []  # noqa: RUF012
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -25,4 +30,5 @@ class Command(BaseCommand):
             stopping.set()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stopping.set())
-        ledger_writer(settings.JOURNAL_DIR).run(stopping)
+        with contextlib.nullcontext() if once else Scheduler():
+            ledger_writer(settings.JOURNAL_DIR).run(stopping)

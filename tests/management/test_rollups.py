@@ -1,0 +1,170 @@
+"""The sums by hour and day: always what the ledger says."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from datetime import UTC, datetime
+from importlib import import_module
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.db.migrations.loader import MigrationLoader
+from django.utils import timezone
+
+from usage.event import RequestEvent
+from usage.ledger import write_events
+from usage.models import DayRollup, HourRollup, RequestRecord
+from usage.rollups.state import PLACE, SUMS
+from usage.tasks import check_rollups
+
+pytestmark = pytest.mark.django_db
+
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC).timestamp()
+
+
+def event(number, at=NOON, **fields):
+    given = {
+        "method": "POST",
+        "path": "/v1/chat/completions",
+        "status": 200,
+        "outcome": "complete",
+        "duration_ms": 12.345,
+        "key": 1,
+        "project": 1,
+        "provider": "up",
+        "model": "m",
+        "prompt_tokens": 7,
+        "completion_tokens": 3,
+        "cost_picousd": 1_000_003,
+        "ttft_ms": 1.5,
+        "requests": 1,
+    }
+    return RequestEvent(id=f"r{number}", at=at, **{**given, **fields})
+
+
+MIXED = [
+    event(0),
+    event(1, at=NOON + 3599.999999, user=5, team=2, cached_tokens=2, reasoning_tokens=1),
+    event(2, at=NOON + 3600),
+    event(3, at=NOON + 43_199.9999997, model="other"),  # which is midnight, to the microsecond
+    event(4, at=NOON - 86_400, outcome="upstream_error", prompt_tokens=None, completion_tokens=None, ttft_ms=None),
+    event(5, outcome="refused", key=None, project=None, provider="", model="", cost_picousd=0),
+    event(6, cost_picousd=None, cache="HIT"),
+    event(7, outcome="internal_error", cache="BYPASS"),
+    event(8, cache="JOINED", model="mödel'"),
+]
+
+
+def sums_of_the_ledger(length):
+    """By Python, from the rows as they were read; `length` is of the ISO text that tells hours or days apart."""
+    found: Any = defaultdict(lambda: dict.fromkeys(SUMS, 0))
+    for row in RequestRecord.objects.all():
+        at = row.created_at.astimezone(UTC).isoformat()[:length]
+        numbers = (row.project_id or 0, row.key_id or 0, row.user_id or 0, row.team_id or 0)
+        sums = found[at, *numbers, row.provider, row.model]
+        sums["requests"] += 1
+        sums["errors"] += row.outcome in ("upstream_error", "internal_error")
+        sums["refused"] += row.outcome == "refused"
+        sums["cache_hits"] += row.cache in ("HIT", "JOINED")
+        for name in ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens", "cost_picousd"):
+            sums[name] += getattr(row, name) or 0
+        sums["unpriced"] += row.cost_picousd is None
+        sums["duration_us"] += round(row.duration_ms * 1000)
+        sums["ttft_us"] += round((row.ttft_ms or 0) * 1000)
+        sums["ttft_requests"] += row.ttft_ms is not None
+    return dict(found)
+
+
+def sums_of(model, length):
+    return {
+        (row.at.astimezone(UTC).isoformat()[:length], *[getattr(row, name) for name in PLACE[1:]]): {
+            name: getattr(row, name) for name in SUMS
+        }
+        for row in model.objects.all()
+    }
+
+
+def are_the_ledgers():
+    return sums_of(HourRollup, 13) == sums_of_the_ledger(13) and sums_of(DayRollup, 10) == sums_of_the_ledger(10)
+
+
+def checked(*options):
+    try:
+        call_command("rollups", *options)
+    except CommandError:
+        return False
+    return True
+
+
+def test_they_move_with_the_ledger():
+    write_events(MIXED[:5])
+    assert are_the_ledgers()
+    write_events(MIXED[3:])  # some of them again
+    assert RequestRecord.objects.count() == len(MIXED)
+    assert are_the_ledgers()
+    assert checked("check")
+
+
+def test_a_late_event_moves_the_hour_in_which_it_happened():
+    write_events([event(0), event(1, at=NOON - 30 * 86_400)])
+    write_events([event(2, at=NOON - 30 * 86_400 + 60)])
+    assert are_the_ledgers()
+    assert DayRollup.objects.get(at__lt=datetime(2026, 11, 1, tzinfo=UTC)).requests == 2
+
+
+@pytest.mark.parametrize("damaged", [HourRollup, DayRollup])
+def test_what_differs_is_told_and_mended(damaged, caplog, capsys):
+    write_events(MIXED)
+    damaged.objects.filter(key_id=1, at__date="2026-11-20").update(requests=100, cost_picousd=7)
+    assert not checked("check")
+    assert not are_the_ledgers(), "to look changes nothing"
+    capsys.readouterr()
+    call_command("rollups", "rebuild", "--json")
+    assert [row["day"] for row in json.loads(capsys.readouterr().out)["differences"]] == ["2026-11-20"]
+    assert "Rollups of 2026-11-20 lacked" in caplog.text
+    assert are_the_ledgers()
+    assert checked("check")
+
+
+def test_rows_that_nobody_added_up_are_found(capsys):
+    write_events(MIXED)
+    HourRollup.objects.all().delete()
+    DayRollup.objects.all().delete()
+    call_command("rollups", "rebuild")
+    assert are_the_ledgers()
+
+
+def test_rows_that_the_ledger_never_had_are_taken_away():
+    write_events(MIXED)
+    RequestRecord.objects.filter(pk__in=["r0", "r8"]).delete()
+    call_command("rollups", "rebuild", "--since", "2026-11-20")
+    assert are_the_ledgers()
+
+
+def test_the_migration_adds_up_what_was_there_before():
+    write_events(MIXED)
+    HourRollup.objects.all().delete()
+    DayRollup.objects.all().delete()
+    name = next(name for app, name in MigrationLoader(None).disk_migrations if app == "usage" and "_rollups" in name)
+    import_module(f"usage.migrations.{name}").add_up(None, connection.schema_editor())
+    assert are_the_ledgers()
+
+
+def test_what_retention_took_from_the_ledger_stays_in_the_sums():
+    before = [event(number, at=NOON + number * 3600 - 3 * 86_400) for number in range(24)]
+    write_events([*before, *[event(100 + number, at=NOON + number) for number in range(5)]])
+    RequestRecord.objects.filter(pk__in=[f"r{number}" for number in range(20)]).delete()  # in the middle of a day
+    DayRollup.objects.filter(at__date="2026-11-20").update(requests=1)
+    call_command("rollups", "rebuild")
+    assert sum(row.requests for row in DayRollup.objects.all()) == 24 + 5
+
+
+def test_the_nightly_task_mends_the_last_days():
+    now = timezone.now().timestamp()
+    write_events([event(1, at=now), event(2, at=now - 40 * 86_400)])
+    HourRollup.objects.update(requests=9)
+    assert check_rollups() == "1 days mended"
+    assert sorted(HourRollup.objects.values_list("requests", flat=True)) == [1, 9]

@@ -1,0 +1,77 @@
+"""`manage.py tasks`: what runs by the clock, when it ran last, and how it went; and run one by hand."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.serializers.json import DjangoJSONEncoder
+
+from usage.periodic.run import attempt
+from usage.periodic.state import ScheduledTask, TaskOutcome
+from usage.periodic.table import Periodic, periodic_of, schedule
+
+COLUMNS = ("name", "when", "next_run_at", "started_at", "duration_s", "outcome", "told")
+
+
+class Command(BaseCommand):
+    help = "The tasks of this installation that run by the clock."
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+        listed = verbs.add_parser("list", help="List them, with their last run.")
+        run = verbs.add_parser("run", help="Run one here and now, and wait for its end; exit code 1 if it fails.")
+        run.add_argument("name")
+        for verb in (listed, run):
+            verb.add_argument("--json", action="store_true", help="Print one JSON document and nothing else.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["verb"] == "list":
+            rows = ScheduledTask.objects.in_bulk()
+            self._write({"results": [told(periodic, rows.get(periodic.name)) for periodic in schedule()]}, options)
+            return
+        periodic = periodic_of(options["name"])
+        if periodic is None:
+            names = ", ".join(periodic.name for periodic in schedule())
+            raise CommandError(f"There is no task {options['name']!r}; there are {names}.", returncode=2)
+        task = attempt(periodic)
+        if task is None:
+            raise CommandError(f"{periodic.name} is running at this moment; `manage.py tasks list` says where.")
+        self._write(told(periodic, task), options)
+        if task.outcome == TaskOutcome.FAILED:
+            raise CommandError(f"{periodic.name} failed: {task.error}")
+
+    def _write(self, document: dict[str, Any], options: dict[str, Any]) -> None:
+        if options["json"]:
+            self.stdout.write(json.dumps(document, indent=2, cls=DjangoJSONEncoder))
+            return
+        rows = [[_cell(row[name]) for name in COLUMNS] for row in document.get("results", [document])]
+        lines = [[name.upper() for name in COLUMNS], *rows]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        for line in lines:
+            cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+            self.stdout.write("  ".join(cells).rstrip())
+
+
+def told(periodic: Periodic, task: ScheduledTask | None) -> dict[str, Any]:
+    """A task for people and programs; without a row it has not been due since it was installed."""
+    when = f"every {periodic.every_s} s" if periodic.at is None else f"{periodic.at:%H:%M} UTC"
+    seen = task or ScheduledTask()
+    return {
+        "name": periodic.name,
+        "task": periodic.task,
+        "when": when,
+        "next_run_at": seen.next_run_at,
+        "started_at": seen.started_at,
+        "duration_s": seen.duration_s,
+        "outcome": seen.outcome,
+        "runner": seen.runner,
+        "told": seen.error or seen.result,
+    }
+
+
+def _cell(value: Any) -> str:
+    text = value.isoformat(" ", "seconds") if hasattr(value, "isoformat") else str(value)
+    return "-" if value in (None, "") else "".join(c if c.isprintable() else " " for c in text)

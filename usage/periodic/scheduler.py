@@ -1,0 +1,106 @@
+"""Runs the schedule where there is no Celery: a thread beside the ledger's writer, which starts one for each task."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from types import TracebackType
+
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, connections
+
+from usage.periodic.run import attempt
+from usage.periodic.state import ScheduledTask, make_rows
+from usage.periodic.table import Periodic, schedule
+
+log = logging.getLogger("sluice.tasks")
+
+LOOK_EVERY_S = 5.0
+"""At the latest; it wakes up for what is due sooner."""
+LOOK_AGAIN_S = 1.0
+"""While something is due that runs elsewhere, or must wait."""
+MOST_AT_ONCE = 4
+STOP_S = 10.0
+"""How long tasks under way may take to end; after that their leases run out, and somebody else runs them anew."""
+
+
+class Scheduler:
+    """As a context: the tasks of the schedule run while it lasts, unless Celery has them."""
+
+    def __init__(self) -> None:
+        self._stopping = False
+        self._wake = threading.Event()
+        self._running: dict[str, threading.Thread] = {}
+        self._has_rows = False
+        self._is_failing = False
+
+    def __enter__(self) -> Scheduler:
+        self._thread: threading.Thread | None = None
+        if not settings.CELERY_BROKER_URL:
+            self._thread = threading.Thread(target=self._run, name="scheduler", daemon=True)
+            self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopping = True
+        self._wake.set()
+        if self._thread is None:
+            return
+        until = time.monotonic() + STOP_S
+        self._thread.join(STOP_S)
+        for name, thread in list(self._running.items()):
+            thread.join(max(0.0, until - time.monotonic()))
+            if thread.is_alive():
+                log.warning("The task %s did not end in time; it will run anew.", name)
+
+    def _run(self) -> None:
+        table = {periodic.name: periodic for periodic in schedule()}
+        while not self._stopping:
+            self._wake.clear()
+            wait_s = LOOK_AGAIN_S
+            try:
+                wait_s = self._look(table)
+                self._is_failing = False
+            except (DatabaseError, InterfaceError) as error:
+                if not self._is_failing:
+                    log.warning("No task is started while the database is away (%s).", type(error).__name__)
+                self._is_failing = True
+                connections.close_all()
+            self._wake.wait(wait_s)
+        connections.close_all()
+
+    def _look(self, table: dict[str, Periodic]) -> float:
+        """Start what is due. Returns after how many seconds to look again."""
+        now, wait_s = time.time(), LOOK_EVERY_S
+        if not self._has_rows:
+            make_rows(table.values(), now)
+            self._has_rows = True
+        for row in ScheduledTask.objects.filter(pk__in=list(table)):
+            due_in_s = row.next_run_at.timestamp() - now
+            if due_in_s > 0:
+                wait_s = min(wait_s, due_in_s)
+            elif row.name not in self._running:
+                is_free = row.lease_until is None or row.lease_until.timestamp() <= now
+                if is_free and len(self._running) < MOST_AT_ONCE:
+                    self._start(table[row.name])
+                else:
+                    wait_s = min(wait_s, LOOK_AGAIN_S)
+        return wait_s
+
+    def _start(self, periodic: Periodic) -> None:
+        thread = threading.Thread(target=self._attempt, args=(periodic,), name=periodic.name, daemon=True)
+        self._running[periodic.name] = thread
+        thread.start()
+
+    def _attempt(self, periodic: Periodic) -> None:
+        try:
+            attempt(periodic, only_if_due=True)
+        except Exception as error:
+            log.error("The task %s could not be run: %s: %s", periodic.name, type(error).__name__, error)
+        finally:
+            connections.close_all()  # this thread's
+            del self._running[periodic.name]
+            self._wake.set()

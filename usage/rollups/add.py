@@ -1,0 +1,97 @@
+"""Move the sums by what is new in the ledger, or by what is found missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+from django.db import connection
+
+from usage.event import RequestEvent
+from usage.rollups.state import PLACE, SUMS, DayRollup, HourRollup, Rollup
+
+Place = tuple[datetime, int, int, int, int, str, str]
+Sums = Mapping[Place, list[int]]
+
+ERRORS = frozenset({"upstream_error", "internal_error"})
+HITS = frozenset({"HIT", "JOINED"})
+
+
+def add_rollups(events: Iterable[RequestEvent]) -> None:
+    """Move the sums by events that are new to the ledger, in its transaction. Raises `DatabaseError`."""
+    hours: dict[Place, list[int]] = {}
+    for event in events:
+        place = (
+            datetime.fromtimestamp(event.at, UTC).replace(minute=0, second=0, microsecond=0),
+            event.project or 0,
+            event.key or 0,
+            event.user or 0,
+            event.team or 0,
+            event.provider,
+            event.model,
+        )
+        _add(hours, place, sums_of(event))
+    days: dict[Place, list[int]] = {}
+    for place, sums in hours.items():
+        _add(days, (place[0].replace(hour=0), *place[1:]), sums)
+    move(HourRollup, hours)
+    move(DayRollup, days)
+
+
+def sums_of(event: RequestEvent) -> list[int]:
+    """In the order of SUMS; `check.py` says the same of a row, in SQL."""
+    ttft_ms = event.ttft_ms
+    return [
+        1,
+        int(event.outcome in ERRORS),
+        int(event.outcome == "refused"),
+        int(event.cache in HITS),
+        event.prompt_tokens or 0,
+        event.completion_tokens or 0,
+        event.cached_tokens or 0,
+        event.reasoning_tokens or 0,
+        event.cost_picousd or 0,
+        int(event.cost_picousd is None),
+        round(event.duration_ms * 1000),
+        0 if ttft_ms is None else round(ttft_ms * 1000),
+        int(ttft_ms is not None),
+    ]
+
+
+def move(model: type[Rollup], sums: Sums) -> None:
+    """Add to the rows, which are made where there are none. In one order, so that no two writers ever wait for each
+    other in a circle."""
+    if not sums:
+        return
+    places = sorted(sums)
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            rows = [(*place, *sums[place]) for place in places]
+            cursor.execute(move_statement(model), [list(column) for column in zip(*rows, strict=True)])
+        else:
+            # Moments as Django writes them there.
+            texts = [(str(place[0].replace(tzinfo=None)), *place[1:], *sums[place]) for place in places]
+            cursor.executemany(move_statement(model), texts)
+
+
+@cache
+def move_statement(model: type[Rollup]) -> str:
+    quote = connection.ops.quote_name
+    table, columns = quote(model._meta.db_table), [quote(name) for name in (*PLACE, *SUMS)]
+    if connection.vendor == "postgresql":
+        types = ["timestamptz", *["bigint"] * 4, "text", "text", *["bigint"] * len(SUMS)]
+        source = f"SELECT * FROM unnest({', '.join(f'%s::{name}[]' for name in types)})"  # noqa: S608 (no value in it)
+    else:
+        source = f"VALUES ({', '.join(['%s'] * len(columns))})"
+    added = ", ".join(f"{name} = {table}.{name} + excluded.{name}" for name in map(quote, SUMS))
+    return (
+        f"INSERT INTO {table} ({', '.join(columns)}) {source} "
+        f"ON CONFLICT ({', '.join(columns[: len(PLACE)])}) DO UPDATE SET {added}"
+    )
+
+
+def _add(total: dict[Place, list[int]], place: Any, sums: list[int]) -> None:
+    there = total.get(place)
+    total[place] = list(sums) if there is None else [a + b for a, b in zip(there, sums, strict=True)]
