@@ -94,6 +94,9 @@ ADDRESS_LIMITS = Limits(
 
 JOURNAL_DIR = Path(env.text("JOURNAL_DIR") or DATA_DIR / "journal")
 JOURNAL_MAX_BYTES = env.integer("JOURNAL_MAX_BYTES", 1024**3, least=1024**2)
+JOURNAL_BACKLOG_MAX_BYTES = env.integer("JOURNAL_BACKLOG_MAX_BYTES", 1024**3, least=1024**2)
+JOURNAL_STREAM_MAX_EVENTS = env.integer("JOURNAL_STREAM_MAX_EVENTS", 500_000, least=1_000)
+JOURNAL_CLAIM_SECS = env.seconds("JOURNAL_CLAIM_SECS", 15, least=1, most=3600)
 LEDGER_WRITER = env.choice("LEDGER_WRITER", "own", ("own", "separate"))
 
 LOG_LEVEL = env.choice("LOG_LEVEL", "info", ("debug", "info", "warning", "error")).upper()

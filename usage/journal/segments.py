@@ -7,10 +7,12 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from usage.journal.spool import SUFFIX
+SUFFIX = ".spool"
 
 READ_BYTES = 2 * 1024 * 1024
 """Read at once: some thousands of events."""
+
+PIECE_BYTES = 256 * 1024
 
 
 class Lines(NamedTuple):
@@ -24,15 +26,36 @@ def segments(directory: Path) -> list[Path]:
     return sorted(directory.glob(f"*{SUFFIX}"))
 
 
-def read_lines(segment: Path, offset: int) -> Lines:
-    """The next whole lines; none when there are none yet. Raises `OSError`."""
+def read_lines(segment: Path, offset: int, at_once: int = READ_BYTES) -> Lines:
+    """The next whole lines, of about so many bytes; none when there are none yet. Raises `OSError`."""
     with segment.open("rb") as file:
         file.seek(offset)
-        data = file.read(READ_BYTES)
+        data = file.read(at_once)
         while b"\n" not in data and (more := file.read(READ_BYTES)):
             data += more  # a line longer than a read
     whole, line_end, _ = data.rpartition(b"\n")
     return Lines(whole.split(b"\n"), offset + len(whole) + 1) if line_end else Lines([], offset)
+
+
+def count_lines(segment: Path, offset: int = 0) -> int:
+    """Whole lines from there on. Raises `OSError`."""
+    with segment.open("rb") as file:
+        file.seek(offset)
+        return sum(piece.count(b"\n") for piece in iter(lambda: file.read(PIECE_BYTES), b""))
+
+
+def last_line_end(segment: Path) -> int:
+    """Where its whole lines end now. Raises `OSError`."""
+    with segment.open("rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        while end:
+            start = max(0, end - PIECE_BYTES)
+            file.seek(start)
+            found = file.read(end - start).rfind(b"\n")
+            if found >= 0:
+                return start + found + 1
+            end = start
+    return 0
 
 
 def torn_end(segment: Path, offset: int) -> bytes:

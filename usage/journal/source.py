@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from django.conf import settings
+
 from usage.event import RequestEvent
 
 
@@ -26,8 +28,8 @@ class Backlog(NamedTuple):
 
 class Source(ABC):
     """One named consumer's view of the journal. What was read and not done with comes again, after a crash to whoever
-    opens the source next. Every method may raise `OSError` or `redis.RedisError` when what is behind it is away; calling
-    it again later goes on.
+    opens the source next. Every method may raise `OSError` or `redis.RedisError` when what is behind it is away;
+    calling it again later goes on.
     """
 
     @abstractmethod
@@ -45,3 +47,17 @@ class Source(ABC):
     @abstractmethod
     def close(self) -> None:
         """Leave what was not done with to the next one."""
+
+
+def open_source(name: str) -> Source:
+    """The journal for a consumer of this name: of all hosts where there is a Redis, else of this one. A name that is
+    new gets what ends from now on. Raises `OSError`, `redis.RedisError`, and `ValueError` for a name that no consumer
+    can have.
+    """
+    if settings.REDIS_URL:
+        from usage.journal.stream_source import StreamSource
+
+        return StreamSource.open(settings.REDIS_URL, name)
+    from usage.journal.local_source import LocalSource
+
+    return LocalSource(settings.JOURNAL_DIR, name)

@@ -18,10 +18,11 @@ from pathlib import Path
 
 from usage.event import RequestEvent
 from usage.journal.record import encode, sealed
+from usage.journal.segments import SUFFIX
+from usage.journal.subscribers import hand_out
 
 log = logging.getLogger("sluice.journal")
 
-SUFFIX = ".spool"
 HELD_BYTES = 64 * 1024 * 1024
 """Kept in memory while the disk takes nothing. Beyond that events are dropped, and counted."""
 
@@ -42,6 +43,7 @@ class Spool:
         self._held = b""
         """What the disk has not taken yet; may begin in the middle of a line."""
         self._fd = -1
+        self._begun_ms = 0
         self._written = 0
         self._full = False
         self._retry: asyncio.TimerHandle | None = None
@@ -114,12 +116,16 @@ class Spool:
 
     def _open(self) -> None:
         # Locked before it gets its name: a reader must not take it for one whose writer is gone.
-        name = f"{int(time.time() * 1000):013x}-{secrets.token_hex(4)}"
+        # Each has a later name than the one before it, also when the clock was set back: they are read in that order.
+        self._begun_ms = max(int(time.time() * 1000), self._begun_ms + 1)
+        name = f"{self._begun_ms:013x}-{secrets.token_hex(4)}"
         new = self._directory / f"{name}.new"
         fd = os.open(new, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
-            new.rename(self._directory / f"{name}{SUFFIX}")
+            segment = self._directory / f"{name}{SUFFIX}"
+            new.rename(segment)
+            hand_out(segment)
         except OSError:
             os.close(fd)
             raise

@@ -1,0 +1,165 @@
+"""A consumer's events from the spool of this host."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from usage.journal.aside import set_aside
+from usage.journal.backlog import backlog_of
+from usage.journal.record import Damaged, read
+from usage.journal.replace import read_file, replace_file
+from usage.journal.segments import is_being_written, read_lines, segments, torn_end
+from usage.journal.source import Backlog, Source, Taken
+from usage.journal.subscribers import PROGRESS, Progress, checked_name, take_open_segments
+
+LOCK = "lock"
+LINE_BYTES = 1024
+"""More than most lines have."""
+
+LEAST_BYTES = 64 * 1024
+
+
+class Reading:
+    """One segment: `at` is up to where it was given out, `pending` what was given and is not done with."""
+
+    __slots__ = ("at", "is_over", "pending")
+
+    def __init__(self, at: int) -> None:
+        self.at = at
+        self.pending: dict[int, None] = {}
+        """Where those lines begin, in order."""
+        self.is_over = False
+
+    @property
+    def done(self) -> int:
+        return next(iter(self.pending), self.at)
+
+
+class LocalSource(Source):
+    """Of several that are open under one name one reads, the one that has the lock; the others are given nothing."""
+
+    def __init__(self, spool: Path, name: str) -> None:
+        """Registers the name, where it is new: it gets what ends from now on. Raises `OSError` and `ValueError`."""
+        self._spool = spool
+        self._directory = spool / checked_name(name)
+        self._directory.mkdir(parents=True, exist_ok=True)
+        self._lock: int | None = None
+        self._progress = Progress()
+        self._readings: dict[str, Reading] = {}
+        self._take_over()
+
+    def read(self, most: int) -> list[Taken]:
+        taken: list[Taken] = []
+        if self._lock is None and not self._take_over():
+            return taken
+        set_aside_before = self._progress.set_aside
+        for segment in segments(self._directory):
+            if len(taken) >= most:
+                break
+            try:
+                taken += self._read(segment, most - len(taken))
+            except FileNotFoundError:  # dropped, because this consumer is too far behind
+                self._forget(segment.name)
+        if self._progress.set_aside != set_aside_before:
+            self._save()
+        return taken
+
+    def done(self, taken: Sequence[Taken]) -> None:
+        by_segment: defaultdict[str, list[int]] = defaultdict(list)
+        for one in taken:
+            name, _, offset = one.token.rpartition(":")
+            by_segment[name].append(int(offset))
+        finished = []
+        for name, offsets in by_segment.items():
+            reading = self._readings.get(name)
+            if reading is None:
+                continue  # dropped
+            for start in offsets:
+                reading.pending.pop(start, None)
+            if reading.is_over and not reading.pending:
+                finished.append(name)
+        self._save()
+        for name in finished:
+            self._finish(name)
+
+    def backlog(self) -> Backlog:
+        if self._lock is None:  # somebody else reads, and tells how far
+            return backlog_of(self._directory, read_file(self._directory / PROGRESS, Progress).read)
+        return backlog_of(self._directory, self._progress.read)
+
+    def close(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+        self._readings.clear()
+
+    def _take_over(self) -> bool:
+        fd = os.open(self._directory / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            return False
+        self._lock = fd
+        self._progress = read_file(self._directory / PROGRESS, Progress)
+        # Only a new name lacks some, or one whose registration was cut short.
+        self._progress.read |= take_open_segments(self._spool, self._directory)
+        there = {segment.name for segment in segments(self._directory)}
+        self._progress.read = {name: at for name, at in self._progress.read.items() if name in there}
+        self._save()
+        return True
+
+    def _read(self, segment: Path, most: int) -> list[Taken]:
+        name = segment.name
+        reading = self._readings.get(name)
+        if reading is None:
+            reading = self._readings[name] = Reading(self._progress.read.get(name, 0))
+        if reading.is_over:
+            return []
+        is_open = is_being_written(segment)  # asked first: what it writes before it closes is read below
+        taken: list[Taken] = []
+        while len(taken) < most:
+            lines, _ = read_lines(segment, reading.at, max(LEAST_BYTES, (most - len(taken)) * LINE_BYTES))
+            if not lines:
+                break
+            for line in lines[: most - len(taken)]:
+                start = reading.at
+                reading.at += len(line) + 1
+                try:
+                    event = read(line)
+                except Damaged as error:
+                    self._set_aside(line, name, str(error))
+                else:
+                    reading.pending[start] = None
+                    taken.append(Taken(f"{name}:{start}", event))
+        else:
+            return taken  # there may be more
+        if not is_open:
+            if torn := torn_end(segment, reading.at):
+                self._set_aside(torn, name, "its writer did not finish it")
+                reading.at += len(torn)
+            reading.is_over = True
+            if not reading.pending:
+                self._finish(name)
+        return taken
+
+    def _finish(self, name: str) -> None:
+        """All of it is where it belongs."""
+        (self._directory / name).unlink(missing_ok=True)
+        self._forget(name)
+
+    def _forget(self, name: str) -> None:
+        self._readings.pop(name, None)
+        self._progress.read.pop(name, None)
+
+    def _set_aside(self, line: bytes, name: str, why: str) -> None:
+        set_aside(self._directory, line, name, why)
+        self._progress.set_aside += 1
+
+    def _save(self) -> None:
+        self._progress.read |= {name: reading.done for name, reading in self._readings.items()}
+        replace_file(self._directory / PROGRESS, self._progress, durable=True)

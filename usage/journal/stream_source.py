@@ -1,0 +1,156 @@
+"""A consumer's events from the stream in Redis: any number of processes of one name share the work.
+
+What a process was given and is not done with is its own for as long as the process lives, which a thread of it says;
+JOURNAL_CLAIM_SECS after that falls silent another process takes it over.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Sequence
+
+import redis
+from django.conf import settings
+
+from usage.journal.record import Damaged, read
+from usage.journal.source import Backlog, Source, Taken
+from usage.journal.stream import Entry, Stream, connect, is_unknown_group
+from usage.journal.subscribers import LEDGER, checked_name
+
+MOST_DELIVERIES = 10
+"""What so many processes were given, and none lived to be done with, is what they died of."""
+
+FORGOTTEN_MS = 3_600_000
+FORGET_EVERY_S = 60.0
+NOW, START = "$", "0"
+UNBOUNDED = 2**53
+
+
+class StreamSource(Source):
+    """One process's part in a group. `since` is where a new group begins."""
+
+    def __init__(self, stream: Stream, group: str, *, since: str, claim_s: float) -> None:
+        """Raises `redis.RedisError`."""
+        self._stream = stream
+        self._group = group
+        self._claim_s = claim_s
+        self._member = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+        self._held: dict[str, None] = {}
+        """What was given out and is not done with."""
+        self._look_at = self._forget_at = 0.0
+        self._is_unsure = False
+        """Whether Redis may have given us something that we never saw."""
+        self._closed = threading.Event()
+        stream.register(group, since)
+        self._keeping = threading.Thread(target=self._keep, name=f"journal-{group}", daemon=True)
+        self._keeping.start()
+
+    @classmethod
+    def open(cls, url: str, name: str) -> StreamSource:
+        """Raises `redis.RedisError` and `ValueError`."""
+        checked_name(name)
+        return cls(Stream(connect(url)), name, since=NOW, claim_s=settings.JOURNAL_CLAIM_SECS)
+
+    def read(self, most: int) -> list[Taken]:
+        was_unsure, self._is_unsure = self._is_unsure, True
+        try:
+            taken = self._recovered(most) if was_unsure else []
+            if taken:
+                return taken  # and look again the next time
+            taken = self._read(most)
+        except redis.RedisError as error:
+            if not is_unknown_group(error):
+                raise
+            # Redis was emptied: all that has come since is for us.
+            self._stream.register(self._group, START)
+            taken = []
+        self._is_unsure = False
+        return taken
+
+    def _read(self, most: int) -> list[Taken]:
+        taken: list[Taken] = []
+        now = time.monotonic()
+        if now >= self._look_at:
+            taken = self._taken_over(most)
+            if len(taken) < most:
+                self._look_at = now + self._claim_s / 3
+        if now >= self._forget_at:
+            self._stream.forget_idle_members(self._group, FORGOTTEN_MS)
+            self._forget_at = now + FORGET_EVERY_S
+        if len(taken) < most:
+            taken += self._opened(self._stream.new(self._group, self._member, most - len(taken)))
+        return taken
+
+    def done(self, taken: Sequence[Taken]) -> None:
+        ids = [one.token for one in taken]
+        self._stream.acknowledge(self._group, ids)
+        for entry in ids:
+            self._held.pop(entry, None)
+
+    def backlog(self) -> Backlog:
+        told = self._stream.tend(LEDGER, UNBOUNDED).groups.get(self._group)
+        if told is None or not told.waiting:
+            return Backlog(0, 0, None)
+        entry_bytes = self._stream.entry_bytes()
+        return Backlog(told.waiting, round(told.waiting * entry_bytes), self._stream.first_at(told.needs))
+
+    def close(self) -> None:
+        """Another process need not wait for what was given out and is not done with."""
+        self._closed.set()
+        self._keeping.join()
+        held, self._held = list(self._held), {}
+        try:
+            self._stream.give_back(self._group, self._member, held)
+        except redis.RedisError as error:
+            if not is_unknown_group(error):
+                raise
+
+    def _keep(self) -> None:
+        while not self._closed.wait(self._claim_s / 3):
+            try:
+                self._stream.keep(self._group, self._member)
+            except redis.RedisError:
+                continue  # who reads is told
+
+    def _recovered(self, most: int) -> list[Taken]:
+        """What Redis gave us in an answer that did not arrive."""
+        after = START
+        while page := self._stream.own(self._group, self._member, after, most):
+            after = page[-1].id
+            if taken := self._opened([entry for entry in page if entry.id not in self._held]):
+                return taken
+        return []
+
+    def _taken_over(self, most: int) -> list[Taken]:
+        entries = self._stream.take_over(self._group, self._member, int(self._claim_s * 1000), most)
+        if not entries:
+            return []
+        deliveries = self._stream.deliveries(self._group, self._member, entries[0].id, entries[-1].id)
+        good: list[Entry] = []
+        for entry in entries:
+            if deliveries.get(entry.id, 0) > MOST_DELIVERIES:
+                self._stream.set_aside(self._group, entry, f"given out {MOST_DELIVERIES} times and never done with")
+            else:
+                good.append(entry)
+        return self._opened(good)
+
+    def _opened(self, entries: Sequence[Entry]) -> list[Taken]:
+        taken: list[Taken] = []
+        gone: list[str] = []
+        for entry in entries:
+            if entry.line is None:
+                gone.append(entry.id)
+                continue
+            try:
+                event = read(entry.line)
+            except Damaged as error:
+                self._stream.set_aside(self._group, entry, str(error))
+            else:
+                taken.append(Taken(entry.id, event))
+                self._held[entry.id] = None
+        self._stream.acknowledge(self._group, gone)
+        return taken
