@@ -8,12 +8,13 @@ from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
+from usage.alerts.admin import AlertAdmin
 from usage.audit.admin import AuditEntryAdmin
 from usage.models import RequestRecord
 from usage.paginator import MOST_COUNTED, CappedPaginator
 from usage.prices.admin import PriceOverrideAdmin
 
-__all__ = ["AuditEntryAdmin", "PriceOverrideAdmin", "RequestRecordAdmin"]
+__all__ = ["AlertAdmin", "AuditEntryAdmin", "PriceOverrideAdmin", "RequestRecordAdmin"]
 
 if TYPE_CHECKING:
     RecordAdmin = admin.ModelAdmin[RequestRecord]

@@ -7,11 +7,12 @@ from typing import ClassVar
 
 from django.db import models
 
+from usage.alerts.alert import Alert, AlertDelivery
 from usage.audit.entry import AuditEntry
 from usage.prices.override import PriceOverride
 from usage.prices.price import usd
 
-__all__ = ["AuditEntry", "Outcome", "PriceOverride", "RequestRecord"]
+__all__ = ["Alert", "AlertDelivery", "AuditEntry", "Outcome", "PriceOverride", "RequestRecord"]
 
 
 class Outcome(models.TextChoices):
@@ -116,6 +117,14 @@ class ScopeTotal(models.Model):
     slot = models.IntegerField(help_text="Quarters of an hour since 1970.")
     requests = models.BigIntegerField(default=0)
     cost_picousd = models.BigIntegerField(default=0)
+    unseen = models.BooleanField(
+        db_default=True, default=True, help_text="It moved, and nobody has looked yet whether that calls for an alert."
+    )
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(fields=["kind", "ident"], condition=models.Q(slot=-1, unseen=True), name="total_unseen")
+        ]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.ident}"

@@ -75,6 +75,7 @@ def add_totals(events: Iterable[RequestEvent]) -> None:
         f"INSERT INTO {table} (kind, ident, slot, requests, cost_picousd) VALUES (%s, %s, %s, %s, %s) "  # noqa: S608
         "ON CONFLICT (kind, ident, slot) DO UPDATE SET "
         f"requests = {table}.requests + excluded.requests, cost_picousd = {table}.cost_picousd + excluded.cost_picousd"
+        ", unseen = excluded.unseen"  # which is the column's default: for who looks for alerts
     )
     with connection.cursor() as cursor:
         # In one order, so that two writers at once never wait for each other in a circle.

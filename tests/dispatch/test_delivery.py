@@ -120,7 +120,12 @@ def test_what_was_not_done_with_comes_again_after_a_crash(tmp_path: Path):
 
 def test_a_delivered_batch_is_not_sent_again_because_the_journal_was_away(tmp_path: Path):
     bench = Bench(tmp_path, events=3)
-    bench.dispatcher.answers = [lambda _: setattr(bench.source, "away", OSError("gone")) or []]
+
+    def take_and_lose_the_journal(_: Any) -> list[Any]:
+        bench.source.away = OSError("gone")
+        return []
+
+    bench.dispatcher.answers = [take_and_lose_the_journal]
     assert not bench.drain()
     assert len(bench.source.waiting) == 3
     bench.source.away = None

@@ -166,7 +166,7 @@ def test_helicone_tells_what_arrived_of_a_batch(make: Make, upstream: Upstream):
         number = got.json()["providerRequest"]["meta"]["Helicone-Property-Sluice-Request-Id"]
         return json_answer({}, {"req_1": 200, "req_2": 503, "req_3": 400}[number])
 
-    upstream.script = answer  # type: ignore[assignment]
+    upstream.script = answer
     with pytest.raises(PartlyDelivered, match="503") as partly:
         make("helicone").deliver([event(1), event(2), event(3)])
     assert [each.id for each in partly.value.delivered] == ["req_1"]
