@@ -81,13 +81,13 @@ def _from_url(env: Environment, url: str) -> dict[str, Any]:
     }
 
 
-def addresses_from(env: Environment, name: str, mail: dict[str, Any]) -> list[str]:
+def addresses_from(env: Environment, mail: dict[str, Any]) -> list[str]:
     """Whom to write to, which takes a mail server."""
-    addresses = env.listed(name)
+    addresses = env.listed("ALERT_EMAIL_TO")
     for address in addresses:
-        _check_address(env, name, address)
+        _check_address(env, "ALERT_EMAIL_TO", address)
     if addresses and not mail["EMAIL_HOST"]:
-        env.refuse(name, "mail needs a server: set EMAIL_URL, or EMAIL_HOST and its like")
+        env.refuse("ALERT_EMAIL_TO", "mail needs a server: set EMAIL_URL, or EMAIL_HOST and its like")
     return addresses
 
 

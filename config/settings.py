@@ -127,7 +127,7 @@ EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = mail["EMAIL_HOST_USER"], mail["EMAIL_HOST
 EMAIL_USE_TLS, EMAIL_USE_SSL = mail["EMAIL_USE_TLS"], mail["EMAIL_USE_SSL"]
 EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = sender_from(env)
-ALERT_EMAIL_TO = addresses_from(env, "ALERT_EMAIL_TO", mail)
+ALERT_EMAIL_TO = addresses_from(env, mail)
 
 env.finish()
 

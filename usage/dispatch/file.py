@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import msgspec
+from django.conf import settings
 
 from usage.dispatch.base import Dispatcher, Later, Rejected
 from usage.dispatch.shape import document_of
@@ -17,12 +18,12 @@ from usage.rotated import RotatedFile
 class FileDispatcher(Dispatcher):
     """A JSONL event log. A batch is on the disk when it counts as delivered, and only its owner can read the file."""
 
-    needs: ClassVar = ("path",)
-    takes: ClassVar = ("max_bytes", "backups")
+    takes: ClassVar = ("path", "max_bytes", "backups")
 
     def deliver(self, events: Sequence[RequestEvent]) -> list[Rejected]:
         lines = b"".join(msgspec.json.encode(document_of(event)) + b"\n" for event in events)
-        file = RotatedFile(Path(self.target.path), self.target.max_bytes, self.target.backups)
+        path = Path(self.target.path or settings.DISPATCH_DIR / f"{self.target.name}.jsonl")
+        file = RotatedFile(path, self.target.max_bytes, self.target.backups)
         try:
             file.append(lines, durably=True)
         except OSError as error:

@@ -31,7 +31,7 @@ class Command(BaseCommand):
         parser.add_argument("--to", choices=list(DISPATCHERS), help="The kind. Left out: those of DISPATCH_TO.")
         parser.add_argument("--name", help="Its name: what it has read goes by it, and DISPATCH_NAME_… its settings.")
         parser.add_argument("--url", help="Where to; secrets and keys come from the environment.")
-        parser.add_argument("--path", help="Of the file, for `--to file`.")
+        parser.add_argument("--path", help="Of the file, for `--to file`; else NAME.jsonl in DISPATCH_DIR.")
         what = parser.add_mutually_exclusive_group()
         what.add_argument("--once", action="store_true", help="Deliver what waits, and end: 0 when all of it is there.")
         what.add_argument("--dead-letters", action="store_true", help="Print what was refused for good, one a line.")
