@@ -22,8 +22,8 @@ from proxy.parts import Parts
 from proxy.pasts import Pasts
 from proxy.snapshot import Snapshot
 from proxy.upstream import Upstream
-from usage.journal.consumer import Consumer
 from usage.journal.spool import Spool
+from usage.journal.writer import ledger_writer
 from usage.metrics import RequestMetrics
 from usage.models import RequestRecord
 from usage.request_log import RequestLog
@@ -39,8 +39,8 @@ class LedgerThread:
 
     def __init__(self) -> None:
         self._stopping = threading.Event()
-        consumer = Consumer(settings.JOURNAL_DIR)
-        self._thread = threading.Thread(target=consumer.run, args=(self._stopping,), name="ledger", daemon=True)
+        writer = ledger_writer(settings.JOURNAL_DIR)
+        self._thread = threading.Thread(target=writer.run, args=(self._stopping,), name="ledger", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:

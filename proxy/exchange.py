@@ -29,6 +29,7 @@ CALL = "sluice.call"
 
 _serial = count(1)
 _process = os.urandom(5).hex()
+_latest_ms = 0
 
 
 def _new_process() -> None:
@@ -40,8 +41,16 @@ os.register_at_fork(after_in_child=_new_process)
 
 
 def new_request_id(now: float) -> str:
-    """Unique and in order of time: milliseconds, then a random mark of the process, then a serial number."""
-    return f"req_{int(now * 1000):012x}{_process}{next(_serial):08x}"
+    """Unique and in order of time: milliseconds, then a random mark of the process, then a serial number.
+
+    Where the clock is set back, the process's last time stands until it is reached again, so each id is behind the one
+    before it.
+    """
+    global _latest_ms
+    ms = int(now * 1000)
+    if ms > _latest_ms:
+        _latest_ms = ms
+    return f"req_{_latest_ms:012x}{_process}{next(_serial):08x}"
 
 
 class Exchange:

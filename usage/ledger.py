@@ -6,12 +6,14 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import msgspec
 from django.apps import apps
 from django.db import connection, transaction
 from django.db.models import F
+from django.db.models.functions import Coalesce, Greatest
 
 from usage.event import RequestEvent
 from usage.models import JournalPosition, RequestRecord
@@ -67,22 +69,22 @@ class Position(NamedTuple):
     end: int
 
 
-def write_events(events: Sequence[RequestEvent], position: Position | None = None) -> None:
-    """Write events, and where the journal was read up to, in one transaction. Raises `DatabaseError`.
+def write_events(events: Sequence[RequestEvent], position: Position | None = None) -> list[RequestEvent]:
+    """Write events, and where the journal was read up to, in one transaction. Returns those that were new.
 
-    An event that is in the ledger already changes nothing there, and moves no total a second time.
+    An event that is in the ledger already changes nothing there, and moves no total a second time. Any number of
+    processes may write at once, the same events too. Raises `DatabaseError`.
     """
-    with transaction.atomic():
-        all_new = insert(events) == len(events)
-        if all_new:
-            finish(events, position)
-        else:
-            transaction.set_rollback(True)
-    if not all_new:
+    # All writers go in one order, rows, keys and totals alike, so that none waits for another in a circle.
+    new = sorted(events, key=attrgetter("id"))
+    while True:
         with transaction.atomic():
-            events = unwritten(events)
-            insert(events)
-            finish(events, position)
+            if insert(new) == len(new):
+                finish(new, position)
+                return new
+            transaction.set_rollback(True)
+        # Asked anew each time, for another process may have written some of them meanwhile.
+        new = unwritten(new)
 
 
 def insert(events: Sequence[RequestEvent]) -> int:
@@ -142,11 +144,13 @@ def count_uses(events: Sequence[RequestEvent]) -> None:
     for event in events:
         if event.key is not None and event.outcome != "refused":
             uses[event.key] += 1
-            latest[event.key] = event.at
+            latest[event.key] = max(event.at, latest.get(event.key, event.at))
     virtual_key = apps.get_model("keys", "VirtualKey")
     # In order of ids, so that two processes that do this at once never wait for each other in a circle.
     for key_id in sorted(uses):
+        used_at = datetime.fromtimestamp(latest[key_id], UTC)
         virtual_key.objects.filter(pk=key_id).update(
             total_requests=F("total_requests") + uses[key_id],
-            last_used_at=datetime.fromtimestamp(latest[key_id], UTC),
+            # What comes late, from a host that was away, does not set it back.
+            last_used_at=Greatest(Coalesce(F("last_used_at"), used_at), used_at),
         )

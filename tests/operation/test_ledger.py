@@ -10,8 +10,9 @@ import pytest
 from django.db import OperationalError
 
 from usage.event import RequestEvent
-from usage.journal import consumer as consumer_module
-from usage.journal.consumer import DAMAGED, Consumer
+from usage.journal import book as book_module
+from usage.journal.aside import DAMAGED
+from usage.journal.consumer import Consumer
 from usage.journal.record import encode, sealed
 from usage.ledger import write_events
 from usage.models import JournalPosition, RequestRecord
@@ -55,12 +56,12 @@ def test_a_database_that_goes_away_in_mid_batch_loses_no_row(monkeypatch: pytest
     """The refused row makes the consumer go row by row; on the third of them the database is away for a moment."""
     calls = iter([False, False, False, True])
 
-    def unsteady(events: list[RequestEvent], position: Any) -> None:
+    def unsteady(events: list[RequestEvent], position: Any) -> list[RequestEvent]:
         if next(calls, False):
             raise OperationalError("gone")
-        write_events(events, position)
+        return write_events(events, position)
 
-    monkeypatch.setattr(consumer_module, "write_events", unsteady)
+    monkeypatch.setattr(book_module, "write_events", unsteady)
     consume(tmp_path, line(0), line(1, attempts=-1), line(2), line(3))
     assert written() == ["req_0", "req_2", "req_3"]
 

@@ -16,25 +16,36 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
-from django.db import DatabaseError, InterfaceError, OperationalError, connection
+from django.conf import settings
+from django.db import connection
 
 from usage.audit.refusals import audit_refusals
 from usage.event import RequestEvent
+from usage.journal.aside import set_aside
+from usage.journal.book import AWAY, Done, book
 from usage.journal.record import Damaged, encode, read
+from usage.journal.replace import read_file, replace_file
 from usage.journal.segments import is_being_written, read_lines, segments, torn_end
-from usage.ledger import Position, forget_position, read_position, write_events
+from usage.journal.subscribers import bound_backlogs
+from usage.ledger import Position, forget_position, read_position
 
 log = logging.getLogger("sluice.ledger")
 
 EVERY_S = 0.1
+TEND_EVERY_S = 1.0
 BATCH = 2_000
-AWAY = (OperationalError, InterfaceError)
-"""The database is not there or not able; what else it raises is about the row."""
-
 LAST_TRIES = 5
 LOCK = "consumer.lock"
-DAMAGED = "damaged.log"
 STATE = "state.json"
+
+
+class GroupState(msgspec.Struct):
+    """What Redis says of a consumer of the stream, the ledger too."""
+
+    waiting: int = 0
+    bytes: int = 0
+    dropped: int = 0
+    set_aside: int = 0
 
 
 class State(msgspec.Struct):
@@ -45,7 +56,10 @@ class State(msgspec.Struct):
     read: dict[str, int] = {}
     """Bytes of each segment that are in the ledger."""
     failing: str = ""
-    caught_up_at: float = 0.0
+    redis_failing: str = ""
+    unshipped: int = 0
+    """Events that never went to Redis, because it was away for too long; they are in the ledger."""
+    groups: dict[str, GroupState] = {}
 
 
 class Consumer:
@@ -54,6 +68,8 @@ class Consumer:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._state = State()
+        self._told = b""
+        self._tend_at = 0.0
 
     def run(self, stopping: threading.Event) -> None:
         """Until told to stop; then what is there is still written, if the database takes it."""
@@ -61,13 +77,15 @@ class Consumer:
         with self._alone(stopping) as is_alone:
             if not is_alone:
                 return
-            self._state.read.clear()  # whoever had the lock before has gone on since
+            self._state = read_file(self._directory / STATE, State)
+            self._begin()
             while not stopping.wait(EVERY_S):
                 self.drain()
             for attempt in range(LAST_TRIES):
-                if self.drain():
+                if self.drain(is_last=True):
                     break
                 time.sleep(0.2 * (attempt + 1))
+            self._end()
         connection.close()
 
     @contextlib.contextmanager
@@ -87,25 +105,37 @@ class Consumer:
         finally:
             os.close(fd)
 
-    def drain(self) -> bool:
+    def drain(self, *, is_last: bool = False) -> bool:
         """Write what is there. False when the database did not take all of it; it is there the next time."""
-        before = self._state.rows, self._state.failing
+        was_failing = self._state.failing
         try:
-            for segment in segments(self._directory):
-                self._read(segment)
+            self._work(is_last)
             audit_refusals(())  # what it counted but did not list is told when a second is over
+            if time.monotonic() >= self._tend_at:
+                bound_backlogs(self._directory, settings.JOURNAL_BACKLOG_MAX_BYTES)
+                self._tend_at = time.monotonic() + TEND_EVERY_S
             self._state.failing = ""
-            self._state.caught_up_at = time.time()
         except (*AWAY, OSError) as error:  # the database, or the disk
             connection.close()
-            if not self._state.failing:
+            if not was_failing:
                 log.warning("The ledger takes no rows (%s); they wait in the journal.", type(error).__name__)
             self._state.failing = type(error).__name__
-        if before[1] and not self._state.failing:
+        if was_failing and not self._state.failing:
             log.warning("The ledger takes rows again.")
-        if before != (self._state.rows, self._state.failing):
-            self._tell()
+        self._tell()
         return not self._state.failing
+
+    def _begin(self) -> None:
+        """Whoever had the lock before has gone on since it last told how far it is; the ledger knows."""
+        self._state.read.clear()
+
+    def _work(self, is_last: bool) -> None:
+        """Write what is there. Raises what `AWAY` has, and `OSError`."""
+        for segment in segments(self._directory):
+            self._read(segment)
+
+    def _end(self) -> None:
+        """There is nothing to let go of."""
 
     def _read(self, segment: Path) -> None:
         name = segment.name
@@ -141,41 +171,30 @@ class Consumer:
         starts.append(at)
         for first in range(0, len(events), BATCH):
             batch = events[first : first + BATCH]
-            end = starts[first + len(batch)]
-            try:
-                write_events(batch, Position(name, end))
-            except AWAY:
-                raise
-            except DatabaseError:
-                connection.close()
-                self._write_singly(name, batch, starts[first : first + len(batch) + 1])
-            self._state.rows += len(batch)
-            self._state.read[name] = end
-            audit_refusals(batch)
+            ends = [Position(name, end) for end in starts[first + 1 : first + len(batch) + 1]]
 
-    def _write_singly(self, name: str, batch: Sequence[RequestEvent], starts: Sequence[int]) -> None:
-        """A batch with a row that the database refuses: that one is set aside, the others are written."""
-        for event, end in zip(batch, starts[1:], strict=True):
-            try:
-                write_events([event], Position(name, end))
-            except AWAY:
-                raise
-            except DatabaseError as error:
-                connection.close()
-                self._set_aside(encode(event), name, f"the ledger refused it ({type(error).__name__})")
-            self._state.read[name] = end
+            def done(count: int, ends: Sequence[Position] = ends) -> None:
+                self._state.read[name] = ends[count - 1].end
+
+            self._book(batch, name, done, ends)
+
+    def _book(self, events: Sequence[RequestEvent], name: str, done: Done, positions: Sequence[Position] = ()) -> None:
+        def refused(event: RequestEvent, why: str) -> None:
+            self._set_aside(encode(event), name, why)
+
+        book(events, positions, refused, done)
+        self._state.rows += len(events)
 
     def _set_aside(self, line: bytes, name: str, why: str) -> None:
-        """Keep what cannot be written where an operator finds it."""
         self._state.damaged += 1
-        log.error("A line of journal segment %s is set aside in %s: %s.", name, DAMAGED, why)
-        with (self._directory / DAMAGED).open("ab") as file:
-            file.write(b"%s: %s: %s\n" % (name.encode(), why.encode(), line))
+        set_aside(self._directory, line, name, why)
 
     def _tell(self) -> None:
-        new = self._directory / f"{STATE}.new"
+        told = msgspec.json.encode(self._state)
+        if told == self._told:
+            return
         try:
-            new.write_bytes(msgspec.json.encode(self._state))
-            new.replace(self._directory / STATE)
+            replace_file(self._directory / STATE, self._state)
+            self._told = told
         except OSError as error:
             log.warning("How far the ledger is cannot be told: %s", error.strerror)

@@ -1,37 +1,24 @@
-"""How far the ledger is behind the journal, for the metrics; read from the disk, so that any process can tell."""
+"""How far consumers are behind the journal, for the metrics.
+
+Read from the disk, so that each process of a host tells the same: segments and positions as they are now, and what the
+ledger's process last heard of Redis, a second ago at most.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from usage.journal.backlog import backlog_of
 from usage.journal.consumer import STATE, State
-from usage.journal.segments import segments
+from usage.journal.replace import read_file
+from usage.journal.source import Backlog
+from usage.journal.subscribers import DROPPED, LEDGER, PROGRESS, Dropped, Progress, subscribers
 
-_decoder = msgspec.json.Decoder(State)
-
-
-def state_of(directory: Path) -> State:
-    """What the consumer last told; nothing when it has not told anything yet."""
-    try:
-        return _decoder.decode((directory / STATE).read_bytes())
-    except (FileNotFoundError, msgspec.DecodeError):
-        return State()
-
-
-def waiting_bytes(directory: Path, state: State) -> int:
-    """Bytes of events that are in the journal and not yet in the ledger."""
-    waiting = 0
-    for segment in segments(directory):
-        try:
-            waiting += segment.stat().st_size - state.read.get(segment.name, 0)
-        except FileNotFoundError:
-            continue  # read to its end in this very moment
-    return max(0, waiting)
+LABELS = ("consumer",)
 
 
 class JournalCollector(Collector):
@@ -41,15 +28,52 @@ class JournalCollector(Collector):
         self._directory = directory
 
     def collect(self) -> Iterator[Metric]:
-        state = state_of(self._directory)
-        yield GaugeMetricFamily(
+        state = read_file(self._directory / STATE, State)
+        waits: dict[str, Backlog] = {LEDGER: backlog_of(self._directory, state.read)}
+        set_aside: dict[str, int] = {LEDGER: state.damaged}
+        dropped: dict[str, int] = {}
+        for directory in subscribers(self._directory) if self._directory.is_dir() else ():
+            progress = read_file(directory / PROGRESS, Progress)
+            waits[directory.name] = backlog_of(directory, progress.read)
+            set_aside[directory.name] = progress.set_aside
+            dropped[directory.name] = read_file(directory / DROPPED, Dropped).events
+        for name, group in state.groups.items():
+            set_aside[name] = set_aside.get(name, 0) + group.set_aside
+            dropped[name] = dropped.get(name, 0) + group.dropped
+            if name != LEDGER:  # which has all that waits on this host in the spool as well
+                waits[name] = Backlog(group.waiting, group.bytes, None)
+        lag_bytes = GaugeMetricFamily(
             "llm_proxy_journal_lag_bytes",
-            "Events in the journal that are not in the ledger yet.",
-            value=waiting_bytes(self._directory, state),
+            "Bytes that a consumer of the journal is not done with.",
+            labels=LABELS,
         )
+        lag_events = GaugeMetricFamily(
+            "llm_proxy_journal_lag_events", "Events that a consumer of the journal is not done with.", labels=LABELS
+        )
+        aside = CounterMetricFamily(
+            "llm_proxy_journal_lines_set_aside", "Events that a consumer could not use.", labels=LABELS
+        )
+        lost = CounterMetricFamily(
+            "llm_proxy_journal_backlog_dropped", "Events that a consumer was too far behind to get.", labels=LABELS
+        )
+        for name, backlog in waits.items():
+            lag_bytes.add_metric([name], backlog.bytes)
+            lag_events.add_metric([name], backlog.events)
+        for name, count in set_aside.items():
+            aside.add_metric([name], count)
+        for name, count in dropped.items():
+            lost.add_metric([name], count)
+        yield from (lag_bytes, lag_events, aside, lost)
         yield GaugeMetricFamily(
             "llm_proxy_ledger_available", "1 while the database takes rows.", value=0 if state.failing else 1
         )
+        yield GaugeMetricFamily(
+            "llm_proxy_journal_redis_available",
+            "1 while Redis takes events, or where there is none.",
+            value=0 if state.redis_failing else 1,
+        )
         yield CounterMetricFamily(
-            "llm_proxy_journal_lines_set_aside", "Lines that could not be written.", value=state.damaged
+            "llm_proxy_journal_unshipped",
+            "Events that are in the ledger and never went to Redis, which was away for too long.",
+            value=state.unshipped,
         )

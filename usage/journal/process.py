@@ -90,7 +90,7 @@ def write_ledger(directory: Path, line: Connection, other_end: Connection) -> No
     import django
 
     django.setup()
-    from usage.journal.consumer import Consumer
+    from usage.journal.writer import ledger_writer
 
     stopping = threading.Event()
 
@@ -100,4 +100,5 @@ def write_ledger(directory: Path, line: Connection, other_end: Connection) -> No
         stopping.set()
 
     threading.Thread(target=wait_for_the_end, name="line", daemon=True).start()
-    Consumer(directory).run(stopping)  # in this thread: what it dies of ends the process, and another one is started
+    # In this thread: what it dies of ends the process, and another one is started.
+    ledger_writer(directory).run(stopping)

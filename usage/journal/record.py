@@ -14,6 +14,7 @@ import msgspec
 from usage.event import RequestEvent
 
 CHECKSUM_CHARS = 8
+BROKEN_SEAL = "its checksum does not fit"
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(RequestEvent)
@@ -31,12 +32,17 @@ def sealed(document: bytes) -> bytes:
     return b"%08x %s\n" % (crc32(document), document)
 
 
+def is_sealed(line: bytes) -> bool:
+    """Whether a line without its end is as it was written."""
+    checksum, _, document = line.partition(b" ")
+    return checksum == b"%08x" % crc32(document)
+
+
 def read(line: bytes) -> RequestEvent:
     """The event of a line without its end. Raises `Damaged`."""
-    checksum, _, document = line.partition(b" ")
-    if checksum != b"%08x" % crc32(document):
-        raise Damaged("its checksum does not fit")
+    if not is_sealed(line):
+        raise Damaged(BROKEN_SEAL)
     try:
-        return _decoder.decode(document)
+        return _decoder.decode(line[CHECKSUM_CHARS + 1 :])
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise Damaged(f"it is no event: {error}") from None

@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
-from usage.journal.consumer import Consumer
+from usage.journal.writer import ledger_writer
 
 
 class Command(BaseCommand):
@@ -25,4 +25,4 @@ class Command(BaseCommand):
             stopping.set()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stopping.set())
-        Consumer(settings.JOURNAL_DIR).run(stopping)
+        ledger_writer(settings.JOURNAL_DIR).run(stopping)

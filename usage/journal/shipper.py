@@ -1,0 +1,154 @@
+"""From this host's spool into the stream in Redis, at least once.
+
+A segment stays until the ledger has its events: until the ledger's group has passed their entries, or they were
+written from the segment itself. So whatever becomes of Redis, what the ledger lacks is shipped again. What was shipped
+to a Redis that has since been emptied, started again or replaced counts as not shipped (`Stream.ship` tells).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict, deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from usage.journal.record import BROKEN_SEAL, is_sealed
+from usage.journal.replace import read_file, replace_file
+from usage.journal.segments import Lines, count_lines, is_being_written, last_line_end, read_lines, segments, torn_end
+from usage.journal.stream import Stream, Tended, id_before
+
+log = logging.getLogger("sluice.journal")
+
+SHIPPED = "shipped.json"
+AT_ONCE_BYTES = 512 * 1024
+"""In one call of Redis, which does nothing else meanwhile: a thousand events, some milliseconds."""
+
+FIRST_ID = "0-0"
+
+SetAside = Callable[[bytes, str, str], None]
+
+
+class Shipping(msgspec.Struct):
+    """How far segments were shipped, and as which entry last, in a file: for the next process."""
+
+    epoch: str = ""
+    at: dict[str, int] = {}
+    last: dict[str, str] = {}
+
+
+class Mark(NamedTuple):
+    """Up to this byte of its segment everything is in the stream, up to this entry."""
+
+    end: int
+    entry: str
+
+
+class Shipper:
+    """`booked`: the bytes of each segment that are in the ledger, moved on here and by whoever writes directly."""
+
+    def __init__(self, spool: Path, stream: Stream, booked: dict[str, int], most_entries: int, aside: SetAside) -> None:
+        """Raises `OSError`."""
+        self._spool = spool
+        self._stream = stream
+        self._booked = booked
+        self._most_entries = most_entries
+        self._set_aside = aside
+        self._is_full = False
+        self._file = read_file(spool / SHIPPED, Shipping)
+        self._marks: defaultdict[str, deque[Mark]] = defaultdict(deque)
+        for name, at in self._file.at.items():
+            self._marks[name].append(Mark(at, self._file.last.get(name, FIRST_ID)))
+
+    def ship(self) -> None:
+        """Send everything that is new. Raises `OSError` and `redis.RedisError`."""
+        before = dict(self._file.at)
+        try:
+            for segment in segments(self._spool):
+                while (found := self._next(segment)).lines:
+                    if not self._send(segment.name, found):
+                        return
+        finally:
+            if self._file.at != before:
+                replace_file(self._spool / SHIPPED, self._file)
+
+    def _next(self, segment: Path) -> Lines:
+        return read_lines(segment, self._at(segment.name), AT_ONCE_BYTES)
+
+    def _at(self, name: str) -> int:
+        return self._file.at.get(name, 0)
+
+    def _send(self, name: str, found: Lines) -> bool:
+        """False where the stream is full."""
+        good = [line for line in found.lines if is_sealed(line)]
+        entry = self._file.last.get(name, FIRST_ID)
+        if good:
+            told = self._stream.ship(good, self._file.epoch, self._most_entries)
+            if told.id is None:
+                self._begin_anew(told.epoch)
+                return True
+            if self._is_full != (told.id == ""):
+                self._is_full = not self._is_full
+                log.warning(
+                    "The stream has reached JOURNAL_STREAM_MAX_EVENTS; events wait in the spool."
+                    if self._is_full
+                    else "The stream has room again."
+                )
+            if self._is_full:
+                return False
+            entry = told.id
+        if len(good) < len(found.lines):
+            for line in found.lines:
+                if not is_sealed(line):
+                    self._set_aside(line, name, BROKEN_SEAL)
+        self._file.at[name], self._file.last[name] = found.end, entry
+        self._marks[name].append(Mark(found.end, entry))
+        return True
+
+    def _begin_anew(self, epoch: str) -> None:
+        if self._file.epoch:
+            log.warning("Redis is not the one that it was; what the ledger has not confirmed is sent again.")
+        self._file = Shipping(epoch, dict(self._booked))
+        self._marks.clear()
+
+    def heed(self, tended: Tended, ledger: str) -> None:
+        """What the ledger's group has passed is in the ledger."""
+        group = tended.groups.get(ledger)
+        if group is None or tended.epoch != self._file.epoch:
+            return
+        for name, marks in self._marks.items():
+            while marks and id_before(marks[0].entry, group.needs):
+                self._booked[name] = max(self._booked.get(name, 0), marks.popleft().end)
+
+    def clear(self, most_bytes: int) -> int:
+        """Remove segments that are shipped and in the ledger.
+
+        Beyond the bound also those that are in the ledger alone, oldest first. Returns how many events were never
+        shipped. Raises `OSError`.
+        """
+        unshipped = 0
+        closed = [(segment, last_line_end(segment)) for segment in segments(self._spool) if self._is_booked(segment)]
+        waiting = {segment: end - self._at(segment.name) for segment, end in closed}
+        excess = sum(waiting.values()) - most_bytes
+        for segment, end in closed:
+            if waiting[segment] > 0:
+                if excess <= 0:
+                    continue
+                unshipped += count_lines(segment, self._at(segment.name))
+                excess -= waiting[segment]
+            if torn := torn_end(segment, end):
+                self._set_aside(torn, segment.name, "its writer did not finish it")
+            segment.unlink()
+            for known in (self._file.at, self._file.last, self._booked, self._marks):
+                known.pop(segment.name, None)
+        if unshipped:
+            log.error("%d events were written to the ledger and never sent to Redis, which is away.", unshipped)
+        return unshipped
+
+    def _is_booked(self, segment: Path) -> bool:
+        """Whether its writer is gone and all of it is in the ledger."""
+        if is_being_written(segment):
+            return False
+        return last_line_end(segment) <= self._booked.get(segment.name, 0)
