@@ -18,6 +18,7 @@ from keys.account_api import GlobalLimitsView, TeamViewSet, TierViewSet, UserVie
 from keys.api import KeyViewSet, ProjectViewSet
 from keys.validation import CallerValidationView, KeyValidationView
 from providers.api import CredentialViewSet, ProviderViewSet
+from usage.alerts.api import AlertViewSet
 from usage.api import RequestViewSet
 from usage.audit.api import AuditViewSet
 from usage.prices.api import PriceViewSet
@@ -48,6 +49,7 @@ router.register("providers", ProviderViewSet)
 router.register("credentials", CredentialViewSet)
 router.register("prices", PriceViewSet)
 router.register("requests", RequestViewSet)
+router.register("alerts", AlertViewSet)
 router.register("audit", AuditViewSet)
 
 urlpatterns = [

@@ -13,6 +13,7 @@ from config.databases import database_from
 from config.environment import Environment
 from config.logs import logging_from
 from config.secrets import check_encryption_keys, ensure_secrets_file
+from config.sending import addresses_from, alert_webhook_from, dispatchers_from, mail_from, sender_from
 from config.upstream_credentials import credentials_from
 from keys.limits.scope import Limits
 
@@ -116,6 +117,23 @@ AUDIT_FILE_BACKUPS = env.integer("AUDIT_FILE_BACKUPS", 5, most=1000)
 AUDIT_RETENTION_DAYS = env.optional_integer("AUDIT_RETENTION_DAYS", most=365_000)
 AUDIT_REFUSALS_PER_SECOND = env.integer("AUDIT_REFUSALS_PER_SECOND", 20, least=1, most=10_000)
 
+# --- Who is told of what happens ---------------------------------------------------------------------------
+DISPATCHERS = dispatchers_from(env)
+DISPATCH_DIR = Path(env.text("DISPATCH_DIR") or DATA_DIR / "dispatch")
+DISPATCH_BATCH_EVENTS = env.integer("DISPATCH_BATCH_EVENTS", 100, least=1, most=1000)
+DISPATCH_BATCH_SECS = env.seconds("DISPATCH_BATCH_SECS", 1, most=3600)
+DISPATCH_TIMEOUT_SECS = env.seconds("DISPATCH_TIMEOUT_SECS", 10, most=600)
+DISPATCH_MAX_BACKLOG = env.integer("DISPATCH_MAX_BACKLOG", 1_000_000, least=1000)
+DISPATCH_DEAD_LETTERS_MAX_BYTES = env.integer("DISPATCH_DEAD_LETTERS_MAX_BYTES", 64 * 1024 * 1024, least=1024)
+ALERT_WEBHOOK_URL, ALERT_WEBHOOK_SECRET = alert_webhook_from(env)
+mail = mail_from(env)
+EMAIL_HOST, EMAIL_PORT = mail["EMAIL_HOST"], mail["EMAIL_PORT"]
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = mail["EMAIL_HOST_USER"], mail["EMAIL_HOST_PASSWORD"]
+EMAIL_USE_TLS, EMAIL_USE_SSL = mail["EMAIL_USE_TLS"], mail["EMAIL_USE_SSL"]
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = sender_from(env)
+ALERT_EMAIL_TO = addresses_from(env, mail)
+
 env.finish()
 
 # --- Django ------------------------------------------------------------------------------------------------
@@ -205,6 +223,7 @@ SPENT_OF = "config.spending.spent_of"
 USAGE_OF_KEY = "config.spending.usage_of_key"
 SCHEDULE = "config.schedule.SCHEDULE"
 TASK_LEASE_SECS = 60
+BUDGETS_OF = "config.spending.budgets_of"
 MANAGEMENT_CLI = "keys.management.cli.ManagementCLI"
 LOCAL_MIDDLEWARE = [
     "usage.audit.middleware.audit_attempts",

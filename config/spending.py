@@ -9,9 +9,12 @@ from datetime import datetime
 from django.conf import settings
 from django.db.models import Count, Q, Sum
 
+from keys.limits.counters.budget import threshold_of
 from keys.limits.periods import span_at
 from keys.models import Account, GlobalLimits, Limited, Project, Team, VirtualKey
+from keys.scopes import limits_of
 from keys.spending import ModelUsage
+from usage.alerts.budgets import Budget
 from usage.models import Outcome, RequestRecord
 from usage.totals import GLOBAL, spent_since
 
@@ -32,6 +35,38 @@ def spent_of(kind: str, ids: Collection[int], now: datetime) -> Mapping[int, int
     for start, idents in by_start.items():
         spent |= {int(ident): picousd for ident, picousd in spent_since(kind, idents, start).items()}
     return spent
+
+
+def budgets_of(kind: str, idents: Collection[str], now: datetime) -> list[Budget]:
+    """See `usage.alerts.budgets.budgets_of`."""
+    if kind == GLOBAL[0]:
+        gateway = GlobalLimits.current()
+        return [_budget(gateway, "this gateway", None, now)] if gateway.budget else []
+    model = MODELS.get(kind)
+    if model is None:
+        return []
+    ids = [int(ident) for ident in idents]
+    if model is Account:
+        accounts = Account.objects.filter(pk__in=ids, budget__gt=0).select_related("user")
+        return [_budget(account, account.user.get_username(), account.pk, now) for account in accounts]
+    rows = model._default_manager.filter(pk__in=ids, budget__gt=0)
+    return [_budget(row, str(row), getattr(row, "owner_id", None), now) for row in rows]
+
+
+def _budget(row: Limited, name: str, owner: int | None, now: datetime) -> Budget:
+    limits = limits_of(row)
+    span = span_at(limits.period, limits.time_zone, now.timestamp())
+    assert limits.budget is not None
+    return Budget(
+        ident=str(row.pk),
+        name=name,
+        owner=owner,
+        budget=limits.budget,
+        threshold=threshold_of(limits),
+        period=limits.period,
+        since=span.start,
+        until=span.end,
+    )
 
 
 def period_start(period: str, time_zone: str, now: datetime) -> int:

@@ -38,7 +38,7 @@ def server_environment(**settings: object) -> dict[str, str]:
 def isolate(**settings: object) -> None:
     """Make this process's environment fit for tests: no setting but these."""
     for name in list(os.environ):
-        if name in _names_of_settings() or name.startswith("OPENAI_"):
+        if name in _names_of_settings() or name.startswith(("OPENAI_", "DISPATCH_")):
             del os.environ[name]
     os.environ.update(dict.fromkeys(_names_in_dotenv(), ""))
     # Clients in tests talk to 127.0.0.1 and must not ask a proxy for it.

@@ -13,6 +13,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 
+from usage.alerts.admin import AlertAdmin
 from usage.audit.admin import AuditEntryAdmin
 from usage.ids import time_of
 from usage.models import RequestQuerySet, RequestRecord
@@ -22,7 +23,7 @@ from usage.prices.admin import PriceOverrideAdmin
 from usage.search import MEANS, search
 from usage.walk import Slow
 
-__all__ = ["AuditEntryAdmin", "PriceOverrideAdmin", "RequestRecordAdmin", "ScheduledTaskAdmin"]
+__all__ = ["AlertAdmin", "AuditEntryAdmin", "PriceOverrideAdmin", "RequestRecordAdmin", "ScheduledTaskAdmin"]
 
 if TYPE_CHECKING:
     RecordAdmin = admin.ModelAdmin[RequestRecord]

@@ -6,6 +6,8 @@ class UsageConfig(AppConfig):
     verbose_name = "Usage"
 
     def ready(self) -> None:
+        from usage.alerts import watch
         from usage.audit.changes import connect
 
         connect()
+        watch.connect()

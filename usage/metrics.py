@@ -15,6 +15,7 @@ from django.conf import settings
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 from prometheus_client.registry import REGISTRY
 
+from usage.dispatch.metrics import DispatchCollector
 from usage.event import RequestEvent
 from usage.journal.lag import JournalCollector
 
@@ -189,6 +190,7 @@ def exposition() -> bytes:
         metrics.hand_over()
     journal = CollectorRegistry()
     journal.register(JournalCollector(settings.JOURNAL_DIR))
+    journal.register(DispatchCollector(settings.DISPATCH_DIR))
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         return generate_latest(REGISTRY) + generate_latest(journal)
     registry = CollectorRegistry()

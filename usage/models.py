@@ -8,6 +8,7 @@ from typing import ClassVar, Self
 
 from django.db import models
 
+from usage.alerts.alert import Alert, AlertDelivery
 from usage.audit.entry import AuditEntry
 from usage.ids import SLACK_MS, id_at
 from usage.periodic.state import ScheduledTask, TaskOutcome
@@ -16,6 +17,8 @@ from usage.prices.price import usd
 from usage.rollups.state import DayRollup, HourRollup
 
 __all__ = [
+    "Alert",
+    "AlertDelivery",
     "AuditEntry",
     "DayRollup",
     "HourRollup",
@@ -159,6 +162,14 @@ class ScopeTotal(models.Model):
     slot = models.IntegerField(help_text="Quarters of an hour since 1970.")
     requests = models.BigIntegerField(default=0)
     cost_picousd = models.BigIntegerField(default=0)
+    unseen = models.BooleanField(
+        db_default=True, default=True, help_text="It moved, and nobody has looked yet whether that calls for an alert."
+    )
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(fields=["kind", "ident"], condition=models.Q(slot=-1, unseen=True), name="total_unseen")
+        ]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.ident}"

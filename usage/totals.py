@@ -85,6 +85,7 @@ def add_totals(events: Iterable[RequestEvent]) -> None:
         f"INSERT INTO {table} (kind, ident, slot, requests, cost_picousd) {values} "
         "ON CONFLICT (kind, ident, slot) DO UPDATE SET "
         f"requests = {table}.requests + excluded.requests, cost_picousd = {table}.cost_picousd + excluded.cost_picousd"
+        ", unseen = excluded.unseen"  # which is the column's default: for who looks for alerts
     )
     # In one order, so that two writers at once never wait for each other in a circle.
     rows: list[tuple[str | int, ...]] = [(*place, *sums[place]) for place in sorted(sums)]

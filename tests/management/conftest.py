@@ -15,7 +15,7 @@ from keys.models import Project, VirtualKey
 from providers.models import Credential, Provider
 from usage.audit import middleware as audit_middleware
 from usage.audit.bound import Bound
-from usage.models import RequestRecord
+from usage.models import Alert, RequestRecord
 
 TOKEN = "management-token-of-the-tests"
 LIMITS = {
@@ -98,3 +98,20 @@ def make_record(pk: str = "r1", **fields: Any) -> RequestRecord:
         "duration_ms": 12.5,
     }
     return RequestRecord.objects.create(id=pk, **{**given, **fields})
+
+
+def make_alert(**fields: Any) -> Alert:
+    given: dict[str, Any] = {
+        "created_at": datetime(2026, 11, 20, 12, tzinfo=UTC),
+        "level": "threshold",
+        "kind": "key",
+        "ident": "1",
+        "name": "k",
+        "period": "month",
+        "since": 1_793_491_200,
+        "until": 1_796_083_200,
+        "budget_picousd": 10**12,
+        "limit_picousd": 8 * 10**11,
+        "spent_picousd": 9 * 10**11,
+    }
+    return Alert.objects.create(**{**given, **fields})

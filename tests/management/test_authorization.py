@@ -12,7 +12,15 @@ from rest_framework.test import APIClient
 
 from keys.models import Team, Tier, VirtualKey
 from keys.user_tokens import issue_token
-from tests.management.conftest import TOKEN, make_credential, make_key, make_project, make_provider, make_record
+from tests.management.conftest import (
+    TOKEN,
+    make_alert,
+    make_credential,
+    make_key,
+    make_project,
+    make_provider,
+    make_record,
+)
 from usage.models import AuditEntry, PriceOverride
 
 KEY = {"name": "new"}
@@ -80,6 +88,8 @@ TABLE = [
     Row("get", "/api/prices/effective?provider=up&model=m", None, "usage.view_priceoverride", 200),
     Row("get", "/api/audit", None, "usage.view_auditentry", 200),
     Row("get", "/api/audit/{entry}", None, "usage.view_auditentry", 200),
+    Row("get", "/api/alerts", None, "usage.view_alert", 200, 200, 200),
+    Row("get", "/api/alerts/{alert}", None, "usage.view_alert", 200, 200, 404),
     Row("get", "/api/requests", None, "usage.view_requestrecord", 200, 200, 200),
     Row("get", "/api/requests/{record}", None, "usage.view_requestrecord", 200, 200, 404),
     Row("get", "/api/config/version", None, "proxy.view_configchange", 200),
@@ -108,6 +118,7 @@ def rows(db, make_user):
         "provider": make_provider().pk,
         "credential": make_credential().pk,
         "record": make_record(user=owner).pk,
+        "alert": make_alert(user=owner).pk,
         "entry": AuditEntry.objects.create(actor_kind="system", action="create").pk,
         "price": PriceOverride.objects.create(model="there", input=1, output=2).pk,
     }

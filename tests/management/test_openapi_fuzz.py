@@ -15,7 +15,15 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance
 
 from keys.models import Account, Team, Tier
-from tests.management.conftest import TOKEN, make_credential, make_key, make_project, make_provider, make_record
+from tests.management.conftest import (
+    TOKEN,
+    make_alert,
+    make_credential,
+    make_key,
+    make_project,
+    make_provider,
+    make_record,
+)
 from usage.models import AuditEntry, PriceOverride
 
 schema = schemathesis.openapi.from_wsgi("/api/schema/?format=json", get_wsgi_application())
@@ -45,6 +53,7 @@ def rows(_one_connection: None, make_user: Any) -> dict[str, Any]:
         "providers": make_provider().pk,
         "credentials": make_credential().pk,
         "requests": make_record().pk,
+        "alerts": make_alert(until=2_000_000_000).pk,
         "prices": PriceOverride.objects.create(model="m", input=1, output=2).pk,
         "audit": AuditEntry.objects.create(actor_kind="system", action="create").pk,
     }

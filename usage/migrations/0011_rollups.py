@@ -41,7 +41,7 @@ def add_up(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('usage', '0009_scheduled_tasks'),
+        ('usage', '0010_alerts'),
     ]
 
     operations = [

@@ -1,0 +1,137 @@
+"""Find the budgets that were reached.
+
+What moved since the last look is marked in the totals themselves (`ScopeTotal.unseen`), in the transaction that moved
+it, so that nothing is missed whatever dies when, and nothing is looked at that stood still. A mark is taken away only
+while the total is still what was looked at. Who finds the same at the same time inserts the same row, and one of them
+wins.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+
+from django.db import IntegrityError, transaction
+from django.db.models import Q
+
+from usage.alerts.alert import Alert, AlertDelivery, Level
+from usage.alerts.budgets import Budget, budgets_of
+from usage.alerts.channels import channels_in_use
+from usage.models import ScopeTotal
+from usage.prices.price import usd
+from usage.totals import EVER, spent_since
+
+log = logging.getLogger("sluice.alerts")
+
+LATE = timedelta(hours=1)
+"""For so long after a period's end it is still looked at: what it ended with may reach the ledger in the next one."""
+
+LOOKED_AT_ONCE = 500
+SEEN_AT_ONCE = 100
+
+
+def look(now: datetime) -> int:
+    """Write down what was reached. Returns how many alerts are new. Raises `DatabaseError`."""
+    made = 0
+    for moved in _moved():
+        by_kind: defaultdict[str, list[str]] = defaultdict(list)
+        for total in moved:
+            by_kind[total.kind].append(total.ident)
+        for kind, idents in by_kind.items():
+            made += _look_at(kind, idents, now)
+        _seen(moved)
+    return made
+
+
+def _moved() -> Iterator[list[ScopeTotal]]:
+    """Each once, in pages: what moves meanwhile is for the next look."""
+    kind, ident = "", ""
+    while True:
+        behind = Q(kind__gt=kind) | Q(kind=kind, ident__gt=ident)
+        page = list(
+            ScopeTotal.objects.filter(behind, slot=EVER, unseen=True).order_by("kind", "ident")[:LOOKED_AT_ONCE]
+        )
+        if not page:
+            return
+        yield page
+        kind, ident = page[-1].kind, page[-1].ident
+
+
+def _seen(totals: Sequence[ScopeTotal]) -> None:
+    for start in range(0, len(totals), SEEN_AT_ONCE):
+        unmoved = Q()
+        for total in totals[start : start + SEEN_AT_ONCE]:
+            unmoved |= Q(kind=total.kind, ident=total.ident, cost_picousd=total.cost_picousd)
+        ScopeTotal.objects.filter(unmoved, slot=EVER).update(unseen=False)
+
+
+def _look_at(kind: str, idents: Sequence[str], now: datetime) -> int:
+    by_span: defaultdict[tuple[int, int | None], dict[str, Budget]] = defaultdict(dict)
+    for moment in (now - LATE, now):
+        for budget in budgets_of(kind, idents, moment):
+            by_span[budget.since, budget.until][budget.ident] = budget
+    reached: list[Alert] = []
+    for (since, until), budgets in by_span.items():
+        spent = spent_since(kind, list(budgets), since)
+        if until is not None and until <= now.timestamp():
+            later = spent_since(kind, list(budgets), until)
+            spent = {ident: amount - later.get(ident, 0) for ident, amount in spent.items()}
+        for ident, budget in budgets.items():
+            reached += reached_of(kind, budget, spent.get(ident, 0), now)
+    known = _known(kind, reached)
+    return sum(_make(alert, now) for alert in reached if _identity(alert) not in known)
+
+
+def reached_of(kind: str, budget: Budget, spent: int, now: datetime) -> list[Alert]:
+    """A limit of nothing is reached by nobody; a threshold of the whole budget is told as the budget alone."""
+    limits = [(Level.THRESHOLD, budget.threshold), (Level.BUDGET, budget.budget)]
+    return [
+        Alert(
+            created_at=now,
+            level=level,
+            kind=kind,
+            ident=budget.ident,
+            name=budget.name[:200],
+            user_id=budget.owner,
+            period=budget.period,
+            since=budget.since,
+            until=budget.until,
+            budget_picousd=budget.budget,
+            limit_picousd=limit,
+            spent_picousd=spent,
+        )
+        for level, limit in limits
+        if 0 < limit <= spent and not (level == Level.THRESHOLD and limit >= budget.budget)
+    ]
+
+
+def _identity(alert: Alert) -> tuple[str, str, str, int, int]:
+    return alert.ident, alert.level, alert.period, alert.since, alert.limit_picousd
+
+
+def _known(kind: str, alerts: Sequence[Alert]) -> set[tuple[str, str, str, int, int]]:
+    if not alerts:
+        return set()
+    idents = {alert.ident for alert in alerts}
+    oldest = min(alert.since for alert in alerts)
+    rows = Alert.objects.filter(kind=kind, ident__in=idents, since__gte=oldest).order_by()
+    return {_identity(alert) for alert in rows}
+
+
+def _make(alert: Alert, now: datetime) -> int:
+    """1 where it is new, and 0 where somebody else wrote it down in the same moment."""
+    try:
+        with transaction.atomic():
+            alert.save(force_insert=True)
+            AlertDelivery.objects.bulk_create(
+                AlertDelivery(alert=alert, channel=name, next_try_at=now) for name in channels_in_use()
+            )
+    except IntegrityError:
+        return 0
+    log.warning(
+        "Budget alert: %s %r has spent %s USD in its period (%s); %s: %s USD.",
+        alert.kind, alert.name, usd(alert.spent_picousd), alert.period, alert.get_level_display(), alert.limit_usd,
+    )  # fmt: skip
+    return 1

@@ -1,0 +1,32 @@
+"""A budget that is set, lowered or raised may be reached where nothing moves any more: it is looked at anew.
+
+By the names of the models, since this app does not know those that have budgets.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import models
+
+from usage.models import ScopeTotal
+from usage.totals import EVER
+
+KINDS = {
+    "keys.virtualkey": "key",
+    "keys.account": "user",
+    "keys.team": "team",
+    "keys.project": "project",
+    "keys.globallimits": "global",
+}
+
+
+def connect() -> None:
+    models.signals.post_save.connect(mark, dispatch_uid="usage.alerts")
+
+
+def mark(sender: type[models.Model], instance: models.Model, raw: bool = False, **_: Any) -> None:
+    kind = KINDS.get(sender._meta.label_lower)
+    if kind is None or raw or getattr(instance, "budget", None) is None or sender.__module__ == "__fake__":
+        return
+    ScopeTotal.objects.filter(kind=kind, ident=str(instance.pk), slot=EVER).update(unseen=True)

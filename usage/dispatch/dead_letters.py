@@ -1,0 +1,95 @@
+"""Events that a target will not have: kept in a file, to be looked at, and to be sent again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
+from pathlib import Path
+
+import msgspec
+
+from usage.event import RequestEvent
+from usage.journal.source import Backlog, Source, Taken
+
+
+class DeadLetter(msgspec.Struct):
+    """`at`: when it was refused, in Unix seconds."""
+
+    at: float
+    reason: str
+    event: RequestEvent
+
+
+class Full(OSError):
+    """There are as many as there may be."""
+
+
+class DeadLetters:
+    """`NAME.dead.jsonl`: one object a line, for its owner's eyes. Who writes has the dispatcher's lock."""
+
+    def __init__(self, directory: Path, name: str, most_bytes: int) -> None:
+        self.file = directory / f"{name}.dead.jsonl"
+        self.taken = directory / f"{name}.resending.jsonl"
+        self._most_bytes = most_bytes
+
+    def add(self, letters: Sequence[DeadLetter]) -> None:
+        """They are on the disk when it returns. Raises `OSError`, and `Full`."""
+        if self.file.exists() and self.file.stat().st_size > self._most_bytes:
+            raise Full(0, "there are as many dead letters as DISPATCH_DEAD_LETTERS_MAX_BYTES allows")
+        self.put_back(letters)
+
+    def read(self, *files: Path) -> Iterator[DeadLetter]:
+        """All of them, the oldest first, also those that somebody began to send again; or those of these files."""
+        for file in files or (self.taken, self.file):
+            for line in _lines(file):
+                yield msgspec.json.decode(line, type=DeadLetter)
+
+    def put_back(self, letters: Iterable[DeadLetter]) -> None:
+        """As `add`, without a bound: they were counted before. Raises `OSError`."""
+        descriptor = os.open(self.file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            for letter in letters:
+                file.write(msgspec.json.encode(letter) + b"\n")
+            file.flush()
+            os.fsync(descriptor)
+
+
+class DeadLetterSource(Source):
+    """Dead letters as events to be delivered. What is refused again becomes a dead letter again; what was not done with
+    when it is closed is put back. After a crash the next one begins with the same."""
+
+    def __init__(self, letters: DeadLetters) -> None:
+        self._letters = letters
+        if not letters.taken.exists() and letters.file.exists():
+            letters.file.replace(letters.taken)
+        self._unread = enumerate(letters.read(letters.taken))
+        self._left = sum(1 for _ in letters.read(letters.taken))
+        self._given: dict[str, DeadLetter] = {}
+
+    def read(self, most: int) -> list[Taken]:
+        new = {str(number): letter for number, letter in islice(self._unread, most)}
+        self._given |= new
+        return [Taken(token, letter.event) for token, letter in new.items()]
+
+    def done(self, taken: Sequence[Taken]) -> None:
+        for each in taken:
+            del self._given[each.token]
+        self._left -= len(taken)
+
+    def backlog(self) -> Backlog:
+        return Backlog(self._left, 0, None)
+
+    def close(self) -> None:
+        self._letters.put_back(chain(self._given.values(), (letter for _, letter in self._unread)))
+        self._letters.taken.unlink(missing_ok=True)
+
+
+def _lines(file: Path) -> Iterator[bytes]:
+    try:
+        with file.open("rb") as lines:
+            for line in lines:
+                if line.endswith(b"\n"):  # the last one may be one that its writer did not live to finish
+                    yield line
+    except FileNotFoundError:
+        return

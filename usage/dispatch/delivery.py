@@ -1,0 +1,211 @@
+"""From the journal to a target: in batches, again and again until they arrive, at least once."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+from redis import RedisError
+
+from usage.dispatch.base import Dispatcher, Later, PartlyDelivered, Refused
+from usage.dispatch.book import Book
+from usage.dispatch.dead_letters import DeadLetter, DeadLetters
+from usage.journal.source import Source, Taken
+from usage.sending.backoff import Backoff
+
+log = logging.getLogger("sluice.dispatch")
+
+AWAY = (OSError, RedisError)
+"""What a source or the dead letters raise when what is behind them is away."""
+
+LOOK_S = 0.2
+"""Between two looks at a journal that had nothing."""
+
+MEASURE_S = 1.0
+DROPPED_AT_ONCE = 1000
+
+
+class Pace(NamedTuple):
+    """A batch goes when it has so many events, or when its first was read so long ago. Beyond `most_backlog` events
+    that wait while the target takes nothing, the oldest are dropped, and counted."""
+
+    batch_events: int = 100
+    batch_s: float = 1.0
+    most_backlog: int = 1_000_000
+    backoff: Backoff = Backoff()
+
+
+class Delivery:
+    """One dispatcher at work. It has one batch in memory at most; everything else waits in the journal."""
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        source: Source,
+        book: Book,
+        dead_letters: DeadLetters,
+        pace: Pace,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._dispatcher, self._source, self._book, self._dead_letters = dispatcher, source, book, dead_letters
+        self._pace, self._clock = pace, clock
+        self._most = min(pace.batch_events, dispatcher.most_events)
+        self._gathered: list[Taken] = []
+        self._since = 0.0
+        """When the first of the gathered was read."""
+        self._parts: deque[list[Taken]] = deque()
+        """A batch that is to be sent, or what it was cut into."""
+        self._done: list[Taken] = []
+        """The journal does not know it yet."""
+        self._measured_at = 0.0
+
+    def run(self, stopping: threading.Event) -> None:
+        """Until told to stop."""
+        while not stopping.is_set():
+            stopping.wait(self.step(hurried=False))
+
+    def drain(self, until: float) -> bool:
+        """Deliver what waits, or what can be delivered until then (Unix seconds). False where something is left."""
+        while self._clock() < until and self.step(hurried=True) == 0:
+            pass
+        try:
+            return self._measure() == 0
+        except AWAY:
+            return False
+
+    def step(self, *, hurried: bool) -> float:
+        """Do what can be done now. Returns after how many seconds there may be something to do again.
+
+        `hurried`: a batch does not wait to become full.
+        """
+        state = self._book.state
+        try:
+            self._acknowledge()
+            if self._clock() - self._measured_at >= MEASURE_S:
+                self._measure()
+            if not self._parts and (pause := self._gather(hurried)):
+                return pause
+            if (wait_s := state.retry_at - self._clock()) > 0:
+                self._drop_excess()
+                return min(wait_s, MEASURE_S)
+            if self._parts:
+                self._send(self._parts[0])
+                self._acknowledge()
+        except AWAY as error:
+            self._put_off(f"the journal or the disk: {getattr(error, 'strerror', '') or type(error).__name__}")
+            return min(state.retry_at - self._clock(), MEASURE_S)
+        return 0
+
+    def _gather(self, hurried: bool) -> float:
+        """Make a batch, or go on making one. Returns how long to wait for more of it."""
+        taken = self._source.read(self._most - len(self._gathered))
+        if taken and not self._gathered:
+            self._since = self._clock()
+        for each in taken:
+            (self._gathered if self._dispatcher.wants(each.event) else self._done).append(each)
+        if not self._gathered:
+            return 0 if taken else LOOK_S
+        age_s = self._clock() - self._since
+        is_due = len(self._gathered) >= self._most or age_s >= self._pace.batch_s or (hurried and not taken)
+        if is_due:
+            self._parts.append(self._gathered)
+            self._gathered = []
+        return 0 if is_due or taken else min(LOOK_S, self._pace.batch_s - age_s)
+
+    def _send(self, part: list[Taken]) -> None:
+        try:
+            rejected = self._dispatcher.deliver([each.event for each in part])
+        except Refused as refused:
+            self._cut(part, refused)
+            return
+        except Later as later:
+            if isinstance(later, PartlyDelivered):
+                there = {event.id for event in later.delivered}
+                self._arrived([each for each in part if each.event.id in there])
+                self._parts[0] = [each for each in part if each.event.id not in there]
+            self._put_off(str(later), later.asked_s)
+            return
+        reasons = {each.event.id: each.reason for each in rejected}
+        self._arrived([each for each in part if each.event.id not in reasons])
+        self._parts[0] = [each for each in part if each.event.id in reasons]
+        self._bury(self._parts[0], reasons)
+        self._parts.popleft()
+
+    def _cut(self, part: list[Taken], refused: Refused) -> None:
+        """Look for the event that the target will not have, in one half and the other."""
+        if len(part) == 1:
+            self._bury(part, {part[0].event.id: f"{refused}: {refused.detail}"})
+            self._parts.popleft()
+            return
+        half = len(part) // 2
+        self._parts[0] = part[half:]
+        self._parts.appendleft(part[:half])
+
+    def _bury(self, part: list[Taken], reasons: dict[str, str]) -> None:
+        if not part:
+            return
+        now = self._clock()
+        self._dead_letters.add([DeadLetter(now, reasons[each.event.id], each.event) for each in part])
+        self._book.state.dead_letters += len(part)
+        self._book.write()
+        self._done += part
+        log.error("Dispatcher %s: %d events are refused for good; see its dead letters.", self._book.name, len(part))
+
+    def _arrived(self, part: list[Taken]) -> None:
+        if not part:
+            return
+        state = self._book.state
+        if state.error:
+            log.warning("Dispatcher %s delivers again.", self._book.name)
+        state.delivered += len(part)
+        state.tries, state.retry_at, state.error = 0, 0.0, ""
+        self._book.write()  # before the journal hears of it: what comes again after a crash was delivered again
+        self._done += part
+
+    def _put_off(self, reason: str, asked_s: float | None = None) -> None:
+        state = self._book.state
+        state.failed += 1
+        state.tries += 1
+        wait_s = self._pace.backoff.wait_s(state.tries, asked_s)
+        state.retry_at = self._clock() + wait_s
+        if state.error != reason:
+            log.warning("Dispatcher %s cannot deliver: %s. Next try in %.1f s.", self._book.name, reason, wait_s)
+        state.error = reason
+        self._book.write()
+
+    def _acknowledge(self) -> None:
+        if self._done:
+            self._source.done(self._done)
+            self._done = []
+
+    def _measure(self) -> int:
+        backlog = self._source.backlog()
+        state = self._book.state
+        if (state.backlog_events, state.oldest_at) != (backlog.events, backlog.oldest_at):
+            state.backlog_events, state.oldest_at = backlog.events, backlog.oldest_at
+            self._book.write()
+        self._measured_at = self._clock()
+        return backlog.events
+
+    def _drop_excess(self) -> None:
+        """The oldest go first, and those in hand are the oldest."""
+        excess = self._measure() - self._pace.most_backlog
+        dropped = 0
+        while dropped < excess:
+            part = self._parts.popleft() if self._parts else self._source.read(min(excess - dropped, DROPPED_AT_ONCE))
+            if not part:
+                break
+            self._source.done(part)
+            dropped += len(part)
+        if dropped:
+            self._book.state.dropped += dropped
+            self._measure()
+            self._book.write()
+            log.error(
+                "Dispatcher %s: more than %d events wait; the %d oldest are dropped.",
+                self._book.name, self._pace.most_backlog, dropped,
+            )  # fmt: skip

@@ -1,0 +1,30 @@
+"""An event as other programs get it: named as in a row of `/api/requests`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from usage.event import RequestEvent
+
+RENAMED = {"path": "endpoint", "status": "status_code"}
+LEFT_OUT = frozenset({"at", "endpoint", "cost_picousd", "requests"})
+
+
+def document_of(event: RequestEvent) -> dict[str, Any]:
+    """All fields, also those that are not known (null); dollars as a decimal in text."""
+    fields = msgspec.structs.asdict(event)
+    cost = event.cost_picousd
+    return {
+        "id": event.id,
+        "created_at": datetime.fromtimestamp(event.at, UTC).isoformat(timespec="milliseconds"),
+        **{RENAMED.get(name, name): value for name, value in fields.items() if name not in LEFT_OUT},
+        "cost_usd": None if cost is None else dollars(cost),
+    }
+
+
+def dollars(picousd: int) -> str:
+    sign, whole = "-" * (picousd < 0), abs(picousd)
+    return f"{sign}{whole // 10**12}.{whole % 10**12:012d}"

@@ -1,0 +1,132 @@
+"""Where a dispatcher sends to, as an operator says it: in the settings, or on the command line.
+
+A dispatcher named `n` reads `DISPATCH_N_URL` and its like; `-` in a name is `_` there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from urllib.parse import urlsplit
+
+import msgspec
+
+from usage.dispatch import DISPATCHERS
+from usage.sending.signature import key_of
+
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
+TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+SECRETS = frozenset({"secret", "api_key", "headers", "url"})
+"""What is not repeated in a complaint: an address may carry a password too."""
+
+VARIABLES = {
+    "url": "URL",
+    "secret": "SECRET",
+    "api_key": "KEY",
+    "headers": "HEADERS",
+    "path": "PATH",
+    "max_bytes": "MAX_BYTES",
+    "backups": "BACKUPS",
+}
+
+
+class Target(msgspec.Struct, frozen=True):
+    """`secret` signs, `api_key` opens, `headers` go along with each request; the rest is for files."""
+
+    name: str
+    kind: str
+    url: str = ""
+    secret: str = ""
+    api_key: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+    path: str = ""
+    max_bytes: int = 50 * 1024 * 1024
+    backups: int = 5
+
+    def __repr__(self) -> str:
+        return f"Target({self.name}, {self.kind})"
+
+
+class BadTarget(ValueError):
+    """What is wrong with a target: the variable, and what to write."""
+
+    def __init__(self, variable: str, remedy: str) -> None:
+        super().__init__(f"{variable}: {remedy}")
+        self.variable, self.remedy = variable, remedy
+
+
+def named(text: str, variable: str = "DISPATCH_TO") -> tuple[str, str]:
+    """`kind` or `name=kind` as (name, kind). Raises `BadTarget`."""
+    name, equals, kind = (part.strip() for part in text.partition("="))
+    kind = kind if equals else name
+    if kind not in DISPATCHERS:
+        raise BadTarget(variable, f"there is no dispatcher {kind!r}; use {', '.join(DISPATCHERS)}, or name=kind")
+    if not NAME.fullmatch(name):
+        raise BadTarget(variable, f"a dispatcher's name has up to 32 of a-z, 0-9 and -, not {name!r}")
+    return name, kind
+
+
+def target_from(variables: Mapping[str, str], name: str, kind: str, **said: str | None) -> Target:
+    """The target of this name. `said` goes before the variables. Raises `BadTarget`."""
+    dispatcher = DISPATCHERS[kind]
+    prefix = f"DISPATCH_{name.upper().replace('-', '_')}_"
+    options: dict[str, object] = {}
+    for option in (*dispatcher.needs, *dispatcher.takes):
+        variable = prefix + VARIABLES[option]
+        value = said.get(option) or variables.get(variable, "").strip()
+        value = value or (dispatcher.default_url if option == "url" else "")
+        if value:
+            try:
+                options[option] = _parsed(option, value)
+            except ValueError as error:
+                shown = "its value" if option in SECRETS else repr(value)
+                raise BadTarget(variable, f"{shown} does not fit; {error} (see docs/configuration.md)") from None
+        elif option in dispatcher.needs:
+            raise BadTarget(variable, f"a dispatcher of kind {kind} needs it")
+    return msgspec.convert({"name": name, "kind": kind, **options}, Target)
+
+
+def _parsed(option: str, value: str) -> object:
+    parse = PARSERS.get(option)
+    return parse(value) if parse else value
+
+
+def _url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("use a URL that starts with http:// or https://")
+    return value
+
+
+def _secret(value: str) -> str:
+    key_of(value)
+    return value
+
+
+def _key(value: str) -> str:
+    if not value.isascii() or not value.isprintable():
+        raise ValueError("it has a character that no HTTP header can carry")
+    return value
+
+
+def _headers(value: str) -> tuple[tuple[str, str], ...]:
+    pairs = [pair.partition("=") for pair in value.split(",") if pair.strip()]
+    if not all(equals and TOKEN.fullmatch(name.strip()) for name, equals, _ in pairs):
+        raise ValueError("write name=value,name=value")
+    return tuple((name.strip().lower(), _key(content.strip())) for name, _, content in pairs)
+
+
+def _whole(least: int, value: str) -> int:
+    if not value.isdecimal() or not least <= int(value) <= 2**53:
+        raise ValueError(f"use a whole number from {least}")
+    return int(value)
+
+
+PARSERS: dict[str, Callable[[str], object]] = {
+    "url": _url,
+    "secret": _secret,
+    "api_key": _key,
+    "headers": _headers,
+    "max_bytes": lambda value: _whole(1024, value),
+    "backups": lambda value: _whole(0, value),
+}

@@ -1,0 +1,109 @@
+"""Dispatchers at work: for the command, and for whoever calls them by the clock."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+
+from django.conf import settings
+from django.db import connections
+
+from usage.dispatch import DISPATCHERS
+from usage.dispatch.book import Book, claimed
+from usage.dispatch.dead_letters import DeadLetters, DeadLetterSource
+from usage.dispatch.delivery import AWAY, Delivery, Pace
+from usage.dispatch.target import Target
+from usage.journal.source import Source, open_source
+from usage.sending.post import new_client
+
+log = logging.getLogger("sluice.dispatch")
+
+LONGEST_S = 60.0
+"""A task that is called by the clock comes to an end, also where events come as fast as they go."""
+
+
+class Taken(Exception):
+    """Somebody else works under this name on this host."""
+
+
+def dispatch_configured() -> dict[str, int]:
+    """Deliver what waits for each dispatcher of DISPATCH_TO. Returns how many events each of them delivered.
+
+    One that failed lately is left alone until its next try is due; one that works elsewhere on this host as well. What
+    is not delivered waits for the next call.
+    """
+    targets: Sequence[Target] = settings.DISPATCHERS
+    if not targets:
+        return {}
+    with ThreadPoolExecutor(len(targets), "dispatch") as pool:
+        return dict(zip((target.name for target in targets), pool.map(_drain, targets), strict=True))
+
+
+def _drain(target: Target) -> int:
+    try:
+        with at_work(target) as (delivery, book):
+            before = book.state.delivered
+            if book.state.retry_at <= time.time():
+                delivery.drain(time.time() + LONGEST_S)
+            return book.state.delivered - before
+    except Taken:
+        return 0
+    except AWAY as error:
+        log.warning("Dispatcher %s cannot read the journal: %s", target.name, type(error).__name__)
+        return 0
+    finally:
+        connections.close_all()
+
+
+def dispatch(target: Target, stopping: threading.Event) -> None:
+    """Deliver until told to stop. Raises `Taken`, and what `open_source` raises."""
+    try:
+        with at_work(target) as (delivery, _):
+            delivery.run(stopping)
+    finally:
+        connections.close_all()
+
+
+def dispatch_once(target: Target) -> bool:
+    """Deliver what waits. False where something is left: see the book. Raises `Taken`, and what `open_source`
+    raises."""
+    with at_work(target) as (delivery, book):
+        book.state.retry_at = 0.0  # somebody asked for it now
+        return delivery.drain(time.time() + LONGEST_S * 60)
+
+
+def resend(target: Target) -> bool:
+    """Send the dead letters again. False where some are left: the target takes nothing. Raises `Taken`."""
+    letters = dead_letters_of(target.name)
+    with at_work(target, DeadLetterSource(letters)) as (delivery, book):
+        book.state.retry_at = 0.0
+        return delivery.drain(time.time() + LONGEST_S * 60)
+
+
+def dead_letters_of(name: str) -> DeadLetters:
+    return DeadLetters(settings.DISPATCH_DIR, name, settings.DISPATCH_DEAD_LETTERS_MAX_BYTES)
+
+
+@contextmanager
+def at_work(target: Target, source: Source | None = None) -> Iterator[tuple[Delivery, Book]]:
+    """A dispatcher with its journal open, alone under its name on this host. Raises `Taken`."""
+    with claimed(settings.DISPATCH_DIR, target.name) as is_ours:
+        if not is_ours:
+            raise Taken(f"a dispatcher named {target.name!r} works on this host already")
+        book = Book(settings.DISPATCH_DIR, target.name)
+        pace = Pace(settings.DISPATCH_BATCH_EVENTS, settings.DISPATCH_BATCH_SECS, settings.DISPATCH_MAX_BACKLOG)
+        with (
+            new_client(settings.DISPATCH_TIMEOUT_SECS) as client,
+            closing(source or open_source(consumer_of(target.name))) as events,
+        ):
+            dispatcher = DISPATCHERS[target.kind](target, client)
+            yield Delivery(dispatcher, events, book, dead_letters_of(target.name), pace), book
+
+
+def consumer_of(name: str) -> str:
+    """What a dispatcher is called among the readers of the journal."""
+    return f"dispatch-{name}"

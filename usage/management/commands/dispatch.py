@@ -1,0 +1,105 @@
+"""`manage.py dispatch`: take finished requests from the journal to those who want them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from usage.dispatch import DISPATCHERS
+from usage.dispatch.book import Book
+from usage.dispatch.delivery import AWAY
+from usage.dispatch.shape import document_of
+from usage.dispatch.target import BadTarget, Target, named, target_from
+from usage.dispatch.tasks import Taken, dead_letters_of, dispatch, dispatch_once, resend
+
+T = TypeVar("T")
+
+
+class Command(BaseCommand):
+    help = "Deliver finished requests until SIGTERM: to the dispatchers of DISPATCH_TO, or to one that is named here."
+    requires_system_checks = []  # noqa: RUF012
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--to", choices=list(DISPATCHERS), help="The kind. Left out: those of DISPATCH_TO.")
+        parser.add_argument("--name", help="Its name: what it has read goes by it, and DISPATCH_NAME_… its settings.")
+        parser.add_argument("--url", help="Where to; secrets and keys come from the environment.")
+        parser.add_argument("--path", help="Of the file, for `--to file`; else NAME.jsonl in DISPATCH_DIR.")
+        what = parser.add_mutually_exclusive_group()
+        what.add_argument("--once", action="store_true", help="Deliver what waits, and end: 0 when all of it is there.")
+        what.add_argument("--dead-letters", action="store_true", help="Print what was refused for good, one a line.")
+        what.add_argument("--resend", action="store_true", help="Send what was refused for good again, and end.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        targets = self._targets(options)
+        if options["dead_letters"]:
+            for target in targets:
+                self._show_dead_letters(target)
+        elif options["once"] or options["resend"]:
+            deliver = dispatch_once if options["once"] else resend
+            left = [target.name for target in targets if not self._run(deliver, target)]
+            for name in left:
+                error = Book(settings.DISPATCH_DIR, name).state.error
+                self.stderr.write(f"dispatcher {name}: not all of it was delivered{': ' * bool(error)}{error}")
+            if left:
+                sys.exit(1)
+        else:
+            self._serve(targets)
+
+    def _targets(self, options: dict[str, Any]) -> Sequence[Target]:
+        """Raises `CommandError`."""
+        kind, name = options["to"], options["name"]
+        if kind:
+            try:
+                name, kind = named(f"{name}={kind}" if name else kind, "--name")
+                return [target_from(os.environ, name, kind, url=options["url"], path=options["path"])]
+            except BadTarget as error:
+                raise CommandError(str(error), returncode=2) from None
+        configured: Sequence[Target] = settings.DISPATCHERS
+        found = [target for target in configured if name in (None, target.name)]
+        if not found:
+            what = f"a dispatcher named {name!r}" if name else "no dispatcher"
+            raise CommandError(f"DISPATCH_TO has {what if not name else 'not ' + what}; or use --to.", returncode=2)
+        return found
+
+    def _run(self, deliver: Callable[[Target], T], target: Target) -> T:
+        """Raises `CommandError`."""
+        try:
+            return deliver(target)
+        except Taken as error:
+            raise CommandError(str(error)) from None
+        except AWAY as error:
+            raise CommandError(f"The journal cannot be read: {error}") from None
+
+    def _serve(self, targets: Sequence[Target]) -> None:
+        stopping = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stopping.set())
+        errors: list[CommandError] = []
+
+        def work(target: Target) -> None:
+            try:
+                self._run(lambda one: dispatch(one, stopping), target)
+            except CommandError as error:
+                errors.append(error)
+                stopping.set()
+
+        threads = [threading.Thread(target=work, args=(target,), name=target.name) for target in targets]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if errors:
+            raise errors[0]
+
+    def _show_dead_letters(self, target: Target) -> None:
+        for letter in dead_letters_of(target.name).read():
+            shown = {"dispatcher": target.name, "at": letter.at, "reason": letter.reason}
+            self.stdout.write(json.dumps({**shown, "event": document_of(letter.event)}))
