@@ -31,7 +31,7 @@ def account(exchange: Exchange, parts: Parts) -> None:
     if exchange.reservation is not None:
         exchange.reservation.settle(tokens_of(exchange, event), event.cost_picousd, event.requests)
     document = parts.journal.add(event)
-    parts.metrics.ended(event)
+    parts.metrics.ended(event, document)
     parts.request_log.add(document)
 
 

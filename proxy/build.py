@@ -62,7 +62,8 @@ async def build_parts() -> Parts:
             log.warning("Who made a response cannot be looked up: %s", type(error).__name__)
             return None
 
-    metrics = RequestMetrics()
+    limits = await build_limits()
+    metrics = RequestMetrics((lambda: limits.up) if isinstance(limits, FallbackLimits) else None)
     journal = Spool(
         settings.JOURNAL_DIR,
         segment_bytes=SEGMENT_BYTES,
@@ -70,7 +71,6 @@ async def build_parts() -> Parts:
         dropped=metrics.dropped,
     )
     outbox_of(asyncio.get_running_loop()).before = journal.flush
-    limits = await build_limits()
     pasts = Pasts(limits, snapshot.run)
     upstream = Upstream(verify_ssl=settings.VERIFY_SSL, connect_timeout_s=settings.CONNECT_TIMEOUT_SECS)
     return Parts(

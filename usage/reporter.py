@@ -27,8 +27,8 @@ class Reporter:
     def _run(self) -> None:
         while not self._stopping.wait(EVERY_S):
             self._report()
-        self._report()
+        self._report(last=True)
 
-    def _report(self) -> None:
-        self._metrics.hand_over()
+    def _report(self, *, last: bool = False) -> None:
+        self._metrics.hand_over(last=last)
         self._request_log.write()
