@@ -9,6 +9,7 @@ from functools import lru_cache
 from proxy.dialects.base import Usage
 from proxy.endpoints import STORED_RESPONSE
 from proxy.estimate import estimated_prompt, said
+from proxy.excerpt import with_bodies
 from proxy.exchange import Exchange
 from proxy.parts import Parts
 from usage.event import RequestEvent
@@ -32,7 +33,7 @@ def account(exchange: Exchange, parts: Parts) -> None:
         exchange.reservation.settle(tokens_of(exchange, event), event.cost_picousd, event.requests)
     document = parts.journal.add(event)
     parts.metrics.ended(event, document)
-    parts.request_log.add(document)
+    parts.request_log.add(document if exchange.told is None else with_bodies(document, exchange))
 
 
 def event_of(exchange: Exchange, now: float, prices: Prices) -> RequestEvent:

@@ -72,6 +72,7 @@ async def build_parts() -> Parts:
     )
     outbox_of(asyncio.get_running_loop()).before = journal.flush
     pasts = Pasts(limits, snapshot.run)
+    request_log = RequestLog()
     upstream = Upstream(verify_ssl=settings.VERIFY_SSL, connect_timeout_s=settings.CONNECT_TIMEOUT_SECS)
     return Parts(
         bounds=Bounds.from_settings(settings),
@@ -83,7 +84,8 @@ async def build_parts() -> Parts:
         origins=ResponseOrigins(find_in_ledger),
         journal=journal,
         metrics=metrics,
-        request_log=RequestLog(),
+        request_log=request_log,
+        logs_bodies=settings.LOG_BODIES and request_log.is_on,
     )
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from providers.catalog import Access, Candidate, CredentialRecord
     from proxy.dialects.base import Dialect, Usage
     from proxy.endpoints import Endpoint
+    from proxy.excerpt import Excerpt
     from proxy.http_call import Call
     from proxy.jsonbody import JSONBody
 
@@ -94,6 +95,8 @@ class Exchange:
     status = 0
     response_bytes = 0
     response_id = ""
+    told: Excerpt | None = None
+    """What the client was answered; None unless `LOG_BODIES` is on."""
     usage: Usage | None = None
     # account
     outcome = ""

@@ -30,6 +30,7 @@ class Parts:
         "bounds",
         "journal",
         "limits",
+        "logs_bodies",
         "metrics",
         "open_models",
         "origins",
@@ -54,6 +55,7 @@ class Parts:
         journal: Spool,
         metrics: RequestMetrics,
         request_log: RequestLog,
+        logs_bodies: bool,
     ) -> None:
         self.bounds = bounds
         self.snapshot = snapshot
@@ -66,5 +68,6 @@ class Parts:
         self.journal = journal
         self.metrics = metrics
         self.request_log = request_log
+        self.logs_bodies = logs_bodies
         self.reporter = Reporter(metrics, request_log)
         self.watchman = Watchman()
