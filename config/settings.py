@@ -12,6 +12,7 @@ from config.databases import database_from
 from config.environment import Environment
 from config.logs import check_log_file, logging_from
 from config.secrets import check_encryption_keys, ensure_secrets_file
+from config.tracing import tracing_from
 from config.upstream_credentials import credentials_from
 from keys.limits.scope import Limits
 
@@ -103,6 +104,9 @@ check_log_file(env, LOG_FILE)
 LOG_BODIES = env.flag("LOG_BODIES", False)
 LOG_BODIES_MAX_BYTES = env.integer("LOG_BODIES_MAX_BYTES", 4096, least=1, most=1024 * 1024)
 LOGGING = logging_from(LOG_LEVEL, LOG_FILE, LOG_FILE_MAX_BYTES, LOG_FILE_BACKUPS)
+
+# --- Traces ------------------------------------------------------------------------------------------------
+TRACING = tracing_from(env)
 
 # --- Audit -------------------------------------------------------------------------------------------------
 AUDIT_ENABLED = env.flag("AUDIT_ENABLED", True)

@@ -12,6 +12,7 @@ from proxy.estimate import estimated_prompt, said
 from proxy.excerpt import with_bodies
 from proxy.exchange import Exchange
 from proxy.parts import Parts
+from proxy.trace import target_of
 from usage.event import RequestEvent
 from usage.prices.book import Prices
 from usage.prices.price import FREE
@@ -33,6 +34,8 @@ def account(exchange: Exchange, parts: Parts) -> None:
         exchange.reservation.settle(tokens_of(exchange, event), event.cost_picousd, event.requests)
     document = parts.journal.add(event)
     parts.metrics.ended(event, document)
+    if exchange.span is not None and parts.traces is not None:
+        parts.traces.ended(exchange.span, event, target_of(exchange))
     parts.request_log.add(document if exchange.told is None else with_bodies(document, exchange))
 
 

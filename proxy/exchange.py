@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from proxy.excerpt import Excerpt
     from proxy.http_call import Call
     from proxy.jsonbody import JSONBody
+    from usage.traces import Span
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -98,6 +99,8 @@ class Exchange:
     told: Excerpt | None = None
     """What the client was answered; None unless `LOG_BODIES` is on."""
     usage: Usage | None = None
+    span: Span | None = None
+    """Its place in a trace; None unless traces are on."""
     # account
     outcome = ""
     error_code = ""

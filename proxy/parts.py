@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from usage.journal.spool import Spool
     from usage.metrics import RequestMetrics
     from usage.request_log import RequestLog
+    from usage.traces import Traces
 
 
 class Parts:
@@ -38,6 +39,7 @@ class Parts:
         "reporter",
         "request_log",
         "snapshot",
+        "traces",
         "upstream",
         "watchman",
     )
@@ -56,6 +58,7 @@ class Parts:
         metrics: RequestMetrics,
         request_log: RequestLog,
         logs_bodies: bool,
+        traces: Traces | None,
     ) -> None:
         self.bounds = bounds
         self.snapshot = snapshot
@@ -69,5 +72,6 @@ class Parts:
         self.metrics = metrics
         self.request_log = request_log
         self.logs_bodies = logs_bodies
-        self.reporter = Reporter(metrics, request_log)
+        self.traces = traces
+        self.reporter = Reporter(metrics, request_log, traces)
         self.watchman = Watchman()

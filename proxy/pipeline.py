@@ -20,6 +20,7 @@ from proxy.parts import Parts
 from proxy.receive import read, receive
 from proxy.relay import relay
 from proxy.route import route
+from proxy.trace import begin
 from proxy.watch import Watch
 
 log = logging.getLogger("sluice.proxy")
@@ -52,6 +53,8 @@ async def run(exchange: Exchange, parts: Parts) -> None:
     parts.metrics.began()
     if parts.logs_bodies:
         exchange.told = Excerpt()
+    if parts.traces is not None:
+        exchange.span = begin(exchange, parts.traces)
     watch = Watch(exchange, parts.watchman.watched)
     try:
         await steps(exchange, parts, watch)
