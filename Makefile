@@ -63,7 +63,7 @@ test-clients: $(DEV)
 pins: $(PYTHON)
 	@command -v uv > /dev/null || test -x .venv/uv/bin/uv \
 	  || $(PYTHON) -m pip install --quiet --disable-pip-version-check --target .venv/uv uv
-	@for name in base dev; do \
+	@for name in base otel dev; do \
 	  PATH="$$PATH:.venv/uv/bin" uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header \
 	    --no-emit-index-url --no-emit-find-links --output-file requirements/$$name.txt requirements/$$name.in || exit 1; \
 	done

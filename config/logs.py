@@ -1,12 +1,16 @@
-"""Where log lines go: one JSON object a line, to standard error or to `LOG_FILE` with rotation."""
+"""Where log lines go: one JSON object a line, to standard error or to `LOG_FILE`, which all processes share."""
 
 from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
+
+from config.environment import Environment
+from usage.rotated_file import RotatedFile
 
 REQUEST_LOGGER = "sluice.requests"  # its messages are JSON lines already
 
@@ -18,7 +22,7 @@ class JSONLines(logging.Formatter):
         if record.name == REQUEST_LOGGER:
             return record.getMessage()
         line: dict[str, Any] = {
-            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
@@ -28,15 +32,42 @@ class JSONLines(logging.Formatter):
         return msgspec.json.encode(line).decode()
 
 
+class SharedFile(logging.Handler):
+    """Writes to a file that is rotated by whichever process finds it full. logging's own handler rotates for itself:
+    of two processes, one goes on writing to a file that the other has renamed, or removes what the other wrote.
+    """
+
+    def __init__(self, path: str, max_bytes: int, backups: int) -> None:
+        super().__init__()
+        self._file = RotatedFile(path, max_bytes, backups, mode=0o640)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._file.append(self.format(record).encode(errors="replace") + b"\n")
+        except OSError:
+            self.handleError(record)  # says so on standard error
+
+
+def check_log_file(env: Environment, path: str) -> None:
+    """A file that nothing can be written to is told at the start, not by lines that are missing."""
+    if not path:
+        return
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with Path(path).open("ab"):
+            pass
+    except OSError as error:
+        env.refuse("LOG_FILE", f"{path!r} cannot be written ({error.strerror}); name another file")
+
+
 def logging_from(level: str, path: str, max_bytes: int, backups: int) -> dict[str, Any]:
     """`LOGGING` for Django."""
     destination: dict[str, Any] = (
         {
-            "class": "logging.handlers.RotatingFileHandler",
-            "filename": path,
-            "maxBytes": max_bytes,
-            "backupCount": backups,
-            "delay": True,
+            "()": "config.logs.SharedFile",
+            "path": path,
+            "max_bytes": max_bytes,
+            "backups": backups,
         }
         if path
         else {"class": "logging.StreamHandler"}

@@ -11,9 +11,10 @@ import environ
 from config.brokers import BROKERS
 from config.databases import database_from
 from config.environment import Environment
-from config.logs import logging_from
+from config.logs import check_log_file, logging_from
 from config.secrets import check_encryption_keys, ensure_secrets_file
 from config.sending import addresses_from, alert_webhook_from, dispatchers_from, mail_from, sender_from
+from config.tracing import tracing_from
 from config.upstream_credentials import credentials_from
 from keys.limits.scope import Limits
 
@@ -106,8 +107,14 @@ LEDGER_WRITER = env.choice("LEDGER_WRITER", "own", ("own", "separate"))
 LOG_LEVEL = env.choice("LOG_LEVEL", "info", ("debug", "info", "warning", "error")).upper()
 LOG_FILE = env.text("LOG_FILE")
 LOG_FILE_MAX_BYTES = env.integer("LOG_FILE_MAX_BYTES", 50 * 1024 * 1024, least=1024)
-LOG_FILE_BACKUPS = env.integer("LOG_FILE_BACKUPS", 5)
+LOG_FILE_BACKUPS = env.integer("LOG_FILE_BACKUPS", 5, most=1000)
+check_log_file(env, LOG_FILE)
+LOG_BODIES = env.flag("LOG_BODIES", False)
+LOG_BODIES_MAX_BYTES = env.integer("LOG_BODIES_MAX_BYTES", 4096, least=1, most=1024 * 1024)
 LOGGING = logging_from(LOG_LEVEL, LOG_FILE, LOG_FILE_MAX_BYTES, LOG_FILE_BACKUPS)
+
+# --- Traces ------------------------------------------------------------------------------------------------
+TRACING = tracing_from(env)
 
 # --- Audit -------------------------------------------------------------------------------------------------
 AUDIT_ENABLED = env.flag("AUDIT_ENABLED", True)

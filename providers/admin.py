@@ -8,6 +8,7 @@ from django.contrib import admin
 from django.http import HttpRequest
 
 from providers.forms import CredentialForm, ProviderForm, ProviderRowForm
+from providers.health import health_of
 from providers.models import Credential, Provider
 
 if TYPE_CHECKING:
@@ -24,13 +25,24 @@ def may_store_secrets(request: HttpRequest) -> bool:
 @admin.register(Provider)
 class ProviderAdmin(ProviderModelAdmin):
     form = ProviderForm
-    list_display = ("name", "kind", "base_url", "models_shown", "credential_alias", "is_enabled", "priority", "weight")
+    list_display = (
+        "name",
+        "kind",
+        "base_url",
+        "models_shown",
+        "health_shown",
+        "credential_alias",
+        "is_enabled",
+        "priority",
+        "weight",
+    )
     list_editable = ("is_enabled", "priority", "weight")
-    list_filter = ("kind", "is_enabled")
+    list_filter = ("kind", "is_enabled", "health__status")
+    list_select_related = ("health",)
     search_fields = ("name", "base_url")
-    readonly_fields = ("created_at", "updated_at")
+    readonly_fields = ("health_shown", "created_at", "updated_at")
     fieldsets = (
-        (None, {"fields": ("name", "kind", "base_url", "is_enabled")}),
+        (None, {"fields": ("name", "kind", "base_url", "is_enabled", "health_shown")}),
         ("Credential", {"fields": ("credential_alias", "api_key")}),
         ("Models", {"fields": ("model_map",)}),
         ("Share of the requests", {"fields": (("priority", "weight"),)}),
@@ -46,6 +58,14 @@ class ProviderAdmin(ProviderModelAdmin):
         names = list(provider.model_map)
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         return ", ".join(names[:3]) + more or "every model"
+
+    @admin.display(description="health", ordering="health__status")
+    def health_shown(self, provider: Provider) -> str:
+        health = health_of(provider)
+        if health.since is None:
+            return "never checked" if provider.is_enabled else "not checked"
+        took = f", {health.latency_ms:.0f} ms" if health.latency_ms is not None else ""
+        return f"{health.status} since {health.since:%Y-%m-%d %H:%M} UTC{took}. {health.error}".strip()
 
     def get_fieldsets(self, request: HttpRequest, obj: Provider | None = None) -> Any:
         return self.fieldsets if may_store_secrets(request) else self.without_secret

@@ -19,7 +19,7 @@ class ProviderFilters(filters.FilterSet):  # type: ignore[misc]
 class ProviderViewSet(ModelViewSet[Provider]):
     """Where requests may go. Deleting a provider deletes the credentials that are bound to it."""
 
-    queryset = Provider.objects.all()
+    queryset = Provider.objects.select_related("health")
     serializer_class = ProviderSerializer
     filterset_class = ProviderFilters
     search_fields = ("name", "base_url")

@@ -205,6 +205,25 @@ class Provider(models.Model):
             (bound or Credential(alias=self.credential_alias, provider=self)).change(secret=secret)
 
 
+class HealthStatus(models.TextChoices):
+    OK = "ok"
+    DOWN = "down"
+
+
+class ProviderHealth(models.Model):
+    """How a provider was found when it was last asked (`providers.health`). One that was never asked has none."""
+
+    provider = models.OneToOneField(Provider, primary_key=True, on_delete=models.CASCADE, related_name="health")
+    status = models.CharField(max_length=8, choices=HealthStatus)
+    latency_ms = models.FloatField(null=True)
+    since = models.DateTimeField(help_text="When the status was last another one, or first known.")
+    checked_at = models.DateTimeField()
+    error = models.CharField(max_length=200, blank=True)
+
+    def __str__(self) -> str:
+        return f"{self.status} since {self.since:%Y-%m-%d %H:%M}"
+
+
 def announce(sender: type[models.Model], instance: models.Model, **_: Any) -> None:
     changed.send(sender=sender, ids=[instance.pk])
 

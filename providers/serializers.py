@@ -11,6 +11,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import PermissionDenied
 
+from providers.health import Health, health_of
 from providers.models import Credential, Provider, alias_validator, validate_models, validate_secret
 
 
@@ -55,6 +56,16 @@ class OptionsField(serializers.JSONField):
     pass
 
 
+class HealthSerializer(serializers.Serializer[Health]):
+    """As a provider was last found."""
+
+    status = serializers.ChoiceField(["ok", "down", "unknown"], help_text="`unknown`: it was never asked.")
+    latency_ms = serializers.FloatField(allow_null=True)
+    since = serializers.DateTimeField(allow_null=True)
+    checked_at = serializers.DateTimeField(allow_null=True)
+    error = serializers.CharField()
+
+
 class ProviderSerializer(serializers.ModelSerializer[Provider]):
     credential = serializers.CharField(
         source="credential_alias",
@@ -70,6 +81,7 @@ class ProviderSerializer(serializers.ModelSerializer[Provider]):
         required=False,
         help_text="Kept, encrypted, as this provider's own credential under the alias `credential` (or `default`).",
     )
+    health = serializers.SerializerMethodField()
     version = serializers.SerializerMethodField(help_text="Of the whole configuration; it grows with every change.")
 
     class Meta:
@@ -86,12 +98,17 @@ class ProviderSerializer(serializers.ModelSerializer[Provider]):
             "weight",
             "is_enabled",
             "options",
+            "health",
             "created_at",
             "updated_at",
             "version",
         )
         # A name that is taken is a conflict (409), which a serializer's validator cannot say: the model finds it.
         extra_kwargs: ClassVar[dict[str, Any]] = {"name": {"validators": []}, "priority": {"max_value": 32_767}}
+
+    @extend_schema_field(HealthSerializer)
+    def get_health(self, provider: Provider) -> dict[str, Any]:
+        return dict(HealthSerializer(health_of(provider)).data)
 
     def get_version(self, _provider: Provider) -> int:
         return self._version

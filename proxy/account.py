@@ -9,8 +9,10 @@ from functools import lru_cache
 from proxy.dialects.base import Usage
 from proxy.endpoints import STORED_RESPONSE
 from proxy.estimate import estimated_prompt, said
+from proxy.excerpt import with_bodies
 from proxy.exchange import Exchange
 from proxy.parts import Parts
+from proxy.trace import target_of
 from usage.event import RequestEvent
 from usage.prices.book import Prices
 from usage.prices.price import FREE
@@ -31,8 +33,10 @@ def account(exchange: Exchange, parts: Parts) -> None:
     if exchange.reservation is not None:
         exchange.reservation.settle(tokens_of(exchange, event), event.cost_picousd, event.requests)
     document = parts.journal.add(event)
-    parts.metrics.ended(event)
-    parts.request_log.add(document)
+    parts.metrics.ended(event, document)
+    if exchange.span is not None and parts.traces is not None:
+        parts.traces.ended(exchange.span, event, target_of(exchange))
+    parts.request_log.add(document if exchange.told is None else with_bodies(document, exchange))
 
 
 def event_of(exchange: Exchange, now: float, prices: Prices) -> RequestEvent:

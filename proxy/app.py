@@ -15,6 +15,7 @@ from django.conf import settings
 from keys.limits.fallback import FallbackLimits
 from proxy import pipeline
 from proxy.build import LedgerThread, build_parts
+from proxy.condition import Condition
 from proxy.exchange import Exchange, Receive, Scope, Send
 from proxy.health import PATHS, answer_health
 from proxy.parts import Parts
@@ -27,12 +28,13 @@ class DataPlane:
 
     def __init__(self) -> None:
         self._parts: Parts | None = None
+        self._condition: Condition | None = None
         self._starting: asyncio.Lock | None = None
         self._ledger: LedgerThread | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] in PATHS:
-            await answer_health(scope, send, ready=self._parts is not None)
+            await answer_health(scope, send, self._condition)
         else:
             await pipeline.run(Exchange(scope, receive, send), self._parts or await self.start())
 
@@ -43,6 +45,7 @@ class DataPlane:
         async with self._starting:
             if self._parts is None:
                 self._parts = await build_parts()
+                self._condition = Condition(self._parts)
                 if settings.LEDGER_WRITER == "own":
                     self._ledger = LedgerThread()
                 # What is here by now stays: the collector need not look at all of Django again and again.
@@ -55,6 +58,9 @@ class DataPlane:
         parts, self._parts = self._parts, None
         if parts is None:
             return
+        if self._condition is not None:
+            await self._condition.close()
+            self._condition = None
         parts.journal.close()
         await asyncio.to_thread(parts.reporter.stop)
         if self._ledger is not None:

@@ -12,6 +12,7 @@ from proxy.exchange import Exchange
 from proxy.jsonbody import JSONBody
 from proxy.parts import Parts
 from proxy.receive import has_body, upload_pieces
+from proxy.trace import lines_above
 from proxy.upstream import CHUNKED, Answer
 from proxy.watch import Watch
 
@@ -26,7 +27,9 @@ async def ask(exchange: Exchange, parts: Parts, watch: Watch) -> Answer:
     provider, model = exchange.candidate
     exchange.attempts += 1
     try:
-        lines = exchange.head.lines_above() + exchange.access.lines
+        span = exchange.span
+        above = exchange.head.lines_above() if span is None else lines_above(exchange.head, span)
+        lines = above + exchange.access.lines
     except ValueError as error:
         raise BadRequest("invalid_header", "A header of the request has a value that cannot be sent on.") from error
     framing, body = request_body(exchange, parts, watch)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import DatabaseError
@@ -16,6 +17,7 @@ from keys.models import Project
 from providers.environment import sync_provider_from_environment
 from proxy.admit import Admission
 from proxy.bounds import Bounds
+from proxy.health import VERSION
 from proxy.origins import ResponseOrigin, ResponseOrigins
 from proxy.outbox import outbox_of
 from proxy.parts import Parts
@@ -27,6 +29,9 @@ from usage.journal.writer import ledger_writer
 from usage.metrics import RequestMetrics
 from usage.models import RequestRecord
 from usage.request_log import RequestLog
+
+if TYPE_CHECKING:
+    from usage.traces import Traces
 
 log = logging.getLogger("sluice.proxy")
 
@@ -62,7 +67,8 @@ async def build_parts() -> Parts:
             log.warning("Who made a response cannot be looked up: %s", type(error).__name__)
             return None
 
-    metrics = RequestMetrics()
+    limits = await build_limits()
+    metrics = RequestMetrics((lambda: limits.up) if isinstance(limits, FallbackLimits) else None)
     journal = Spool(
         settings.JOURNAL_DIR,
         segment_bytes=SEGMENT_BYTES,
@@ -70,8 +76,8 @@ async def build_parts() -> Parts:
         dropped=metrics.dropped,
     )
     outbox_of(asyncio.get_running_loop()).before = journal.flush
-    limits = await build_limits()
     pasts = Pasts(limits, snapshot.run)
+    request_log = RequestLog()
     upstream = Upstream(verify_ssl=settings.VERIFY_SSL, connect_timeout_s=settings.CONNECT_TIMEOUT_SECS)
     return Parts(
         bounds=Bounds.from_settings(settings),
@@ -83,7 +89,9 @@ async def build_parts() -> Parts:
         origins=ResponseOrigins(find_in_ledger),
         journal=journal,
         metrics=metrics,
-        request_log=RequestLog(),
+        request_log=request_log,
+        logs_bodies=settings.LOG_BODIES and request_log.is_on,
+        traces=build_traces(),
     )
 
 
@@ -94,6 +102,14 @@ async def build_limits() -> MemoryLimits | FallbackLimits:
     limits = FallbackLimits(connect(settings.REDIS_URL), lease_s=settings.LIMIT_LEASE_SECS)
     await limits.start()
     return limits
+
+
+def build_traces() -> Traces | None:
+    if not settings.TRACING:
+        return None
+    from usage.traces import Traces  # what it imports takes a quarter of a second, and is not there everywhere
+
+    return Traces(VERSION)
 
 
 def ledger_origin(response_id: str) -> ResponseOrigin | None:

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from providers.catalog import Access, Candidate, CredentialRecord
     from proxy.dialects.base import Dialect, Usage
     from proxy.endpoints import Endpoint
+    from proxy.excerpt import Excerpt
     from proxy.http_call import Call
     from proxy.jsonbody import JSONBody
+    from usage.traces import Span
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -103,7 +105,11 @@ class Exchange:
     status = 0
     response_bytes = 0
     response_id = ""
+    told: Excerpt | None = None
+    """What the client was answered; None unless `LOG_BODIES` is on."""
     usage: Usage | None = None
+    span: Span | None = None
+    """Its place in a trace; None unless traces are on."""
     # account
     outcome = ""
     error_code = ""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from usage.journal.spool import Spool
     from usage.metrics import RequestMetrics
     from usage.request_log import RequestLog
+    from usage.traces import Traces
 
 
 class Parts:
@@ -30,6 +31,7 @@ class Parts:
         "bounds",
         "journal",
         "limits",
+        "logs_bodies",
         "metrics",
         "open_models",
         "origins",
@@ -37,6 +39,7 @@ class Parts:
         "reporter",
         "request_log",
         "snapshot",
+        "traces",
         "upstream",
         "watchman",
     )
@@ -54,6 +57,8 @@ class Parts:
         journal: Spool,
         metrics: RequestMetrics,
         request_log: RequestLog,
+        logs_bodies: bool,
+        traces: Traces | None,
     ) -> None:
         self.bounds = bounds
         self.snapshot = snapshot
@@ -66,5 +71,7 @@ class Parts:
         self.journal = journal
         self.metrics = metrics
         self.request_log = request_log
-        self.reporter = Reporter(metrics, request_log)
+        self.logs_bodies = logs_bodies
+        self.traces = traces
+        self.reporter = Reporter(metrics, request_log, traces)
         self.watchman = Watchman()

@@ -12,6 +12,7 @@ from proxy.authenticate import authenticate
 from proxy.authorize import authorize
 from proxy.cors import answer_preflight, is_preflight, own_origin
 from proxy.errors import ClientGone, UpstreamError, as_proxy_error
+from proxy.excerpt import Excerpt
 from proxy.exchange import Exchange
 from proxy.lookup import look_up
 from proxy.own_endpoints import answer_own
@@ -19,6 +20,7 @@ from proxy.parts import Parts
 from proxy.receive import read, receive
 from proxy.relay import relay
 from proxy.route import route
+from proxy.trace import begin
 from proxy.watch import Watch
 
 log = logging.getLogger("sluice.proxy")
@@ -49,6 +51,10 @@ async def steps(exchange: Exchange, parts: Parts, watch: Watch) -> None:
 async def run(exchange: Exchange, parts: Parts) -> None:
     """Take a request through the steps, and end it in one way, whichever one it is."""
     parts.metrics.began()
+    if parts.logs_bodies:
+        exchange.told = Excerpt()
+    if parts.traces is not None:
+        exchange.span = begin(exchange, parts.traces)
     watch = Watch(exchange, parts.watchman.watched)
     try:
         await steps(exchange, parts, watch)

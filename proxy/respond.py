@@ -65,11 +65,15 @@ async def start(exchange: Exchange, status: int, lines: bytes) -> None:
 
 async def send_piece(exchange: Exchange, piece: bytes) -> None:
     exchange.response_bytes += len(piece)
+    if exchange.told is not None:
+        exchange.told.add(piece)
     await tell(exchange, {"type": "http.response.body", "body": piece, "more_body": True})
 
 
 async def end(exchange: Exchange, piece: bytes = b"") -> None:
     exchange.response_bytes += len(piece)
+    if exchange.told is not None:
+        exchange.told.add(piece)
     exchange.answer_ended = True
     await tell(exchange, {"type": "http.response.body", "body": piece, "more_body": False})
 
@@ -81,6 +85,8 @@ async def send_whole(exchange: Exchange, status: int, lines: bytes, body: bytes)
         await end(exchange, body)
         return
     exchange.status = status
+    if exchange.told is not None:
+        exchange.told.add(body)
     exchange.response_bytes += len(body)
     exchange.answer_started = exchange.answer_ended = True
     try:

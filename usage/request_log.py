@@ -1,4 +1,4 @@
-"""The request log: one JSON line for each request. No prompt, no answer, no secret is in it."""
+"""The request log: one JSON line for each request. No secret is in it; prompts and answers only with `LOG_BODIES`."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class RequestLog:
 
     def __init__(self) -> None:
         self._ended: deque[bytes] = deque()
-        self._is_on = log.isEnabledFor(logging.INFO)
+        self.is_on = log.isEnabledFor(logging.INFO)
 
     def add(self, document: bytes) -> None:
         """A request's event, as JSON."""
-        if self._is_on:
+        if self.is_on:
             self._ended.append(document)
 
     def write(self) -> None:

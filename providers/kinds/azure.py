@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from providers.kinds.base import Headers, Kind
+from providers.kinds.base import Headers, Kind, health_problem
 
 # What is addressed by deployment: https://learn.microsoft.com/azure/ai-foundry/openai/reference
 BY_DEPLOYMENT = ("/chat/completions", "/completions", "/embeddings", "/audio/", "/images/")
@@ -14,19 +14,21 @@ DEFAULT_API_VERSION = "2024-10-21"
 
 
 class Azure(Kind):
-    """Options: `api_version` (default 2024-10-21), not used where the base URL ends in `/v1`."""
+    """Options: `api_version` (default 2024-10-21), not used where the base URL ends in `/v1`; `health_path` as openai's
+    has it.
+    """
 
     name = "azure"
 
     def problem_with(self, options: Any) -> str | None:
         if problem := super().problem_with(options):
             return problem
-        if unknown := set(options) - {"api_version"}:
-            return f"Unknown option {sorted(unknown)[0]!r}; known is api_version."
+        if unknown := set(options) - {"api_version", "health_path"}:
+            return f"Unknown option {sorted(unknown)[0]!r}; known are api_version and health_path."
         version = options.get("api_version", DEFAULT_API_VERSION)
         if not isinstance(version, str) or not version.replace("-", "").isalnum():
             return "`api_version` is a date such as 2024-10-21."
-        return None
+        return health_problem(options)
 
     def auth_headers(self, secret: str, options: Mapping[str, Any]) -> Headers:
         return [(b"api-key", secret.encode())]

@@ -35,6 +35,10 @@ class Kind:
         """Headers that every request to this provider carries besides."""
         return []
 
+    def health_path(self, options: Mapping[str, Any]) -> str | None:
+        """What is asked for to see whether it is there, as what follows `/v1`; None: it is not asked."""
+        return options.get("health_path", "/models") or None
+
     def path(self, base_path: str, rest: str, query: str, model: str, options: Mapping[str, Any]) -> str:
         """The request target. `rest` is what follows `/v1`, already checked; `model` is the provider's name for it."""
         return f"{base_path}{rest}?{query}" if query else base_path + rest
@@ -52,6 +56,19 @@ def header_lines(headers: Headers) -> bytes:
 def read_lines(lines: bytes) -> Headers:
     """The headers again, for who does not write them to a socket."""
     return [(name, value) for name, _, value in (line.partition(b": ") for line in lines.splitlines())]
+
+
+def health_problem(options: Mapping[str, Any]) -> str | None:
+    """What is wrong with the option `health_path`."""
+    path = options.get("health_path", "/models")
+    if path is False or (isinstance(path, str) and path.startswith("/") and is_target(path)):
+        return None
+    return "`health_path` is a path that begins with a slash, or false."
+
+
+def is_target(path: str) -> bool:
+    """Whether a request line can carry it."""
+    return path.isascii() and path.isprintable() and " " not in path and "#" not in path
 
 
 def header_problem(headers: Any) -> str | None:

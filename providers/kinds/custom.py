@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from providers.kinds.base import Headers, Kind, as_headers, header_problem
+from providers.kinds.base import Headers, Kind, as_headers, header_problem, health_problem
 
-KNOWN = {"headers", "include_usage", "auth_header", "auth_format", "paths"}
+KNOWN = {"headers", "include_usage", "auth_header", "auth_format", "paths", "health_path"}
 
 
 class Custom(Kind):
@@ -15,7 +15,8 @@ class Custom(Kind):
 
     `auth_header` (default `authorization`) and `auth_format` (default `Bearer {key}`) carry the credential;
     `paths` maps what follows `/v1` to the server's own path, such as {"/chat/completions": "/generate"};
-    `headers` go with every request; `include_usage: false` for a server that refuses `stream_options`.
+    `headers` go with every request; `include_usage: false` for a server that refuses `stream_options`;
+    `health_path` as openai's.
     """
 
     name = "custom"
@@ -37,7 +38,7 @@ class Custom(Kind):
         ):
             return "`paths` maps paths to paths; each begins with a slash."
         auth = {options.get("auth_header", "authorization"): str(options.get("auth_format", ""))}
-        return header_problem(auth) or header_problem(options.get("headers", {}))
+        return health_problem(options) or header_problem(auth) or header_problem(options.get("headers", {}))
 
     def auth_headers(self, secret: str, options: Mapping[str, Any]) -> Headers:
         value = str(options.get("auth_format", "Bearer {key}")).replace("{key}", secret)

@@ -5,22 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from providers.kinds.base import Headers, Kind, as_headers, header_problem
+from providers.kinds.base import Headers, Kind, as_headers, header_problem, health_problem
 
 
 class OpenAI(Kind):
-    """Options: `headers` for every request; `include_usage: false` for a server that refuses `stream_options`."""
+    """Options: `headers` for every request; `include_usage: false` for a server that refuses `stream_options`;
+    `health_path`, what a check of its health asks for (default `/models`), or false.
+    """
 
     name = "openai"
 
     def problem_with(self, options: Any) -> str | None:
         if problem := super().problem_with(options):
             return problem
-        if unknown := set(options) - {"headers", "include_usage"}:
-            return f"Unknown option {sorted(unknown)[0]!r}; known are headers and include_usage."
+        if unknown := set(options) - {"headers", "include_usage", "health_path"}:
+            return f"Unknown option {sorted(unknown)[0]!r}; known are headers, health_path and include_usage."
         if not isinstance(options.get("include_usage", True), bool):
             return "`include_usage` is true or false."
-        return header_problem(options.get("headers", {}))
+        return health_problem(options) or header_problem(options.get("headers", {}))
 
     def extra_headers(self, options: Mapping[str, Any]) -> Headers:
         return as_headers(options.get("headers", {}))

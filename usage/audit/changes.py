@@ -18,7 +18,7 @@ from usage.audit.keep import keep
 APPS = frozenset({"keys", "providers", "auth"})
 BESIDES = frozenset({"usage.priceoverride"})
 """The rest of `usage` is written by machines, about requests."""
-LEFT_OUT = frozenset({"auth.permission"})
+LEFT_OUT = frozenset({"auth.permission", "providers.providerhealth"})
 UNTOLD = frozenset({"updated_at", "created_at", "last_login", "last_used_at", "total_requests"})
 SECRET = re.compile(r"(^|_)(password|secret|salt|hash|digest|encrypted|token|public_id|options|jti)(_|$)")
 MASK = "•••"

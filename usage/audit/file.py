@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
 
 from usage.audit.entry import AuditEntry
-from usage.rotated import RotatedFile
+from usage.rotated_file import RotatedFile
 
 
 class AuditFile:
-    """Entries as lines."""
+    """Only its owner can read it."""
 
     def __init__(self, path: str, max_bytes: int, backups: int) -> None:
-        self._file = RotatedFile(Path(path), max_bytes, backups)
+        self._file = RotatedFile(path, max_bytes, backups)
 
     def append(self, entries: Sequence[AuditEntry]) -> None:
         """Raises `OSError`."""
-        lines = "".join(json.dumps(written(entry), cls=DjangoJSONEncoder) + "\n" for entry in entries)
-        self._file.append(lines.encode())
+        lines = [json.dumps(written(entry), cls=DjangoJSONEncoder) + "\n" for entry in entries]
+        self._file.append("".join(lines).encode())
 
 
 def written(entry: AuditEntry) -> dict[str, Any]:

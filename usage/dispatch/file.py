@@ -12,7 +12,7 @@ from django.conf import settings
 from usage.dispatch.base import Dispatcher, Later, Rejected
 from usage.dispatch.shape import document_of
 from usage.event import RequestEvent
-from usage.rotated import RotatedFile
+from usage.rotated_file import RotatedFile
 
 
 class FileDispatcher(Dispatcher):

@@ -50,6 +50,16 @@ class Spool:
         directory.mkdir(parents=True, exist_ok=True)
         self._open()
 
+    @property
+    def is_full(self) -> bool:
+        """Events are dropped until there is room."""
+        return self._full
+
+    @property
+    def is_holding(self) -> bool:
+        """The disk takes nothing, and events wait in memory."""
+        return bool(self._held)
+
     def add(self, event: RequestEvent) -> bytes:
         """Take an event; it is on disk before the loop's next turn. Returns it as JSON, for who needs it as well."""
         document = encode(event)

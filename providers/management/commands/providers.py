@@ -1,4 +1,4 @@
-"""`manage.py providers`: create, list, show, update and delete providers."""
+"""`manage.py providers`: create, list, show, update, check and delete providers."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ class Command(BaseCommand):
                 "list": (self.list, "List providers, newest first."),
                 "show": (self.show, "Show one provider."),
                 "update": (self.update, "Change a provider."),
+                "check": (self.check_health, "Ask each enabled provider whether it is there, from this machine."),
                 "delete": (self.delete, "Delete a provider and the credentials that are bound to it."),
             },
         )
@@ -81,6 +82,18 @@ class Command(BaseCommand):
         provider = _find(api, options)
         api.call("DELETE", f"providers/{provider['id']}")
         return provider, f"Deleted provider {provider['name']!r}."
+
+    def check_health(self, _api: Any, options: dict[str, Any]) -> tuple[Any, str]:
+        from providers.health import check_providers
+
+        if options["api_url"]:
+            raise self.cli.refuse("Another Sluice checks its own providers; `list --json` shows what it found.")
+        findings = [
+            {"name": found.provider.name, "status": found.status, "latency_ms": found.latency_ms, "error": found.error}
+            for found in check_providers()
+        ]
+        lines = [f"{row['name']}: {row['status']}. {row['error']}".strip() for row in findings]
+        return {"results": findings}, "\n".join(lines) or "There is no provider to ask."
 
     def _body(self, options: dict[str, Any], name: str | None) -> dict[str, Any]:
         fields = ("kind", "base_url", "api_key", "credential", "models", "priority", "weight", "options", "is_enabled")

@@ -10,18 +10,20 @@ from pathlib import Path
 
 
 class RotatedFile:
-    """`path`, and beside it `path.1` (the last one before) to `path.N`. Only its owner can read it."""
+    """`path`, and beside it `path.1` (the last one before) to `path.N`."""
 
-    def __init__(self, path: Path, max_bytes: int, backups: int) -> None:
-        self.path, self.max_bytes, self.backups = path, max_bytes, backups
+    def __init__(self, path: str | Path, max_bytes: int, backups: int, *, mode: int = 0o600) -> None:
+        """`mode` is that of new files, as far as the process's umask lets it be."""
+        self.path, self.max_bytes, self.backups, self._mode = Path(path), max_bytes, backups, mode
 
     def append(self, lines: bytes, *, durably: bool = False) -> None:
         """All of these lines or none of them; `durably`: returns when the disk has them. Raises `OSError`."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self._alone():
-            if self.path.exists() and self.path.stat().st_size + len(lines) > self.max_bytes:
+            size = self.path.stat().st_size if self.path.exists() else 0
+            if size and size + len(lines) > self.max_bytes:
                 self._rotate()
-            descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+            descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, self._mode)
             try:
                 self._write(descriptor, lines)
                 if durably:
@@ -58,7 +60,7 @@ class RotatedFile:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """A lock beside the file stays when that is rotated away."""
-        descriptor = os.open(self.path.with_name(f".{self.path.name}.lock"), os.O_WRONLY | os.O_CREAT, 0o600)
+        descriptor = os.open(self.path.with_name(f".{self.path.name}.lock"), os.O_WRONLY | os.O_CREAT, self._mode)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield

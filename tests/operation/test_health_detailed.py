@@ -1,0 +1,186 @@
+"""F11: `/health/detailed` says of each part how it is, to strangers no more than that, and never hangs with a part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+
+from tests.access.asking import ask, soon
+from tests.environment import MANAGEMENT_TOKEN, ROOT
+from tests.services import PostgresServer, processes
+from tests.sluice import Sluice
+from tests.upstream import Upstream, error_answer
+
+WAIT_S = 15.0
+STATUSES = {"ok", "degraded", "down", "unknown"}
+
+
+def detailed(server: Sluice, token: str | None = MANAGEMENT_TOKEN) -> httpx.Response:
+    headers = {"authorization": f"Bearer {token}"} if token else {}
+    return httpx.get(f"{server.url}/health/detailed", headers=headers, timeout=20, trust_env=False)
+
+
+def told(server: Sluice) -> dict[str, Any]:
+    document: dict[str, Any] = detailed(server).json()
+    return document
+
+
+def becomes(server: Sluice, part: str, status: str, overall: str, code: int = 200) -> dict[str, Any]:
+    def is_so() -> bool:
+        answer = detailed(server)
+        document = answer.json()
+        found = document["components"][part]["status"], document["status"], answer.status_code
+        return found == (status, overall, code)
+
+    assert processes.poll(is_so, timeout=WAIT_S, every=0.2), detailed(server).text
+    return told(server)
+
+
+def test_all_is_well_and_strangers_learn_no_more(sluice: Sluice, upstream: Upstream):
+    stranger = detailed(sluice, None)
+    assert (stranger.status_code, stranger.headers["cache-control"]) == (200, "no-store")
+    document = stranger.json()
+    assert document.keys() == {"status", "version", "components"}
+    assert document["status"] == "ok"
+    assert document["components"].keys() == {"database", "ledger", "journal", "providers"}
+    assert all(part.keys() == {"status"} and part["status"] in STATUSES for part in document["components"].values())
+    assert sluice.client().head("/health/detailed").content == b""
+    assert sluice.client().post("/health/detailed").status_code == 405
+
+
+def test_operators_learn_all_of_it(sluice: Sluice, upstream: Upstream):
+    sluice.manage("providers", "check")
+    soon(lambda: told(sluice)["components"]["providers"]["status"] == "ok", WAIT_S)
+    document = told(sluice)
+    assert document["uptime_s"] > 0
+    assert document["components"]["database"]["latency_ms"] > 0
+    assert document["components"]["ledger"]["caught_up_at"]
+    assert document["components"]["journal"]["lag_bytes"] >= 0
+    assert all(part["since"] for part in document["components"].values())
+    (provider,) = document["providers"]
+    assert provider["name"] == "openai"
+    assert provider["status"] == "ok"
+    assert provider["latency_ms"] > 0
+    assert provider["since"] == provider["checked_at"]
+    metrics = sluice.metrics()
+    assert metrics.total("llm_proxy_provider_health", provider="openai") == 1
+    assert metrics.total("llm_proxy_provider_latency_seconds", provider="openai") > 0
+
+
+def test_a_wrong_token_is_told_so_and_a_client_key_is_none(sluice: Sluice, upstream: Upstream):
+    for wrong in ("x", sluice.mint()):
+        answer = httpx.get(
+            f"{sluice.url}/health/detailed", headers={"authorization": f"Bearer {wrong}"}, trust_env=False
+        )
+        assert (answer.status_code, answer.json()["error"]["code"]) == (401, "invalid_management_token")
+
+
+def test_redis_going_away_is_told_and_so_is_its_return(start_sluice: Callable[..., Sluice], upstream: Upstream):
+    server = start_sluice(redis=True)
+    assert told(server)["components"]["redis"]["status"] == "ok"
+    assert server.redis is not None
+    server.redis.stop()
+    assert "No answer" in becomes(server, "redis", "down", "degraded")["components"]["redis"]["detail"]
+    server.redis.start()
+    becomes(server, "redis", "ok", "ok")
+
+
+def test_a_redis_that_hangs_holds_nobody_up(start_sluice: Callable[..., Sluice], upstream: Upstream):
+    server = start_sluice(redis=True)
+    key = server.mint()
+    assert ask(server, key).status_code == 200
+    assert server.redis is not None
+    server.redis.freeze()
+    try:
+        becomes(server, "redis", "down", "degraded")
+        assert ask(server, key).status_code == 200
+    finally:
+        server.redis.thaw()
+
+
+def test_the_database_going_away_is_told_and_known_keys_are_served(
+    start_sluice: Callable[..., Sluice], upstream: Upstream
+):
+    with PostgresServer() as postgres:
+        server = start_sluice(database=prepared(postgres))
+        key = server.mint()
+        assert ask(server, key).status_code == 200
+        server.rows(expect=1)
+        assert told(server)["status"] == "ok"
+        postgres.stop()
+        becomes(server, "database", "down", "degraded")
+        assert ask(server, key).status_code == 200
+        document = becomes(server, "ledger", "down", "degraded")
+        assert "takes no rows" in document["components"]["ledger"]["detail"]
+        assert document["components"]["journal"]["lag_bytes"] > 0
+        postgres.start()
+        becomes(server, "database", "ok", "ok")
+        becomes(server, "ledger", "ok", "ok")
+        server.close()
+
+
+def prepared(postgres: PostgresServer) -> str:
+    """An empty installation's database there."""
+    import subprocess
+    import sys
+
+    from tests.environment import server_environment
+
+    url = postgres.url_of(postgres.create())
+    env = server_environment(DATABASE_URL=url, DATA_DIR=postgres.directory / "sluice")
+    subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], cwd=ROOT, env=env, check=True)
+    return url
+
+
+def test_nobody_writing_the_ledger_is_told(start_sluice: Callable[..., Sluice], upstream: Upstream):
+    server = start_sluice(LEDGER_WRITER="separate")
+    assert "No process writes" in becomes(server, "ledger", "down", "degraded")["components"]["ledger"]["detail"]
+    import sys
+
+    writer = processes.start([sys.executable, "manage.py", "ledger"], env=server.env, cwd=ROOT)
+    try:
+        becomes(server, "ledger", "ok", "ok")
+    finally:
+        processes.end(writer)
+    becomes(server, "ledger", "down", "degraded")
+
+
+def test_a_full_journal_is_told(start_sluice: Callable[..., Sluice], upstream: Upstream):
+    """Beyond its bound events are dropped; who has to pay for it must see it."""
+    server = start_sluice(LEDGER_WRITER="separate", JOURNAL_MAX_BYTES=1024**2, LOG_LEVEL="error")
+    client = server.client(headers={"x-correlation-id": "c" * 128})
+    long = "/v1/files/" + "x" * 190
+
+    def ask_many() -> bool:
+        for _ in range(200):
+            client.get(long)
+        return bool(told(server)["components"]["journal"]["status"] == "down")
+
+    assert processes.poll(ask_many, timeout=45)
+    document = told(server)
+    assert "full" in document["components"]["journal"]["detail"]
+    assert document["components"]["journal"]["lag_bytes"] > 1024**2 // 2
+    assert document["status"] == "degraded"
+
+
+def test_without_a_provider_that_can_serve_it_is_unavailable(start_sluice: Callable[..., Sluice], upstream: Upstream):
+    empty = start_sluice(upstream_url=None)
+    assert "No provider" in becomes(empty, "providers", "down", "unavailable", 503)["components"]["providers"]["detail"]
+    server = start_sluice()
+    upstream.script = error_answer(503)
+    server.manage("providers", "check")
+    document = becomes(server, "providers", "down", "unavailable", 503)
+    assert document["providers"][0]["detail"] == "It answered 503."
+    upstream.script = None
+    server.manage("providers", "check")
+    becomes(server, "providers", "ok", "ok")
+
+
+def test_however_often_it_is_asked_the_database_is_asked_once_a_second(sluice: Sluice, upstream: Upstream):
+    """Answers within a second are one answer: the measured latency would differ."""
+    client = sluice.client(headers={"authorization": f"Bearer {MANAGEMENT_TOKEN}"})
+    times = [client.get("/health/detailed").json() for _ in range(60)]
+    spans = {(document["uptime_s"], document["components"]["database"]["latency_ms"]) for document in times}
+    assert len(spans) <= 2 + times[-1]["uptime_s"] - times[0]["uptime_s"]

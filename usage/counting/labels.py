@@ -1,0 +1,54 @@
+"""Which names get a label of their own: clients choose names of models, and Prometheus keeps every one for ever."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+from pathlib import Path
+
+log = logging.getLogger("sluice.metrics")
+
+OTHER = "other"
+
+
+class Labels:
+    """The first so many names; what comes after is `other`. All workers, dead ones too, share one book of them: so a
+    name either has a label everywhere or nowhere, and the bound is that of all of them together.
+    """
+
+    def __init__(self, kind: str, most: int, directory: Path | None) -> None:
+        """`directory` is shared by the workers; None: there is one process."""
+        self._most = most
+        self._known: set[str] = {""}
+        self._read = 0
+        self._path = directory / f"{kind}.labels" if directory is not None else None
+
+    def of(self, name: str) -> str:
+        """The label of this name."""
+        if name in self._known:
+            return name
+        if len(self._known) > self._most:
+            return OTHER
+        if self._path is None:
+            self._known.add(name)
+        else:
+            try:
+                self._look_up(name, self._path)
+            except OSError as error:
+                log.warning("The book of labels takes no name (%s): counted as %r.", error.strerror, OTHER)
+        return name if name in self._known else OTHER
+
+    def _look_up(self, name: str, path: Path) -> None:
+        with path.open("a+b", buffering=0) as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(self._read)
+            for line in file.readlines():
+                self._known.add(json.loads(line))
+                self._read += len(line)
+            if name not in self._known and len(self._known) <= self._most:
+                line = json.dumps(name).encode() + b"\n"
+                os.write(file.fileno(), line)
+                self._known.add(name)
+                self._read += len(line)

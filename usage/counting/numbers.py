@@ -1,0 +1,53 @@
+"""Sums of counters and histograms, by name and label values."""
+
+from __future__ import annotations
+
+import msgspec
+
+Place = tuple[str, ...]
+"""The name of a series, and its labels' values in their order."""
+
+
+class Measure(msgspec.Struct, array_like=True, gc=False):
+    """A histogram: the sum of what was observed, in millionths, and how often each bucket (not those below it) was hit.
+
+    Whole numbers: sums of floats depend on their order, and every worker adds them up in another one.
+    """
+
+    total: int
+    buckets: list[int]
+
+    def add(self, total: int, buckets: list[int]) -> None:
+        self.total += total
+        self.buckets = [one + other for one, other in zip(self.buckets, buckets, strict=True)]
+
+
+class Numbers(msgspec.Struct):
+    """What one worker, or all of them, have counted. The first two are gauges: of what is now."""
+
+    active: int = 0
+    limiter_up: bool | None = None
+    """Whether Redis decides about limits; None where there is no Redis to decide."""
+    counters: dict[Place, int] = {}
+    measures: dict[Place, Measure] = {}
+
+    def count(self, place: Place, amount: int) -> None:
+        self.counters[place] = self.counters.get(place, 0) + amount
+
+    def measure(self, place: Place, total: int, buckets: list[int]) -> None:
+        known = self.measures.get(place)
+        if known is None:
+            self.measures[place] = Measure(total, list(buckets))
+        else:
+            known.add(total, buckets)
+
+    def add(self, other: Numbers, *, alive: bool = True) -> None:
+        """What somebody else counted besides; of one who is dead, nothing is under way any more."""
+        if alive:
+            self.active += other.active
+            if other.limiter_up is not None:
+                self.limiter_up = other.limiter_up and self.limiter_up is not False
+        for place, amount in other.counters.items():
+            self.count(place, amount)
+        for place, measure in other.measures.items():
+            self.measure(place, measure.total, measure.buckets)

@@ -1,0 +1,130 @@
+"""How workers add up what they counted, also what a killed one did: files in a directory that all of them see.
+
+Each worker has two. In `NAME.numbers` are its sums, replaced as a whole several times a second. In `NAME.ring` is every
+event that has ended since, written before its answer leaves. So the sums and the rest of the ring are exactly what the
+worker has answered, at whichever moment it dies. Its lock on the ring tells whether it lives.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+import secrets
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from usage.counting.numbers import Numbers
+from usage.event import RequestEvent
+
+RING_BYTES = 4 * 1024 * 1024
+"""Some thousands of events; the sums are written anew ten times a second."""
+
+HEAD = struct.Struct("@Q")
+"""How many bytes were ever written to the ring: the first of its file."""
+LENGTH = struct.Struct("@I")
+WRAPPED = LENGTH.pack(0)
+
+
+class Sums(msgspec.Struct):
+    """`counted`: up to which byte of the ring they include its events."""
+
+    counted: int
+    numbers: Numbers
+
+
+_encoder = msgspec.msgpack.Encoder()
+_sums = msgspec.msgpack.Decoder(Sums)
+_event = msgspec.json.Decoder(RequestEvent)
+
+
+class Worker:
+    """This process's own two files."""
+
+    def __init__(self, directory: Path) -> None:
+        """Raises `OSError`."""
+        name = f"{os.getpid()}-{secrets.token_hex(4)}"
+        self.ring = directory / f"{name}.ring"
+        self._numbers = self.ring.with_suffix(".numbers")
+        # Locked before it gets its name: nobody may take it for one whose worker is gone.
+        new = self.ring.with_suffix(".new")
+        self._fd = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        os.ftruncate(self._fd, HEAD.size + RING_BYTES)
+        fcntl.flock(self._fd, fcntl.LOCK_EX)
+        self._map = mmap.mmap(self._fd, HEAD.size + RING_BYTES)
+        new.rename(self.ring)
+        self._written = self._counted = 0
+
+    def note(self, document: bytes) -> int:
+        """Keep an event, as JSON, until it is in the sums. Returns where the ring has got to.
+
+        Without room it is not kept: that is where the sums are minutes behind.
+        """
+        size = LENGTH.size + len(document)
+        at = self._written % RING_BYTES
+        gap = RING_BYTES - at if size > RING_BYTES - at else 0
+        if self._written + gap + size - self._counted > RING_BYTES:
+            return self._written
+        if gap >= LENGTH.size:
+            self._map[HEAD.size + at : HEAD.size + at + LENGTH.size] = WRAPPED
+        at = HEAD.size + (0 if gap else at)
+        self._map[at : at + size] = LENGTH.pack(len(document)) + document
+        self._written += gap + size
+        self._map[: HEAD.size] = HEAD.pack(self._written)  # at once; `pack_into` writes zeros first
+        return self._written
+
+    def publish(self, counted: int, numbers: Numbers) -> None:
+        """Tell the sums, which include the ring up to there. Raises `OSError`."""
+        new = self._numbers.with_suffix(".new")
+        new.write_bytes(_encoder.encode(Sums(counted, numbers)))
+        new.replace(self._numbers)
+        self._counted = counted
+
+
+class Told(NamedTuple):
+    """What a worker counted, and what it did not live to count."""
+
+    numbers: Numbers
+    uncounted: list[RequestEvent]
+    alive: bool
+
+
+def others(directory: Path, own: Path) -> Iterator[Told]:
+    """All other workers, the dead ones too. Raises `OSError`."""
+    for ring in sorted(directory.glob("*.ring")):
+        if ring == own:
+            continue
+        alive = is_locked(ring)  # asked first: what it writes before it dies is read below
+        try:
+            sums = _sums.decode(ring.with_suffix(".numbers").read_bytes())
+        except FileNotFoundError:
+            sums = Sums(0, Numbers())
+        yield Told(sums.numbers, [] if alive else list(events(ring.read_bytes(), sums.counted)), alive)
+
+
+def is_locked(path: Path) -> bool:
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def events(ring: bytes, since: int) -> Iterator[RequestEvent]:
+    """The events of a ring from this byte on."""
+    (written,) = HEAD.unpack_from(ring)
+    while since < written:
+        at = since % RING_BYTES
+        left = RING_BYTES - at
+        length = LENGTH.unpack_from(ring, HEAD.size + at)[0] if left >= LENGTH.size else 0
+        if not length:
+            since += left
+            continue
+        start = HEAD.size + at + LENGTH.size
+        yield _event.decode(ring[start : start + length])
+        since += LENGTH.size + length
