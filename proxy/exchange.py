@@ -91,6 +91,8 @@ class Exchange:
     upstream_done_at: float | None = None
     answer_started = False
     answer_ended = False
+    passed_unread = False
+    """Some of the answer has gone to the client without anybody here having read it."""
     status = 0
     response_bytes = 0
     response_id = ""

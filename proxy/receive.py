@@ -123,6 +123,7 @@ async def read_body(exchange: Exchange, bounds: Bounds, watch: Watch) -> bytes:
     while True:
         message = await exchange.receive()
         if message["type"] == "http.disconnect":
+            exchange.request_bytes = size
             raise ClientGone
         piece = message.get("body", b"")
         size += len(piece)
