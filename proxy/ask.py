@@ -24,7 +24,7 @@ async def ask(exchange: Exchange, parts: Parts, watch: Watch) -> Answer:
     assert exchange.candidate is not None
     assert exchange.access is not None
     provider, model = exchange.candidate
-    exchange.attempts += 1
+    exchange.count_attempt()
     try:
         lines = exchange.head.lines_above() + exchange.access.lines
     except ValueError as error:
@@ -35,7 +35,7 @@ async def ask(exchange: Exchange, parts: Parts, watch: Watch) -> Answer:
     bounds = parts.bounds
     watch.expect(bounds.head_s, bounds.first_byte_late)
     try:
-        return await parts.upstream.send(provider, exchange.method, path, lines + framing, body)
+        return await parts.upstream.send(provider, exchange.method, path, lines + framing, body, exchange.count_attempt)
     except ConnectionFailed as error:
         raise UpstreamError(error.code, str(error)) from error
 

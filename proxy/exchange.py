@@ -114,6 +114,10 @@ class Exchange:
         else:
             self.head, self.length = read_head(scope["headers"])
 
+    def count_attempt(self) -> None:
+        """The request goes to a provider, be it for the first time or once more."""
+        self.attempts += 1
+
     @property
     def credential(self) -> CredentialRecord | None:
         return self.access.credential if self.access is not None else None

@@ -10,7 +10,7 @@ from tests.access.asking import soon
 from tests.databases import query
 from tests.promises.spending import Crew, Got, post, totals_of
 from tests.sluice import Sluice
-from tests.upstream import Chunk, Head, WaitFor, frame, stream_head, usage_of
+from tests.upstream import Chunk, Head, Upstream, WaitFor, error_answer, frame, stream_head, usage_of
 from tests.upstream.answers import response_object
 
 MODEL = "broken-model"
@@ -86,7 +86,7 @@ def the_row(server: Sluice, crew: Crew) -> dict[str, Any]:
     return found[0]
 
 
-def check_charged(server: Sluice, crew: Crew, charged: Charged, **expected: Any) -> None:
+def check_charged(server: Sluice, upstream: Upstream, crew: Crew, charged: Charged, **expected: Any) -> None:
     """The row says this, and the totals, the budget and the tokens a minute are what it says."""
     row = the_row(server, crew)
     assert {name: row[name] for name in expected} == expected
@@ -97,11 +97,13 @@ def check_charged(server: Sluice, crew: Crew, charged: Charged, **expected: Any)
     assert set(totals.values()) == {charged.picousd}
     assert crew.spent(server, "key") == charged.picousd
     # Where the limits are in Redis, a settlement arrives there a moment after the row was begun.
-    soon(lambda: has_left(server, crew, TOKENS_A_MINUTE - charged.tokens), 2)
+    upstream.script = error_answer(400)
+    soon(lambda: tokens_left(server, crew) == TOKENS_A_MINUTE - charged.tokens, 2)
 
 
-def has_left(server: Sluice, crew: Crew, tokens: int) -> bool:
-    """Whether the key has just so many tokens of its minute left: a refusal tells how many are used, and takes none."""
-    refused: Got = post(server, crew.token, model=MODEL, max_tokens=TOKENS_A_MINUTE)
-    assert refused.status == 429, refused
-    return f"{TOKENS_A_MINUTE - tokens} used" in refused.error["message"]
+def tokens_left(server: Sluice, crew: Crew) -> int:
+    """Of the key's minute: what a request that the provider refuses, and that takes none, is told."""
+    refused: Got = post(server, crew.token, **CHAT, max_tokens=1)
+    assert refused.status == 400, refused
+    asked = -(-len(json.dumps(MESSAGES)) // 3) + 1
+    return int(refused.headers["x-ratelimit-remaining-tokens"]) + asked

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +20,7 @@ from tests.promises.breaking import (
     HALF_RESPONSE,
     JSON_HEAD,
     LIMITS,
+    MESSAGES,
     MODEL,
     NEVER,
     NOTHING,
@@ -58,6 +60,9 @@ ERROR = Chunk(frame({"error": {"message": "overloaded", "type": "server_error", 
 FAILED = {"type": "response.failed", "response": {"id": "r", "status": "failed", "output": [], "usage": None}}
 RESPONSE_ERROR = {"type": "error", "code": "server_error", "message": "overloaded", "param": None}
 
+PROMPT_OF_BOTH = -(-len(json.dumps(MESSAGES) + json.dumps("hello")) // 4)
+"""`post` sends a chat's messages beside what it is given."""
+
 
 @pytest.fixture(scope="module")
 def server(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
@@ -89,7 +94,10 @@ FAILING: dict[str, tuple[str, dict[str, Any], Script, int, str, Charged]] = {
         *(CHAT_PATH, CHAT, [JSON_HEAD, Send(b'{"choices":[{"message":{"content":"abcd'), NEVER]),
         *(504, "upstream_timeout", NOTHING),
     ),
-    "a connection that is reset at once": (CHAT_PATH, CHAT, [Reset()], 502, "upstream_disconnected", NOTHING),
+    "a head that is cut": (
+        *(CHAT_PATH, CHAT, [Send(b"HTTP/1.1 200 OK\r\n"), Reset()]),
+        *(502, "upstream_disconnected", NOTHING),
+    ),
     "a plain answer that is cut": (
         *(CHAT_PATH, CHAT, [JSON_HEAD, Send(b'{"choices":[{"message":{"content":"abcd'), Reset()]),
         *(502, "upstream_disconnected", NOTHING),
@@ -141,7 +149,7 @@ FAILING: dict[str, tuple[str, dict[str, Any], Script, int, str, Charged]] = {
     ),
     "a response that failed": (
         *(RESPONSES_PATH, RESPONSES, [*HALF_RESPONSE, Chunk(frame(FAILED, FAILED["type"])), EndChunks()]),
-        *(200, "upstream_stream_error", estimated(2, 3)),
+        *(200, "upstream_stream_error", estimated(PROMPT_OF_BOTH, 3)),
     ),
     "a response that failed before anything": (
         *(RESPONSES_PATH, RESPONSES, [*HALF_RESPONSE[:2], Chunk(frame(FAILED, FAILED["type"])), EndChunks()]),
@@ -149,11 +157,11 @@ FAILING: dict[str, tuple[str, dict[str, Any], Script, int, str, Charged]] = {
     ),
     "a response with an error in it": (
         *(RESPONSES_PATH, RESPONSES, [*HALF_RESPONSE, Chunk(frame(RESPONSE_ERROR, "error")), EndChunks()]),
-        *(200, "upstream_stream_error", estimated(2, 3)),
+        *(200, "upstream_stream_error", estimated(PROMPT_OF_BOTH, 3)),
     ),
     "a response that is cut": (
         *(RESPONSES_PATH, RESPONSES, [*HALF_RESPONSE, Reset()]),
-        *(200, "upstream_disconnected", estimated(2, 3)),
+        *(200, "upstream_disconnected", estimated(PROMPT_OF_BOTH, 3)),
     ),
 }
 
@@ -167,7 +175,7 @@ def test_the_row_says_what_happened_and_what_it_cost(server: Sluice, upstream: U
         post(server, crew.token, path=path, **body)
     assert len(upstream.requests) == 1
     told = {"outcome": "upstream_error", "error": error, "status_code": status, "attempts": 1, "provider": "openai"}
-    check_charged(server, crew, charged, **told)
+    check_charged(server, upstream, crew, charged, **told)
 
 
 def test_a_missing_done_is_no_failure_and_costs_what_the_provider_says(server: Sluice, upstream: Upstream):
@@ -175,7 +183,7 @@ def test_a_missing_done_is_no_failure_and_costs_what_the_provider_says(server: S
     upstream.answers(chat_stream(usage=usage_of(20, 6), include_done=False))
     assert post(server, crew.token, **STREAM).status == 200
     told = {"outcome": "complete", "error": "", "status_code": 200, "attempts": 1}
-    check_charged(server, crew, Charged(20, 6, "provider"), **told)
+    check_charged(server, upstream, crew, Charged(20, 6, "provider"), **told)
 
 
 def test_a_refused_request_costs_nothing_and_asks_nobody(server: Sluice, upstream: Upstream):
@@ -194,4 +202,4 @@ def test_an_answer_costs_what_the_provider_says(server: Sluice, upstream: Upstre
     upstream.answers(chat_answer(usage=usage_of(30, 7)))
     assert post(server, crew.token, **CHAT).status == 200
     told = {"outcome": "complete", "error": "", "status_code": 200, "attempts": 1}
-    check_charged(server, crew, Charged(30, 7, "provider"), **told)
+    check_charged(server, upstream, crew, Charged(30, 7, "provider"), **told)
