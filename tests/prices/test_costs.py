@@ -17,6 +17,7 @@ from tests.upstream import (
     chat_answer,
     chat_stream,
     error_answer,
+    json_answer,
     response_usage,
     responses_answer,
     responses_stream,

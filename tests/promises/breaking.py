@@ -10,7 +10,7 @@ from tests.access.asking import soon
 from tests.databases import query
 from tests.promises.spending import Crew, Got, post, totals_of
 from tests.sluice import Sluice
-from tests.upstream import Chunk, Head, Upstream, WaitFor, error_answer, frame, stream_head, usage_of
+from tests.upstream import Action, Chunk, Head, Upstream, WaitFor, error_answer, frame, stream_head, usage_of
 from tests.upstream.answers import response_object
 
 MODEL = "broken-model"
@@ -32,9 +32,9 @@ def chunk(text: str | None, finish: str | None = None, **members: Any) -> Chunk:
     return Chunk(frame({"id": "c", "choices": [{"index": 0, "delta": delta, "finish_reason": finish}], **members}))
 
 
-BEGUN = [stream_head(), chunk(None)]
-HALF = [*BEGUN, *[chunk("abcd")] * 3]
-COUNTED = [*BEGUN, *(chunk("abcd", usage=usage_of(20, n)) for n in (2, 4, 6))]
+BEGUN: list[Action] = [stream_head(), chunk(None)]
+HALF: list[Action] = [*BEGUN, *[chunk("abcd")] * 3]
+COUNTED: list[Action] = [*BEGUN, *(chunk("abcd", usage=usage_of(20, n)) for n in (2, 4, 6))]
 """As a provider that tells its count with every chunk."""
 
 JSON_HEAD = Head(200, {"content-type": "application/json", "content-length": "4000"})
@@ -43,7 +43,7 @@ EVENTS: list[dict[str, Any]] = [
     {"type": "response.output_item.added", "output_index": 0, "item": {"type": "message", "id": "m"}},
     *({"type": "response.output_text.delta", "delta": "abcd"} for _ in range(3)),
 ]
-HALF_RESPONSE = [stream_head(), *(Chunk(frame(event, event["type"])) for event in EVENTS)]
+HALF_RESPONSE: list[Action] = [stream_head(), *(Chunk(frame(event, event["type"])) for event in EVENTS)]
 
 TOKENS_A_MINUTE = 100_000
 LIMITS = {"budget": "1", "tpm": TOKENS_A_MINUTE}

@@ -57,7 +57,10 @@ from tests.upstream import (
 )
 
 ERROR = Chunk(frame({"error": {"message": "overloaded", "type": "server_error", "param": None, "code": None}}))
-FAILED = {"type": "response.failed", "response": {"id": "r", "status": "failed", "output": [], "usage": None}}
+FAILED: dict[str, Any] = {
+    "type": "response.failed",
+    "response": {"id": "r", "status": "failed", "output": [], "usage": None},
+}
 RESPONSE_ERROR = {"type": "error", "code": "server_error", "message": "overloaded", "param": None}
 
 PROMPT_OF_BOTH = -(-len(json.dumps(MESSAGES) + json.dumps("hello")) // 4)
