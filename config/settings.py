@@ -101,6 +101,11 @@ LOG_FILE_MAX_BYTES = env.integer("LOG_FILE_MAX_BYTES", 50 * 1024 * 1024, least=1
 LOG_FILE_BACKUPS = env.integer("LOG_FILE_BACKUPS", 5)
 LOGGING = logging_from(LOG_LEVEL, LOG_FILE, LOG_FILE_MAX_BYTES, LOG_FILE_BACKUPS)
 
+# --- Captured bodies ---------------------------------------------------------------------------------------
+BODY_CAPTURE_BYTES = env.integer("BODY_CAPTURE_BYTES", 64 * 1024, least=1024, most=1024 * 1024)
+BODY_RETENTION_DAYS = env.integer("BODY_RETENTION_DAYS", 7, least=1, most=3650)
+BODY_REDACT_PATTERN = env.expression("BODY_REDACT_PATTERN")
+
 # --- Audit -------------------------------------------------------------------------------------------------
 AUDIT_ENABLED = env.flag("AUDIT_ENABLED", True)
 AUDIT_FILE = "" if env.text("AUDIT_FILE").lower() == "none" else env.text("AUDIT_FILE", str(DATA_DIR / "audit.jsonl"))

@@ -6,6 +6,7 @@ import ipaddress
 import time
 from functools import lru_cache
 
+from proxy.capture import keep_bodies
 from proxy.dialects.base import ESTIMATED, Usage
 from proxy.endpoints import STORED_RESPONSE
 from proxy.estimate import estimated_prompt, said
@@ -33,6 +34,8 @@ def account(exchange: Exchange, parts: Parts) -> None:
     document = parts.journal.add(event)
     parts.metrics.ended(event)
     parts.request_log.add(document)
+    if exchange.capture is not None:
+        keep_bodies(exchange, exchange.capture, event, parts.bodies)
 
 
 def event_of(exchange: Exchange, now: float, prices: Prices) -> RequestEvent:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from keys.limits import Held
     from keys.records import KeyRecord, ProjectRecord
     from providers.catalog import Access, Candidate, CredentialRecord
+    from proxy.capture import Capture
     from proxy.dialects.base import Dialect, Usage
     from proxy.endpoints import Endpoint
     from proxy.http_call import Call
@@ -68,6 +69,8 @@ class Exchange:
     # authenticate, authorize
     key: KeyRecord | None = None
     project: ProjectRecord | None = None
+    capture: Capture | None = None
+    """What is said, for a project that has it kept."""
     cors_origin = b""
     """The origin of the page that may read the answer; empty: none may."""
     # admit, look up

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from keys.limits import MemoryLimits
     from keys.limits.fallback import FallbackLimits
     from proxy.pasts import Pasts
+    from usage.bodies.keep import BodyKeeper
     from usage.journal.spool import Spool
     from usage.metrics import RequestMetrics
     from usage.request_log import RequestLog
@@ -27,6 +28,7 @@ class Parts:
 
     __slots__ = (
         "admission",
+        "bodies",
         "bounds",
         "journal",
         "limits",
@@ -54,6 +56,7 @@ class Parts:
         journal: Spool,
         metrics: RequestMetrics,
         request_log: RequestLog,
+        bodies: BodyKeeper,
     ) -> None:
         self.bounds = bounds
         self.snapshot = snapshot
@@ -66,5 +69,6 @@ class Parts:
         self.journal = journal
         self.metrics = metrics
         self.request_log = request_log
+        self.bodies = bodies
         self.reporter = Reporter(metrics, request_log)
         self.watchman = Watchman()

@@ -8,10 +8,11 @@ from typing import ClassVar
 from django.db import models
 
 from usage.audit.entry import AuditEntry
+from usage.bodies.record import RequestBodies
 from usage.prices.override import PriceOverride
 from usage.prices.price import usd
 
-__all__ = ["AuditEntry", "Outcome", "PriceOverride", "RequestRecord"]
+__all__ = ["AuditEntry", "Outcome", "PriceOverride", "RequestBodies", "RequestRecord"]
 
 
 class Outcome(models.TextChoices):

@@ -27,6 +27,11 @@ NEVER = WaitFor(threading.Event())
 PING = Chunk(b": still working\n\n")
 
 
+def acts(*actions: Action) -> list[Action]:
+    """A script, whose type a checker can tell also where its actions are of several kinds."""
+    return list(actions)
+
+
 def chunk(text: str | None, finish: str | None = None, **members: Any) -> Chunk:
     delta = {"role": "assistant", "content": ""} if text is None else {"content": text}
     return Chunk(frame({"id": "c", "choices": [{"index": 0, "delta": delta, "finish_reason": finish}], **members}))

@@ -25,7 +25,7 @@ COST = (600 * 1_000_000) + (400 * 250_000) + (150 * 4_000_000) + (50 * 8_000_000
 """Of that usage, in picodollars."""
 
 TEXTS = ("Grüße", ", ", "世界", " and", " so on", ".")
-ASKED = ({}, {"stream_options": {"include_usage": True}})
+ASKED: tuple[dict[str, Any], ...] = ({}, {"stream_options": {"include_usage": True}})
 TOLD = (
     *("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens", "cache_write_tokens", "audio_tokens"),
     *("usage_source", "cost_picousd", "price_source", "outcome", "error", "status_code"),

@@ -31,6 +31,7 @@ from tests.promises.breaking import (
     RESPONSES_PATH,
     STREAM,
     Charged,
+    acts,
     check_charged,
     chunk,
     estimated,
@@ -94,15 +95,15 @@ FAILING: dict[str, tuple[str, dict[str, Any], Script, int, str, Charged]] = {
     "no first byte of a stream in time": (CHAT_PATH, STREAM, [NEVER], 504, "ttft_timeout", NOTHING),
     "no first frame in time": (CHAT_PATH, STREAM, [stream_head(), NEVER], 504, "ttft_timeout", NOTHING),
     "no whole answer in time": (
-        *(CHAT_PATH, CHAT, [JSON_HEAD, Send(b'{"choices":[{"message":{"content":"abcd'), NEVER]),
+        *(CHAT_PATH, CHAT, acts(JSON_HEAD, Send(b'{"choices":[{"message":{"content":"abcd'), NEVER)),
         *(504, "upstream_timeout", NOTHING),
     ),
     "a head that is cut": (
-        *(CHAT_PATH, CHAT, [Send(b"HTTP/1.1 200 OK\r\n"), Reset()]),
+        *(CHAT_PATH, CHAT, acts(Send(b"HTTP/1.1 200 OK\r\n"), Reset())),
         *(502, "upstream_disconnected", NOTHING),
     ),
     "a plain answer that is cut": (
-        *(CHAT_PATH, CHAT, [JSON_HEAD, Send(b'{"choices":[{"message":{"content":"abcd'), Reset()]),
+        *(CHAT_PATH, CHAT, acts(JSON_HEAD, Send(b'{"choices":[{"message":{"content":"abcd'), Reset())),
         *(502, "upstream_disconnected", NOTHING),
     ),
     "a plain answer that is none": (
@@ -127,7 +128,7 @@ FAILING: dict[str, tuple[str, dict[str, Any], Script, int, str, Charged]] = {
         *(200, "upstream_idle_timeout", estimated(PROMPT, 0)),
     ),
     "a stream that stalls before anything": (
-        *(CHAT_PATH, STREAM, [stream_head(), PING, NEVER]),
+        *(CHAT_PATH, STREAM, acts(stream_head(), PING, NEVER)),
         *(200, "upstream_idle_timeout", NOTHING),
     ),
     "a stream with a malformed chunk": (
@@ -147,7 +148,7 @@ FAILING: dict[str, tuple[str, dict[str, Any], Script, int, str, Charged]] = {
         *(200, "upstream_stream_error", estimated(PROMPT, 3)),
     ),
     "a stream that is an error": (
-        *(CHAT_PATH, STREAM, [stream_head(), ERROR, EndChunks()]),
+        *(CHAT_PATH, STREAM, acts(stream_head(), ERROR, EndChunks())),
         *(200, "upstream_stream_error", NOTHING),
     ),
     "a response that failed": (
