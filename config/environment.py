@@ -122,6 +122,20 @@ class Environment:
 
         return self._parsed(name, default, parse)
 
+    def expression(self, name: str) -> re.Pattern[bytes] | None:
+        """A regular expression for bytes; None where there is none."""
+
+        def parse(value: str) -> re.Pattern[bytes]:
+            try:
+                found = re.compile(value.encode())
+            except re.error as error:
+                raise ValueError(f"use a regular expression of Python ({error})") from None
+            if found.search(b""):
+                raise ValueError("use a regular expression that does not match nothing at all")
+            return found
+
+        return self._parsed(name, None, parse)
+
     def refuse(self, name: str, remedy: str) -> None:
         """Remember an error that was found by comparing settings with each other."""
         self.errors.append(f"{name}: {remedy}")

@@ -115,6 +115,10 @@ LOGGING = logging_from(LOG_LEVEL, LOG_FILE, LOG_FILE_MAX_BYTES, LOG_FILE_BACKUPS
 
 # --- Traces ------------------------------------------------------------------------------------------------
 TRACING = tracing_from(env)
+# --- Captured bodies ---------------------------------------------------------------------------------------
+BODY_CAPTURE_BYTES = env.integer("BODY_CAPTURE_BYTES", 64 * 1024, least=1024, most=1024 * 1024)
+BODY_RETENTION_DAYS = env.integer("BODY_RETENTION_DAYS", 7, least=1, most=3650)
+BODY_REDACT_PATTERN = env.expression("BODY_REDACT_PATTERN")
 
 # --- Audit -------------------------------------------------------------------------------------------------
 AUDIT_ENABLED = env.flag("AUDIT_ENABLED", True)

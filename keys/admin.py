@@ -43,6 +43,7 @@ class ProjectAdmin(InUseShown, SpendingShown, ProjectModelAdmin):
         *LIMIT_FIELDSETS,
         ("Upstream", {"fields": ("upstream_alias",)}),
         ("Rules for its requests", {"fields": RULES, "classes": ("collapse",)}),
+        ("What is kept", {"fields": ("capture_bodies",)}),
         ("History", {"fields": ("created_at", "updated_at")}),
     )
 

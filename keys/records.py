@@ -12,8 +12,12 @@ from django.utils import timezone
 
 from keys.limits.scope import Scope
 from keys.models import Project, Tier, VirtualKey
+from keys.models.project import OFF
 from keys.rules import Rules
 from keys.scopes import account_of, project_scope, scopes_of_key
+
+ALL = "all"
+"""Of `Project.capture_bodies`; of `off` a record says nothing."""
 
 
 class ProjectRecord(msgspec.Struct, frozen=True):
@@ -26,6 +30,8 @@ class ProjectRecord(msgspec.Struct, frozen=True):
     rules: Rules | None = None
     """None: it has none."""
     scope: Scope | None = None
+    captures: str = ""
+    """Which bodies are kept: `all`, `errors`, or none."""
 
 
 class TierRecord(msgspec.Struct, frozen=True):
@@ -111,7 +117,15 @@ def one_of(equal: TierRecord) -> TierRecord:
 
 
 def project_record(row: Project) -> ProjectRecord:
-    return ProjectRecord(row.pk, row.name, row.is_active, row.upstream_alias, row.compiled_rules(), project_scope(row))
+    return ProjectRecord(
+        row.pk,
+        row.name,
+        row.is_active,
+        row.upstream_alias,
+        row.compiled_rules(),
+        project_scope(row),
+        "" if row.capture_bodies == OFF else row.capture_bodies,
+    )
 
 
 def load_keys(public_ids: Collection[str]) -> dict[str, tuple[KeyRecord, ProjectRecord]]:

@@ -32,6 +32,7 @@ class ProjectSerializer(RulesSerializer, LimitedSerializer[Project]):
             *LimitedSerializer.limit_fields,
             "notes",
             *RULES,
+            "capture_bodies",
             "created_at",
             "updated_at",
         )

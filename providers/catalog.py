@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import cached_property
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -14,6 +16,7 @@ from providers.models import Credential, Provider
 from providers.vault import Undecryptable
 
 RESOLVED_MODELS_KEPT = 4096
+_CREDENTIAL = re.compile(rb"auth|key|token|secret|cookie")
 
 
 class NoProvider(Exception):
@@ -130,6 +133,13 @@ class Catalog:
             raise NoProvider("")
         first = serving[0]
         return next((p for p in serving if p.priority == first.priority and p.takes_every_model), first)
+
+    @cached_property
+    def secrets(self) -> frozenset[bytes]:
+        """All that must not be seen of it: the credentials, and headers of providers that carry one."""
+        found = {credential.secret.encode() for credential in self.credentials if credential.secret}
+        headers = (header for provider in self.providers for header in provider.extra_headers)
+        return frozenset(found | {value for name, value in headers if _CREDENTIAL.search(name)})
 
     def named(self, name: str) -> ProviderRecord | None:
         return next((provider for provider in self.providers if provider.name == name), None)

@@ -6,7 +6,8 @@ import ipaddress
 import time
 from functools import lru_cache
 
-from proxy.dialects.base import Usage
+from proxy.capture import keep_bodies
+from proxy.dialects.base import ESTIMATED, Usage
 from proxy.endpoints import STORED_RESPONSE
 from proxy.estimate import estimated_prompt, said
 from proxy.excerpt import with_bodies
@@ -37,6 +38,8 @@ def account(exchange: Exchange, parts: Parts) -> None:
     if exchange.span is not None and parts.traces is not None:
         parts.traces.ended(exchange.span, event, target_of(exchange))
     parts.request_log.add(document if exchange.told is None else with_bodies(document, exchange))
+    if exchange.capture is not None:
+        keep_bodies(exchange, exchange.capture, event, parts.bodies)
 
 
 def event_of(exchange: Exchange, now: float, prices: Prices) -> RequestEvent:
@@ -88,9 +91,9 @@ def event_of(exchange: Exchange, now: float, prices: Prices) -> RequestEvent:
 
 
 def tokens_of(exchange: Exchange, event: RequestEvent) -> int:
-    """What a minute's tokens are charged. Where nobody counted, what was reserved stands, unless nothing was made."""
+    """What a minute's tokens are charged. Where nobody can count, what was reserved stands, unless nothing was made."""
     if event.prompt_tokens is None and event.completion_tokens is None:
-        return exchange.asked_tokens if event.outcome in ("complete", "client_closed") else 0
+        return exchange.asked_tokens if made_something(exchange) else 0
     return (event.prompt_tokens or 0) + (event.completion_tokens or 0)
 
 
@@ -99,20 +102,31 @@ def usage_of(exchange: Exchange) -> Usage:
     usage = exchange.usage
     if usage is None or exchange.endpoint is STORED_RESPONSE:
         return NO_USAGE
-    if usage.prompt is None and usage.source == "estimated":
+    if usage.prompt is None:
+        # A long one was estimated before this, off the event loop (`uncounted.py`).
         usage.prompt = estimated_prompt(said(exchange.body))
+        usage.source = ESTIMATED
     return usage
+
+
+def made_something(exchange: Exchange) -> bool:
+    """Whether a provider answered, of which nobody counted the tokens: what is passed through unread.
+
+    An answer of which nothing came costs nothing, and neither does one that the provider spoiled.
+    """
+    return exchange.outcome == "complete" or (exchange.outcome == "client_closed" and exchange.passed_unread)
 
 
 def cost_of(exchange: Exchange, usage: Usage, prices: Prices) -> tuple[int | None, str]:
     """Pico-dollars, and where the price comes from. None is "not known": no price, or no count of what was made.
 
-    What no provider was asked for costs nothing (a refusal, an answer from the cache), and so does what it refused.
+    What no provider was asked for costs nothing (a refusal, an answer from the cache), and so does what it refused, and
+    what the client left before anything of it came.
     """
     candidate = exchange.candidate
     if candidate is None or not exchange.attempts or exchange.endpoint is STORED_RESPONSE:
         return 0, ""
-    if usage is NO_USAGE and (exchange.method in READING or exchange.outcome not in ("complete", "client_closed")):
+    if usage is NO_USAGE and (exchange.method in READING or not made_something(exchange)):
         return 0, ""
     provider = candidate.provider
     price = prices.price_of(provider.name, provider.kind.name, provider.base_url, candidate.model, exchange.started_at)

@@ -63,6 +63,7 @@ class DataPlane:
             self._condition = None
         parts.journal.close()
         await asyncio.to_thread(parts.reporter.stop)
+        await asyncio.to_thread(parts.bodies.stop)
         if self._ledger is not None:
             await asyncio.to_thread(self._ledger.stop)
         await parts.pasts.stop()

@@ -25,7 +25,7 @@ async def ask(exchange: Exchange, parts: Parts, watch: Watch) -> Answer:
     assert exchange.candidate is not None
     assert exchange.access is not None
     provider, model = exchange.candidate
-    exchange.attempts += 1
+    exchange.count_attempt()
     try:
         span = exchange.span
         above = exchange.head.lines_above() if span is None else lines_above(exchange.head, span)
@@ -38,7 +38,7 @@ async def ask(exchange: Exchange, parts: Parts, watch: Watch) -> Answer:
     bounds = parts.bounds
     watch.expect(bounds.head_s, bounds.first_byte_late)
     try:
-        return await parts.upstream.send(provider, exchange.method, path, lines + framing, body)
+        return await parts.upstream.send(provider, exchange.method, path, lines + framing, body, exchange.count_attempt)
     except ConnectionFailed as error:
         raise UpstreamError(error.code, str(error)) from error
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from keys.access import InvalidKey, MissingKey, check_secret, check_state
-from keys.records import KeyRecord
+from keys.records import KeyRecord, ProjectRecord
 from keys.tokens import MalformedToken, read_token
+from proxy.capture import Capture
 from proxy.exchange import Exchange
 from proxy.head import Head
 from proxy.parts import Parts
 
 
 async def authenticate(exchange: Exchange, parts: Parts) -> None:
-    """Sets `key` and `project`. Raises a `KeyRefused`, or `Unavailable` while a key cannot be looked up."""
+    """Sets `key`, `project` and `capture`. Raises a `KeyRefused`, or `Unavailable` while a key cannot be looked up."""
     snapshot = parts.snapshot
     key = proven_before(exchange.head, parts)
     if key is None:
@@ -19,12 +20,18 @@ async def authenticate(exchange: Exchange, parts: Parts) -> None:
         if text is None:
             if parts.bounds.require_key:
                 raise MissingKey
-            exchange.project = snapshot.default_project
+            belongs(exchange, snapshot.default_project, parts)
             return
         key = await prove(exchange.head, text, parts)
     check_state(key, exchange.started_at)
     exchange.key = key
-    exchange.project = snapshot.projects.get(key.project_id)
+    belongs(exchange, snapshot.projects.get(key.project_id), parts)
+
+
+def belongs(exchange: Exchange, project: ProjectRecord | None, parts: Parts) -> None:
+    exchange.project = project
+    if project is not None and project.captures:
+        exchange.capture = Capture(project.captures, parts.bounds.captured_bytes)
 
 
 def proven_before(head: Head, parts: Parts) -> KeyRecord | None:

@@ -23,6 +23,8 @@ class Bounds(msgspec.Struct, frozen=True):
     idle_s: float
     head_s: float
     """Until the head of an answer has come."""
+    captured_bytes: int
+    """Of a body, where its project has it kept."""
 
     @classmethod
     def from_settings(cls, settings: Any) -> Bounds:
@@ -37,6 +39,7 @@ class Bounds(msgspec.Struct, frozen=True):
             answer_s=settings.REQUEST_TIMEOUT_SECS,
             idle_s=settings.STREAM_IDLE_TIMEOUT_SECS,
             head_s=min(settings.TTFT_TIMEOUT_SECS, settings.REQUEST_TIMEOUT_SECS),
+            captured_bytes=settings.BODY_CAPTURE_BYTES,
         )
 
     def too_large(self, most: int) -> TooLarge:

@@ -24,6 +24,8 @@ from proxy.parts import Parts
 from proxy.pasts import Pasts
 from proxy.snapshot import Snapshot
 from proxy.upstream import Upstream
+from usage.bodies.keep import BodyKeeper
+from usage.bodies.redact import Redaction
 from usage.journal.spool import Spool
 from usage.journal.writer import ledger_writer
 from usage.metrics import RequestMetrics
@@ -92,6 +94,17 @@ async def build_parts() -> Parts:
         request_log=request_log,
         logs_bodies=settings.LOG_BODIES and request_log.is_on,
         traces=build_traces(),
+        bodies=build_bodies(snapshot),
+    )
+
+
+def build_bodies(snapshot: Snapshot) -> BodyKeeper:
+    patterns = [settings.BODY_REDACT_PATTERN] if settings.BODY_REDACT_PATTERN is not None else []
+    own = (settings.MANAGEMENT_TOKEN, settings.SECRET_KEY, *settings.ENCRYPTION_KEYS)
+    return BodyKeeper(
+        Redaction(settings.KEY_PREFIX, patterns),
+        lambda: {*snapshot.catalog.secrets, *(secret.encode() for secret in own)},
+        settings.BODY_CAPTURE_BYTES,
     )
 
 

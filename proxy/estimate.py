@@ -1,4 +1,4 @@
-"""What a request will use, before it is sent; and its prompt where an answer was cut before its usage came."""
+"""What a request will use, before it is sent; and its prompt where nobody told its usage."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import re
 from proxy.exchange import Exchange
 from proxy.jsonbody import JSONBody, NotAnObject
 
-CHARS_PER_TOKEN = 4
-"""Of English text, about (https://help.openai.com/en/articles/4936856); for estimates, marked as such."""
+BYTES_PER_TOKEN = 4
+"""Of text in UTF-8, about; docs/operations.md has how far that is from what tokenizers count."""
 
 MOST_READ_BYTES = 4 * 1024 * 1024
-"""A longer prompt is not guessed at: to look through it would hold the event loop up."""
+"""A longer prompt is not guessed at before it is sent: that would take too long."""
 
 OUTPUT_LIMITS = frozenset({"max_completion_tokens", "max_tokens", "max_output_tokens"})
 
@@ -27,9 +27,15 @@ MAY_BE_MORE = UNSEEN | {"prompt", "tools"}
 FUNCTIONS = frozenset({"function", "custom"})
 """Tools that a model only asks for. What others (a search, a server of tools) bring, it reads, and it is charged."""
 
+WINDOW_BYTES = 256 * 1024
+"""Looked through at once, so that a thread that reads a long text lets the others run in between."""
+
 # Pictures, sound and files, whose bytes say nothing of their tokens. Each alternative starts at a word of its own, so
 # that no text makes this slow.
-_BINARY = re.compile(rb'"(?:data:|(?:data|file_data|b64_json)"\s*:\s*")[^"]*"')
+_BINARY_BEGINS = re.compile(rb'"(?:data:|(?:data|file_data|b64_json)"\s{0,8}:\s{0,8}")')
+_BINARY = re.compile(_BINARY_BEGINS.pattern + rb'[^"]*"')
+LONGEST_BEGINNING_BYTES = 32
+"""What `_BINARY_BEGINS` may need to see at once."""
 
 # The parts of a message that are no text, wherever their bytes are.
 _NO_TEXT = re.compile(rb'"type"\s*:\s*"(?:image_url|input_image|input_audio|file|input_file|item_reference)"')
@@ -42,11 +48,32 @@ def said(body: JSONBody | None) -> list[bytes]:
     return [bytes(raw) for name, raw in body.members.items() if name in SAID]
 
 
+def tokens_of_bytes(size: int) -> int:
+    return -(-size // BYTES_PER_TOKEN)
+
+
+def bytes_of(text: str) -> int:
+    """In UTF-8."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+
+
 def estimated_prompt(raws: list[bytes]) -> int | None:
-    """About how many tokens that text has; None where nobody can say."""
-    if not raws or sum(map(len, raws)) > MOST_READ_BYTES:
-        return None
-    return -(-sum(len(without_binary(raw)) for raw in raws) // CHARS_PER_TOKEN)
+    """About how many tokens that text has; None where there is none."""
+    return tokens_of_bytes(sum(map(text_bytes, raws))) if raws else None
+
+
+def text_bytes(raw: bytes) -> int:
+    """Of JSON, without what is binary in it. `\\u4e2d` stands for three bytes."""
+    size, at = 0, 0
+    while at < len(raw):
+        end = min(at + WINDOW_BYTES, len(raw))
+        binary = _BINARY_BEGINS.search(raw, at, end)
+        until = binary.end() if binary else end if end == len(raw) else end - LONGEST_BEGINNING_BYTES
+        size += until - at - 3 * raw.count(b"\\u", at, until)
+        at = until if binary is None else raw.find(b'"', until)
+        if at < 0:
+            break
+    return size
 
 
 def prompt_with_margin(raws: list[bytes]) -> int | None:

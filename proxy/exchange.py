@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from keys.limits import Held
     from keys.records import KeyRecord, ProjectRecord
     from providers.catalog import Access, Candidate, CredentialRecord
+    from proxy.capture import Capture
     from proxy.dialects.base import Dialect, Usage
     from proxy.endpoints import Endpoint
     from proxy.excerpt import Excerpt
@@ -79,6 +80,8 @@ class Exchange:
     # authenticate, authorize
     key: KeyRecord | None = None
     project: ProjectRecord | None = None
+    capture: Capture | None = None
+    """What is said, for a project that has it kept."""
     cors_origin = b""
     """The origin of the page that may read the answer; empty: none may."""
     # admit, look up
@@ -102,6 +105,8 @@ class Exchange:
     upstream_done_at: float | None = None
     answer_started = False
     answer_ended = False
+    passed_unread = False
+    """Some of the answer has gone to the client without anybody here having read it."""
     status = 0
     response_bytes = 0
     response_id = ""
@@ -126,6 +131,10 @@ class Exchange:
             self.head, self.length = self.call.head, self.call.length
         else:
             self.head, self.length = read_head(scope["headers"])
+
+    def count_attempt(self) -> None:
+        """The request goes to a provider, be it for the first time or once more."""
+        self.attempts += 1
 
     @property
     def credential(self) -> CredentialRecord | None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from keys.limits import MemoryLimits
     from keys.limits.fallback import FallbackLimits
     from proxy.pasts import Pasts
+    from usage.bodies.keep import BodyKeeper
     from usage.journal.spool import Spool
     from usage.metrics import RequestMetrics
     from usage.request_log import RequestLog
@@ -28,6 +29,7 @@ class Parts:
 
     __slots__ = (
         "admission",
+        "bodies",
         "bounds",
         "journal",
         "limits",
@@ -59,6 +61,7 @@ class Parts:
         request_log: RequestLog,
         logs_bodies: bool,
         traces: Traces | None,
+        bodies: BodyKeeper,
     ) -> None:
         self.bounds = bounds
         self.snapshot = snapshot
@@ -73,5 +76,6 @@ class Parts:
         self.request_log = request_log
         self.logs_bodies = logs_bodies
         self.traces = traces
+        self.bodies = bodies
         self.reporter = Reporter(metrics, request_log, traces)
         self.watchman = Watchman()

@@ -21,6 +21,7 @@ from proxy.receive import read, receive
 from proxy.relay import relay
 from proxy.route import route
 from proxy.trace import begin
+from proxy.uncounted import finish_estimate
 from proxy.watch import Watch
 
 log = logging.getLogger("sluice.proxy")
@@ -75,6 +76,7 @@ async def fail(exchange: Exchange, error: Exception, watch: Watch) -> None:
     if isinstance(error, ClientGone):
         exchange.outcome, exchange.error_code = "client_closed", "client_closed"
         exchange.status = exchange.status or CLIENT_CLOSED_REQUEST
+        await finish_estimate(exchange)
         return
     failure = as_proxy_error(error)
     exchange.error_code = failure.code

@@ -123,9 +123,12 @@ async def read_body(exchange: Exchange, bounds: Bounds, watch: Watch) -> bytes:
     while True:
         message = await exchange.receive()
         if message["type"] == "http.disconnect":
+            exchange.request_bytes = size
             raise ClientGone
         piece = message.get("body", b"")
         size += len(piece)
+        if exchange.capture is not None:
+            exchange.capture.take_request(piece)
         if size > most:
             raise bounds.too_large(most)
         pieces.append(piece)
@@ -148,6 +151,8 @@ async def upload_pieces(exchange: Exchange, bounds: Bounds, watch: Watch) -> Asy
             raise ClientGone
         piece = message.get("body", b"")
         exchange.request_bytes += len(piece)
+        if exchange.capture is not None:
+            exchange.capture.take_request(piece)
         if exchange.request_bytes > bounds.upload_bytes:
             raise bounds.too_large(bounds.upload_bytes)
         watch.expect(bounds.idle_s, bounds.stream_idle)

@@ -6,6 +6,7 @@ not half a JSON), a stream of events (`stream.py`, frame by frame), and everythi
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
@@ -15,12 +16,13 @@ from proxy import respond
 from proxy.ask import ask
 from proxy.connection import ConnectionFailed
 from proxy.endpoints import OPAQUE
-from proxy.errors import UpstreamError, error_body, reason_phrase
+from proxy.errors import ClientGone, UpstreamError, error_body, reason_phrase
 from proxy.exchange import Exchange
 from proxy.jsonbody import NotAnObject
 from proxy.parts import Parts
 from proxy.passed import passed_lines, secret_of
 from proxy.stream import relay_stream
+from proxy.uncounted import estimate_answer, estimate_part, finish_estimate
 from proxy.upstream import Answer
 from proxy.watch import Watch
 
@@ -60,7 +62,13 @@ def way_of(exchange: Exchange, answer: Answer) -> Way:
 
 async def relay_object(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch) -> None:
     """A plain answer that Sluice reads."""
-    raw = await read_whole(exchange, answer, parts, watch, MAX_READ_ANSWER_BYTES)
+    pieces: list[bytes] = []
+    try:
+        raw = await read_whole(exchange, answer, parts, watch, MAX_READ_ANSWER_BYTES, pieces)
+    except asyncio.CancelledError:
+        if isinstance(watch.reason, ClientGone):
+            await estimate_part(exchange, pieces)
+        raise
     if raw is None:
         raise UpstreamError(
             "upstream_too_large", f"The provider's answer is larger than {MAX_READ_ANSWER_BYTES:,} bytes."
@@ -70,12 +78,16 @@ async def relay_object(exchange: Exchange, answer: Answer, parts: Parts, watch: 
     except NotAnObject:
         raise UpstreamError("upstream_invalid_response", "The provider's answer is not a JSON object.") from None
     parts.origins.remember_for(exchange)
+    if exchange.usage is None:
+        await estimate_answer(exchange, raw)
+    elif exchange.usage.prompt is None:
+        await finish_estimate(exchange)
     await respond.send_whole(exchange, answer.status, passed_lines(exchange, answer), raw)
 
 
 async def relay_error(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch) -> None:
     """The provider's refusal: its status and its own words, where they are JSON, without the credential in them."""
-    raw = await read_whole(exchange, answer, parts, watch, MAX_ERROR_BYTES)
+    raw = await read_whole(exchange, answer, parts, watch, MAX_ERROR_BYTES, [])
     exchange.outcome = "upstream_error"
     exchange.error_code = f"upstream_{answer.status}"
     lines = passed_lines(exchange, answer)
@@ -98,6 +110,7 @@ async def relay_unread(exchange: Exchange, answer: Answer, parts: Parts, watch: 
         lines += b"content-length: %s\r\n" % length
     piece = await answer.read()
     exchange.first_byte_at = time.monotonic()
+    exchange.passed_unread = True
     await respond.start(exchange, answer.status, lines)
     bounds = parts.bounds
     while piece:
@@ -109,8 +122,10 @@ async def relay_unread(exchange: Exchange, answer: Answer, parts: Parts, watch: 
     await respond.end(exchange)
 
 
-async def read_whole(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch, most: int) -> bytes | None:
-    """The whole body; None when it is larger than `most`."""
+async def read_whole(
+    exchange: Exchange, answer: Answer, parts: Parts, watch: Watch, most: int, pieces: list[bytes]
+) -> bytes | None:
+    """The whole body; None when it is larger than `most`. `pieces` takes what comes of it, for who is interrupted."""
     whole = answer.rest()
     if whole is not None:
         exchange.first_byte_at = exchange.upstream_done_at = time.monotonic()
@@ -121,8 +136,9 @@ async def read_whole(exchange: Exchange, answer: Answer, parts: Parts, watch: Wa
     watch.deadline = exchange.sent_at + parts.bounds.answer_s
     whole = await answer.read()
     exchange.first_byte_at = time.monotonic()
+    pieces.append(whole)
     if rest := await answer.read():
-        pieces = [whole, rest]
+        pieces.append(rest)
         size = len(whole) + len(rest)
         while rest := await answer.read():
             pieces.append(rest)

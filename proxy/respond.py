@@ -59,6 +59,8 @@ async def start(exchange: Exchange, status: int, lines: bytes) -> None:
     """The head of an answer: these header lines, and Sluice's own."""
     exchange.status = status
     exchange.answer_started = True
+    if exchange.capture is not None:
+        exchange.capture.lines = lines
     headers = read_lines(lines + own_lines(exchange))
     await tell(exchange, {"type": "http.response.start", "status": status, "headers": headers})
 
@@ -67,6 +69,8 @@ async def send_piece(exchange: Exchange, piece: bytes) -> None:
     exchange.response_bytes += len(piece)
     if exchange.told is not None:
         exchange.told.add(piece)
+    if exchange.capture is not None:
+        exchange.capture.take_answer(piece)
     await tell(exchange, {"type": "http.response.body", "body": piece, "more_body": True})
 
 
@@ -74,6 +78,8 @@ async def end(exchange: Exchange, piece: bytes = b"") -> None:
     exchange.response_bytes += len(piece)
     if exchange.told is not None:
         exchange.told.add(piece)
+    if exchange.capture is not None:
+        exchange.capture.take_answer(piece)
     exchange.answer_ended = True
     await tell(exchange, {"type": "http.response.body", "body": piece, "more_body": False})
 
@@ -88,6 +94,9 @@ async def send_whole(exchange: Exchange, status: int, lines: bytes, body: bytes)
     if exchange.told is not None:
         exchange.told.add(body)
     exchange.response_bytes += len(body)
+    if exchange.capture is not None:
+        exchange.capture.lines = lines
+        exchange.capture.take_answer(body)
     exchange.answer_started = exchange.answer_ended = True
     try:
         exchange.call.answer(status, lines + own_lines(exchange), body)

@@ -13,6 +13,7 @@ from proxy.exchange import Exchange
 from proxy.parts import Parts
 from proxy.passed import passed_lines
 from proxy.sse import FrameSplitter
+from proxy.uncounted import finish_estimate
 from proxy.upstream import Answer
 from proxy.watch import Watch
 
@@ -39,9 +40,11 @@ async def relay_stream(exchange: Exchange, answer: Answer, parts: Parts, watch: 
         if not reader.is_finished:
             exchange.outcome, exchange.error_code = "upstream_error", failure.code
             await respond.send_piece(exchange, reader.error_frame(failure.code, failure.message))
+        await count(exchange, reader)
         await respond.end(exchange)
     finally:
-        exchange.usage = reader.counted()
+        if not exchange.answer_ended:
+            exchange.usage = reader.counted()
         exchange.response_id = reader.response_id
     if reader.failed and not exchange.outcome:
         exchange.outcome, exchange.error_code = "upstream_error", "upstream_stream_error"
@@ -71,7 +74,14 @@ async def pump(exchange: Exchange, answer: Answer, reader: StreamReader, parts: 
     reader.end()
     if not exchange.answer_started:
         await start(exchange, answer)
+    await count(exchange, reader)
     await respond.end(exchange)
+
+
+async def count(exchange: Exchange, reader: StreamReader) -> None:
+    """What the stream took; before its end leaves."""
+    exchange.usage = reader.counted()
+    await finish_estimate(exchange)
 
 
 def read_frames(reader: StreamReader, frames: list[bytes]) -> tuple[bytes, StreamFault | None]:

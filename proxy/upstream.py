@@ -11,7 +11,7 @@ import asyncio
 import ssl
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
 from providers.catalog import Origin, ProviderRecord
@@ -61,11 +61,13 @@ class Upstream:
         path: str,
         lines: bytes,
         body: bytes | AsyncIterator[bytes],
+        again: Callable[[], None] | None = None,
     ) -> Answer:
         """Send a request and wait for the head of its answer.
 
         `lines` are the headers as they stand in the message, but for `host`. They say how the body is framed: an
-        iterator's pieces are sent as they come, as chunks where no `content-length` is said. Raises `ConnectionFailed`.
+        iterator's pieces are sent as they come, as chunks where no `content-length` is said. `again` is called when the
+        request is sent once more, since its pooled connection was dead. Raises `ConnectionFailed`.
         """
         origin = provider.origin
         if origin is None:
@@ -82,11 +84,11 @@ class Upstream:
         first = f"{method} {target} HTTP/1.1\r\nhost: ".encode("ascii")
         if isinstance(body, bytes):
             data = b"%s%s\r\n%s\r\n%s" % (first, provider.host_header, lines, body)
-            return await self._send_whole(origin, method, data)
+            return await self._send_whole(origin, method, data, again)
         head = b"%s%s\r\n%s\r\n" % (first, provider.host_header, lines)
         return await self._send_streamed(origin, method, head, body, chunked=lines.endswith(CHUNKED))
 
-    async def _send_whole(self, origin: Origin, method: str, data: bytes) -> Answer:
+    async def _send_whole(self, origin: Origin, method: str, data: bytes, again: Callable[[], None] | None) -> Answer:
         while True:
             connection = self._pooled(origin) or await self._connect(origin)
             was_used = connection.was_used
@@ -97,6 +99,8 @@ class Upstream:
             except BrokenBeforeAnswer:
                 if not was_used:
                     raise  # closed on a fresh connection: the server's will, not a race with its idle timeout
+                if again is not None:
+                    again()
             except BaseException:
                 connection.close()
                 raise

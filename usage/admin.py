@@ -15,6 +15,7 @@ from django.utils.html import format_html
 
 from usage.alerts.admin import AlertAdmin
 from usage.audit.admin import AuditEntryAdmin
+from usage.bodies.record import RequestBodies
 from usage.ids import time_of
 from usage.models import RequestQuerySet, RequestRecord
 from usage.paginator import MOST_COUNTED, LedgerPaginator
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     RecordAdmin = admin.ModelAdmin[RequestRecord]
 else:
     RecordAdmin = admin.ModelAdmin
+
+
+SAID = "What was said"
+BODIES = ("request_body", "answer_body")
 
 
 class StatusFilter(admin.SimpleListFilter):
@@ -124,6 +129,7 @@ class RequestRecordAdmin(RecordAdmin):
         (None, {"fields": ("id", "created_at", "correlation_id", "response_id")}),
         ("Who", {"fields": ("key", "project", "user", "ip", "tags")}),
         ("What", {"fields": ("method", "endpoint", "model", "model_served", "stream", "provider", "credential")}),
+        (SAID, {"fields": BODIES, "classes": ("collapse",)}),
         ("How it ended", {"fields": ("status_code", "outcome", "error", "cache", "attempts")}),
         (
             "What it took",
@@ -138,6 +144,38 @@ class RequestRecordAdmin(RecordAdmin):
             },
         ),
     )
+
+    def get_fieldsets(self, request: HttpRequest, obj: RequestRecord | None = None) -> Any:
+        """Without the part of what was said, where nothing of it is kept."""
+        if obj is not None and self._bodies_of(obj) is not None:
+            return self.fieldsets
+        return tuple(part for part in self.fieldsets if part[0] != SAID)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: RequestRecord | None = None) -> Any:
+        return BODIES
+
+    @admin.display(description="request")
+    def request_body(self, record: RequestRecord) -> str:
+        return self._shown(record, "request")
+
+    @admin.display(description="answer")
+    def answer_body(self, record: RequestRecord) -> str:
+        return self._shown(record, "answer")
+
+    def _bodies_of(self, record: RequestRecord) -> RequestBodies | None:
+        """Read once for a page, and kept with its record."""
+        if not hasattr(record, "its_bodies"):
+            record.its_bodies = RequestBodies.objects.filter(pk=record.pk).first()  # type: ignore[attr-defined]
+        found: RequestBodies | None = record.its_bodies  # type: ignore[attr-defined]
+        return found
+
+    def _shown(self, record: RequestRecord, name: str) -> str:
+        bodies = self._bodies_of(record)
+        if bodies is None:
+            return ""
+        told = bodies.told(name)
+        note = " ".join(part for part in (told["content_type"], told["encoding"], told["note"]) if part)
+        return format_html('{}<pre style="max-height: 40em; overflow: auto">{}</pre>', note, told["body"])
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[RequestRecord], search_term: str

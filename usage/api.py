@@ -7,8 +7,16 @@ from typing import Any
 
 from django.db.models import Q
 from django_filters import rest_framework as filters
+from drf_spectacular.utils import extend_schema
+from rest_framework import status
+from rest_framework.decorators import action
+from rest_framework.generics import get_object_or_404
+from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
+from usage.bodies.api import RequestBodiesSerializer
+from usage.bodies.record import RequestBodies
 from usage.models import Outcome, RequestQuerySet, RequestRecord
 from usage.moments import representable
 from usage.pages import LedgerPages
@@ -73,5 +81,19 @@ class RequestViewSet(ReadOnlyModelViewSet[RequestRecord]):
     pagination_class = LedgerPages
     search_fields = ()
     owner_field = "user"
-    owner_actions = ("list", "retrieve")
+    owner_actions = ("list", "retrieve", "bodies")
     lookup_value_regex = r"[A-Za-z0-9_-]+"
+
+    @extend_schema(responses=RequestBodiesSerializer, filters=False)
+    @action(detail=True, methods=["get"], pagination_class=None, filterset_class=None)
+    def bodies(self, request: Request, pk: str) -> Response:
+        """What the request and its answer said, where its project has that kept; for who may see the request."""
+        found = get_object_or_404(RequestBodies, pk=self.get_object().pk)
+        return Response(RequestBodiesSerializer(found).data, headers={"Cache-Control": "no-store"})
+
+    @extend_schema(responses={204: None})
+    @bodies.mapping.delete
+    def delete_bodies(self, request: Request, pk: str) -> Response:
+        """Delete them before their time. The row stays."""
+        get_object_or_404(RequestBodies, pk=self.get_object().pk).delete()
+        return Response(status=status.HTTP_204_NO_CONTENT)

@@ -140,6 +140,13 @@ class LibraryCollector(Collector):
         yield from multiprocess.MultiProcessCollector.merge([path.path for path in files])  # type: ignore[no-untyped-call]
 
 
+def size_of(path: os.DirEntry[str]) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0  # of a worker that is gone
+
+
 def exposition(*more: Collector) -> bytes:
     """All numbers of all workers, and what others collect, in Prometheus' text format."""
     registry = CollectorRegistry()

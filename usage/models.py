@@ -10,6 +10,7 @@ from django.db import models
 
 from usage.alerts.alert import Alert, AlertDelivery
 from usage.audit.entry import AuditEntry
+from usage.bodies.record import RequestBodies
 from usage.ids import SLACK_MS, id_at
 from usage.periodic.state import ScheduledTask, TaskOutcome
 from usage.prices.override import PriceOverride
@@ -24,6 +25,7 @@ __all__ = [
     "HourRollup",
     "Outcome",
     "PriceOverride",
+    "RequestBodies",
     "RequestRecord",
     "ScheduledTask",
     "TaskOutcome",

@@ -8,7 +8,11 @@ from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
+from usage.alerts.tasks import look_for_alerts, send_waiting_alerts
 from usage.audit.prune import prune
+from usage.bodies.prune import prune_bodies as prune_old_bodies
+from usage.partitions import make_ahead
+from usage.retention import prune_requests as prune_old_requests
 from usage.rollups.check import check
 from usage.totals import forget_slots
 
@@ -35,3 +39,28 @@ def check_rollups() -> str:
     """Compare the last days' sums with the ledger, and mend what differs; the log tells of it."""
     found = check(timezone.now().date() - timedelta(days=CHECKED_DAYS), repair=True)
     return f"{len(found)} days mended"
+
+
+@shared_task
+def make_partitions() -> str:
+    """Have the partitions of the coming weeks before their rows come (PostgreSQL)."""
+    return f"{len(make_ahead())} made"
+
+
+@shared_task
+def prune_requests() -> str:
+    """Forget requests older than REQUEST_RETENTION_DAYS; by default none is."""
+    pruned = prune_old_requests()
+    return f"{len(pruned.partitions)} partitions dropped, {pruned.rows} rows deleted"
+
+
+@shared_task
+def prune_bodies() -> str:
+    """Forget captured bodies older than BODY_RETENTION_DAYS."""
+    return f"{prune_old_bodies()} deleted"
+
+
+@shared_task
+def alert() -> str:
+    """Find the budgets and soft thresholds that were reached, and tell of what is due to be told."""
+    return f"{look_for_alerts()} new, {send_waiting_alerts()} sent"

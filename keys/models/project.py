@@ -13,6 +13,12 @@ from keys.models.validators import validate_alias
 from keys.ruled import Ruled
 
 DEFAULT_PROJECT = "default"
+OFF = "off"
+CAPTURES = (
+    (OFF, "off"),
+    ("errors", "of requests that do not end complete"),
+    ("all", "of all requests"),
+)
 
 
 @announced
@@ -26,6 +32,12 @@ class Project(Limited, Ruled, Changing):
         blank=True,
         validators=[validate_alias],
         help_text="Alias of the upstream credential its requests use. Blank: the provider's own.",
+    )
+    capture_bodies = models.CharField(
+        max_length=8,
+        choices=CAPTURES,
+        default=OFF,
+        help_text="Which requests and answers are kept, redacted, for BODY_RETENTION_DAYS.",
     )
     notes = models.TextField(blank=True)
     created_at = models.DateTimeField(auto_now_add=True)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
+from proxy.estimate import tokens_of_bytes
 from proxy.exchange import Exchange
 from proxy.jsonbody import JSONBody
+
+ESTIMATED = "estimated"
+"""The source of a usage that no provider counted, or not to its end."""
 
 
 class Usage(msgspec.Struct):
@@ -34,6 +38,14 @@ class StreamReader:
     """Reads one stream frame by frame, on its way from the provider to the client."""
 
     usage: Usage | None = None
+    """What the provider counted; its last word holds."""
+
+    text_bytes = 0
+    """Of the answer, in UTF-8, since the provider's last word on usage."""
+
+    has_output = False
+    """Something of an answer has come, be it without text."""
+
     response_id = ""
     is_finished = False
     """The provider has said that nothing follows; what happens to its connection then does not matter."""
@@ -52,9 +64,23 @@ class StreamReader:
         """The provider ended the stream. Raises `StreamFault` when something is missing from it."""
         raise NotImplementedError
 
+    @property
+    def is_whole(self) -> bool:
+        """All of the answer has come."""
+        return self.is_finished
+
     def counted(self) -> Usage | None:
-        """The tokens so far: the provider's count, else an estimate that says so, else None."""
-        return self.usage
+        """The tokens so far: the provider's count, else an estimate that says so; None where nothing came.
+
+        What a provider counted in the middle of an answer that broke off after it, or counted as nothing, is completed.
+        """
+        told = self.usage
+        if told is None:
+            return Usage(completion=tokens_of_bytes(self.text_bytes), source=ESTIMATED) if self.has_output else None
+        if self.text_bytes and (not self.is_whole or not told.completion):
+            completion = (told.completion or 0) + tokens_of_bytes(self.text_bytes)
+            return msgspec.structs.replace(told, completion=completion, source=ESTIMATED)
+        return told
 
     def error_frame(self, code: str, message: str) -> bytes:
         """How this dialect tells of an error in mid-stream."""
@@ -70,6 +96,10 @@ class Dialect:
     def read_answer(self, exchange: Exchange, raw: bytes) -> bytes:
         """Take usage and id from a plain answer, and put the client's name for the model back. Raises `NotAnObject`."""
         raise NotImplementedError
+
+    def answer_bytes(self, raw: bytes) -> int | None:
+        """The text of a plain answer, in UTF-8, to estimate its tokens by; None where there is nothing to count."""
+        return None
 
     def stream_reader(self, exchange: Exchange) -> StreamReader:
         raise NotImplementedError

@@ -9,23 +9,32 @@ from typing import Any
 
 import msgspec
 
-from proxy.dialects.base import Dialect, StreamFault, StreamReader, Usage
+from proxy.dialects.base import Dialect, StreamFault, StreamReader
 from proxy.dialects.openai_object import read_object, read_usage
+from proxy.dialects.text import bytes_within
 from proxy.errors import error_body
-from proxy.estimate import CHARS_PER_TOKEN
+from proxy.estimate import bytes_of
 from proxy.exchange import Exchange
 from proxy.jsonbody import JSONBody, decoded
 from proxy.sse import data_of, replace_data
 
 
-class _Delta(msgspec.Struct):
+class _Said(msgspec.Struct):
+    """A message, or what a chunk adds to one."""
+
     content: Any = None
+    reasoning_content: Any = None
+    reasoning: Any = None
+    refusal: Any = None
+    tool_calls: Any = None
+    function_call: Any = None
 
 
 class _Choice(msgspec.Struct):
     index: Any = 0
     finish_reason: Any = None
-    delta: _Delta | None = None
+    delta: _Said | None = None
+    message: _Said | None = None
     text: Any = None
 
 
@@ -47,6 +56,13 @@ class _OddChunk(msgspec.Struct):
     error: msgspec.Raw = msgspec.Raw()
 
 
+class _Answer(msgspec.Struct):
+    choices: list[_Choice] | None = None
+    data: msgspec.Raw = msgspec.Raw()
+    """Of embeddings."""
+
+
+_answer = msgspec.json.Decoder(_Answer)
 _chunk = msgspec.json.Decoder(_Chunk)
 _odd_chunk = msgspec.json.Decoder(_OddChunk)
 _NULL = b"null"
@@ -70,6 +86,15 @@ class ChatDialect(Dialect):
     def read_answer(self, exchange: Exchange, raw: bytes) -> bytes:
         return read_object(exchange, raw)
 
+    def answer_bytes(self, raw: bytes) -> int | None:
+        try:
+            answer = decoded(_answer, raw)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return None
+        if answer.choices is None and not answer.data:
+            return None
+        return sum(map(choice_bytes, answer.choices or ()))
+
     def stream_reader(self, exchange: Exchange) -> StreamReader:
         return ChunkReader(exchange)
 
@@ -81,7 +106,6 @@ class ChunkReader(StreamReader):
         self.hides_usage = exchange.hides_usage
         self.model = exchange.model if exchange.names_put_back else None
         self.open_choices: set[int] = set()
-        self.text_chars = 0
         self.began = False
 
     def frame(self, frame: bytes) -> bytes:
@@ -111,14 +135,14 @@ class ChunkReader(StreamReader):
                 self.open_choices.discard(index)
             else:
                 self.open_choices.add(index)
-            text = choice.delta.content if choice.delta is not None else choice.text
-            if text:
-                self.text_chars += len(text) if isinstance(text, str) else len(str(text))
+            self.has_output = True
+            self.text_bytes += choice_bytes(choice)
         if chunk.error and bytes(chunk.error) != _NULL:
             self.failed = True
         if chunk.usage:
             if bytes(chunk.usage) != _NULL:
-                self.usage = read_usage(chunk.usage) or self.usage
+                if usage := read_usage(chunk.usage):
+                    self.usage, self.text_bytes = usage, 0
                 if self.hides_usage and not chunk.choices:
                     return b""
             if self.hides_usage:
@@ -138,13 +162,27 @@ class ChunkReader(StreamReader):
         if (self.open_choices or not self.began) and not self.is_finished and not self.failed:
             raise StreamFault("upstream_incomplete", "The provider ended the stream before its answer was complete.")
 
-    def counted(self) -> Usage | None:
-        if self.usage is None and self.text_chars:
-            return Usage(completion=-(-self.text_chars // CHARS_PER_TOKEN), source="estimated")
-        return self.usage
+    @property
+    def is_whole(self) -> bool:
+        return self.is_finished or (self.has_output and not self.open_choices)
 
     def error_frame(self, code: str, message: str) -> bytes:
         return b"data: " + error_body(message, "upstream_error", None, code) + b"\n\n"
+
+
+def choice_bytes(choice: _Choice) -> int:
+    """What a choice says, in bytes of UTF-8; the same of a message as of all the chunks that it may come in."""
+    said = choice.delta or choice.message
+    if said is None:
+        return bytes_within(choice.text)
+    content = said.content
+    size = bytes_of(content) if type(content) is str else bytes_within(content)
+    if said.tool_calls is not None or said.function_call is not None:
+        size += bytes_within(said.tool_calls) + bytes_within(said.function_call)
+    thought = said.reasoning_content or said.reasoning
+    if thought is not None or said.refusal is not None:
+        size += bytes_within(thought) + bytes_within(said.refusal)
+    return size
 
 
 def read_chunk(data: bytes) -> _Chunk:

@@ -5,29 +5,47 @@ https://platform.openai.com/docs/api-reference/responses-streaming
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from proxy.dialects.base import Dialect, StreamFault, StreamReader
 from proxy.dialects.openai_object import read_object, read_usage, text_of
+from proxy.dialects.text import bytes_within
+from proxy.estimate import bytes_of
 from proxy.exchange import Exchange
 from proxy.jsonbody import JSONBody, decoded
 from proxy.sse import data_of, replace_data
 
+UNFINISHED = ("queued", "in_progress")
+"""States of a response that goes on without its client: what it takes is counted later, if anybody asks."""
+
+SOUND = "response.audio.delta"
 LAST_EVENTS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
 
 
 class _Event(msgspec.Struct):
     type: str = ""
     sequence_number: int | None = None
+    delta: Any = None
     response: msgspec.Raw = msgspec.Raw()
 
 
+class _Response(msgspec.Struct):
+    status: Any = None
+    output: Any = None
+
+
 _event = msgspec.json.Decoder(_Event)
+_response = msgspec.json.Decoder(_Response)
 
 
 class ResponsesDialect(Dialect):
     def read_answer(self, exchange: Exchange, raw: bytes) -> bytes:
         return read_object(exchange, raw)
+
+    def answer_bytes(self, raw: bytes) -> int | None:
+        return output_bytes(raw)
 
     def stream_reader(self, exchange: Exchange) -> StreamReader:
         return EventReader(exchange)
@@ -59,6 +77,11 @@ class EventReader(StreamReader):
             self.sequence_number = event.sequence_number
         if event.type == "error":
             self.failed = True
+        elif event.type == "response.output_item.added":
+            self.has_output = True
+        elif event.delta is not None and event.type != SOUND:
+            self.has_output = True
+            self.text_bytes += bytes_of(event.delta) if type(event.delta) is str else bytes_within(event.delta)
         if not event.response:
             return frame
         return self._read_response(event, frame, data)
@@ -73,7 +96,10 @@ class EventReader(StreamReader):
         if event.type in LAST_EVENTS:
             self.is_finished = True
             self.failed = event.type == "response.failed"
-            self.usage = read_usage(response.members.get("usage"))
+            if usage := read_usage(response.members.get("usage")):
+                self.usage, self.text_bytes = usage, 0
+            elif (size := output_bytes(bytes(event.response))) is not None and not self.failed:
+                self.has_output, self.text_bytes = True, size  # the whole answer, whatever of it came in pieces
         if self.model is None or "model" not in response.members:
             return frame
         response.set("model", self.model)
@@ -94,3 +120,14 @@ class EventReader(StreamReader):
             "sequence_number": self.sequence_number + 1,
         }
         return b"event: error\ndata: " + msgspec.json.encode(event) + b"\n\n"
+
+
+def output_bytes(raw: bytes) -> int | None:
+    """What a response says, in bytes of UTF-8; None where it is not done with it, or says nothing of itself."""
+    try:
+        response = decoded(_response, raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+    if response.status in UNFINISHED or not isinstance(response.output, list):
+        return None
+    return bytes_within(response.output)

@@ -17,6 +17,7 @@ from tests.upstream import (
     chat_answer,
     chat_stream,
     error_answer,
+    json_answer,
     response_usage,
     responses_answer,
     responses_stream,
@@ -105,9 +106,15 @@ def test_what_no_provider_was_asked_for_and_what_one_refused_cost_nothing(sluice
     assert cost_of(sluice, ask(sluice, key, path="/v1/models", method="GET")) == (0, "")
 
 
-def test_an_answer_that_nobody_counted_has_an_unknown_cost(sluice: Sluice, upstream: Upstream, key: str):
-    upstream.answers(chat_answer(usage={}))
+def test_an_answer_without_usage_costs_an_estimate_that_says_so(sluice: Sluice, upstream: Upstream, key: str):
+    upstream.answers(chat_answer("four" * 25, usage={}))
     row = row_of(sluice, ask(sluice, key))
+    assert (row["usage_source"], row["completion_tokens"], row["price_source"]) == ("estimated", 25, "genai-prices")
+
+
+def test_an_answer_that_nobody_can_count_has_an_unknown_cost(sluice: Sluice, upstream: Upstream, key: str):
+    upstream.answers(json_answer({"results": []}))
+    row = row_of(sluice, ask(sluice, key, path="/v1/moderations"))
     assert (row["cost_usd"], row["usage_source"], row["price_source"]) == (None, "", "genai-prices")
 
 

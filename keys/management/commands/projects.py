@@ -10,6 +10,7 @@ from django.core.management.base import CommandParser
 
 from keys.management.limit_options import add_limits, said_limits
 from keys.management.noun import NounCommand, activity, given
+from keys.models.project import CAPTURES
 from keys.ruled import RULES
 
 
@@ -22,12 +23,18 @@ class Command(NounCommand):
         parser.add_argument("--alias", help="Of the upstream credential that its requests use.")
         parser.add_argument("--notes")
         parser.add_argument("--rules", type=_rules, metavar="JSON", help=f"An object of {', '.join(RULES)}.")
+        parser.add_argument(
+            "--capture-bodies",
+            choices=[name for name, _ in CAPTURES],
+            help="Which requests and answers are kept, redacted; `errors`: those that do not end complete.",
+        )
         activity(parser)
         add_limits(parser)
 
     def settings(self, options: dict[str, Any]) -> dict[str, Any]:
         return {
             **given(upstream_alias=options["alias"], notes=options["notes"], is_active=options["is_active"]),
+            **given(capture_bodies=options["capture_bodies"]),
             **said_limits(options),
             **(options["rules"] or {}),
         }

@@ -1,0 +1,30 @@
+"""The text that a model wrote, wherever in an answer it stands."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from proxy.estimate import bytes_of
+
+TEXTS = frozenset(
+    {
+        *("content", "text", "thinking", "refusal", "reasoning", "summary"),
+        *("name", "arguments", "function", "custom", "input", "code", "output"),
+    }
+)
+"""Members of an answer's objects that are, or have in them, what the model wrote; not ids, types and the like."""
+
+
+def bytes_within(value: Any) -> int:
+    """In UTF-8: of a text, and of all texts of a list or an object."""
+    size = 0
+    left = [value]
+    while left:
+        value = left.pop()
+        if isinstance(value, str):
+            size += bytes_of(value)
+        elif isinstance(value, list):
+            left += value
+        elif isinstance(value, dict):
+            left += [each for name, each in value.items() if name in TEXTS]
+    return size

@@ -1,0 +1,63 @@
+"""Tokens that no provider counted: estimated, and marked so.
+
+A token is taken for four bytes of text in UTF-8. The count is of what came from the provider, be it whole, cut by the
+provider, or left by the client; what never came costs nothing (docs/operations.md). A plain answer and a stream that
+say the same are estimated the same.
+
+An event is on disk before the end of its answer leaves, so whoever ends an answer asks `finish_estimate` first: a text
+that takes the event loop long is looked through in a thread, and the end waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Sequence
+
+from proxy.dialects.base import ESTIMATED, Usage
+from proxy.estimate import estimated_prompt, said, tokens_of_bytes
+from proxy.exchange import Exchange
+
+LOOP_BYTES = 256 * 1024
+"""A longer text is looked through off the event loop."""
+
+# The texts of an answer, in JSON that may break off anywhere.
+_TEXTS = re.compile(
+    rb'"(?:content|text|reasoning_content|reasoning|refusal|arguments|name)"\s*:\s*'
+    rb'"([^"\\]*+(?:\\.[^"\\]*+)*+)',
+    re.DOTALL,
+)
+
+
+async def estimate_answer(exchange: Exchange, raw: bytes) -> None:
+    """Of a plain answer that tells no usage. Sets `usage`, unless nothing can be said of it."""
+    if len(raw) > LOOP_BYTES:
+        size = await asyncio.to_thread(exchange.dialect.answer_bytes, raw)
+    else:
+        size = exchange.dialect.answer_bytes(raw)
+    if size is not None:
+        exchange.usage = Usage(completion=tokens_of_bytes(size), source=ESTIMATED)
+    await finish_estimate(exchange)
+
+
+async def estimate_part(exchange: Exchange, pieces: Sequence[bytes]) -> None:
+    """Of a plain answer whose client left while it came. Sets `usage`, unless nothing of it came."""
+    raw = b"".join(pieces)
+    if raw:
+        size = await asyncio.to_thread(texts_bytes, raw) if len(raw) > LOOP_BYTES else texts_bytes(raw)
+        exchange.usage = Usage(completion=tokens_of_bytes(size), source=ESTIMATED)
+
+
+def texts_bytes(raw: bytes) -> int:
+    return sum(len(match[1]) for match in _TEXTS.finditer(raw))
+
+
+async def finish_estimate(exchange: Exchange) -> None:
+    """Before the end of an answer leaves: estimate a long prompt, where one is to be estimated."""
+    usage = exchange.usage
+    if usage is None or usage.prompt is not None:
+        return
+    raws = said(exchange.body)
+    if sum(map(len, raws)) > LOOP_BYTES:
+        usage.prompt = await asyncio.to_thread(estimated_prompt, raws)
+        usage.source = ESTIMATED

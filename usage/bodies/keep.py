@@ -1,0 +1,163 @@
+"""From the event loop into the database: what a request and its answer said, redacted on the way.
+
+A thread of its own does the work, which begins with the first body that is to be kept. It is best effort, unlike the
+ledger: what waits is bounded, beyond it bodies are dropped and counted, and a process that is killed loses what waited.
+Nothing reaches a disk before it was redacted.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Collection
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
+from prometheus_client import Counter
+
+from usage.bodies.record import RequestBodies
+from usage.bodies.redact import Redaction
+from usage.bodies.unpack import Unreadable, unpacked
+
+log = logging.getLogger("sluice.bodies")
+
+SLACK_BYTES = 8 * 1024
+"""Taken beyond what is kept, so that a secret that stands across that bound is still seen whole."""
+
+WAITING_BYTES = 32 * 1024 * 1024
+WRITTEN_AT_ONCE = 50
+EVERY_S = 0.2
+TRY_AGAIN_S = 1.0
+STREAM = "text/event-stream"
+AWAY = (OperationalError, InterfaceError)
+"""The database is not there or not able; what else it raises is about the rows."""
+
+_dropped = Counter("llm_proxy_bodies_dropped", "Captured bodies lost because the database did not take them in time.")
+
+
+class Taken(NamedTuple):
+    """A body as it was taken: its first bytes, how many there were in all, and how its head describes it."""
+
+    pieces: Collection[bytes]
+    size: int
+    content_type: str
+    content_encoding: str
+
+
+class Captured(NamedTuple):
+    """A request's bodies. `secrets` are those that it had to do with; `at` is in Unix seconds."""
+
+    id: str
+    at: float
+    request: Taken
+    answer: Taken
+    secrets: Collection[bytes]
+
+    @property
+    def size(self) -> int:
+        return sum(map(len, self.request.pieces)) + sum(map(len, self.answer.pieces)) + 1024
+
+
+class BodyKeeper:
+    """One for each process. `add` is for the event loop, and the rest for the thread."""
+
+    def __init__(self, redaction: Redaction, secrets: Callable[[], Collection[bytes]], most_bytes: int) -> None:
+        """`secrets` tells those of the whole installation; `most_bytes` are kept of each body."""
+        self._redaction, self._secrets, self._most_bytes = redaction, secrets, most_bytes
+        self._waiting: deque[Captured] = deque()
+        self._waiting_bytes = 0
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def add(self, captured: Captured) -> None:
+        """Neither waits nor raises."""
+        size = captured.size
+        with self._lock:
+            if self._waiting_bytes + size > WAITING_BYTES:
+                _dropped.inc()
+                return
+            self._waiting_bytes += size
+            self._waiting.append(captured)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="bodies", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Write what waits, if the database takes it, and return."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        ready: list[RequestBodies] = []
+        is_away = False
+        while True:
+            stops = self._stopping.wait(TRY_AGAIN_S if is_away else EVERY_S)
+            was_away, is_away = is_away, not self._write(ready)
+            if is_away and not was_away:
+                log.warning("The database takes no bodies; they wait in memory.")
+            if stops and (is_away or not self._waiting):
+                break
+        connection.close()
+        if lost := len(self._waiting) + len(ready):
+            _dropped.inc(lost)
+            log.error("Stopped with the bodies of %d requests that the database did not take.", lost)
+
+    def _write(self, ready: list[RequestBodies]) -> bool:
+        """Redact what has gathered and write it. `ready` has what the database did not take before."""
+        while ready or self._waiting:
+            while self._waiting and len(ready) < WRITTEN_AT_ONCE:
+                ready.append(self._redacted(self._next()))
+            try:
+                RequestBodies.objects.bulk_create(ready, ignore_conflicts=True)
+            except AWAY:
+                connection.close()  # a broken connection is not used twice
+                return False
+            except DatabaseError as error:
+                connection.close()
+                _dropped.inc(len(ready))
+                log.error("The database refused the bodies of %d requests (%s).", len(ready), type(error).__name__)
+            ready.clear()
+        return True
+
+    def _next(self) -> Captured:
+        with self._lock:
+            captured = self._waiting.popleft()
+            self._waiting_bytes -= captured.size
+        return captured
+
+    def _redacted(self, captured: Captured) -> RequestBodies:
+        secrets = {*captured.secrets, *self._secrets()}
+        request, request_note = self._body(captured.request, secrets)
+        answer, answer_note = self._body(captured.answer, secrets)
+        return RequestBodies(
+            id=captured.id,
+            created_at=datetime.fromtimestamp(captured.at, UTC),
+            request=request,
+            request_type=captured.request.content_type[:100],
+            request_note=request_note,
+            answer=answer,
+            answer_type=captured.answer.content_type[:100],
+            answer_note=answer_note,
+        )
+
+    def _body(self, taken: Taken, secrets: Collection[bytes]) -> tuple[bytes, str]:
+        """What is kept of a body, and what is missing from it."""
+        raw = b"".join(taken.pieces)
+        seen = self._most_bytes + SLACK_BYTES
+        is_cut = taken.size > len(raw)
+        if taken.content_encoding:
+            try:
+                raw = unpacked(raw, taken.content_encoding, seen)
+            except Unreadable as error:
+                return b"", f"Not kept: compressed as {str(error)[:40]!r}, which is not read here."
+            is_cut = is_cut or len(raw) >= seen
+        redacted = self._redaction.redacted(raw, secrets, is_stream=taken.content_type.startswith(STREAM))
+        if not is_cut and len(redacted) <= self._most_bytes:
+            return redacted, ""
+        if is_cut:  # what stands at the end may be the beginning of a secret
+            redacted = redacted[: max(0, len(redacted) - SLACK_BYTES)]
+        return redacted[: self._most_bytes], f"Cut after {min(len(redacted), self._most_bytes):,} bytes."

@@ -1,0 +1,48 @@
+"""The table of what requests and answers said."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+from django.db import models
+
+
+class RequestBodies(models.Model):
+    """Of one request, by its id, without a constraint: it is written beside the ledger's row, before it or after it."""
+
+    id = models.CharField(max_length=40, primary_key=True, help_text="The request's.")
+    created_at = models.DateTimeField(db_index=True, help_text="When the request came.")
+    request = models.BinaryField(default=b"")
+    request_type = models.CharField(max_length=100, blank=True, help_text="Its content type.")
+    request_note = models.CharField(max_length=100, blank=True, help_text="Why not all of it is here.")
+    answer = models.BinaryField(default=b"")
+    answer_type = models.CharField(max_length=100, blank=True)
+    answer_note = models.CharField(max_length=100, blank=True)
+
+    class Meta:
+        verbose_name = "bodies of a request"
+        verbose_name_plural = "bodies of requests"
+
+    def __str__(self) -> str:
+        return self.id
+
+    def told(self, name: str) -> dict[str, Any]:
+        """`request` or `answer` as people are told it: text where it is text, else base64."""
+        raw = bytes(getattr(self, name))
+        return {
+            "content_type": getattr(self, f"{name}_type"),
+            "note": getattr(self, f"{name}_note"),
+            **readable(raw, is_cut=bool(getattr(self, f"{name}_note"))),
+        }
+
+
+def readable(raw: bytes, *, is_cut: bool) -> dict[str, str]:
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        # Where it was cut, the last character may be half.
+        if not (is_cut and error.start >= len(raw) - 3 and error.reason == "unexpected end of data"):
+            return {"encoding": "base64", "body": base64.b64encode(raw).decode()}
+        text = raw[: error.start].decode()
+    return {"encoding": "utf-8", "body": text}
