@@ -7,8 +7,9 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from usage.journal.consumer import LOCK
-from usage.journal.lag import state_of, waiting_bytes
+from usage.journal.backlog import backlog_of
+from usage.journal.consumer import LOCK, STATE, State
+from usage.journal.replace import read_file
 
 
 class JournalHealth(NamedTuple):
@@ -22,8 +23,8 @@ class JournalHealth(NamedTuple):
 
 def journal_health(directory: Path) -> JournalHealth:
     """Reads files; not on an event loop. Raises `OSError`."""
-    state = state_of(directory)
-    waiting = waiting_bytes(directory, state)
+    state = read_file(directory / STATE, State)
+    waiting = backlog_of(directory, state.read).bytes
     has_writer = is_consumed(directory)
     caught_up_at = state.caught_up_at if waiting or not has_writer or state.failing else time.time()
     return JournalHealth(has_writer, state.failing, caught_up_at, waiting)
