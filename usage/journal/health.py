@@ -17,17 +17,15 @@ class JournalHealth(NamedTuple):
     failing: str
     """Why the database takes no rows; empty while it does."""
     caught_up_at: float
-    """Unix seconds: when all that was in the journal was in the ledger. 0: not since the writer began."""
+    """Unix seconds: what ended before is in the ledger. Now, where nothing waits."""
     waiting_bytes: int
 
 
 def journal_health(directory: Path) -> JournalHealth:
     """Reads files; not on an event loop. Raises `OSError`."""
     state = read_file(directory / STATE, State)
-    waiting = backlog_of(directory, state.read).bytes
-    has_writer = is_consumed(directory)
-    caught_up_at = state.caught_up_at if waiting or not has_writer or state.failing else time.time()
-    return JournalHealth(has_writer, state.failing, caught_up_at, waiting)
+    backlog = backlog_of(directory, state.read)
+    return JournalHealth(is_consumed(directory), state.failing, backlog.oldest_at or time.time(), backlog.bytes)
 
 
 def is_consumed(directory: Path) -> bool:

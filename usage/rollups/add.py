@@ -66,6 +66,7 @@ def move(model: type[Rollup], sums: Sums) -> None:
     if not sums:
         return
     places = sorted(sums)
+    rows: list[tuple[Any, ...]]
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             rows = [(*place, *sums[place]) for place in places]
