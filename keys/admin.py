@@ -19,6 +19,7 @@ from keys import admin_accounts  # noqa: F401 (Django finds the pages of an app 
 from keys.admin_limits import LIMIT_FIELDSETS, CappedPaginator, InUseShown, SpendingShown
 from keys.forms import ProjectForm, RotationForm, VirtualKeyForm
 from keys.models import Project, VirtualKey, VirtualKeyQuerySet, default_limits
+from keys.models.key_set import STATUSES
 from keys.ruled import RULES
 
 MOST_FOUND = 1_000
@@ -59,7 +60,7 @@ class StatusFilter(admin.SimpleListFilter):
     parameter_name = "status"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(status, status.capitalize()) for status in ("active", "inactive", "expired", "revoked")]
+        return [(status, status.capitalize()) for status in STATUSES]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         assert isinstance(queryset, VirtualKeyQuerySet)

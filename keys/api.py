@@ -19,6 +19,7 @@ from rest_framework.viewsets import ModelViewSet
 
 from keys.key_usage import KeyUsageSerializer, key_usage, usage_parameters, wanted_days
 from keys.models import Project, VirtualKey, VirtualKeyQuerySet
+from keys.models.key_set import STATUSES
 from keys.people import find_team, find_user
 from keys.serializers import (
     BulkRevocationSerializer,
@@ -51,9 +52,7 @@ class KeyFilters(filters.FilterSet):  # type: ignore[misc]
     project = filters.CharFilter(method="of_project", help_text="Name or id.")
     owner = filters.CharFilter(method="of_owner", help_text="A user's name, id or `usr_…`.")
     team = filters.CharFilter(method="of_team", help_text="Name or id.")
-    status = filters.ChoiceFilter(
-        choices=[(name, name) for name in ("active", "inactive", "expired", "revoked")], method="with_status"
-    )
+    status = filters.ChoiceFilter(choices=[(name, name) for name in STATUSES], method="with_status")
     tag = filters.CharFilter(method="tagged")
 
     def of_project(self, keys: VirtualKeyQuerySet, _name: str, value: str) -> QuerySet[VirtualKey]:

@@ -10,6 +10,7 @@ from rest_framework import serializers
 from keys.json_fields import ObjectField, RulesSerializer, TextsField
 from keys.limited_serializers import LimitedSerializer
 from keys.models import MOST_GRACE_S, Project, VirtualKey, validate_object, validate_patterns, validate_strings
+from keys.models.key_set import STATUSES
 from keys.ownership import check_own_key
 from keys.people import TeamField, UserField
 from keys.permissions import holds_permission
@@ -72,7 +73,7 @@ class KeySerializer(LimitedSerializer[VirtualKey]):
     owner = UserField(required=False, allow_null=True)
     team = TeamField(required=False, allow_null=True)
     team_name = serializers.SerializerMethodField()
-    status = serializers.ChoiceField(choices=["active", "inactive", "expired", "revoked"], read_only=True)
+    status = serializers.ChoiceField(choices=STATUSES, read_only=True)
     mask = serializers.CharField(read_only=True)
     # Named again: the model's own validation skips whatever is empty, and `{}` is no empty list.
     allowed_models = TextsField(required=False, validators=[validate_patterns])

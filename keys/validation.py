@@ -16,6 +16,7 @@ from rest_framework.views import APIView
 
 from keys.access import InvalidKey, KeyRefused, MissingKey, check_project, check_secret, check_state
 from keys.models import COUNTS, VirtualKey
+from keys.models.key_set import STATUSES
 from keys.permissions import SignedIn
 from keys.records import load_keys
 from keys.tokens import MalformedToken, read_token
@@ -29,7 +30,7 @@ class KeySummarySerializer(serializers.ModelSerializer[VirtualKey]):
     """What may be told of a key to whoever has its token."""
 
     project_name = serializers.CharField(source="project.name")
-    status = serializers.ChoiceField(choices=["active", "inactive", "expired", "revoked"])
+    status = serializers.ChoiceField(choices=STATUSES)
     mask = serializers.CharField()
     allowed_models = serializers.ListField(child=serializers.CharField())
 

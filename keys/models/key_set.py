@@ -19,6 +19,9 @@ from keys.tokens import hash_secret, new_salt, new_token, write_token
 if TYPE_CHECKING:
     from keys.models.virtual_key import VirtualKey
 
+STATUSES = ("active", "inactive", "expired", "revoked")
+"""What `status_at` may say."""
+
 IDS_IN_A_STATEMENT = 10_000
 """SQLite takes 32,766 parameters, PostgreSQL 65,535."""
 NOTED_AT_ONCE = 1_000

@@ -15,6 +15,7 @@ from keys.management.cli import ManagementCLI
 from keys.management.connections import Connection, printable
 from keys.management.limit_options import NONE, add_limits, said_limits, unwritten
 from keys.management.noun import activity
+from keys.models.key_set import STATUSES
 
 MOST_DAYS = 365 * 1000
 SETTINGS = {
@@ -60,7 +61,7 @@ class Command(BaseCommand):
             verbs[name].add_argument("--owner", help="A user's name or id; `none` for nobody.")
             verbs[name].add_argument("--team", help="Its name or id; `none` for none.")
             add_limits(verbs[name])
-        verbs["list"].add_argument("--status", choices=["active", "inactive", "expired", "revoked"])
+        verbs["list"].add_argument("--status", choices=STATUSES)
         verbs["list"].add_argument("--owner")
         verbs["list"].add_argument("--team")
         verbs["list"].add_argument("--tag")
