@@ -130,6 +130,7 @@ AUDIT_REFUSALS_PER_SECOND = env.integer("AUDIT_REFUSALS_PER_SECOND", 20, least=1
 
 # --- Who is told of what happens ---------------------------------------------------------------------------
 DISPATCHERS = dispatchers_from(env)
+DISPATCH_WITH_SERVER = env.flag("DISPATCH_WITH_SERVER", True)
 DISPATCH_DIR = Path(env.text("DISPATCH_DIR") or DATA_DIR / "dispatch")
 DISPATCH_BATCH_EVENTS = env.integer("DISPATCH_BATCH_EVENTS", 100, least=1, most=1000)
 DISPATCH_BATCH_SECS = env.seconds("DISPATCH_BATCH_SECS", 1, most=3600)

@@ -11,6 +11,7 @@ from django.utils import timezone
 from usage.alerts.tasks import look_for_alerts, send_waiting_alerts
 from usage.audit.prune import prune
 from usage.bodies.prune import prune_bodies as prune_old_bodies
+from usage.dispatch.tasks import dispatch_configured
 from usage.partitions import make_ahead
 from usage.retention import prune_requests as prune_old_requests
 from usage.rollups.check import check
@@ -64,3 +65,12 @@ def prune_bodies() -> str:
 def alert() -> str:
     """Find the budgets and soft thresholds that were reached, and tell of what is due to be told."""
     return f"{look_for_alerts()} new, {send_waiting_alerts()} sent"
+
+
+@shared_task
+def dispatch() -> dict[str, int]:
+    """Deliver what waits for each dispatcher of DISPATCH_TO; for a worker that reads the journal in Redis.
+
+    Not on the schedule: the process beside each server delivers all the time.
+    """
+    return dispatch_configured()

@@ -38,6 +38,7 @@ def server(request: Any, start_sluice: Any, receiver: Upstream) -> Sluice:
         "sqlite" if alone else "postgres",
         redis=not alone,
         DISPATCH_TO="file,hook=webhook",
+        DISPATCH_WITH_SERVER="false",
         DISPATCH_HOOK_URL=f"{receiver.url}/hook",
         DISPATCH_HOOK_SECRET=SECRET,
         JOURNAL_CLAIM_SECS=1,

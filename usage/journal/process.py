@@ -90,6 +90,7 @@ def write_ledger(directory: Path, line: Connection, other_end: Connection) -> No
     import django
 
     django.setup()
+    from usage.dispatch.beside import Dispatchers
     from usage.journal.writer import ledger_writer
     from usage.periodic.scheduler import Scheduler
 
@@ -101,6 +102,6 @@ def write_ledger(directory: Path, line: Connection, other_end: Connection) -> No
         stopping.set()
 
     threading.Thread(target=wait_for_the_end, name="line", daemon=True).start()
-    with Scheduler():
+    with Scheduler(), Dispatchers():
         # In this thread: what it dies of ends the process, and another one is started.
         ledger_writer(directory).run(stopping)

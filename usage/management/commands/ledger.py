@@ -10,14 +10,15 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
+from usage.dispatch.beside import Dispatchers
 from usage.journal.writer import ledger_writer
 from usage.periodic.scheduler import Scheduler
 
 
 class Command(BaseCommand):
     help = (
-        "Write the ledger from JOURNAL_DIR, and run what is periodic, until SIGTERM. For servers that run with "
-        "LEDGER_WRITER=separate."
+        "Write the ledger from JOURNAL_DIR, run what is periodic, and dispatch as DISPATCH_TO says, until SIGTERM. "
+        "For servers that run with LEDGER_WRITER=separate."
     )
     requires_system_checks = []  # noqa: RUF012
 
@@ -30,5 +31,8 @@ class Command(BaseCommand):
             stopping.set()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stopping.set())
-        with contextlib.nullcontext() if once else Scheduler():
+        with contextlib.ExitStack() as beside:
+            if not once:
+                beside.enter_context(Scheduler())
+                beside.enter_context(Dispatchers())
             ledger_writer(settings.JOURNAL_DIR).run(stopping)

@@ -1,0 +1,58 @@
+"""The configured dispatchers, beside whoever writes the ledger: on each host, since each has a journal of its own."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from types import TracebackType
+
+from django.conf import settings
+
+from usage.dispatch.delivery import AWAY
+from usage.dispatch.target import Target
+from usage.dispatch.tasks import Taken, dispatch
+
+log = logging.getLogger("sluice.dispatch")
+
+LOOK_AGAIN_S = 5.0
+STOP_S = 10.0
+"""How long a delivery under way may take to end. What it did not acknowledge is delivered again."""
+
+
+class Dispatchers:
+    """As a context: each dispatcher of DISPATCH_TO delivers while it lasts, in a thread of its own; none of them where
+    DISPATCH_WITH_SERVER is off.
+    """
+
+    def __init__(self) -> None:
+        targets: Sequence[Target] = settings.DISPATCHERS if settings.DISPATCH_WITH_SERVER else []
+        self._stopping = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._work, args=(target,), name=f"dispatch {target.name}", daemon=True)
+            for target in targets
+        ]
+
+    def __enter__(self) -> Dispatchers:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join(STOP_S)
+
+    def _work(self, target: Target) -> None:
+        while not self._stopping.is_set():
+            try:
+                dispatch(target, self._stopping)
+            except Taken:
+                log.info("Dispatcher %s is at work elsewhere on this host.", target.name)
+            except AWAY as error:
+                log.warning("Dispatcher %s cannot read the journal: %s", target.name, type(error).__name__)
+            except Exception:
+                log.exception("Dispatcher %s stopped; it begins anew.", target.name)
+            self._stopping.wait(LOOK_AGAIN_S)
