@@ -190,7 +190,8 @@ def exposition() -> bytes:
         metrics.hand_over()
     journal = CollectorRegistry()
     journal.register(JournalCollector(settings.JOURNAL_DIR))
-    journal.register(DispatchCollector(settings.DISPATCH_DIR))
+    dispatchers = [target.name for target in settings.DISPATCHERS]
+    journal.register(DispatchCollector(settings.DISPATCH_DIR, settings.JOURNAL_DIR, dispatchers))
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         return generate_latest(REGISTRY) + generate_latest(journal)
     registry = CollectorRegistry()

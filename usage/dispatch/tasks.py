@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import connections
 
 from usage.dispatch import DISPATCHERS
-from usage.dispatch.book import Book, claimed
+from usage.dispatch.book import Book, claimed, consumer_of
 from usage.dispatch.dead_letters import DeadLetters, DeadLetterSource
 from usage.dispatch.delivery import AWAY, Delivery, Pace
 from usage.dispatch.target import Target
@@ -95,15 +95,10 @@ def at_work(target: Target, source: Source | None = None) -> Iterator[tuple[Deli
         if not is_ours:
             raise Taken(f"a dispatcher named {target.name!r} works on this host already")
         book = Book(settings.DISPATCH_DIR, target.name)
-        pace = Pace(settings.DISPATCH_BATCH_EVENTS, settings.DISPATCH_BATCH_SECS, settings.DISPATCH_MAX_BACKLOG)
+        pace = Pace(settings.DISPATCH_BATCH_EVENTS, settings.DISPATCH_BATCH_SECS)
         with (
             new_client(settings.DISPATCH_TIMEOUT_SECS) as client,
             closing(source or open_source(consumer_of(target.name))) as events,
         ):
             dispatcher = DISPATCHERS[target.kind](target, client)
             yield Delivery(dispatcher, events, book, dead_letters_of(target.name), pace), book
-
-
-def consumer_of(name: str) -> str:
-    """What a dispatcher is called among the readers of the journal."""
-    return f"dispatch-{name}"
