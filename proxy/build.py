@@ -27,6 +27,7 @@ from proxy.upstream import Upstream
 from usage.bodies.keep import BodyKeeper
 from usage.bodies.redact import Redaction
 from usage.journal.spool import Spool
+from usage.journal.subscribers import subscribe
 from usage.journal.writer import ledger_writer
 from usage.metrics import RequestMetrics
 from usage.models import RequestRecord
@@ -70,6 +71,9 @@ async def build_parts() -> Parts:
             return None
 
     limits = await build_limits()
+    if settings.DISPATCH_WITH_SERVER and not settings.REDIS_URL:
+        for target in settings.DISPATCHERS:  # who reads along from the first event on, however late it begins
+            subscribe(settings.JOURNAL_DIR, target.consumer)
     metrics = RequestMetrics((lambda: limits.up) if isinstance(limits, FallbackLimits) else None)
     journal = Spool(
         settings.JOURNAL_DIR,

@@ -150,7 +150,9 @@ def size_of(path: os.DirEntry[str]) -> int:
 def exposition(*more: Collector) -> bytes:
     """All numbers of all workers, and what others collect, in Prometheus' text format."""
     registry = CollectorRegistry()
-    journal, dispatch = JournalCollector(settings.JOURNAL_DIR), DispatchCollector(settings.DISPATCH_DIR)
+    journal = JournalCollector(settings.JOURNAL_DIR)
+    dispatchers = [target.name for target in settings.DISPATCHERS]
+    dispatch = DispatchCollector(settings.DISPATCH_DIR, settings.JOURNAL_DIR, dispatchers)
     for collector in (RequestCollector(), journal, dispatch, *more):
         registry.register(collector)
     if MULTIPROC not in os.environ:

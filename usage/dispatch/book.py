@@ -26,7 +26,6 @@ class State(msgspec.Struct):
     delivered: int = 0
     failed: int = 0
     dead_letters: int = 0
-    dropped: int = 0
     backlog_events: int = 0
     oldest_at: float | None = None
     """Unix seconds, of what waits."""
@@ -34,6 +33,11 @@ class State(msgspec.Struct):
     """In vain, since something was delivered."""
     retry_at: float = 0.0
     error: str = ""
+
+
+def consumer_of(name: str) -> str:
+    """What a dispatcher is called among the readers of the journal."""
+    return f"dispatch-{name}"
 
 
 class Book:

@@ -1,4 +1,7 @@
-"""From the journal to a target: in batches, again and again until they arrive, at least once."""
+"""From the journal to a target: in batches, again and again until they arrive, at least once.
+
+What waits meanwhile waits in the journal, which has a bound for each of its readers.
+"""
 
 from __future__ import annotations
 
@@ -26,16 +29,13 @@ LOOK_S = 0.2
 """Between two looks at a journal that had nothing."""
 
 MEASURE_S = 1.0
-DROPPED_AT_ONCE = 1000
 
 
 class Pace(NamedTuple):
-    """A batch goes when it has so many events, or when its first was read so long ago. Beyond `most_backlog` events
-    that wait while the target takes nothing, the oldest are dropped, and counted."""
+    """A batch goes when it has so many events, or when its first was read so long ago."""
 
     batch_events: int = 100
     batch_s: float = 1.0
-    most_backlog: int = 1_000_000
     backoff: Backoff = Backoff()
 
 
@@ -90,7 +90,6 @@ class Delivery:
             if not self._parts and (pause := self._gather(hurried)):
                 return pause
             if (wait_s := state.retry_at - self._clock()) > 0:
-                self._drop_excess()
                 return min(wait_s, MEASURE_S)
             if self._parts:
                 self._send(self._parts[0])
@@ -190,22 +189,3 @@ class Delivery:
             self._book.write()
         self._measured_at = self._clock()
         return backlog.events
-
-    def _drop_excess(self) -> None:
-        """The oldest go first, and those in hand are the oldest."""
-        excess = self._measure() - self._pace.most_backlog
-        dropped = 0
-        while dropped < excess:
-            part = self._parts.popleft() if self._parts else self._source.read(min(excess - dropped, DROPPED_AT_ONCE))
-            if not part:
-                break
-            self._source.done(part)
-            dropped += len(part)
-        if dropped:
-            self._book.state.dropped += dropped
-            self._measure()
-            self._book.write()
-            log.error(
-                "Dispatcher %s: more than %d events wait; the %d oldest are dropped.",
-                self._book.name, self._pace.most_backlog, dropped,
-            )  # fmt: skip

@@ -1,46 +1,58 @@
-"""What dispatchers did, for Prometheus; read from their books, so that any process of the host can tell."""
+"""What dispatchers did, for Prometheus: from their books and the journal, so that any process of the host can tell."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from usage.dispatch.book import State, states
+from usage.dispatch.book import State, consumer_of, states
+from usage.journal.backlog import backlog_of
+from usage.journal.consumer import STATE
+from usage.journal.consumer import State as JournalState
+from usage.journal.replace import read_file
+from usage.journal.subscribers import PROGRESS, Progress
 
 COUNTERS = {
     "delivered": "Events that a target took.",
     "failed": "Calls to a target that have to be made again.",
     "dead_letters": "Events that a target refused for good.",
-    "dropped": "Events given up because more than DISPATCH_MAX_BACKLOG waited.",
-}
-GAUGES = {
-    "backlog_events": "Events that wait for a dispatcher, when it last looked.",
-    "failing": "1 while a target takes nothing.",
 }
 
 
 class DispatchCollector(Collector):
-    """Looks into the books of one directory each time that it is asked."""
+    """Looks each time that it is asked. `configured` are names that count from the first moment on."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    def __init__(self, directory: Path, journal: Path, configured: Iterable[str]) -> None:
+        self._directory, self._journal, self._configured = directory, journal, list(configured)
 
     def collect(self) -> Iterator[Metric]:
-        found = states(self._directory)
+        found = {**dict.fromkeys(self._configured, State()), **states(self._directory)}
         for name, text in COUNTERS.items():
             counter = CounterMetricFamily(f"llm_proxy_dispatch_{name}", text, labels=["dispatcher"])
             for dispatcher, state in found.items():
                 counter.add_metric([dispatcher], getattr(state, name))
             yield counter
-        for name, text in GAUGES.items():
-            gauge = GaugeMetricFamily(f"llm_proxy_dispatch_{name}", text, labels=["dispatcher"])
-            for dispatcher, state in found.items():
-                gauge.add_metric([dispatcher], _gauge(name, state))
-            yield gauge
+        backlog = GaugeMetricFamily(
+            "llm_proxy_dispatch_backlog_events", "Events that wait for a dispatcher.", labels=["dispatcher"]
+        )
+        failing = GaugeMetricFamily(
+            "llm_proxy_dispatch_failing", "1 while a target takes nothing.", labels=["dispatcher"]
+        )
+        for dispatcher, state in found.items():
+            backlog.add_metric([dispatcher], self._waiting(dispatcher, state))
+            failing.add_metric([dispatcher], int(bool(state.error)))
+        yield from (backlog, failing)
 
-
-def _gauge(name: str, state: State) -> int:
-    return state.backlog_events if name == "backlog_events" else int(bool(state.error))
+    def _waiting(self, dispatcher: str, state: State) -> int:
+        """As the journal tells it now; else as the dispatcher did when it last looked."""
+        consumer = consumer_of(dispatcher)
+        group = read_file(self._journal / STATE, JournalState).groups.get(consumer)
+        if group is not None:
+            return group.waiting
+        directory = self._journal / consumer
+        if directory.is_dir():
+            return backlog_of(directory, read_file(directory / PROGRESS, Progress).read).events
+        return state.backlog_events

@@ -43,6 +43,11 @@ class Target(msgspec.Struct, frozen=True):
     max_bytes: int = 50 * 1024 * 1024
     backups: int = 5
 
+    @property
+    def consumer(self) -> str:
+        """What it is called among the readers of the journal."""
+        return f"dispatch-{self.name}"
+
     def __repr__(self) -> str:
         return f"Target({self.name}, {self.kind})"
 

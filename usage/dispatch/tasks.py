@@ -95,15 +95,10 @@ def at_work(target: Target, source: Source | None = None) -> Iterator[tuple[Deli
         if not is_ours:
             raise Taken(f"a dispatcher named {target.name!r} works on this host already")
         book = Book(settings.DISPATCH_DIR, target.name)
-        pace = Pace(settings.DISPATCH_BATCH_EVENTS, settings.DISPATCH_BATCH_SECS, settings.DISPATCH_MAX_BACKLOG)
+        pace = Pace(settings.DISPATCH_BATCH_EVENTS, settings.DISPATCH_BATCH_SECS)
         with (
             new_client(settings.DISPATCH_TIMEOUT_SECS) as client,
-            closing(source or open_source(consumer_of(target.name))) as events,
+            closing(source or open_source(target.consumer)) as events,
         ):
             dispatcher = DISPATCHERS[target.kind](target, client)
             yield Delivery(dispatcher, events, book, dead_letters_of(target.name), pace), book
-
-
-def consumer_of(name: str) -> str:
-    """What a dispatcher is called among the readers of the journal."""
-    return f"dispatch-{name}"

@@ -14,7 +14,7 @@ from usage.journal.record import Damaged, read
 from usage.journal.replace import read_file, replace_file
 from usage.journal.segments import is_being_written, read_lines, segments, torn_end
 from usage.journal.source import Backlog, Source, Taken
-from usage.journal.subscribers import PROGRESS, Progress, checked_name, take_open_segments
+from usage.journal.subscribers import PROGRESS, Progress, subscribe, take_open_segments
 
 LOCK = "lock"
 LINE_BYTES = 1024
@@ -45,8 +45,8 @@ class LocalSource(Source):
     def __init__(self, spool: Path, name: str) -> None:
         """Registers the name, where it is new: it gets what ends from now on. Raises `OSError` and `ValueError`."""
         self._spool = spool
-        self._directory = spool / checked_name(name)
-        self._directory.mkdir(parents=True, exist_ok=True)
+        subscribe(spool, name)
+        self._directory = spool / name
         self._lock: int | None = None
         self._progress = Progress()
         self._readings: dict[str, Reading] = {}

@@ -51,6 +51,11 @@ def checked_name(name: str) -> str:
     return name
 
 
+def subscribe(spool: Path, name: str) -> None:
+    """Register a consumer that need not be there yet. Raises `OSError` and `ValueError`."""
+    (spool / checked_name(name)).mkdir(parents=True, exist_ok=True)
+
+
 def subscribers(spool: Path) -> list[Path]:
     """Their directories. Raises `OSError`."""
     with os.scandir(spool) as entries:
