@@ -45,7 +45,7 @@ Query = Callable[[random.Random], str]
 
 def ledger(servers: Servers, *, quick: bool, rows: int = 0) -> list[Result]:
     rows = rows or (QUICK_ROWS if quick else ROWS)
-    with PostgresServer(POSTGRES) as postgres:
+    with PostgresServer(*POSTGRES) as postgres:
         url = postgres.url_of(postgres.create())
         directory = servers.directory / "ledger"
         directory.mkdir()
