@@ -7,6 +7,9 @@ from typing import Any
 
 from django.db.models import Q
 from django_filters import rest_framework as filters
+from rest_framework.exceptions import APIException
+from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
 from usage.models import Outcome, RequestQuerySet, RequestRecord
@@ -14,6 +17,7 @@ from usage.moments import representable
 from usage.pages import LedgerPages
 from usage.search import MEANS, search
 from usage.serializers import RequestRecordSerializer
+from usage.walk import Slow
 
 
 class RequestFilters(filters.FilterSet):  # type: ignore[misc]
@@ -60,6 +64,12 @@ class RequestFilters(filters.FilterSet):  # type: ignore[misc]
         return search(records, term)
 
 
+class TooSlow(APIException):
+    status_code = 503
+    default_detail = "The database did not answer in time; bound the search by `created_after` and `created_before`."
+    default_code = "too_slow"
+
+
 class RequestViewSet(ReadOnlyModelViewSet[RequestRecord]):
     """Every request that went through, newest first. Users see those that were made with their own keys.
 
@@ -75,3 +85,9 @@ class RequestViewSet(ReadOnlyModelViewSet[RequestRecord]):
     owner_field = "user"
     owner_actions = ("list", "retrieve")
     lookup_value_regex = r"[A-Za-z0-9_-]+"
+
+    def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        try:
+            return super().list(request, *args, **kwargs)
+        except Slow:
+            raise TooSlow from None
