@@ -38,7 +38,8 @@ SEGMENT = 25_000
 LEAST_EVENTS = 5_000
 
 # As PostgreSQL is installed, but for room: what is committed is on the disk.
-POSTGRES = ("shared_buffers=1GB", "max_wal_size=8GB", "jit=on", "log_min_messages=error")
+DURABLE = ("fsync=on", "synchronous_commit=on", "full_page_writes=on")
+POSTGRES = (*DURABLE, "shared_buffers=1GB", "max_wal_size=8GB", "jit=on", "log_min_messages=error")
 
 Query = Callable[[random.Random], str]
 
@@ -74,11 +75,12 @@ def measured(
     servers: Servers, postgres: PostgresServer, directory: Path, url: str, end: datetime, *, quick: bool
 ) -> list[Result]:
     results = list(disk(url))
-    server = servers.sluice_in(directory, servers.nginx_answering(), DATABASE_URL=url, JOURNAL_DIR=directory / "none")
+    server = servers.sluice_in(directory, None, DATABASE_URL=url, JOURNAL_DIR=directory / "none")
     samples = QUICK_SAMPLES if quick else SAMPLES
     results += lists(server, url, end, samples)
     servers.end(server)
-    return results + ingestion(servers, postgres, directory, url, QUICK_EVENTS if quick else EVENTS)
+    events = QUICK_EVENTS if quick else EVENTS
+    return results + ingestion(servers, postgres, directory, url, min(events, int(results[0].value)))
 
 
 def disk(url: str) -> Iterator[Result]:
@@ -294,11 +296,10 @@ def spool(journal: Path, url: str, count: int) -> None:
 def event(number: int, at: float, owner: Sequence[int], draw: random.Random) -> RequestEvent:
     key, project, user, team = owner
     return RequestEvent(
-        id=f"req_{int(at * 1000):012x}{'be9cbe9cbe'}{number:08x}", at=at, method="POST", path="/v1/chat/completions",
+        id=f"req_{int(at * 1000):012x}be9cbe9cbe{number:08x}", at=at, method="POST", path="/v1/chat/completions",
         status=200, outcome="complete", duration_ms=900 * draw.random(), key=key, project=project, user=user, team=team,
-        provider="provider-0", credential="default", model=f"model-{draw.randrange(9)}",
-        model_served="model-2026-04-14", stream=number % 3 == 0, attempts=1,
-        prompt_tokens=draw.randrange(4_000), completion_tokens=draw.randrange(900),
+        provider="provider-0", credential="default", model=f"model-{draw.randrange(9)}", model_served="model-2026-04",
+        stream=number % 3 == 0, attempts=1, prompt_tokens=draw.randrange(4_000), completion_tokens=draw.randrange(900),
         cached_tokens=0, reasoning_tokens=0, usage_source="provider", cost_picousd=draw.randrange(4 * 10**9),
         price_source="genai-prices", ttft_ms=200 * draw.random(), upstream_ms=800 * draw.random(), request_bytes=700,
         response_bytes=900, ip="10.0.0.1", response_id=f"chatcmpl-{draw.randbytes(16).hex()}", endpoint="chat",

@@ -126,10 +126,11 @@ class Servers:
         server.key = key
         return server
 
-    def sluice_in(self, directory: Path, upstream: Server, **settings: object) -> Server:
+    def sluice_in(self, directory: Path, upstream: Server | None, **settings: object) -> Server:
         """One worker in this data directory, or in the database that the settings name."""
         port = processes.free_port()
-        env = self._environment(directory, OPENAI_BASE_URL=upstream.url, OPENAI_API_KEY="sk-bench", **settings)
+        behind = {"OPENAI_BASE_URL": upstream.url, "OPENAI_API_KEY": "sk-bench"} if upstream else {}
+        env = self._environment(directory, **behind, **settings)
         command = [sys.executable, "manage.py", "serve", "--port", str(port), "--workers", "1"]
         server = self._start(command, port, machine.TESTED, "sluice", env)
         _wait_for(server, "/ready")
@@ -196,7 +197,7 @@ def _manage(env: dict[str, str], *arguments: str) -> str:
         env=env,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
         check=False,
     )
     if done.returncode:

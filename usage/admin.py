@@ -22,7 +22,7 @@ from usage.paginator import MOST_COUNTED, LedgerPaginator
 from usage.periodic.admin import ScheduledTaskAdmin
 from usage.prices.admin import PriceOverrideAdmin
 from usage.search import MEANS, search
-from usage.walk import Slow
+from usage.walk import FIRST_TIMEOUT_MS, Slow, ended_after
 
 __all__ = ["AlertAdmin", "AuditEntryAdmin", "PriceOverrideAdmin", "RequestRecordAdmin", "ScheduledTaskAdmin"]
 
@@ -62,8 +62,9 @@ class ProviderFilter(admin.SimpleListFilter):
     parameter_name = "provider"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        newest = RequestRecord.objects.order_by("-pk").values_list("provider", flat=True)[:MOST_COUNTED]
-        return [(name, name) for name in sorted(set(newest) - {""})]
+        with ended_after(FIRST_TIMEOUT_MS):
+            newest = set(RequestRecord.objects.order_by("-pk").values_list("provider", flat=True)[:MOST_COUNTED])
+        return [(name, name) for name in sorted(newest - {""})]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.filter(provider=self.value()) if self.value() else queryset
@@ -199,7 +200,7 @@ class RequestRecordAdmin(RecordAdmin):
         changes: Any = (getattr(response, "context_data", None) or {}).get("cl")
         reached = time_of(changes.paginator.edge or "") if changes else None
         if reached:
-            further = changes.get_query_string({"created_at__lt": reached.isoformat(" ")}, ["p"])
+            further = changes.get_query_string({"created_at__lt": reached.isoformat(" "), "p": None})
             text = 'This looked back to {}, and then its time was over. <a href="{}">Look further back</a>'
             messages.info(request, format_html(text, f"{reached:%Y-%m-%d %H:%M} UTC", further))
         return response

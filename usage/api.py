@@ -10,6 +10,7 @@ from django_filters import rest_framework as filters
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.decorators import action
+from rest_framework.exceptions import APIException
 from rest_framework.generics import get_object_or_404
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -22,6 +23,7 @@ from usage.moments import representable
 from usage.pages import LedgerPages
 from usage.search import MEANS, search
 from usage.serializers import RequestRecordSerializer
+from usage.walk import Slow
 
 
 class RequestFilters(filters.FilterSet):  # type: ignore[misc]
@@ -68,6 +70,12 @@ class RequestFilters(filters.FilterSet):  # type: ignore[misc]
         return search(records, term)
 
 
+class TooSlow(APIException):
+    status_code = 503
+    default_detail = "The database did not answer in time; bound the search by `created_after` and `created_before`."
+    default_code = "too_slow"
+
+
 class RequestViewSet(ReadOnlyModelViewSet[RequestRecord]):
     """Every request that went through, newest first. Users see those that were made with their own keys.
 
@@ -83,6 +91,12 @@ class RequestViewSet(ReadOnlyModelViewSet[RequestRecord]):
     owner_field = "user"
     owner_actions = ("list", "retrieve", "bodies")
     lookup_value_regex = r"[A-Za-z0-9_-]+"
+
+    def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        try:
+            return super().list(request, *args, **kwargs)
+        except Slow:
+            raise TooSlow from None
 
     @extend_schema(responses=RequestBodiesSerializer, filters=False)
     @action(detail=True, methods=["get"], pagination_class=None, filterset_class=None)

@@ -8,12 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.db.models import prefetch_related_objects
-from rest_framework.exceptions import APIException
 from rest_framework.pagination import Cursor, CursorPagination
 from rest_framework.request import Request
 from rest_framework.settings import api_settings
 
-from usage.walk import Slow, walk
+from usage.walk import walk
 
 if TYPE_CHECKING:
     from rest_framework.views import APIView
@@ -23,16 +22,8 @@ else:
     Pages = api_settings.DEFAULT_PAGINATION_CLASS  # another app's, which this one does not import
 
 
-class TooSlow(APIException):
-    status_code = 503
-    default_detail = (
-        "The database did not answer in time. Ask for less: `created_after` and `created_before` bound the search."
-    )
-    default_code = "too_slow"
-
-
 class LedgerPages(Pages):
-    """A cursor is the id that a page begins beyond, and a direction."""
+    """A cursor is the id that a page begins beyond, and a direction. Raises `walk.Slow`."""
 
     def paginate_queryset(self, queryset: Any, request: Request, view: APIView | None = None) -> list[Any]:
         self.key_field = queryset.model._meta.pk
@@ -41,10 +32,7 @@ class LedgerPages(Pages):
         size: int = self.get_page_size(request)  # type: ignore[assignment]
         cursor: Any = self.decode_cursor(request)
         start, back = (cursor.position, not cursor.reverse) if cursor else (None, True)
-        try:
-            found = walk(queryset.prefetch_related(None), size + 1, start=start, back=back)
-        except Slow:
-            raise TooSlow from None
+        found = walk(queryset.prefetch_related(None), size + 1, start=start, back=back)
         page = found.rows[:size]
         prefetch_related_objects(page, *queryset._prefetch_related_lookups)
         ahead: str | None = page[-1].pk if len(found.rows) > size else found.edge

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -22,9 +22,11 @@ from usage.ids import AFTER_ALL, PREFIX, id_at, time_of
 from usage.models import RequestQuerySet, RequestRecord
 
 BUDGET_S = 0.4
-"""A step is begun for so long; the last one may take as long again."""
+"""A step is begun for so long."""
 
-STATEMENT_TIMEOUT_MS = 2_000
+FIRST_TIMEOUT_MS, TIMEOUT_MS = 2_000, 250
+"""PostgreSQL ends a step that takes longer: the first one, without which there is no answer, and each later one."""
+
 FIRST_STEP = timedelta(hours=1)
 GROWTH = 8
 
@@ -32,7 +34,7 @@ Clock = Callable[[], float]
 
 
 class Slow(Exception):
-    """Not even one step came to its end in time."""
+    """A query did not come to its end in time."""
 
 
 class Found(NamedTuple):
@@ -45,25 +47,30 @@ class Found(NamedTuple):
 def walk(
     records: RequestQuerySet, wanted: int, *, start: str | None = None, back: bool = True, now: Clock = time.monotonic
 ) -> Found:
-    """Up to so many of the records beyond the id `start`, back in time or forth. Raises `Slow`."""
+    """Up to so many of the records beyond the id `start`, back in time or forth.
+
+    Raises `Slow` where not even the first step came to its end.
+    """
+    if records.query.is_empty():
+        return Found([], None)
     rows: list[Any] = []
     edge: str | None = None
     deadline = now() + BUDGET_S
-    steps = Steps(records, start, back)
     ordered = records.order_by("-pk" if back else "pk")
     with impatiently():
+        with ended_after(FIRST_TIMEOUT_MS):
+            steps = Steps(records, start, back)
         while not steps.done:
             began = now()
             try:
-                with savepoint():
+                with ended_after(FIRST_TIMEOUT_MS if edge is None else TIMEOUT_MS):
                     rows += ordered.filter(**steps.bounds())[: wanted - len(rows)]
-            except OperationalError as error:
-                if not isinstance(error.__cause__, QueryCanceled):
-                    raise
+            except Slow:
                 if edge is None:
-                    raise Slow from None
-                break
-            edge = steps.take(now() - began, deadline - now())
+                    raise
+                steps.shorten()
+            else:
+                edge = steps.take(now() - began, deadline - now())
             if len(rows) >= wanted or now() >= deadline:
                 break
     return Found(rows, edge)
@@ -103,6 +110,11 @@ class Steps:
         self._to = self._choose()
         return self._from
 
+    def shorten(self) -> None:
+        """This step took too long."""
+        self._span /= GROWTH
+        self._to = self._choose()
+
     def _choose(self) -> str | None:
         """Where the step ends. The last one has no end: it takes ids of other kinds with it."""
         if self._end is None or (self._from is not None and not PREFIX <= self._from < AFTER_ALL):
@@ -116,19 +128,28 @@ class Steps:
 
 @contextmanager
 def impatiently() -> Iterator[None]:
-    """PostgreSQL ends a query that takes too long, and compiles none. SQLite's transactions here are for writers."""
+    """A transaction, and no compiling of queries, in PostgreSQL. SQLite's transactions here are for writers."""
     if connection.vendor != "postgresql":
         yield
         return
     with transaction.atomic():
         with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT set_config('statement_timeout', %s, true), set_config('jit', 'off', true)",
-                [str(STATEMENT_TIMEOUT_MS)],
-            )
+            cursor.execute("SET LOCAL jit = off")
         yield
 
 
-def savepoint() -> AbstractContextManager[None]:
-    """What was found before a query was ended can still be told."""
-    return transaction.atomic() if connection.vendor == "postgresql" else nullcontext()
+@contextmanager
+def ended_after(timeout_ms: int) -> Iterator[None]:
+    """PostgreSQL ends a query in here; what was found before can still be told. Raises `Slow`."""
+    if connection.vendor != "postgresql":
+        yield
+        return
+    try:
+        with transaction.atomic():
+            with connection.cursor() as cursor:
+                cursor.execute(f"SET LOCAL statement_timeout = {timeout_ms}")
+            yield
+    except OperationalError as error:
+        if isinstance(error.__cause__, QueryCanceled):
+            raise Slow from None
+        raise

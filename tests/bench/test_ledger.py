@@ -1,0 +1,29 @@
+"""`python -m bench ledger`, small: it makes its rows, asks every list, and writes every event."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.environment import ROOT
+from tests.services import Services
+
+ROWS = 3_000
+
+
+@pytest.mark.timeout(300)
+def test_it_runs_from_the_rows_to_the_figures(services: Services, tmp_path: Path):
+    told = tmp_path / "told.json"
+    command = [sys.executable, "-m", "bench", "ledger", "--quick", "--rows", str(ROWS), "--json", str(told)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=280)
+    assert done.returncode == 0, done.stdout + done.stderr
+    values = {result["measure"]: result["value"] for result in json.loads(told.read_text())["results"]}
+    assert values["rows"] == ROWS
+    assert values["disk for a row"] > 100
+    assert values["written, on one core"] > 0
+    for name in ("API: first page", "API: next pages of 500", "API: search: nothing", "admin: search: models"):
+        assert any(measure.startswith(f"{name}: p95") for measure in values), (name, list(values))
