@@ -6,7 +6,7 @@ import csv
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from drf_spectacular.utils import extend_schema_field
+from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
 from usage.prices.price import usd
@@ -31,6 +31,8 @@ class Renamed(serializers.Serializer[Any]):
 
 
 class SumsSerializer(Renamed):
+    """Sums of requests."""
+
     requests = serializers.IntegerField(help_text="Of every outcome.")
     errors = serializers.IntegerField(  # type: ignore[assignment]
         help_text="That ended with an error of the provider or of Sluice."
@@ -63,7 +65,10 @@ class LineSerializer(SumsSerializer):
     model = serializers.CharField(required=False, allow_blank=True)
 
 
+@extend_schema_serializer(many=False)
 class ReportSerializer(Renamed):
+    """From `from` up to, but not including, `to`."""
+
     since = serializers.DateTimeField()
     until = serializers.DateTimeField()
     period = serializers.CharField()

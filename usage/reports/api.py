@@ -47,7 +47,11 @@ class UsageViewSet(ListModelMixin, GenericViewSet[Any]):
     owner_field = "user_id"
     owner_actions = ("list",)
 
-    @extend_schema(parameters=[QuestionSerializer], responses=ReportSerializer(many=False), filters=False)
+    @extend_schema(
+        parameters=[QuestionSerializer],
+        responses={(200, "application/json"): ReportSerializer, (200, "text/csv"): str},
+        filters=False,
+    )
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Any:
         question = question_from(request.query_params)
         rows = chosen(self.filter_queryset(table_for(question)._default_manager.all()), question)
