@@ -270,3 +270,33 @@ def test_the_days_answer_where_they_can(api, used):
     for period in ("day", "week", "month", "total"):
         assert asked(api, period=period)["totals"]["requests"] == 1
     assert asked(api, period="hour")["totals"]["requests"] == 0
+
+
+def test_tags_are_asked_of_the_ledger(api, used):
+    used("2026-11-02T10:00", requests=2, cost=5, tags=("red", "blue"), ttft_ms=1.5)
+    used("2026-11-02T23:59", cost=7, tags=("red",), outcome="upstream_error")
+    used("2026-11-04T10:00", cost=None)
+    report = asked(api, group_by="tag")
+    told = table(report, "from", "tag", "requests", "errors", "cost_usd", "unpriced_requests")
+    assert told == [
+        ("2026-11-02T00:00:00+00:00", "blue", 2, 0, "0.000000000010", 0),
+        ("2026-11-02T00:00:00+00:00", "red", 3, 1, "0.000000000017", 0),
+        ("2026-11-04T00:00:00+00:00", "", 1, 0, "0.000000000000", 1),
+    ]
+    assert report["totals"] == asked(api)["totals"]
+    for period in ("hour", "week", "total"):
+        assert asked(api, group_by="tag", period=period)["totals"] == report["totals"]
+    assert len(asked(api, group_by="tag", fill="true")["results"]) == 3 * 30
+    assert table(asked(api, group_by="tag", period="total", model="m"), "tag") == [("",), ("blue",), ("red",)]
+    file = api.get("/api/usage", {**WHOLE, "group_by": "tag", "format": "csv"})
+    assert [row["tag"] for row in csv.DictReader(io.StringIO(b"".join(file).decode()))] == ["blue", "red", ""]
+    assert "31 days" in str(asked(api, 400, group_by="tag", to="2026-12-03"))
+    assert "by itself" in str(asked(api, 400, group_by="tag,key"))
+
+
+def test_users_see_the_tags_of_their_own_requests(used, make_user):
+    ann, client = make_user(is_staff=False), APIClient()
+    used("2026-11-02T10:00", user=ann.pk, tags=("mine",))
+    used("2026-11-02T10:00", tags=("theirs",))
+    client.force_login(ann)
+    assert table(asked(client, group_by="tag"), "tag") == [("mine",)]

@@ -63,6 +63,7 @@ class LineSerializer(SumsSerializer):
     project_name = serializers.CharField(required=False, allow_null=True)
     provider = serializers.CharField(required=False, allow_blank=True)
     model = serializers.CharField(required=False, allow_blank=True)
+    tag = serializers.CharField(required=False, allow_blank=True, help_text="Blank: requests without a tag.")
 
 
 @extend_schema_serializer(many=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 from channels.db import database_sync_to_async
@@ -17,11 +17,12 @@ from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 from rest_framework.viewsets import GenericViewSet
 
-from usage.models import HourRollup
+from usage.models import HourRollup, RequestRecord
 from usage.reports.answer import ReportSerializer, csv_columns, csv_lines, lines_told, sums_told
 from usage.reports.cursors import cursor_of
-from usage.reports.question import MAX_PAGE_SIZE, Question, QuestionSerializer, question_from
-from usage.reports.sums import chosen, filled, page, table_for, totals
+from usage.reports.question import MAX_PAGE_SIZE, TAG, Question, QuestionSerializer, question_from
+from usage.reports.sums import Line, chosen, filled, page, table_for, totals, whole
+from usage.reports.tags import by_tag
 
 
 class CSVRenderer(BaseRenderer):
@@ -36,6 +37,7 @@ class CSVRenderer(BaseRenderer):
 
 class UsageViewSet(ListModelMixin, GenericViewSet[Any]):
     """What was used, by any of key, user, team, project, provider and model, and by hour, day, week, month or in total.
+    Or by tag, for a month at most: a request counts for each of its tags, and once in the totals.
 
     Users see what was used with their own keys.
     """
@@ -54,13 +56,20 @@ class UsageViewSet(ListModelMixin, GenericViewSet[Any]):
     )
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Any:
         question = question_from(request.query_params)
-        rows = chosen(self.filter_queryset(table_for(question)._default_manager.all()), question)
-        if isinstance(request.accepted_renderer, CSVRenderer):
-            return as_file(request, rows, question)
-        if question.fill:
-            lines, last = filled(rows, question), None
+        is_file = isinstance(request.accepted_renderer, CSVRenderer)
+        last = None
+        if question.group_by == (TAG,):
+            lines, sums = by_tag(self.filter_queryset(RequestRecord.objects.all()), question)
+            if question.fill:
+                lines = filled(lines, question)
+            if is_file:
+                return as_file(request, iter([as_csv(lines, question)]))
         else:
-            lines, last = page(rows, question)
+            rows = chosen(self.filter_queryset(table_for(question)._default_manager.all()), question)
+            if is_file:
+                return as_file(request, csv_pages(rows, question))
+            sums = totals(rows)
+            lines, last = (filled(whole(rows, question), question), None) if question.fill else page(rows, question)
         following = None
         if last is not None:
             here = request.build_absolute_uri()
@@ -72,7 +81,7 @@ class UsageViewSet(ListModelMixin, GenericViewSet[Any]):
                 "period": question.period,
                 "time_zone": question.zone.key,
                 "group_by": question.group_by,
-                "totals": sums_told(totals(rows)),
+                "totals": sums_told(sums),
                 "next": following,
                 "previous": None,
                 "results": lines_told(lines, question),
@@ -86,9 +95,8 @@ class UsageViewSet(ListModelMixin, GenericViewSet[Any]):
         return response
 
 
-def as_file(request: Request, rows: QuerySet[Any], question: Question) -> StreamingHttpResponse:
+def as_file(request: Request, pieces: Iterator[str]) -> StreamingHttpResponse:
     """All pages, written as they are read."""
-    pieces = csv_pages(rows, question)
     first = next(pieces)  # what cannot be answered is refused before the file begins
     content: Any = [first, *pieces] if not isinstance(request._request, ASGIRequest) else _in_threads(first, pieces)
     answer = StreamingHttpResponse(content, content_type="text/csv; charset=utf-8")
@@ -98,18 +106,21 @@ def as_file(request: Request, rows: QuerySet[Any], question: Question) -> Stream
 
 
 def csv_pages(rows: QuerySet[Any], question: Question) -> Iterator[str]:
-    columns = csv_columns(question.group_by)
     if question.fill:
-        yield csv_lines(columns, lines_told(filled(rows, question), question), head=True)
+        yield as_csv(filled(whole(rows, question), question), question)
         return
     question = question._replace(page_size=MAX_PAGE_SIZE)
     is_first = True
     while True:
         lines, last = page(rows, question)
-        yield csv_lines(columns, lines_told(lines, question), head=is_first)
+        yield as_csv(lines, question, head=is_first)
         if last is None:
             return
         question, is_first = question._replace(after=[last.at, *last.group]), False
+
+
+def as_csv(lines: Sequence[Line], question: Question, *, head: bool = True) -> str:
+    return csv_lines(csv_columns(question.group_by), lines_told(lines, question), head=head)
 
 
 async def _in_threads(first: str, pieces: Iterator[str]) -> AsyncIterator[str]:

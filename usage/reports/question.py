@@ -23,6 +23,10 @@ NOUNS = {
 }
 """What a report may be grouped and filtered by, and the column of it."""
 
+TAG = "tag"
+MOST_DAYS_OF_TAGS = 31
+"""Tags are in the ledger alone, of which a report reads every row of its span."""
+
 BY_NUMBER = ("key", "user", "team", "project")
 MAX_PAGE_SIZE = 500
 LARGEST_ID = 2**63 - 1
@@ -47,7 +51,10 @@ class Question(NamedTuple):
 
 class QuestionSerializer(serializers.Serializer[Any]):
     group_by = serializers.CharField(
-        default="", allow_blank=True, max_length=100, help_text=f"Any of {', '.join(NOUNS)}, separated by commas."
+        default="",
+        allow_blank=True,
+        max_length=100,
+        help_text=f"Any of {', '.join(NOUNS)}, separated by commas; or {TAG}.",
     )
     period = serializers.ChoiceField(
         choices=Period.choices, default=Period.DAY, help_text="Weeks begin on Monday; `total` is one span."
@@ -86,8 +93,10 @@ class QuestionSerializer(serializers.Serializer[Any]):
 
     def validate_group_by(self, text: str) -> tuple[str, ...]:
         nouns = tuple(noun.strip() for noun in text.split(",") if noun.strip())
-        if not set(nouns) <= set(NOUNS) or len(set(nouns)) < len(nouns):
-            raise serializers.ValidationError(f"Use any of {', '.join(NOUNS)}, each once, separated by commas.")
+        if nouns != (TAG,) and (not set(nouns) <= set(NOUNS) or len(set(nouns)) < len(nouns)):
+            raise serializers.ValidationError(
+                f"Use any of {', '.join(NOUNS)}, each once, separated by commas; or {TAG} by itself."
+            )
         return nouns
 
     def validate_cursor(self, text: str) -> list[Any]:
@@ -104,6 +113,8 @@ class QuestionSerializer(serializers.Serializer[Any]):
             found = all_spans(attrs["period"], start, end, zone)
         except Unanswerable as problem:
             raise serializers.ValidationError(str(problem)) from None
+        if attrs["group_by"] == (TAG,) and end - start > timedelta(days=MOST_DAYS_OF_TAGS, hours=1):
+            raise serializers.ValidationError({"group_by": [f"By tag, ask for {MOST_DAYS_OF_TAGS} days at most."]})
         after = attrs.get("cursor")
         if after is not None and len(after) != 1 + len(attrs["group_by"]):
             raise serializers.ValidationError({"cursor": ["This cursor is of another question."]})

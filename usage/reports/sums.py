@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -38,7 +38,11 @@ def table_for(question: Question) -> type[Rollup]:
 
 def chosen(rows: QuerySet[Any], question: Question) -> QuerySet[Any]:
     """Those of the question's span and filters."""
-    rows = rows.filter(at__gte=question.start, at__lt=question.end)
+    return filtered(rows.filter(at__gte=question.start, at__lt=question.end), question)
+
+
+def filtered(rows: QuerySet[Any], question: Question) -> QuerySet[Any]:
+    """Also rows of the ledger, whose columns have the same names."""
     for noun, value in question.filters.items():
         rows = rows.filter(_is(noun, value))
     return rows
@@ -56,9 +60,13 @@ def page(rows: QuerySet[Any], question: Question) -> tuple[list[Line], Line | No
     return lines[:size], lines[size - 1] if len(lines) > size else None
 
 
-def filled(rows: QuerySet[Any], question: Question) -> list[Line]:
+def whole(rows: QuerySet[Any], question: Question) -> list[Line]:
+    """All lines at once, or as many as show that they are too many to be filled up."""
+    return _lines(rows, question, MOST_FILLED + 1)
+
+
+def filled(lines: Sequence[Line], question: Question) -> list[Line]:
     """Each group in each span. Raises `ValidationError` where that is too much for one answer."""
-    lines = _lines(rows, question, MOST_FILLED + 1)
     there = {(line.at, line.group): line for line in lines}
     groups = sorted({line.group for line in lines}) if question.group_by else [()]
     if len(groups) * len(question.spans) > MOST_FILLED:
