@@ -16,12 +16,14 @@ from config.configuration import ReloadView, VersionView
 from keys import api_schemes  # noqa: F401 (drf-spectacular finds what was imported)
 from keys.account_api import GlobalLimitsView, TeamViewSet, TierViewSet, UserViewSet
 from keys.api import KeyViewSet, ProjectViewSet
+from keys.budgets import BudgetsView
 from keys.validation import CallerValidationView, KeyValidationView
 from providers.api import CredentialViewSet, ProviderViewSet
 from usage.alerts.api import AlertViewSet
 from usage.api import RequestViewSet
 from usage.audit.api import AuditViewSet
 from usage.prices.api import PriceViewSet
+from usage.reports.api import UsageViewSet
 
 
 class UnknownAddress(APIView):
@@ -51,6 +53,7 @@ router.register("prices", PriceViewSet)
 router.register("requests", RequestViewSet)
 router.register("alerts", AlertViewSet)
 router.register("audit", AuditViewSet)
+router.register("usage", UsageViewSet, basename="usage")
 
 urlpatterns = [
     path("", RedirectView.as_view(url="/api/docs/")),
@@ -61,6 +64,7 @@ urlpatterns = [
     re_path(r"^limits/global/?$", GlobalLimitsView.as_view()),
     re_path(r"^config/version/?$", VersionView.as_view()),
     re_path(r"^config/reload/?$", ReloadView.as_view()),
+    re_path(r"^usage/budgets/?$", BudgetsView.as_view()),
     path("", include(router.urls)),
     re_path(r"", UnknownAddress.as_view()),
 ]

@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from keys.models import Team, Tier, VirtualKey
+from keys.models import Account, Team, Tier, VirtualKey
 from keys.user_tokens import issue_token
 from tests.management.conftest import (
     TOKEN,
@@ -21,7 +21,8 @@ from tests.management.conftest import (
     make_provider,
     make_record,
 )
-from usage.models import AuditEntry, PriceOverride
+from usage.models import AuditEntry, DayRollup, PriceOverride
+from usage.rollups.state import SUMS
 
 KEY = {"name": "new"}
 NAMED = {"name": "new"}
@@ -92,6 +93,8 @@ TABLE = [
     Row("get", "/api/alerts/{alert}", None, "usage.view_alert", 200, 200, 404),
     Row("get", "/api/requests", None, "usage.view_requestrecord", 200, 200, 200),
     Row("get", "/api/requests/{record}", None, "usage.view_requestrecord", 200, 200, 404),
+    Row("get", "/api/usage", None, "usage.view_hourrollup", 200, 200, 200),
+    Row("get", "/api/usage/budgets", None, "", 200, 200, 200),
     Row("get", "/api/config/version", None, "proxy.view_configchange", 200),
     Row("post", "/api/config/reload", None, "proxy.add_configchange", 200),
 ]
@@ -109,6 +112,10 @@ def rows(db, make_user):
     owner = make_user(name="owner", is_staff=False)
     team = Team.objects.create(name="t")
     team.members.add(owner)
+    Account.of(owner).change(budget=5)
+    today = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
+    place = {"project_id": 0, "key_id": 0, "team_id": 0, "provider": "up", "model": "m"}
+    DayRollup.objects.create(at=today, user_id=owner.pk, **place, **dict.fromkeys(SUMS, 1))
     return {
         "project": make_project().pk,
         "key": make_key(owner=owner).pk,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from importlib import import_module
 from typing import Any
@@ -168,3 +170,23 @@ def test_the_nightly_task_mends_the_last_days():
     HourRollup.objects.update(requests=9)
     assert check_rollups() == "1 days mended"
     assert sorted(HourRollup.objects.values_list("requests", flat=True)) == [1, 9]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_writers_at_once_lose_nothing_and_never_wait_in_a_circle():
+    now = timezone.now().timestamp()
+
+    def write(writer):
+        try:
+            for turn in range(5):
+                events = [event(f"{writer}-{turn}-{n}", now, key=n % 7, model=f"m{n % 5}") for n in range(70)]
+                random.Random(writer).shuffle(events)
+                write_events(events)
+                check_rollups()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(write, range(3)))
+    assert RequestRecord.objects.count() == 3 * 5 * 70
+    assert are_the_ledgers()

@@ -1,19 +1,30 @@
-"""P2, the ledger's part: the rows' costs add up to what the upstream counted times the price, to the last digit.
+"""P2: the costs of the ledger's rows, the totals of each scope, the rollups, the reports and their CSV all add up to
+what the upstream counted times the price, to the last digit.
 
 The upstream keeps its own books: it decides the usage of each answer and adds it up before it answers.
 """
 
 from __future__ import annotations
 
+import csv
+import io
 import random
 import threading
+from collections import defaultdict
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
-from tests.access.asking import ask, minted, new_project, soon
+import httpx
+import pytest
+
+from tests.access.asking import MESSAGES, ask, minted, new_project, soon
+from tests.databases import databases, query
+from tests.promises.fleet import made
 from tests.sluice import Sluice
 from tests.upstream import (
+    Close,
     Received,
     Reset,
     Script,
@@ -27,7 +38,7 @@ from tests.upstream import (
     usage_of,
 )
 
-REQUESTS = 400
+REQUESTS = 1000
 PRICES = {"input": "0.123457", "cached_input": "0.041153", "output": "1.000003", "reasoning": "2.718281"}
 SHAPES = ("usage-only", "last", "every")
 
@@ -44,7 +55,7 @@ class Books:
     def answer(self, received: Received) -> Script:
         body = received.json()
         with self._lock:
-            kind = self._draw.choice(["plain"] * 3 + ["stream"] * 5 + ["failed", "cut"])
+            kind = self._draw.choice(["plain"] * 3 + ["stream"] * 4 + ["failed", "cut", "torn"])
             prompt, completion = self._draw.randrange(1, 300_000), self._draw.randrange(1, 20_000)
             cached, reasoning = self._draw.randrange(prompt), self._draw.randrange(completion)
             shape: Any = self._draw.choice(SHAPES)
@@ -63,7 +74,11 @@ class Books:
             prompt_tokens_details={"cached_tokens": cached},
             completion_tokens_details={"reasoning_tokens": reasoning},
         )
-        return chat_stream(usage=usage, usage_shape=shape) if body.get("stream") else chat_answer(usage=usage)
+        if not body.get("stream"):
+            return chat_answer(usage=usage)
+        if kind == "torn":  # after its usage, and before its end
+            return [*chat_stream(usage=usage, usage_shape="last", include_done=False)[:-1], Close()]
+        return chat_stream(usage=usage, usage_shape=shape)
 
     def _owe(self, who: str, prompt: int, completion: int, cached: int, reasoning: int) -> None:
         price = {name: Decimal(text) for name, text in PRICES.items()}
@@ -83,32 +98,112 @@ def price_source_of(sluice: Sluice, answer: Any) -> str:
     return str(sluice.api("GET", path).json()["price_source"])
 
 
-def test_the_rows_add_up_to_what_the_upstream_counted(sluice: Sluice, upstream: Upstream):
+class Customer(NamedTuple):
+    """A key, its owner, team and project, which nobody else has; each has a budget, so that its spend is told."""
+
+    token: str
+    key: int
+    user: int
+    team: int
+    project: int
+
+
+SCOPES = ("key", "user", "team", "project")
+
+
+def new_customer(server: Sluice, number: int) -> Customer:
+    budget = {"budget": "1000000"}
+    project = new_project(server, **budget)
+    team = made(server, "/api/teams", {"name": f"team-{number}", **budget})["id"]
+    user = made(server, "/api/users", {"email": f"{number}@example.org", **budget})["user"]
+    key, token = minted(server, project=project, team=team, owner=user, **budget)
+    return Customer(token, key, user, team, project)
+
+
+def asked(client: httpx.Client, number: int, customer: Customer) -> int:
+    """One of the thousand. Some are refused, and a torn stream may break the client's connection."""
+    is_response, is_refused = number % 4 == 0, number % 11 == 0
+    path = "/v1/responses" if is_response else "/v1/chat/completions"
+    said: dict[str, Any] = {"input": "hi"} if is_response else {"messages": MESSAGES}
+    model = "" if is_refused else f"priced-{number % 7}"
+    body = {"model": model, "stream": number % 2 == 0, "user": str(customer.project), **said}
+    try:
+        return client.post(path, json=body).status_code
+    except httpx.RemoteProtocolError:
+        return 0
+
+
+def added_up(rows: Iterable[dict[str, Any]], *names: str) -> dict[Any, Decimal]:
+    """Costs in USD by the values of these columns."""
+    sums: defaultdict[Any, Decimal] = defaultdict(Decimal)
+    for row in rows:
+        cost = row["cost_usd"] if "cost_usd" in row else Decimal(int(row["cost_picousd"])).scaleb(-12)
+        sums[tuple(row[name] for name in names)] += Decimal(cost)
+    return dict(sums)
+
+
+def reported(server: Sluice, scope: str, period: str) -> list[dict[str, Any]]:
+    """All pages, small ones."""
+    path, rows = f"/api/usage?group_by={scope}&period={period}&page_size=2", []
+    while path:
+        page = server.api("GET", path).json()
+        rows += page["results"]
+        path = (page["next"] or "").removeprefix(server.url)
+    return rows
+
+
+def as_csv(server: Sluice, scope: str) -> list[dict[str, Any]]:
+    answer = server.api("GET", f"/api/usage?group_by={scope}&period=hour", headers={"accept": "text/csv"})
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    return list(csv.DictReader(io.StringIO(answer.text)))
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("database", databases)
+def test_everything_adds_up_to_what_the_upstream_counted(start_sluice: Any, upstream: Upstream, database: str):
+    sluice: Sluice = start_sluice(database)
     assert sluice.api("POST", "/api/prices", json={"model": "priced-*", **PRICES}).is_success
     _, warm = minted(sluice)
-    soon(lambda: price_source_of(sluice, ask(sluice, warm, model="priced-0")) == "override", 3)
+    soon(lambda: price_source_of(sluice, ask(sluice, warm, model="priced-0")) == "override", 10)
+    already = len(sluice.rows())
     books = Books()
     upstream.script = books.answer
-    projects = [new_project(sluice) for _ in range(3)]
-    keys = {str(project): minted(sluice, project=project)[1] for project in projects}
-
-    def one(number: int) -> int:
-        project = str(projects[number % 3])
-        path = "/v1/responses" if number % 4 == 0 else "/v1/chat/completions"
-        more: dict[str, Any] = {"input": "hi"} if number % 4 == 0 else {}
-        return ask(
-            sluice, keys[project], path=path, model=f"priced-{number % 7}", stream=number % 2 == 0, user=project, **more
-        ).status_code
-
+    customers = [new_customer(sluice, number) for number in range(3)]
+    clients = [sluice.client(customer.token, timeout=60) for customer in customers]
     with ThreadPoolExecutor(8) as pool:
-        statuses = set(pool.map(one, range(REQUESTS)))
-    assert statuses == {200, 500, 502}
-    rows = [row for row in sluice.rows(expect=REQUESTS, timeout=10) if row["project_id"] in projects]
+        which = [(clients[number % 3], number, customers[number % 3]) for number in range(REQUESTS)]
+        statuses = set(pool.map(lambda one: asked(*one), which))
+    assert {200, 400, 500, 502} <= statuses <= {0, 200, 400, 500, 502}
+
+    known = [customer.project for customer in customers]
+    everything = sluice.rows(expect=already + REQUESTS, timeout=60)
+    rows = [row for row in everything if row["project_id"] in known]
     assert len(rows) == REQUESTS
     assert all(row["cost_usd"] is not None for row in rows)
-    for project in projects:
-        mine = [row for row in rows if row["project_id"] == project]
-        assert sum(row["cost_usd"] for row in mine) == books.owed[str(project)]
-        tokens = sum((row["prompt_tokens"] or 0) + (row["completion_tokens"] or 0) for row in mine)
-        assert tokens == books.counted[str(project)]
-    assert {row["cost_usd"] for row in rows if row["status_code"] != 200} == {0}
+    assert {row["cost_usd"] for row in rows if row["outcome"] == "refused" or row["status_code"] >= 500} == {0}
+    assert {row["outcome"] for row in rows} == {"complete", "refused", "upstream_error"}
+    owed = {customer: books.owed[str(customer.project)] for customer in customers}
+    tokens = {str(project): 0 for project in known}
+    for row in rows:
+        tokens[str(row["project_id"])] += (row["prompt_tokens"] or 0) + (row["completion_tokens"] or 0)
+    assert tokens == books.counted
+
+    totals = query(sluice.database_url, "SELECT * FROM usage_scopetotal WHERE slot = -1")
+    slots = query(sluice.database_url, "SELECT * FROM usage_scopetotal WHERE slot <> -1")
+    hours = query(sluice.database_url, "SELECT * FROM usage_hourrollup")
+    days = query(sluice.database_url, "SELECT * FROM usage_dayrollup")
+    budgets = sluice.api("GET", "/api/usage/budgets").json()["results"]
+    spent = {(row["kind"], row["id"]): Decimal(row["spent"]) for row in budgets}
+    for scope in SCOPES:
+        by_scope = added_up(rows, f"{scope}_id"), added_up(hours, f"{scope}_id"), added_up(days, f"{scope}_id")
+        by_total, by_slot = added_up(totals, "kind", "ident"), added_up(slots, "kind", "ident")
+        reports = [added_up(reported(sluice, scope, period), scope) for period in ("hour", "day", "total")]
+        files = added_up(as_csv(sluice, scope), scope)
+        for customer, expected in owed.items():
+            number = getattr(customer, scope)
+            assert [found[(number,)] for found in (*by_scope, *reports)] == [expected] * 6, scope
+            assert files[(str(number),)] == expected
+            assert [found[scope, str(number)] for found in (by_total, by_slot)] == [expected] * 2
+            assert spent[scope, number] == expected
+    assert added_up(reported(sluice, "model", "total"), "model") == added_up(everything, "model")
+    assert sluice.manage("rollups", "check")["differences"] == []

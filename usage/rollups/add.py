@@ -73,8 +73,8 @@ def move(model: type[Rollup], sums: Sums) -> None:
             cursor.execute(move_statement(model), [list(column) for column in zip(*rows, strict=True)])
         else:
             # Moments as Django writes them there.
-            texts: list[tuple[Any, ...]] = [
-                (str(place[0].replace(tzinfo=None)), *place[1:], *sums[place]) for place in places
+            texts: list[list[Any]] = [
+                [str(place[0].replace(tzinfo=None)), *place[1:], *sums[place]] for place in places
             ]
             cursor.executemany(move_statement(model), texts)
 

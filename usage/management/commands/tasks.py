@@ -8,6 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.serializers.json import DjangoJSONEncoder
 
+from usage.management.tables import table
 from usage.periodic.run import attempt
 from usage.periodic.state import ScheduledTask, TaskOutcome
 from usage.periodic.table import Periodic, periodic_of, schedule
@@ -47,12 +48,7 @@ class Command(BaseCommand):
         if options["json"]:
             self.stdout.write(json.dumps(document, indent=2, cls=DjangoJSONEncoder))
             return
-        rows = [[_cell(row[name]) for name in COLUMNS] for row in document.get("results", [document])]
-        lines = [[name.upper() for name in COLUMNS], *rows]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        for line in lines:
-            cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-            self.stdout.write("  ".join(cells).rstrip())
+        self.stdout.write(table(COLUMNS, document.get("results", [document])))
 
 
 def told(periodic: Periodic, task: ScheduledTask | None) -> dict[str, Any]:
@@ -70,8 +66,3 @@ def told(periodic: Periodic, task: ScheduledTask | None) -> dict[str, Any]:
         "runner": seen.runner,
         "told": seen.error or seen.result,
     }
-
-
-def _cell(value: Any) -> str:
-    text = value.isoformat(" ", "seconds") if hasattr(value, "isoformat") else str(value)
-    return "-" if value in (None, "") else "".join(c if c.isprintable() else " " for c in text)

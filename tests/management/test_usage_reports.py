@@ -1,0 +1,302 @@
+"""`GET /api/usage`: what was used, by whom and for what, by hours and days."""
+
+from __future__ import annotations
+
+import csv
+import io
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from rest_framework.test import APIClient
+
+from keys.models import Team
+from tests.management.conftest import make_key, make_project
+from usage.event import RequestEvent
+from usage.ledger import write_events
+from usage.models import HourRollup
+
+pytestmark = pytest.mark.django_db
+WHOLE = {"from": "2026-11-01", "to": "2026-12-01"}
+
+
+def at(text):
+    return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+
+
+@pytest.fixture
+def used(api):
+    """`used("2026-11-02T10:00", key=1, cost=5)` writes requests into the ledger."""
+    count = iter(range(10_000))
+
+    def use(moment, requests=1, cost=1, **fields):
+        given = {"provider": "up", "model": "m", "prompt_tokens": 10, "completion_tokens": 2, **fields}
+        ids = [f"q{next(count)}" for _ in range(requests)]
+        common = ("POST", "/v1/chat/completions", 200, given.pop("outcome", "complete"), 2.5)
+        write_events([RequestEvent(pk, at(moment), *common, cost_picousd=cost, requests=1, **given) for pk in ids])
+
+    return use
+
+
+def asked(api, expect=200, **query):
+    answer = api.get("/api/usage/", {**WHOLE, **query})
+    assert answer.status_code == expect, answer.content
+    return answer.json()
+
+
+def table(report, *names):
+    return [tuple(row[name] for name in names) for row in report["results"]]
+
+
+def test_days_are_told_with_exact_sums(api, used):
+    used("2026-11-02T10:00", requests=2, cost=1_500_000_000_001, ttft_ms=4.5)
+    used("2026-11-02T23:59:59.999", cost=None, cached_tokens=4, reasoning_tokens=1)
+    used("2026-11-03T00:00", outcome="refused", cost=0, cache="HIT")
+    used("2026-11-03T01:00", outcome="upstream_error", cost=0)
+    report = asked(api)
+    assert report["from"] == "2026-11-01T00:00:00+00:00"
+    assert (report["period"], report["time_zone"], report["group_by"]) == ("day", "UTC", [])
+    first: dict[str, Any] = {
+        "requests": 3,
+        "errors": 0,
+        "refused": 0,
+        "cache_hits": 0,
+        "prompt_tokens": 30,
+        "completion_tokens": 6,
+    }
+    first |= {"cached_tokens": 4, "reasoning_tokens": 1, "cost_usd": "3.000000000002", "unpriced_requests": 1}
+    first |= {"average_duration_ms": 2.5, "average_ttft_ms": 4.5}
+    assert report["results"][0] == {"from": "2026-11-02T00:00:00+00:00", **first}
+    second = report["results"][1]
+    assert [second[name] for name in ("requests", "errors", "refused", "cache_hits")] == [2, 1, 1, 1]
+    assert second["average_ttft_ms"] is None
+    assert report["totals"]["cost_usd"] == "3.000000000002"
+    assert report["totals"]["requests"] == 5
+
+
+def test_groups_are_told_by_number_and_name(api, used, make_user):
+    user, team, project = make_user("keys.view_team"), Team.objects.create(name="red"), make_project("blue")
+    key = make_key("mine", owner=user, project=project)
+    used("2026-11-02T10:00", key=key.pk, user=user.pk, team=team.pk, project=project.pk, cost=7)
+    used("2026-11-02T10:00", key=10_000, cost=5)
+    nouns = ("key", "user", "team", "project", "provider", "model")
+    report = asked(api, group_by=",".join(nouns), period="total")
+    gone, mine = sorted(report["results"], key=lambda row: row["user"] or 0)
+    assert [gone[noun] for noun in nouns] == [10_000, None, None, None, "up", "m"]
+    assert gone["key_name"] is None
+    assert [mine[noun] for noun in nouns] == [key.pk, user.pk, team.pk, project.pk, "up", "m"]
+    names = [mine[f"{noun}_name"] for noun in nouns[:4]]
+    assert names == ["mine", "ann", "red", "blue"]
+    assert mine["cost_usd"] == "0.000000000007"
+
+
+@pytest.mark.parametrize(
+    "filters, expect",
+    [
+        ({"model": "a"}, 1),
+        ({"provider": "up"}, 3),
+        ({"provider": "down"}, 4),
+        ({"key": 1}, 3),
+        ({"team": 7}, 2),
+        ({"team": "nobody's"}, 0),
+        ({"project": "blue"}, 1),
+        ({"key": 1, "model": "a"}, 1),
+        ({"user": "nobody"}, 0),
+    ],
+)
+def test_filters_narrow_rows_and_totals(api, used, filters, expect):
+    project = make_project("blue")
+    used("2026-11-02T10:00", model="a", key=1, project=project.pk)
+    used("2026-11-02T10:00", model="b", key=1, requests=2, team=7)
+    used("2026-11-02T10:00", provider="down", requests=4)
+    report = asked(api, **filters)
+    assert report["totals"]["requests"] == expect
+    assert sum(row["requests"] for row in report["results"]) == expect
+
+
+def test_periods(api, used):
+    for moment in ("2026-11-01T05:00", "2026-11-02T05:00", "2026-11-08T05:30", "2026-11-30T23:00"):
+        used(moment)
+
+    def told(period):
+        return [(row["from"][:13], row["requests"]) for row in asked(api, period=period)["results"]]
+
+    assert told("total") == [("2026-11-01T00", 4)]
+    assert told("month") == [("2026-11-01T00", 4)]
+    assert told("week") == [("2026-10-26T00", 1), ("2026-11-02T00", 2), ("2026-11-30T00", 1)]
+    assert told("day") == [(f"2026-11-{day}T00", 1) for day in ("01", "02", "08", "30")]
+    assert told("hour") == [("2026-11-01T05", 1), ("2026-11-02T05", 1), ("2026-11-08T05", 1), ("2026-11-30T23", 1)]
+
+
+def test_days_of_a_time_zone_are_exact_over_a_change_of_the_clock(api, used):
+    query = {"from": "2026-10-24", "to": "2026-10-27", "time_zone": "Europe/Berlin"}
+    used("2026-10-24T21:59")  # the 24th in Berlin, to its last minute
+    used("2026-10-24T22:00", requests=2)
+    used("2026-10-25T22:59", requests=2)  # a day of 25 hours
+    used("2026-10-25T23:00", requests=8)
+    report = asked(api, **query)
+    assert table(report, "from", "requests") == [
+        ("2026-10-24T00:00:00+02:00", 1),
+        ("2026-10-25T00:00:00+02:00", 4),
+        ("2026-10-26T00:00:00+01:00", 8),
+    ]
+    assert len(asked(api, **query, period="hour", fill="true")["results"]) == 24 + 25 + 24
+
+
+def test_the_budgets_time_zone_is_the_default_where_there_are_sums_for_it(api, settings):
+    settings.BUDGET_TIME_ZONE = "America/New_York"
+    assert asked(api)["time_zone"] == "America/New_York"
+    assert asked(api)["from"] == "2026-11-01T00:00:00-04:00"
+    settings.BUDGET_TIME_ZONE = "Asia/Kolkata"
+    assert asked(api)["time_zone"] == "UTC"
+    assert "middle of an hour" in str(asked(api, 400, time_zone="Asia/Kolkata"))
+
+
+def test_without_a_span_it_is_the_last_thirty_days(api, used):
+    now = datetime.now(UTC)
+    for days, requests in ((0, 1), (29, 2), (31, 4)):
+        used((now - timedelta(days=days)).replace(tzinfo=None).isoformat(), requests=requests)
+    report = api.get("/api/usage").json()
+    assert report["totals"]["requests"] == 3
+    assert datetime.fromisoformat(report["to"]) - datetime.fromisoformat(report["from"]) == timedelta(days=30)
+
+
+def test_a_span_takes_the_hours_that_it_touches(api, used):
+    for hour in range(5):
+        used(f"2026-11-02T0{hour}:30")
+    report = asked(api, **{"from": "2026-11-02T01:10", "to": "2026-11-02T03:20"})
+    assert (report["from"], report["to"]) == ("2026-11-02T01:00:00+00:00", "2026-11-02T04:00:00+00:00")
+    assert report["totals"]["requests"] == 3
+    assert table(report, "requests") == [(3,)]
+
+
+def test_gaps_are_filled_where_that_is_asked_for(api, used):
+    used("2026-11-02T10:00", model="a")
+    used("2026-11-04T10:00", model="b")
+    report = asked(api, fill="true", group_by="model", **{"from": "2026-11-02", "to": "2026-11-05"})
+    assert table(report, "model", "requests") == [("a", 1), ("b", 0), ("a", 0), ("b", 0), ("a", 0), ("b", 1)]
+    assert len(asked(api, fill="true")["results"]) == 30
+    assert "more than 10,000" in str(asked(api, 400, fill="true", period="hour", group_by="model", to="2027-08-01"))
+
+
+@pytest.mark.parametrize("period", ["day", "total", "hour", "week"])
+def test_pages_follow_each_other_without_a_gap(api, used, period):
+    for day in range(2, 11):
+        for model in ("a", "b", "ü'", "", "-x"):
+            for key in (None, 1, 2):
+                used(f"2026-11-{day:02}T10:00", model=model, key=key)
+    query = {"group_by": "model,key", "period": period}
+    whole = asked(api, **query, page_size=500)
+    assert whole["next"] is None
+    paged, answer = [], asked(api, **query, page_size=7)
+    while True:
+        assert len(answer["results"]) <= 7
+        assert answer["totals"] == whole["totals"]
+        paged += answer["results"]
+        if answer["next"] is None:
+            break
+        answer = api.get(answer["next"]).json()
+    assert paged == whole["results"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"group_by": "color"},
+        {"group_by": "key,key"},
+        {"period": "year"},
+        {"from": "yesterday"},
+        {"from": "2026-12-02"},
+        {"from": "0001-01-01"},
+        {"to": "9999-12-31T23:59:59"},
+        {"to": "2026-11-31"},
+        {"time_zone": "Mars/Olympus"},
+        {"time_zone": "../etc/passwd"},
+        {"key": "x"},
+        {"key": "0"},
+        {"page_size": "0"},
+        {"page_size": "501"},
+        {"cursor": "x"},
+        {"cursor": "WzFd"},
+        {"cursor": "WyIyMDI2LTExLTAyIiwgMV0="},
+        {"group_by": "model", "cursor": "WyIyMDI2LTExLTAyIiwgMV0="},
+        {"model": "a\0b"},
+    ],
+)
+def test_what_cannot_be_answered_is_refused(api, query):
+    answer = api.get("/api/usage", {**WHOLE, **query})
+    assert answer.status_code == 400, answer.content
+    for as_csv in ({"format": "csv"}, {}):
+        answer = api.get("/api/usage", {**WHOLE, **query, **as_csv})
+        assert answer["Content-Type"] == "application/json"
+
+
+@pytest.mark.parametrize("way", ["format", "accept"])
+def test_a_file_has_all_lines_and_no_formula(api, used, monkeypatch, way):
+    monkeypatch.setattr("usage.reports.api.MAX_PAGE_SIZE", 3)
+    for model in ("=HYPERLINK(1)", "+1", "-1", "@x", "\tx", 'quote"d, and', "ünï", "plain"):
+        used("2026-11-02T10:00", model=model, key=make_key(f"={model}").pk, cost=1_000_000)
+    query = {**WHOLE, "group_by": "key,model", "period": "total"}
+    if way == "format":
+        answer = api.get("/api/usage", {**query, "format": "csv"})
+    else:
+        answer = api.get("/api/usage", query, HTTP_ACCEPT="text/csv")
+    assert answer["Content-Type"] == "text/csv; charset=utf-8"
+    rows = list(csv.DictReader(io.StringIO(b"".join(answer).decode())))
+    assert [row["model"] for row in rows] == [
+        *("'=HYPERLINK(1)", "'+1", "'-1", "'@x", "'\tx", 'quote"d, and', "ünï", "plain")
+    ]
+    assert {row["key_name"][:2] for row in rows} == {"'="}
+    assert {row["cost_usd"] for row in rows} == {"0.000001000000"}
+
+
+def test_users_see_what_was_used_with_their_own_keys(used, make_user):
+    ann, bob = make_user(is_staff=False), make_user(name="bob", is_staff=False)
+    used("2026-11-02T10:00", user=ann.pk)
+    used("2026-11-02T10:00", user=bob.pk, requests=2)
+    used("2026-11-02T10:00", requests=4)
+    client = APIClient()
+    client.force_login(ann)
+    assert asked(client)["totals"]["requests"] == 1
+    assert asked(client, user="bob")["totals"]["requests"] == 0
+    assert asked(client, user=bob.pk, group_by="user")["results"] == []
+    file = client.get("/api/usage", {**WHOLE, "format": "csv", "group_by": "user"})
+    assert len(b"".join(file).splitlines()) == 2
+
+
+def test_the_days_answer_where_they_can(api, used):
+    used("2026-11-02T10:00")
+    HourRollup.objects.all().delete()  # what the days know, nobody asks of the hours
+    for period in ("day", "week", "month", "total"):
+        assert asked(api, period=period)["totals"]["requests"] == 1
+    assert asked(api, period="hour")["totals"]["requests"] == 0
+
+
+def test_tags_are_asked_of_the_ledger(api, used):
+    used("2026-11-02T10:00", requests=2, cost=5, tags=("red", "blue"), ttft_ms=1.5)
+    used("2026-11-02T23:59", cost=7, tags=("red",), outcome="upstream_error")
+    used("2026-11-04T10:00", cost=None)
+    report = asked(api, group_by="tag")
+    told = table(report, "from", "tag", "requests", "errors", "cost_usd", "unpriced_requests")
+    assert told == [
+        ("2026-11-02T00:00:00+00:00", "blue", 2, 0, "0.000000000010", 0),
+        ("2026-11-02T00:00:00+00:00", "red", 3, 1, "0.000000000017", 0),
+        ("2026-11-04T00:00:00+00:00", "", 1, 0, "0.000000000000", 1),
+    ]
+    assert report["totals"] == asked(api)["totals"]
+    for period in ("hour", "week", "total"):
+        assert asked(api, group_by="tag", period=period)["totals"] == report["totals"]
+    assert len(asked(api, group_by="tag", fill="true")["results"]) == 3 * 30
+    assert table(asked(api, group_by="tag", period="total", model="m"), "tag") == [("",), ("blue",), ("red",)]
+    file = api.get("/api/usage", {**WHOLE, "group_by": "tag", "format": "csv"})
+    assert [row["tag"] for row in csv.DictReader(io.StringIO(b"".join(file).decode()))] == ["blue", "red", ""]
+    assert "31 days" in str(asked(api, 400, group_by="tag", to="2026-12-03"))
+    assert "by itself" in str(asked(api, 400, group_by="tag,key"))
+
+
+def test_users_see_the_tags_of_their_own_requests(used, make_user):
+    ann, client = make_user(is_staff=False), APIClient()
+    used("2026-11-02T10:00", user=ann.pk, tags=("mine",))
+    used("2026-11-02T10:00", tags=("theirs",))
+    client.force_login(ann)
+    assert table(asked(client, group_by="tag"), "tag") == [("mine",)]

@@ -1,0 +1,71 @@
+"""`manage.py usage`: reports of what was used, and where budgets stand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils.module_loading import import_string
+
+from usage.management.tables import table
+from usage.reports.answer import csv_columns, csv_lines
+from usage.reports.question import NOUNS
+from usage.reports.spans import Period
+
+NUMBERS = ("requests", "errors", "refused", "prompt_tokens", "completion_tokens", "cost_usd", "unpriced_requests")
+BUDGET_COLUMNS = ("kind", "id", "name", "budget", "period", "spent", "remaining", "percent", "crossed", "resets_at")
+
+
+class Command(BaseCommand):
+    help = "What was used and spent, here or, with --api-url, at another Sluice."
+    requires_system_checks = ()  # a remote one needs nothing of this installation
+
+    @property
+    def cli(self) -> Any:
+        """The commands' shared part belongs to another app, which this one does not import (see settings.py)."""
+        return import_string(settings.MANAGEMENT_CLI)(self, BUDGET_COLUMNS)
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        verbs = self.cli.read(
+            parser,
+            {
+                "report": (self.report, "Sums of requests, tokens and cost, by time and by whom or what."),
+                "budgets": (self.budgets, "Where each budget stands."),
+            },
+        )
+        report = verbs["report"]
+        report.add_argument("--group-by", default="", metavar="NOUNS", help=f"Any of {', '.join(NOUNS)}: a,b")
+        report.add_argument("--period", choices=Period.values, default=Period.DAY)
+        report.add_argument("--from", dest="since", metavar="TIME", help="ISO 8601; default: 30 days.")
+        report.add_argument("--to", dest="until", metavar="TIME", help="Not included; default: the end of today.")
+        report.add_argument("--time-zone", help="Where days begin, such as Europe/Berlin.")
+        for noun in NOUNS:
+            report.add_argument(f"--{noun}", help="Its number." if noun == "key" else "Its name, or number.")
+        report.add_argument("--fill", action="store_true", default=None, help="Also where nothing was used.")
+        report.add_argument("--csv", action="store_true", help="Print a CSV file and nothing else.")
+        verbs["budgets"].add_argument("--kind", choices=["global", "key", "project", "team", "user"])
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options.get("csv") and options["json"]:
+            raise CommandError("Either --csv or --json.", returncode=2)
+        self.cli.run(options)
+
+    def report(self, api: Any, options: dict[str, Any]) -> tuple[Any, str]:
+        query = {name: options[name] for name in ("group_by", "period", "time_zone", "fill", *NOUNS)}
+        asked = {name: value for name, value in query.items() if value is not None}
+        first = api.call("GET", "usage", **asked, **{"from": options["since"], "to": options["until"]})
+        # The span is named by now, so that it is the same for every page, however long they take.
+        pages = api.everything("usage", **asked, **{name: first[name] for name in ("from", "to", "time_zone")})
+        report = {**first, "next": None, "results": pages["results"]}
+        nouns, rows = report["group_by"], report["results"]
+        if options["csv"]:
+            return report, csv_lines(csv_columns(nouns), rows, head=True)
+        columns = ("from", *nouns, *NUMBERS)
+        named = [{**row, **{noun: row.get(f"{noun}_name") or row[noun] for noun in nouns}} for row in rows]
+        total = {**dict.fromkeys(columns), **report["totals"], "from": "total"}
+        return report, table(columns, [*named, total])
+
+    def budgets(self, api: Any, options: dict[str, Any]) -> tuple[Any, str]:
+        kind = {} if options["kind"] is None else {"kind": options["kind"]}
+        return api.everything("usage/budgets", **kind), ""

@@ -1,0 +1,132 @@
+"""`GET /api/usage`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any
+
+from channels.db import database_sync_to_async
+from django.core.handlers.asgi import ASGIRequest
+from django.db.models import QuerySet
+from django.http import StreamingHttpResponse
+from drf_spectacular.utils import extend_schema
+from rest_framework.mixins import ListModelMixin
+from rest_framework.renderers import BaseRenderer, JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.utils.urls import replace_query_param
+from rest_framework.viewsets import GenericViewSet
+
+from usage.models import HourRollup, RequestRecord
+from usage.reports.answer import ReportSerializer, csv_columns, csv_lines, lines_told, sums_told
+from usage.reports.cursors import cursor_of
+from usage.reports.question import MAX_PAGE_SIZE, TAG, Question, QuestionSerializer, question_from
+from usage.reports.sums import Line, chosen, filled, page, table_for, totals, whole
+from usage.reports.tags import by_tag
+
+
+class CSVRenderer(BaseRenderer):
+    """Chosen by `format=csv` or `Accept: text/csv`; the view writes the file itself, page by page."""
+
+    media_type = "text/csv"
+    format = "csv"
+
+    def render(self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None) -> bytes:
+        return JSONRenderer().render(data)
+
+
+class UsageViewSet(ListModelMixin, GenericViewSet[Any]):
+    """What was used, by any of key, user, team, project, provider and model, and by hour, day, week, month or in total.
+    Or by tag, for a month at most: a request counts for each of its tags, and once in the totals.
+
+    Users see what was used with their own keys.
+    """
+
+    queryset = HourRollup.objects.all()
+    serializer_class = ReportSerializer
+    renderer_classes = (JSONRenderer, CSVRenderer)
+    pagination_class = None
+    owner_field = "user_id"
+    owner_actions = ("list",)
+
+    @extend_schema(
+        parameters=[QuestionSerializer],
+        responses={(200, "application/json"): ReportSerializer, (200, "text/csv"): str},
+        filters=False,
+    )
+    def list(self, request: Request, *args: Any, **kwargs: Any) -> Any:
+        question = question_from(request.query_params)
+        is_file = isinstance(request.accepted_renderer, CSVRenderer)
+        last = None
+        if question.group_by == (TAG,):
+            lines, sums = by_tag(self.filter_queryset(RequestRecord.objects.all()), question)
+            if question.fill:
+                lines = filled(lines, question)
+            if is_file:
+                return as_file(request, iter([as_csv(lines, question)]))
+        else:
+            rows = chosen(self.filter_queryset(table_for(question)._default_manager.all()), question)
+            if is_file:
+                return as_file(request, csv_pages(rows, question))
+            sums = totals(rows)
+            lines, last = (filled(whole(rows, question), question), None) if question.fill else page(rows, question)
+        following = None
+        if last is not None:
+            here = request.build_absolute_uri()
+            following = replace_query_param(here, "cursor", cursor_of(last.at, last.group))
+        return Response(
+            {
+                "from": question.start.astimezone(question.zone).isoformat(),
+                "to": question.end.astimezone(question.zone).isoformat(),
+                "period": question.period,
+                "time_zone": question.zone.key,
+                "group_by": question.group_by,
+                "totals": sums_told(sums),
+                "next": following,
+                "previous": None,
+                "results": lines_told(lines, question),
+            }
+        )
+
+    def handle_exception(self, exc: Exception) -> Response:
+        """What is refused is told as JSON, also to who wants a file."""
+        response = super().handle_exception(exc)
+        self.request.accepted_renderer, self.request.accepted_media_type = JSONRenderer(), "application/json"
+        return response
+
+
+def as_file(request: Request, pieces: Iterator[str]) -> StreamingHttpResponse:
+    """All pages, written as they are read."""
+    first = next(pieces)  # what cannot be answered is refused before the file begins
+    content: Any = [first, *pieces] if not isinstance(request._request, ASGIRequest) else _in_threads(first, pieces)
+    answer = StreamingHttpResponse(content, content_type="text/csv; charset=utf-8")
+    answer["Content-Disposition"] = 'attachment; filename="usage.csv"'
+    answer["Vary"] = "Accept, Cookie"
+    return answer
+
+
+def csv_pages(rows: QuerySet[Any], question: Question) -> Iterator[str]:
+    if question.fill:
+        yield as_csv(filled(whole(rows, question), question), question)
+        return
+    question = question._replace(page_size=MAX_PAGE_SIZE)
+    is_first = True
+    while True:
+        lines, last = page(rows, question)
+        yield as_csv(lines, question, head=is_first)
+        if last is None:
+            return
+        question, is_first = question._replace(after=[last.at, *last.group]), False
+
+
+def as_csv(lines: Sequence[Line], question: Question, *, head: bool = True) -> str:
+    return csv_lines(csv_columns(question.group_by), lines_told(lines, question), head=head)
+
+
+async def _in_threads(first: str, pieces: Iterator[str]) -> AsyncIterator[str]:
+    """Not on the event loop, and with no connection held while the client reads."""
+    piece: str | None = first
+    read = database_sync_to_async(lambda: next(pieces, None))
+    while piece is not None:
+        yield piece
+        piece = await read()

@@ -1,0 +1,34 @@
+"""Where a page of a report ended, as text for its reader to hand back."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from rest_framework import serializers
+
+REFUSAL = "This is not a cursor; take it from `next`."
+
+
+def cursor_of(at: datetime, group: tuple[Any, ...]) -> str:
+    return base64.urlsafe_b64encode(msgspec.json.encode([at, *group])).decode()
+
+
+def cursor_from(text: str) -> list[Any]:
+    """The span's beginning, and the group in it. Raises `ValidationError`."""
+    try:
+        found = msgspec.json.decode(base64.b64decode(text.encode("ascii"), altchars=b"-_", validate=True), type=list)
+        at = datetime.fromisoformat(found[0]).astimezone(UTC)
+    except (ValueError, TypeError, LookupError, OverflowError, binascii.Error, msgspec.MsgspecError):
+        raise serializers.ValidationError(REFUSAL) from None
+    if not 1900 <= at.year <= 2900:
+        raise serializers.ValidationError(REFUSAL)
+    for value in found[1:]:
+        if not isinstance(value, str | int) or isinstance(value, bool) or "\0" in str(value):
+            raise serializers.ValidationError(REFUSAL)
+        if isinstance(value, int) and abs(value) >= 2**63:
+            raise serializers.ValidationError(REFUSAL)
+    return [at, *found[1:]]
