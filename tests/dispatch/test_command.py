@@ -18,8 +18,12 @@ from tests.services import Services, processes
 from tests.sluice import Sluice
 from tests.upstream import Received, Upstream, WaitFor, error_answer, json_answer
 
+pytestmark = pytest.mark.timeout(180)  # many processes are started
+
 TAKEN = json_answer({})
-WAIT_S = 20.0
+WAIT_S = 30.0
+ALONE = "sqlite alone"
+everywhere = pytest.mark.parametrize("server", [ALONE, "postgres and redis"], indirect=True)
 
 
 @pytest.fixture
@@ -30,10 +34,10 @@ def receiver(services: Services) -> Iterator[Upstream]:
         yield server
 
 
-@pytest.fixture(params=["sqlite alone", "postgres and redis"])
+@pytest.fixture
 def server(request: Any, start_sluice: Any, receiver: Upstream) -> Sluice:
-    """One whose settings name two dispatchers, which have been here before."""
-    alone = request.param == "sqlite alone"
+    """One whose settings name two dispatchers. With SQLite alone, where a test does not ask for `everywhere`."""
+    alone = getattr(request, "param", ALONE) == ALONE
     started: Sluice = start_sluice(
         "sqlite" if alone else "postgres",
         redis=not alone,
@@ -96,6 +100,7 @@ def introduced(server: Sluice) -> Sluice:
     return server
 
 
+@everywhere
 def test_finished_requests_reach_all_dispatchers(introduced: Sluice, receiver: Upstream):
     ids = asked(introduced, introduced.mint(), 5)
     with Dispatching(introduced) as dispatching:
@@ -113,6 +118,7 @@ def test_finished_requests_reach_all_dispatchers(introduced: Sluice, receiver: U
     }
 
 
+@everywhere
 def test_a_killed_dispatcher_goes_on_where_it_stopped(introduced: Sluice, receiver: Upstream):
     """kill -9 in the middle of a delivery: what was under way comes again, what was before does not."""
     key = introduced.mint()
@@ -132,6 +138,7 @@ def test_a_killed_dispatcher_goes_on_where_it_stopped(introduced: Sluice, receiv
     assert sorted(sent_to(receiver)) == sorted([*second, *third])
 
 
+@everywhere
 def test_metrics_tell_what_was_delivered_and_what_waits(introduced: Sluice, receiver: Upstream):
     receiver.script = error_answer(503)
     asked(introduced, introduced.mint(), 4)

@@ -126,6 +126,7 @@ class Delivery:
                 there = {event.id for event in later.delivered}
                 self._arrived([each for each in part if each.event.id in there])
                 self._parts[0] = [each for each in part if each.event.id not in there]
+            self._book.state.failed += 1
             self._put_off(str(later), later.asked_s)
             return
         reasons = {each.event.id: each.reason for each in rejected}
@@ -167,7 +168,6 @@ class Delivery:
 
     def _put_off(self, reason: str, asked_s: float | None = None) -> None:
         state = self._book.state
-        state.failed += 1
         state.tries += 1
         wait_s = self._pace.backoff.wait_s(state.tries, asked_s)
         state.retry_at = self._clock() + wait_s

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 
 from django.conf import settings
 from django.db import connections
@@ -96,9 +96,18 @@ def at_work(target: Target, source: Source | None = None) -> Iterator[tuple[Deli
             raise Taken(f"a dispatcher named {target.name!r} works on this host already")
         book = Book(settings.DISPATCH_DIR, target.name)
         pace = Pace(settings.DISPATCH_BATCH_EVENTS, settings.DISPATCH_BATCH_SECS)
-        with (
-            new_client(settings.DISPATCH_TIMEOUT_SECS) as client,
-            closing(source or open_source(target.consumer)) as events,
-        ):
-            dispatcher = DISPATCHERS[target.kind](target, client)
-            yield Delivery(dispatcher, events, book, dead_letters_of(target.name), pace), book
+        events = source or open_source(target.consumer)
+        try:
+            with new_client(settings.DISPATCH_TIMEOUT_SECS) as client:
+                dispatcher = DISPATCHERS[target.kind](target, client)
+                yield Delivery(dispatcher, events, book, dead_letters_of(target.name), pace), book
+        finally:
+            leave(events, target.name)
+
+
+def leave(events: Source, name: str) -> None:
+    """Where the journal is away, it learns by itself that we are gone."""
+    try:
+        events.close()
+    except AWAY as error:
+        log.warning("Dispatcher %s leaves a journal that is away (%s).", name, type(error).__name__)
