@@ -26,6 +26,7 @@ from usage.journal.health import JournalHealth, journal_health
 
 PATIENCE_S = 1.0
 KEPT_S = 1.0
+UNREADABLE = "The journal's directory cannot be read."
 OK, DEGRADED, UNAVAILABLE = "ok", "degraded", "unavailable"
 
 
@@ -57,6 +58,7 @@ class Condition:
         self._told_at = 0.0
         self._asking: asyncio.Task[Report] | None = None
         self._found: dict[str, tuple[str, float]] = {}
+        self._looked: asyncio.Task[JournalHealth | None] | None = None
         self._providers: Sequence[Health] = ()
         # Its own, with its own connection: what hangs here holds up nobody who looks a key up.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="condition")
@@ -92,7 +94,7 @@ class Condition:
                 asked["redis"] = self._ping
             if settings.SLUICE_SURFACE != "admin":
                 asked |= {"ledger": self._ledger, "journal": self._journal}
-            self._looked = asyncio.create_task(asyncio.to_thread(journal_health, settings.JOURNAL_DIR))
+            self._looked = asyncio.create_task(asyncio.to_thread(read_journal))
             found = dict(zip(asked, await asyncio.gather(*(ask() for ask in asked.values())), strict=True))
             found["providers"] = self._all_providers()
             now = time.time()
@@ -136,8 +138,14 @@ class Condition:
             )
         return Part(OK, milliseconds_since(began))
 
+    async def _journal_health(self) -> JournalHealth | None:
+        assert self._looked is not None
+        return await self._looked
+
     async def _ledger(self) -> Part:
-        found: JournalHealth = await self._looked
+        found = await self._journal_health()
+        if found is None:
+            return Part(UNKNOWN, None, {"detail": UNREADABLE})
         more: dict[str, Any] = {"caught_up_at": moment(found.caught_up_at)}
         if not found.has_writer:
             return Part(DOWN, None, {**more, "detail": "No process writes the ledger; rows wait in the journal."})
@@ -146,7 +154,9 @@ class Condition:
         return Part(OK, None, more)
 
     async def _journal(self) -> Part:
-        found: JournalHealth = await self._looked
+        found = await self._journal_health()
+        if found is None:
+            return Part(DOWN, None, {"detail": UNREADABLE})
         more: dict[str, Any] = {"lag_bytes": found.waiting_bytes, "max_bytes": settings.JOURNAL_MAX_BYTES}
         if self._parts.journal.is_full or found.waiting_bytes > settings.JOURNAL_MAX_BYTES:
             return Part(DOWN, None, {**more, "detail": "It is full; events are dropped until the ledger takes some."})
@@ -171,6 +181,14 @@ def overall(parts: dict[str, Part]) -> str:
     if parts[needed].status == DOWN:
         return UNAVAILABLE
     return OK if all(part.status in (OK, UNKNOWN) for part in parts.values()) else DEGRADED
+
+
+def read_journal() -> JournalHealth | None:
+    """None where its directory cannot be read."""
+    try:
+        return journal_health(settings.JOURNAL_DIR)
+    except OSError:
+        return None
 
 
 def read_providers() -> Sequence[Health]:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MARK = b"[redacted]"
+MARGIN = 4096
+"""Looked at beyond what is shown: longer than any key, so that one across the bound is found whole."""
+
 _LOOKS_LIKE_A_KEY = re.compile(
     rb"(?i:\bbearer\s+)[A-Za-z0-9._~+/=-]{6,}|\b(?:sk|rk|pk)-[A-Za-z0-9_-]{8,}|\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_.-]+"
     rb'|(?<="api_key":")[^"]+|(?<="api_key": ")[^"]+'
@@ -27,8 +30,7 @@ class Excerpt:
     __slots__ = ("_left", "_pieces")
 
     def __init__(self) -> None:
-        # A secret that stands across the bound is found whole: the bound is applied after it was taken out.
-        self._left = settings.LOG_BODIES_MAX_BYTES + 4096
+        self._left: int = settings.LOG_BODIES_MAX_BYTES + MARGIN
         self._pieces: list[bytes] = []
 
     def add(self, piece: bytes) -> None:
@@ -60,11 +62,16 @@ def secrets_of(exchange: Exchange) -> Iterable[bytes]:
 
 
 def bounded(body: bytes, secrets: Iterable[bytes]) -> str:
+    """The beginning of a body. What is cut off is cut after the secrets were taken out, `MARGIN` before where the body
+    itself was: no half of one is left.
+    """
     most: int = settings.LOG_BODIES_MAX_BYTES
-    body = body[: most + 4096]
+    is_cut = len(body) >= most + MARGIN
+    body = body[: most + MARGIN]
     for secret in secrets:
         body = body.replace(secret, MARK)
-    prefix = re.escape(settings.KEY_PREFIX.encode())
-    body = re.sub(prefix + rb"[A-Za-z0-9_-]{4,}", MARK, body)
+    body = re.sub(re.escape(settings.KEY_PREFIX.encode()) + rb"[A-Za-z0-9_-]{4,}", MARK, body)
     body = _LOOKS_LIKE_A_KEY.sub(MARK, body)
-    return body[:most].decode(errors="replace") + ("…" if len(body) > most else "")
+    if is_cut:
+        body = body[: max(0, len(body) - MARGIN)]
+    return body[:most].decode(errors="replace") + ("…" if is_cut or len(body) > most else "")

@@ -8,7 +8,7 @@ from tests.management.conftest import SECRET, make_credential, make_provider
 
 FIELDS = {
     *("id", "name", "kind", "base_url", "credential", "models", "priority", "weight", "is_enabled", "options"),
-    *("created_at", "updated_at", "version"),
+    *("health", "created_at", "updated_at", "version"),
 }
 OPENAI = {"name": "up", "kind": "openai", "base_url": "http://upstream/v1"}
 

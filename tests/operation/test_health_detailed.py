@@ -89,15 +89,19 @@ def test_redis_going_away_is_told_and_so_is_its_return(start_sluice: Callable[..
 
 def test_a_redis_that_hangs_holds_nobody_up(start_sluice: Callable[..., Sluice], upstream: Upstream):
     server = start_sluice(redis=True)
-    key = server.mint()
+    key = server.mint(rpm=1_000)
     assert ask(server, key).status_code == 200
+    soon(lambda: server.metrics().total("llm_proxy_limiter_shared") == 1, WAIT_S)
     assert server.redis is not None
     server.redis.freeze()
     try:
         becomes(server, "redis", "down", "degraded")
         assert ask(server, key).status_code == 200
+        soon(lambda: server.metrics()["llm_proxy_limiter_shared"] == 0, WAIT_S)
     finally:
         server.redis.thaw()
+    becomes(server, "redis", "ok", "ok")
+    soon(lambda: server.metrics()["llm_proxy_limiter_shared"] == 1, WAIT_S)
 
 
 def test_the_database_going_away_is_told_and_known_keys_are_served(
@@ -176,6 +180,14 @@ def test_without_a_provider_that_can_serve_it_is_unavailable(start_sluice: Calla
     upstream.script = None
     server.manage("providers", "check")
     becomes(server, "providers", "ok", "ok")
+
+
+def test_the_admin_surface_tells_of_its_own_parts(start_sluice: Callable[..., Sluice], upstream: Upstream):
+    """It writes no journal, and serves as long as the database is there."""
+    server = start_sluice(surface="admin", upstream_url=None)
+    document = told(server)
+    assert document["components"].keys() == {"database", "providers"}
+    assert (document["status"], document["components"]["database"]["status"]) == ("degraded", "ok")
 
 
 def test_however_often_it_is_asked_the_database_is_asked_once_a_second(sluice: Sluice, upstream: Upstream):

@@ -112,3 +112,24 @@ def test_refused_names_do_not_use_up_the_labels_of_served_models(start_sluice, u
     assert ask(server, server.mint(), model="a-real-model").status_code == 200
     soon(lambda: server.metrics().total(REQUESTS, status_code="200") == 1)
     assert server.metrics().total(REQUESTS, model="a-real-model") == 1
+
+
+def test_costs_and_embeddings_are_told_as_the_ledger_has_them(start_sluice, upstream: Upstream):
+    server = start_sluice()
+    key_id, key = minted(server)
+    upstream.script = chat_answer(usage=usage_of(1_001, 77))
+    assert {ask(server, key).status_code for _ in range(3)} == {200}
+    upstream.script = None
+    body = {"model": "text-embedding-3-small", "input": ["a", "b"]}
+    assert server.client(key).post("/v1/embeddings", json=body).status_code == 200
+    soon(lambda: server.metrics().total(REQUESTS) == 4, WAIT_S)
+    metrics = server.metrics()
+    spent = sum(row["cost_usd"] for row in server.rows(expect=4))
+    assert spent > 0
+    assert metrics.total("llm_proxy_key_cost_total", key=str(key_id)) == pytest.approx(float(spent), abs=1e-15)
+    assert metrics.total("llm_proxy_key_tokens_total", key=str(key_id), token_type="prompt") == 3 * 1_001 + 6
+    assert metrics.total("embedding_compute_duration_seconds_count", model="text-embedding-3-small") == 1
+    assert metrics.total("llm_proxy_tokens_per_second_count", model="gpt-4.1-mini") == 3
+    assert metrics.total("llm_proxy_cache_bypass_total") == 4
+    for nothing_yet in ("llm_proxy_cache_hits_total", "llm_proxy_cache_misses_total", "embedding_cache_hits_total"):
+        assert metrics[nothing_yet] == 0

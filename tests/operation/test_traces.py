@@ -63,7 +63,7 @@ class Collector:
 
     def spans(self) -> dict[str, Span]:
         """By the request's id."""
-        found = {}
+        found: dict[str, Span] = {}
         for body in list(self.bodies):
             for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
                 for scope in resource.scope_spans:
@@ -88,8 +88,9 @@ def collector() -> Iterator[Collector]:
 
 @pytest.fixture(scope="module")
 def traced(services: Services, _upstream: Upstream, collector: Collector) -> Iterator[Sluice]:
-    settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": 100}
-    server = Sluice.start(upstream_url=_upstream.url, **settings)
+    server = Sluice.start(
+        upstream_url=_upstream.url, OTEL_EXPORTER_OTLP_ENDPOINT=collector.url, OTEL_BSP_SCHEDULE_DELAY=100
+    )
     yield server
     server.close()
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import signal
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -16,7 +17,7 @@ from tests.access.asking import minted, soon
 from tests.promises.crowd import Answer, ask, at_once, statuses
 from tests.services import Services, processes
 from tests.sluice import Metrics, Sluice
-from tests.upstream import Received, Script, Upstream, chat_answer, chat_stream, error_answer, usage_of
+from tests.upstream import Received, Script, Upstream, WaitFor, chat_answer, chat_stream, error_answer, usage_of
 
 REQUESTS = "llm_proxy_requests_total"
 OURS = (
@@ -34,14 +35,17 @@ MADE_UP = 1_050
 LABELLED = 200
 
 
-@pytest.fixture
-def workers(services: Services, upstream: Upstream) -> Iterator[Sluice]:
-    server = Sluice.start(redis=True, workers=WORKERS, upstream_url=upstream.url)
-    soon(lambda: len(server.worker_pids()) == WORKERS, 30)
-
+@pytest.fixture(scope="module")
+def workers(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
+    server = started(_upstream)
     yield server
-    upstream.reset()
     server.close()
+
+
+def started(upstream: Upstream) -> Sluice:
+    server = Sluice.start(redis=True, workers=WORKERS, upstream_url=upstream.url)
+    assert processes.poll(lambda: len(server.worker_pids()) == WORKERS, timeout=30)
+    return server
 
 
 def provider(received: Received) -> Script:
@@ -56,17 +60,28 @@ def asked_for(upstream: Upstream) -> Counter[str]:
     return Counter(received.json()["model"] for received in upstream.requests)
 
 
-def told_alike(server: Sluice, requests: int) -> Metrics:
-    """What every worker says when all requests are counted: the same, whichever is asked."""
-    soon(lambda: server.metrics().total(REQUESTS) >= requests, WAIT_S)
-    told = [server.metrics() for _ in range(3 * WORKERS)]
-    ours = [{name: value for name, value in metrics.items() if name.startswith(OURS)} for metrics in told]
-    assert all(one == ours[0] for one in ours)
-    return told[0]
+class Counts:
+    """What a server has counted from now on."""
+
+    def __init__(self, server: Sluice) -> None:
+        self._server = server
+        self._before = server.metrics()
+
+    def now(self) -> Metrics:
+        return Metrics({name: value - self._before.get(name, 0) for name, value in self._server.metrics().items()})
+
+    def told_alike(self, requests: int) -> Metrics:
+        """What every worker says when so many requests are counted: the same, whichever is asked."""
+        soon(lambda: self.now().total(REQUESTS) >= requests, WAIT_S)
+        told = [self.now() for _ in range(3 * WORKERS)]  # each on a connection of its own
+        ours = [{name: value for name, value in metrics.items() if name.startswith(OURS)} for metrics in told]
+        assert all(one == ours[0] for one in ours)
+        return told[0]
 
 
 def test_what_is_told_is_what_the_provider_and_the_clients_counted(workers: Sluice, upstream: Upstream):
     upstream.script = provider
+    counts, before = Counts(workers), len(workers.rows())
     key_id, key = minted(workers)
     bound_id, bound = minted(workers, allowed_models=["good-1"])
     answers: list[Answer] = []
@@ -81,7 +96,7 @@ def test_what_is_told_is_what_the_provider_and_the_clients_counted(workers: Slui
     by_status = statuses(answers)
     assert by_status == {200: 162, 500: 25, 403: 15, 401: 30, 400: 5}
 
-    metrics = told_alike(workers, len(answers))
+    metrics = counts.told_alike(len(answers))
     assert metrics.total(REQUESTS) == len(answers)
     for status, count in by_status.items():
         assert metrics.total(REQUESTS, status_code=str(status)) == count
@@ -100,35 +115,42 @@ def test_what_is_told_is_what_the_provider_and_the_clients_counted(workers: Slui
     assert metrics.total("llm_proxy_tokens_per_second_count") == 162
     assert metrics.total("llm_proxy_cache_bypass_total") == len(upstream.requests)
     assert metrics.total("llm_proxy_active_requests") == 0
-    assert metrics.total("llm_proxy_limiter_shared") == 1
-    rows = workers.rows(expect=len(answers))
+    assert workers.metrics().total("llm_proxy_limiter_shared") == 1
+    rows = workers.rows(expect=before + len(answers))[before:]
     assert Counter(str(row["status_code"]) for row in rows) == {str(status): n for status, n in by_status.items()}
 
 
-def test_made_up_models_get_no_label_without_end_and_are_all_counted(workers: Sluice, upstream: Upstream):
+def test_made_up_models_get_no_label_without_end_and_are_all_counted(services: Services, upstream: Upstream):
     """The bound is that of all workers together, those that died too; a name has a label everywhere or nowhere."""
     upstream.script = provider
-    _, key = minted(workers)
+    server = started(upstream)
+    try:
+        counts = Counts(server)
+        key = server.mint()
+        asyncio.run(made_up(server, key, range(MADE_UP)))
+        labels = by_model(counts.told_alike(MADE_UP)).keys()
+        assert len(labels) == LABELLED + 1
+        kill_one(server)
+        asyncio.run(made_up(server, key, range(MADE_UP - 300, MADE_UP + 100)))
+        told = by_model(counts.told_alike(MADE_UP + 400))
+    finally:
+        server.close()
+    asked = asked_for(upstream)
+    assert told.keys() == labels
+    assert {model: count for model, count in told.items() if model != "other"} == {
+        model: asked[model] for model in labels if model != "other"
+    }
+    assert sum(told.values()) == MADE_UP + 400 == len(upstream.requests)
 
-    async def made_up(first: int) -> None:
-        gate = asyncio.Semaphore(48)
 
-        async def one(number: int) -> None:
-            async with gate:
-                assert (await ask(workers, key, model=f"made-up-{number % MADE_UP}")).status == 200
+async def made_up(server: Sluice, key: str, numbers: range) -> None:
+    gate = asyncio.Semaphore(32)
 
-        await asyncio.gather(*(one(first + number) for number in range(MADE_UP)))
+    async def one(number: int) -> None:
+        async with gate:
+            assert (await ask(server, key, model=f"made-up-{number}")).status == 200
 
-    asyncio.run(made_up(0))
-    told_alike(workers, MADE_UP)
-    kill_one(workers)
-    asyncio.run(made_up(MADE_UP))
-    metrics = told_alike(workers, 2 * MADE_UP)
-    assert metrics.total(REQUESTS) == 2 * MADE_UP == len(upstream.requests)
-    labels = {model: count for model, count in by_model(metrics).items() if model != "other"}
-    assert len(labels) == LABELLED
-    assert set(labels.values()) == {2}
-    assert metrics.total(REQUESTS, model="other") == 2 * (MADE_UP - LABELLED)
+    await asyncio.gather(*map(one, numbers))
 
 
 def by_model(metrics: Metrics) -> dict[str, float]:
@@ -143,29 +165,27 @@ def by_model(metrics: Metrics) -> dict[str, float]:
 def test_a_killed_worker_takes_no_count_with_it(workers: Sluice, upstream: Upstream, when: str):
     """Also what ended in the moment before, and was not among its sums yet."""
     upstream.script = provider
+    counts = Counts(workers)
     _, key = minted(workers)
     asked = 0
-    for _ in range(3):
+    for _ in range(2):
         answers = at_once(workers, key, 80, model="good-1")
         assert statuses(answers) == {200: 80}
         asked += 80
         if when == "later":
-            soon(lambda: workers.metrics().total(REQUESTS) == asked, WAIT_S)  # noqa: B023 (asked within the turn)
+            counts.told_alike(asked)
         kill_one(workers)
-    metrics = told_alike(workers, asked)
+    metrics = counts.told_alike(asked)
     assert metrics.total(REQUESTS, model="good-1") == asked == len(upstream.requests)
     assert metrics.total("llm_proxy_tokens_total", token_type="prompt") == asked * PROMPT
-    assert metrics.total("llm_proxy_active_requests") == 0
+    assert workers.metrics().total("llm_proxy_active_requests") == 0
 
 
 def test_what_a_killed_worker_had_under_way_is_under_way_no_more(workers: Sluice, upstream: Upstream):
-    import threading
-
-    from tests.upstream import WaitFor
-
     never = threading.Event()
     upstream.script = [WaitFor(never), *chat_answer()]
     _, key = minted(workers)
+    counts = Counts(workers)
 
     async def cut() -> list[Any]:
         waiting = [asyncio.create_task(ask(workers, key)) for _ in range(24)]
@@ -178,9 +198,9 @@ def test_what_a_killed_worker_had_under_way_is_under_way_no_more(workers: Sluice
     ends = asyncio.run(cut())
     assert all(isinstance(end, OSError | EOFError) for end in ends)
     upstream.script = provider
-    soon(lambda: statuses(at_once(workers, key, 1, patience_s=20)) == {200: 1}, 30)
+    assert statuses(at_once(workers, key, 1, patience_s=40)) == {200: 1}
     soon(lambda: workers.metrics().total("llm_proxy_active_requests") == 0, WAIT_S)
-    assert workers.metrics().total(REQUESTS) == 1
+    assert counts.told_alike(1).total(REQUESTS) == 1
 
 
 def kill_one(server: Sluice) -> None:
