@@ -285,5 +285,5 @@ def test_what_is_no_secret_stays_as_it_was(server: Sluice, upstream: Upstream, k
 
 @pytest.mark.parametrize("pattern", ["(", "a*"])
 def test_a_pattern_that_is_none_stops_the_start(pattern: str):
-    with pytest.raises(RuntimeError, match="BODY_REDACT_PATTERN: .* use a regular expression"):
+    with pytest.raises(RuntimeError, match=r"BODY_REDACT_PATTERN: .* use a regular expression"):
         Sluice.start(BODY_REDACT_PATTERN=pattern)

@@ -252,9 +252,9 @@ def test_nothing_of_it_is_in_the_log_the_journal_or_the_row(server: Sluice, upst
     soon(lambda: answer.headers["x-request-id"] in server.log_text(), 5)
     rows = query(server.database_url, "SELECT * FROM usage_requestrecord")
     places = [server.log_text(), str(rows), *map(str, query(server.database_url, "SELECT * FROM usage_auditentry"))]
-    for file in Path(server.env["DATA_DIR"]).rglob("*"):
-        if file.is_file() and "sqlite" not in file.name:
-            places.append(file.read_bytes().decode("latin-1"))
+    files = [file for file in Path(server.env["DATA_DIR"]).rglob("*") if file.is_file() and "sqlite" not in file.name]
+    assert files
+    places += [file.read_bytes().decode("latin-1") for file in files]
     for place in places:
         assert "answer-canary-11" not in place
         assert "prompt-canary-12" not in place
