@@ -30,6 +30,7 @@ from tests.upstream import (
     responses_stream,
 )
 from tests.upstream.scripts import frame, stream_head
+from usage.bodies.redact import Redaction
 
 MOST = 4096
 STORED = "pk/stored+secret=in/the-database"
@@ -224,6 +225,7 @@ def test_a_secret_in_an_answer(server: Sluice, upstream: Upstream, key: str, way
 NAMED: dict[str, tuple[Any, str]] = {
     "a header of a tool's server": ({"tools": [{"headers": {"Authorization": "Basic QWxhZGRpbg"}}]}, "QWxhZGRpbg"),
     "a member": ({"metadata": {"client_secret": 'he"llo', "n": 1}}, 'he\\"llo'),
+    "a member in one word": ({"metadata": {"clientSecret": "q1w2e3", "dbPasswords": ["x"]}}, "q1w2e3"),
     "a number": ({"metadata": {"password": 31337, "n": 1}}, "31337"),
     "a list": ({"metadata": {"api_keys_": 1, "api_key": ["a1b2c3", "d4e5f6"]}}, "d4e5f6"),
     "JSON in a text": ({"metadata": {"arguments": json.dumps({"password": "hunt er2"})}}, "hunt er2"),
@@ -281,6 +283,30 @@ def test_what_is_no_secret_stays_as_it_was(server: Sluice, upstream: Upstream, k
         "logprobs": True,
     }
     assert found["answer"] == answer.text
+
+
+SLOW = {
+    "backslashes": b"\\" * 70_000 + b"/%41",
+    "quotes behind backslashes": b'\\"' * 35_000 + b"password",
+    "letters before an address": b"a" * 70_000 + b"://",
+    "beginnings of a JWT": b"eyJabcdefgh-" * 6_000,
+    "beginnings of a private key": b"-----BEGIN " * 3_000 + b"A " * 20_000 + b"PRIVATE KEY",
+    "names": b'"password":' * 6_000,
+    "names of forms": b'name="secret"\r\n' * 4_500,
+    "names in a row": b"secret" * 12_000,
+    "colons": b"x://" + b":" * 70_000,
+    "percents": b"%7" * 35_000,
+    "pieces": b'"content":"' * 6_000,
+    "spaces": b'"content"' + b" " * 70_000 + b"password" + b" " * 10_000,
+}
+
+
+@pytest.mark.parametrize("what", SLOW)
+def test_no_body_makes_it_slow(what: str):
+    """One that did would take minutes, which no test is given."""
+    redaction = Redaction("sk-sluice-")
+    for is_stream in (False, True):
+        assert redaction.redacted(SLOW[what], [UPSTREAM_KEY.encode(), STORED.encode()], is_stream=is_stream)
 
 
 @pytest.mark.parametrize("pattern", ["(", "a*"])
