@@ -17,13 +17,22 @@ else:
     KeyModelForm = ProjectModelForm = forms.ModelForm
 
 
+NEVER_NULL = (*RULES, "capture_bodies")
+
+
 class ProjectForm(ProjectModelForm):
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        if "capture_bodies" in self.fields:  # not for who may only look
+            self.fields["capture_bodies"].required = False
+
     def clean(self) -> dict[str, Any]:
         """What is cleared is no rule, and not null."""
         cleaned = super().clean() or self.cleaned_data
         empty = Project()
         return {
-            name: getattr(empty, name) if name in RULES and value is None else value for name, value in cleaned.items()
+            name: getattr(empty, name) if name in NEVER_NULL and value in (None, "") else value
+            for name, value in cleaned.items()
         }
 
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 from proxy.capture import keep_bodies
 from proxy.dialects.base import ESTIMATED, Usage
 from proxy.endpoints import STORED_RESPONSE
-from proxy.estimate import estimated_prompt, said
+from proxy.estimate import estimated_prompt
 from proxy.excerpt import with_bodies
 from proxy.exchange import Exchange
 from proxy.parts import Parts
@@ -104,7 +104,7 @@ def usage_of(exchange: Exchange) -> Usage:
         return NO_USAGE
     if usage.prompt is None:
         # A long one was estimated before this, off the event loop (`uncounted.py`).
-        usage.prompt = estimated_prompt(said(exchange.body))
+        usage.prompt = estimated_prompt(exchange.body)
         usage.source = ESTIMATED
     return usage
 

@@ -28,7 +28,7 @@ FUNCTIONS = frozenset({"function", "custom"})
 """Tools that a model only asks for. What others (a search, a server of tools) bring, it reads, and it is charged."""
 
 WINDOW_BYTES = 256 * 1024
-"""Looked through at once, so that a thread that reads a long text lets the others run in between."""
+"""Looked through at once."""
 
 # Pictures, sound and files, whose bytes say nothing of their tokens. Each alternative starts at a word of its own, so
 # that no text makes this slow.
@@ -57,22 +57,35 @@ def bytes_of(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
 
 
-def estimated_prompt(raws: list[bytes]) -> int | None:
-    """About how many tokens that text has; None where there is none."""
-    return tokens_of_bytes(sum(map(text_bytes, raws))) if raws else None
+def estimated_prompt(body: JSONBody | None) -> int | None:
+    """About how many tokens a model reads of it; None where nobody can say."""
+    if body is None:
+        return None
+    members = body.members
+    views = [memoryview(members[name]) for name in SAID if name in members]
+    return tokens_of_bytes(sum(map(text_bytes, views))) if views else None
 
 
-def text_bytes(raw: bytes) -> int:
-    """Of JSON, without what is binary in it. `\\u4e2d` stands for three bytes."""
-    size, at = 0, 0
-    while at < len(raw):
-        end = min(at + WINDOW_BYTES, len(raw))
-        binary = _BINARY_BEGINS.search(raw, at, end)
-        until = binary.end() if binary else end if end == len(raw) else end - LONGEST_BEGINNING_BYTES
-        size += until - at - 3 * raw.count(b"\\u", at, until)
-        at = until if binary is None else raw.find(b'"', until)
-        if at < 0:
-            break
+def text_bytes(view: memoryview) -> int:
+    """Of JSON, without what is binary in it. `\\u4e2d` stands for three bytes.
+
+    Window by window, so that a thread that reads a long text lets the others run in between.
+    """
+    size, at, is_binary = 0, 0, False
+    while at < len(view):
+        piece = bytes(view[at : at + WINDOW_BYTES])
+        if is_binary:
+            end = piece.find(b'"')
+            is_binary = end < 0
+            at += len(piece) if is_binary else end
+            continue
+        begins = _BINARY_BEGINS.search(piece)
+        if begins is not None:
+            until, is_binary = begins.end(), True
+        else:
+            until = len(piece) if at + len(piece) == len(view) else len(piece) - LONGEST_BEGINNING_BYTES
+        size += until - 3 * piece.count(b"\\u", 0, until)
+        at += until
     return size
 
 

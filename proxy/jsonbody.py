@@ -67,6 +67,11 @@ class JSONBody:
         except RecursionError:
             raise NotAnObject("it is nested too deeply") from None
 
+    @property
+    def size(self) -> int:
+        """In bytes, as it came."""
+        return len(self._raw)
+
     def check_unambiguous(self) -> None:
         """Make sure that the provider reads what the gateway read. Raises `NotAnObject` for text that is not UTF-8.
 

@@ -15,7 +15,7 @@ import re
 from collections.abc import Sequence
 
 from proxy.dialects.base import ESTIMATED, Usage
-from proxy.estimate import estimated_prompt, said, tokens_of_bytes
+from proxy.estimate import estimated_prompt, tokens_of_bytes
 from proxy.exchange import Exchange
 
 LOOP_BYTES = 256 * 1024
@@ -31,21 +31,26 @@ _TEXTS = re.compile(
 
 async def estimate_answer(exchange: Exchange, raw: bytes) -> None:
     """Of a plain answer that tells no usage. Sets `usage`, unless nothing can be said of it."""
-    if len(raw) > LOOP_BYTES:
-        size = await asyncio.to_thread(exchange.dialect.answer_bytes, raw)
-    else:
-        size = exchange.dialect.answer_bytes(raw)
+    text_bytes = exchange.dialect.answer_bytes
+    try:
+        size = await asyncio.to_thread(text_bytes, raw) if len(raw) > LOOP_BYTES else text_bytes(raw)
+    except asyncio.CancelledError:  # the client left meanwhile: it is charged what had come, which is all
+        set_estimate(exchange, text_bytes(raw))
+        raise
+    set_estimate(exchange, size)
+    await finish_estimate(exchange)
+
+
+def set_estimate(exchange: Exchange, size: int | None) -> None:
     if size is not None:
         exchange.usage = Usage(completion=tokens_of_bytes(size), source=ESTIMATED)
-    await finish_estimate(exchange)
 
 
 async def estimate_part(exchange: Exchange, pieces: Sequence[bytes]) -> None:
     """Of a plain answer whose client left while it came. Sets `usage`, unless nothing of it came."""
     raw = b"".join(pieces)
     if raw:
-        size = await asyncio.to_thread(texts_bytes, raw) if len(raw) > LOOP_BYTES else texts_bytes(raw)
-        exchange.usage = Usage(completion=tokens_of_bytes(size), source=ESTIMATED)
+        set_estimate(exchange, await asyncio.to_thread(texts_bytes, raw) if len(raw) > LOOP_BYTES else texts_bytes(raw))
 
 
 def texts_bytes(raw: bytes) -> int:
@@ -57,7 +62,7 @@ async def finish_estimate(exchange: Exchange) -> None:
     usage = exchange.usage
     if usage is None or usage.prompt is not None:
         return
-    raws = said(exchange.body)
-    if sum(map(len, raws)) > LOOP_BYTES:
-        usage.prompt = await asyncio.to_thread(estimated_prompt, raws)
+    body = exchange.body
+    if body is not None and body.size > LOOP_BYTES:
+        usage.prompt = await asyncio.to_thread(estimated_prompt, body)
         usage.source = ESTIMATED

@@ -129,14 +129,21 @@ class ChunkReader(StreamReader):
     def _read(self, chunk: _Chunk, frame: bytes, data: bytes) -> bytes:
         if chunk.id and not self.response_id:
             self.response_id = str(chunk.id)
+        if chunk.choices:
+            self.has_output = True
         for choice in chunk.choices or ():
             index = choice.index if isinstance(choice.index, int) else 0
             if choice.finish_reason:
                 self.open_choices.discard(index)
             else:
                 self.open_choices.add(index)
-            self.has_output = True
-            self.text_bytes += choice_bytes(choice)
+            said = choice.delta
+            if said is not None and type(content := said.content) is str and content.isascii():
+                self.text_bytes += len(content)  # what nearly all chunks are
+                if said.tool_calls or said.function_call or said.reasoning_content or said.reasoning or said.refusal:
+                    self.text_bytes += choice_bytes(choice) - len(content)
+            else:
+                self.text_bytes += choice_bytes(choice)
         if chunk.error and bytes(chunk.error) != _NULL:
             self.failed = True
         if chunk.usage:

@@ -134,6 +134,11 @@ def test_a_list_has_all_pages(run, monkeypatch):
     assert (listed["next"], listed["previous"]) == (None, None)
 
 
+def test_a_project_is_told_which_bodies_to_keep(run):
+    assert run.json("projects", "create", "--name", "team")["capture_bodies"] == "off"
+    assert run.json("projects", "update", "--name", "team", "--capture-bodies", "errors")["capture_bodies"] == "errors"
+
+
 def test_projects_are_created_listed_shown_updated_and_deleted(run):
     made = run.json("projects", "create", "--name", "team", "--alias", "second", "--notes", "n")
     assert (made["upstream_alias"], made["notes"]) == ("second", "n")

@@ -6,7 +6,18 @@ from keys.models import Project
 from keys.ruled import RULES
 from tests.management.conftest import LIMITS, make_key, make_project
 
-FIELDS = {"id", "name", "is_active", "upstream_alias", "notes", *RULES, "created_at", "updated_at", *LIMITS}
+FIELDS = {
+    "id",
+    "name",
+    "is_active",
+    "upstream_alias",
+    "notes",
+    *RULES,
+    "capture_bodies",
+    "created_at",
+    "updated_at",
+    *LIMITS,
+}
 
 
 def test_a_project_is_created_read_updated_and_deleted(api):

@@ -26,6 +26,9 @@ log = logging.getLogger("sluice.bodies")
 SLACK_BYTES = 8 * 1024
 """Taken beyond what is kept, so that a secret that stands across that bound is still seen whole."""
 
+TORN_BYTES = 1024
+"""Left out at the end of what was seen, where more followed."""
+
 WAITING_BYTES = 32 * 1024 * 1024
 WRITTEN_AT_ONCE = 50
 EVERY_S = 0.2
@@ -158,6 +161,6 @@ class BodyKeeper:
         redacted = self._redaction.redacted(raw, secrets, is_stream=taken.content_type.startswith(STREAM))
         if not is_cut and len(redacted) <= self._most_bytes:
             return redacted, ""
-        if is_cut:  # what stands at the end may be the beginning of a secret
-            redacted = redacted[: max(0, len(redacted) - SLACK_BYTES)]
+        if is_cut:  # what stands at the end may be the beginning of a secret that was not seen whole
+            redacted = redacted[: max(0, len(redacted) - TORN_BYTES)]
         return redacted[: self._most_bytes], f"Cut after {min(len(redacted), self._most_bytes):,} bytes."

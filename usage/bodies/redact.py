@@ -19,11 +19,12 @@ MARK = b"[redacted]"
 SHORTEST_SECRET = 8
 """A credential that is shorter is none that anybody has to keep: local servers are called with `x` or `none`."""
 
+# No text makes these slow: what may repeat is bounded, or is not given back once it was taken (`++`).
 _CORE = (
     rb"authorization|api[-_]?key|cookie|passw(?:or)?d|passphrase|secret(?:[-_]?(?:access)?[-_]?key)?|private[-_]?key"
     rb"|(?:access|refresh|id|auth|bearer|session)[-_]?token|credentials?"
 )
-_NAMES = rb"(?:[a-z0-9]{1,30}[-_]){0,4}(?:" + _CORE + rb")"
+_NAMES = rb"[a-z0-9_.-]{0,40}?(?:" + _CORE + rb")s?"
 _NAMED = (
     # "name": "value", "name": ["value", …], "name": 12
     re.compile(
@@ -32,7 +33,7 @@ _NAMED = (
     ),
     # The same within a text of JSON: \"name\": \"value\"
     re.compile(
-        rb'((?P<quote>\\+")(?:' + _NAMES + rb")(?P=quote)\s*:\s*(?P=quote))(?:(?!(?<!\\)(?P=quote)).)*+",
+        rb'((?P<quote>\\{1,32}")(?:' + _NAMES + rb")(?P=quote)\s*:\s*(?P=quote))(?:(?!(?<!\\)(?P=quote)).)*+",
         re.IGNORECASE | re.DOTALL,
     ),
     # name=value, name: value
@@ -41,7 +42,7 @@ _NAMED = (
     ),
     # A field of a form
     re.compile(
-        rb'(name="?(?:' + _NAMES + rb')"?[^\r\n]*+\r?\n(?:[^\r\n]++\r?\n)*+\r?\n)[^\r\n]++',
+        rb'(name="?(?:' + _NAMES + rb')"?[^\r\n]*+\r?\n(?:[^\r\n]++\r?\n){0,8}+\r?\n)[^\r\n]++',
         re.IGNORECASE,
     ),
 )
@@ -56,7 +57,7 @@ _WORDS = tuple(
 )
 """What a name of `_NAMES` has in it: to look for them is a hundred times as fast as the expressions."""
 
-_ESCAPE = re.compile(rb"\\+u00([0-9a-fA-F]{2})|%([0-9a-fA-F]{2})|\\+(?=/)")
+_ESCAPE = re.compile(rb"\\{1,32}u00([0-9a-fA-F]{2})|%([0-9a-fA-F]{2})|\\{1,32}(?=/)")
 _SHAPES = tuple(
     (needle, re.compile(pattern, re.DOTALL))
     for needle, pattern in (
@@ -67,9 +68,9 @@ _SHAPES = tuple(
         (b"xox", rb"\b()xox[abeoprs]-[A-Za-z0-9-]{8,}+"),
         (b"AIza", rb"\b()AIza[A-Za-z0-9_-]{20,}+"),
         (b"A", rb"\b()(?:AKIA|ASIA)[A-Z0-9]{12,}+"),
-        (b"eyJ", rb"\b()eyJ[A-Za-z0-9_-]{8,}+\.[A-Za-z0-9_-]*+(?:\.[A-Za-z0-9_-]*+)?"),
+        (b"eyJ", rb"\b()eyJ[A-Za-z0-9_-]{8,2000}+\.[A-Za-z0-9_-]*+(?:\.[A-Za-z0-9_-]*+)?"),
         (b"PRIVATE KEY", rb"()-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"),
-        (b"://", rb"([a-z][a-z0-9+.-]*://)[^\s/:@\"']*:[^\s/@\"']++(?=@)"),
+        (b"://", rb"([a-z][a-z0-9+.-]{0,20}://)[^\s/:@\"']*:[^\s/@\"']++(?=@)"),
     )
 )
 _PIECES = re.compile(
@@ -202,5 +203,5 @@ def written(secret: bytes) -> tuple[bytes, ...]:
 
 def escaped(secret: bytes) -> re.Pattern[bytes]:
     """Each byte as itself, as JSON's escape, or percent-encoded."""
-    ways = (rb"(?:\\*%b|\\+(?i:u00%02x)|(?i:%%%02x))" % (re.escape(bytes([b])), b, b) for b in secret)
+    ways = (rb"(?:\\{0,32}%b|\\{1,32}(?i:u00%02x)|(?i:%%%02x))" % (re.escape(bytes([b])), b, b) for b in secret)
     return re.compile(rb"()" + b"".join(ways))

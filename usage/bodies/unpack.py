@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import zlib
 
+WITH_HEAD = (zlib.MAX_WBITS | 32,)
+WITH_OR_WITHOUT = (*WITH_HEAD, -zlib.MAX_WBITS)
+"""In zlib's words; some servers send `deflate` without its head."""
+
 
 class Unreadable(ValueError):
     """It cannot be unpacked here."""
@@ -16,13 +20,12 @@ def unpacked(raw: bytes, encoding: str, most: int) -> bytes:
             continue
         if name not in ("gzip", "x-gzip", "deflate"):
             raise Unreadable(name)
-        raw = _inflated(raw, most)
+        raw = _inflated(raw, most, WITH_HEAD if name.endswith("gzip") else WITH_OR_WITHOUT)
     return raw
 
 
-def _inflated(raw: bytes, most: int) -> bytes:
-    # 32: gzip or zlib, by the head; a negative number: neither has a head, as some servers send `deflate`.
-    for window_bits in (zlib.MAX_WBITS | 32, -zlib.MAX_WBITS):
+def _inflated(raw: bytes, most: int, formats: tuple[int, ...]) -> bytes:
+    for window_bits in formats:
         try:
             return zlib.decompressobj(window_bits).decompress(raw, most)
         except zlib.error:
