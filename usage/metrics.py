@@ -34,7 +34,7 @@ MODELS_LABELLED = 200
 PROVIDERS_LABELLED = 200
 KEYS_LABELLED = 1000
 REST_AFTER_PUBLISHING = 50
-"""Times what telling the sums took of the processor: a hundred thousand of them may cost a fiftieth of the processor, no more."""
+"""Times what telling the sums took of the processor: however many they are, they cost a fiftieth of it and no more."""
 
 _dropped = Counter("llm_proxy_journal_events_dropped", "Events lost because the disk did not take them.")
 
