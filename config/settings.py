@@ -274,7 +274,10 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/api",
-    "ENUM_NAME_OVERRIDES": {"KeyStatusEnum": "keys.models.key_set.STATUSES"},
+    "ENUM_NAME_OVERRIDES": {
+        "KeyStatusEnum": "keys.models.key_set.STATUSES",
+        "ScopeKindEnum": "usage.alerts.api.SCOPES",
+    },
 }
 SESSION_COOKIE_HTTPONLY = True
 SECURE_CONTENT_TYPE_NOSNIFF = True
