@@ -6,11 +6,10 @@ import ipaddress
 import time
 from functools import lru_cache
 
-from proxy.capture import keep_bodies
+from proxy.capture import keep_bodies, with_bodies
 from proxy.dialects.base import ESTIMATED, Usage
 from proxy.endpoints import STORED_RESPONSE
 from proxy.estimate import estimated_prompt
-from proxy.excerpt import with_bodies
 from proxy.exchange import Exchange
 from proxy.parts import Parts
 from proxy.trace import target_of
@@ -37,9 +36,13 @@ def account(exchange: Exchange, parts: Parts) -> None:
     parts.metrics.ended(event, document)
     if exchange.span is not None and parts.traces is not None:
         parts.traces.ended(exchange.span, event, target_of(exchange))
-    parts.request_log.add(document if exchange.told is None else with_bodies(document, exchange))
-    if exchange.capture is not None:
-        keep_bodies(exchange, exchange.capture, event, parts.bodies)
+    capture = exchange.capture
+    if capture is not None:
+        if capture.keeps:
+            keep_bodies(exchange, capture, event, parts.bodies)
+        if parts.logged_bodies is not None:
+            document = with_bodies(document, exchange, capture, parts.logged_bodies)
+    parts.request_log.add(document)
 
 
 def event_of(exchange: Exchange, now: float, prices: Prices) -> RequestEvent:

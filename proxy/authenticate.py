@@ -31,7 +31,9 @@ async def authenticate(exchange: Exchange, parts: Parts) -> None:
 def belongs(exchange: Exchange, project: ProjectRecord | None, parts: Parts) -> None:
     exchange.project = project
     if project is not None and project.captures:
-        exchange.capture = Capture(project.captures, parts.bounds.captured_bytes)
+        if exchange.capture is None:
+            exchange.capture = Capture(parts.bounds.captured_bytes)
+        exchange.capture.keeps = project.captures
 
 
 def proven_before(head: Head, parts: Parts) -> KeyRecord | None:

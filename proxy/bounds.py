@@ -39,7 +39,7 @@ class Bounds(msgspec.Struct, frozen=True):
             answer_s=settings.REQUEST_TIMEOUT_SECS,
             idle_s=settings.STREAM_IDLE_TIMEOUT_SECS,
             head_s=min(settings.TTFT_TIMEOUT_SECS, settings.REQUEST_TIMEOUT_SECS),
-            captured_bytes=settings.BODY_CAPTURE_BYTES,
+            captured_bytes=max(settings.BODY_CAPTURE_BYTES, settings.LOG_BODIES_MAX_BYTES),
         )
 
     def too_large(self, most: int) -> TooLarge:

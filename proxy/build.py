@@ -26,6 +26,7 @@ from proxy.snapshot import Snapshot
 from proxy.upstream import Upstream
 from usage.bodies.keep import BodyKeeper
 from usage.bodies.redact import Redaction
+from usage.bodies.show import Showing
 from usage.journal.spool import Spool
 from usage.journal.subscribers import subscribe
 from usage.journal.writer import ledger_writer
@@ -85,6 +86,7 @@ async def build_parts() -> Parts:
     pasts = Pasts(limits, snapshot.run)
     request_log = RequestLog()
     upstream = Upstream(verify_ssl=settings.VERIFY_SSL, connect_timeout_s=settings.CONNECT_TIMEOUT_SECS)
+    logs_bodies = settings.LOG_BODIES and request_log.is_on
     return Parts(
         bounds=Bounds.from_settings(settings),
         snapshot=snapshot,
@@ -96,19 +98,19 @@ async def build_parts() -> Parts:
         journal=journal,
         metrics=metrics,
         request_log=request_log,
-        logs_bodies=settings.LOG_BODIES and request_log.is_on,
+        logged_bodies=show_bodies(snapshot, settings.LOG_BODIES_MAX_BYTES) if logs_bodies else None,
         traces=build_traces(),
-        bodies=build_bodies(snapshot),
+        bodies=BodyKeeper(show_bodies(snapshot, settings.BODY_CAPTURE_BYTES)),
     )
 
 
-def build_bodies(snapshot: Snapshot) -> BodyKeeper:
+def show_bodies(snapshot: Snapshot, most_bytes: int) -> Showing:
     patterns = [settings.BODY_REDACT_PATTERN] if settings.BODY_REDACT_PATTERN is not None else []
     own = (settings.MANAGEMENT_TOKEN, settings.SECRET_KEY, *settings.ENCRYPTION_KEYS)
-    return BodyKeeper(
+    return Showing(
         Redaction(settings.KEY_PREFIX, patterns),
         lambda: {*snapshot.catalog.secrets, *(secret.encode() for secret in own)},
-        settings.BODY_CAPTURE_BYTES,
+        most_bytes,
     )
 
 

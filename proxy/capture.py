@@ -1,30 +1,36 @@
-"""What a request and its answer say, taken on their way, for projects that have it kept."""
+"""What a request and its answer say, taken on their way: for projects that have it kept, for the log of who asks."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from keys.records import ALL
 from providers.kinds.base import read_lines
 from proxy.exchange import Exchange
 from proxy.passed import secret_of
-from usage.bodies.keep import SLACK_BYTES, Captured, Taken
+from usage.bodies.keep import Captured
+from usage.bodies.show import SLACK_BYTES, Taken
 
 if TYPE_CHECKING:
     from usage.bodies.keep import BodyKeeper
+    from usage.bodies.show import Showing
     from usage.event import RequestEvent
 
 COMPLETE = "complete"
+LOGGED = ("request_body", "response_body")
 
 
 class Capture:
-    """The first bytes of both, by reference. It is there only for requests of such a project."""
+    """The first bytes of both, by reference. It is there only where somebody wants them."""
 
-    __slots__ = ("_answer", "_answer_bytes", "_most", "_request", "_request_bytes", "lines", "only_errors")
+    __slots__ = ("_answer", "_answer_bytes", "_most", "_request", "_request_bytes", "keeps", "lines")
 
-    def __init__(self, captures: str, most_bytes: int) -> None:
-        self.only_errors = captures != ALL
+    def __init__(self, most_bytes: int) -> None:
+        self.keeps = ""
+        """What the project has kept: `errors`, `all`, or nothing."""
         self.lines = b""
         """The header lines of the answer."""
         self._most = most_bytes + SLACK_BYTES
@@ -59,10 +65,18 @@ def described(fields: dict[bytes, bytes]) -> tuple[str, str]:
 
 def keep_bodies(exchange: Exchange, capture: Capture, event: RequestEvent, keeper: BodyKeeper) -> None:
     """Neither waits nor raises."""
-    if capture.only_errors and event.outcome == COMPLETE:
+    if capture.keeps != ALL and event.outcome == COMPLETE:
         return
     request, answer = capture.taken(exchange)
     keeper.add(Captured(event.id, event.at, request, answer, secrets_of(exchange)))
+
+
+def with_bodies(document: bytes, exchange: Exchange, capture: Capture, showing: Showing) -> bytes:
+    """An event as JSON, for the log, with what was asked and answered."""
+    secrets = secrets_of(exchange)
+    asked, told = (showing.of(taken, secrets) for taken in capture.taken(exchange))
+    texts = [shown.body.decode(errors="replace") + ("…" if shown.note else "") for shown in (asked, told)]
+    return document[:-1] + b"," + msgspec.json.encode(dict(zip(LOGGED, texts, strict=True)))[1:]
 
 
 def secrets_of(exchange: Exchange) -> Collection[bytes]:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from proxy.capture import Capture
     from proxy.dialects.base import Dialect, Usage
     from proxy.endpoints import Endpoint
-    from proxy.excerpt import Excerpt
     from proxy.http_call import Call
     from proxy.jsonbody import JSONBody
     from usage.traces import Span
@@ -110,8 +109,6 @@ class Exchange:
     status = 0
     response_bytes = 0
     response_id = ""
-    told: Excerpt | None = None
-    """What the client was answered; None unless `LOG_BODIES` is on."""
     usage: Usage | None = None
     span: Span | None = None
     """Its place in a trace; None unless traces are on."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from keys.limits.fallback import FallbackLimits
     from proxy.pasts import Pasts
     from usage.bodies.keep import BodyKeeper
+    from usage.bodies.show import Showing
     from usage.journal.spool import Spool
     from usage.metrics import RequestMetrics
     from usage.request_log import RequestLog
@@ -33,7 +34,7 @@ class Parts:
         "bounds",
         "journal",
         "limits",
-        "logs_bodies",
+        "logged_bodies",
         "metrics",
         "open_models",
         "origins",
@@ -59,7 +60,7 @@ class Parts:
         journal: Spool,
         metrics: RequestMetrics,
         request_log: RequestLog,
-        logs_bodies: bool,
+        logged_bodies: Showing | None,
         traces: Traces | None,
         bodies: BodyKeeper,
     ) -> None:
@@ -74,7 +75,7 @@ class Parts:
         self.journal = journal
         self.metrics = metrics
         self.request_log = request_log
-        self.logs_bodies = logs_bodies
+        self.logged_bodies = logged_bodies
         self.traces = traces
         self.bodies = bodies
         self.reporter = Reporter(metrics, request_log, traces)

@@ -10,9 +10,9 @@ from proxy import respond
 from proxy.account import account
 from proxy.authenticate import authenticate
 from proxy.authorize import authorize
+from proxy.capture import Capture
 from proxy.cors import answer_preflight, is_preflight, own_origin
 from proxy.errors import ClientGone, UpstreamError, as_proxy_error
-from proxy.excerpt import Excerpt
 from proxy.exchange import Exchange
 from proxy.lookup import look_up
 from proxy.own_endpoints import answer_own
@@ -52,8 +52,8 @@ async def steps(exchange: Exchange, parts: Parts, watch: Watch) -> None:
 async def run(exchange: Exchange, parts: Parts) -> None:
     """Take a request through the steps, and end it in one way, whichever one it is."""
     parts.metrics.began()
-    if parts.logs_bodies:
-        exchange.told = Excerpt()
+    if parts.logged_bodies is not None:
+        exchange.capture = Capture(parts.bounds.captured_bytes)
     if parts.traces is not None:
         exchange.span = begin(exchange, parts.traces)
     watch = Watch(exchange, parts.watchman.watched)

@@ -67,8 +67,6 @@ async def start(exchange: Exchange, status: int, lines: bytes) -> None:
 
 async def send_piece(exchange: Exchange, piece: bytes) -> None:
     exchange.response_bytes += len(piece)
-    if exchange.told is not None:
-        exchange.told.add(piece)
     if exchange.capture is not None:
         exchange.capture.take_answer(piece)
     await tell(exchange, {"type": "http.response.body", "body": piece, "more_body": True})
@@ -76,8 +74,6 @@ async def send_piece(exchange: Exchange, piece: bytes) -> None:
 
 async def end(exchange: Exchange, piece: bytes = b"") -> None:
     exchange.response_bytes += len(piece)
-    if exchange.told is not None:
-        exchange.told.add(piece)
     if exchange.capture is not None:
         exchange.capture.take_answer(piece)
     exchange.answer_ended = True
@@ -91,8 +87,6 @@ async def send_whole(exchange: Exchange, status: int, lines: bytes, body: bytes)
         await end(exchange, body)
         return
     exchange.status = status
-    if exchange.told is not None:
-        exchange.told.add(body)
     exchange.response_bytes += len(body)
     if exchange.capture is not None:
         exchange.capture.lines = lines

@@ -14,8 +14,9 @@ from tests.access.asking import soon
 from tests.management.conftest import make_key, make_project, make_record
 from usage.bodies import keep as keeping
 from usage.bodies import prune_bodies
-from usage.bodies.keep import BodyKeeper, Captured, Taken
+from usage.bodies.keep import BodyKeeper, Captured
 from usage.bodies.redact import Redaction
+from usage.bodies.show import Showing, Taken
 from usage.models import RequestBodies, RequestRecord
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -155,7 +156,7 @@ def captured(pk: str, said: bytes = b"hello") -> Captured:
 
 
 def keeper() -> BodyKeeper:
-    return BodyKeeper(Redaction("sk-sluice-"), list, 1024)
+    return BodyKeeper(Showing(Redaction("sk-sluice-"), list, 1024))
 
 
 @pytest.mark.django_db(transaction=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -18,35 +18,18 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 from prometheus_client import Counter
 
 from usage.bodies.record import RequestBodies
-from usage.bodies.redact import Redaction
-from usage.bodies.unpack import Unreadable, unpacked
+from usage.bodies.show import Showing, Taken
 
 log = logging.getLogger("sluice.bodies")
-
-SLACK_BYTES = 8 * 1024
-"""Taken beyond what is kept, so that a secret that stands across that bound is still seen whole."""
-
-TORN_BYTES = 1024
-"""Left out at the end of what was seen, where more followed."""
 
 WAITING_BYTES = 32 * 1024 * 1024
 WRITTEN_AT_ONCE = 50
 EVERY_S = 0.2
 TRY_AGAIN_S = 1.0
-STREAM = "text/event-stream"
 AWAY = (OperationalError, InterfaceError)
 """The database is not there or not able; what else it raises is about the rows."""
 
 _dropped = Counter("llm_proxy_bodies_dropped", "Captured bodies lost because the database did not take them in time.")
-
-
-class Taken(NamedTuple):
-    """A body as it was taken: its first bytes, how many there were in all, and how its head describes it."""
-
-    pieces: Collection[bytes]
-    size: int
-    content_type: str
-    content_encoding: str
 
 
 class Captured(NamedTuple):
@@ -66,9 +49,9 @@ class Captured(NamedTuple):
 class BodyKeeper:
     """One for each process. `add` is for the event loop, and the rest for the thread."""
 
-    def __init__(self, redaction: Redaction, secrets: Callable[[], Collection[bytes]], most_bytes: int) -> None:
-        """`secrets` tells those of the whole installation; `most_bytes` are kept of each body."""
-        self._redaction, self._secrets, self._most_bytes = redaction, secrets, most_bytes
+    def __init__(self, showing: Showing) -> None:
+        """`showing`: what is kept of each body."""
+        self._showing = showing
         self._waiting: deque[Captured] = deque()
         self._waiting_bytes = 0
         self._lock = threading.Lock()
@@ -133,34 +116,15 @@ class BodyKeeper:
         return captured
 
     def _redacted(self, captured: Captured) -> RequestBodies:
-        secrets = {*captured.secrets, *self._secrets()}
-        request, request_note = self._body(captured.request, secrets)
-        answer, answer_note = self._body(captured.answer, secrets)
+        request = self._showing.of(captured.request, captured.secrets)
+        answer = self._showing.of(captured.answer, captured.secrets)
         return RequestBodies(
             id=captured.id,
             created_at=datetime.fromtimestamp(captured.at, UTC),
-            request=request,
+            request=request.body,
             request_type=captured.request.content_type[:100],
-            request_note=request_note,
-            answer=answer,
+            request_note=request.note,
+            answer=answer.body,
             answer_type=captured.answer.content_type[:100],
-            answer_note=answer_note,
+            answer_note=answer.note,
         )
-
-    def _body(self, taken: Taken, secrets: Collection[bytes]) -> tuple[bytes, str]:
-        """What is kept of a body, and what is missing from it."""
-        raw = b"".join(taken.pieces)
-        seen = self._most_bytes + SLACK_BYTES
-        is_cut = taken.size > len(raw)
-        if taken.content_encoding:
-            try:
-                raw = unpacked(raw, taken.content_encoding, seen)
-            except Unreadable as error:
-                return b"", f"Not kept: compressed as {str(error)[:40]!r}, which is not read here."
-            is_cut = is_cut or len(raw) >= seen
-        redacted = self._redaction.redacted(raw, secrets, is_stream=taken.content_type.startswith(STREAM))
-        if not is_cut and len(redacted) <= self._most_bytes:
-            return redacted, ""
-        if is_cut:  # what stands at the end may be the beginning of a secret that was not seen whole
-            redacted = redacted[: max(0, len(redacted) - TORN_BYTES)]
-        return redacted[: self._most_bytes], f"Cut after {min(len(redacted), self._most_bytes):,} bytes."

@@ -1,0 +1,60 @@
+"""What may be shown of a body that was taken on its way: its beginning, without secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import NamedTuple
+
+from usage.bodies.redact import Redaction
+from usage.bodies.unpack import Unreadable, unpacked
+
+SLACK_BYTES = 8 * 1024
+"""Taken beyond what is shown, so that a secret that stands across that bound is still seen whole."""
+
+TORN_BYTES = 1024
+"""Left out at the end of what was seen, where more followed."""
+
+STREAM = "text/event-stream"
+
+
+class Taken(NamedTuple):
+    """A body as it was taken: its first bytes, how many there were in all, and how its head describes it."""
+
+    pieces: Collection[bytes]
+    size: int
+    content_type: str
+    content_encoding: str
+
+
+class Shown(NamedTuple):
+    """`note` says what is missing of it; blank: nothing."""
+
+    body: bytes
+    note: str
+
+
+class Showing:
+    """For one purpose. `secrets` tells those of the whole installation; `most_bytes` are shown of each body."""
+
+    def __init__(self, redaction: Redaction, secrets: Callable[[], Collection[bytes]], most_bytes: int) -> None:
+        self._redaction, self._secrets, self.most_bytes = redaction, secrets, most_bytes
+
+    def of(self, taken: Taken, secrets: Collection[bytes]) -> Shown:
+        """`secrets` are those that this request had to do with."""
+        most = self.most_bytes
+        seen = most + SLACK_BYTES
+        raw = b"".join(taken.pieces)[:seen]
+        is_cut = taken.size > len(raw)
+        if taken.content_encoding:
+            try:
+                raw = unpacked(raw, taken.content_encoding, seen)
+            except Unreadable as error:
+                return Shown(b"", f"Not kept: compressed as {str(error)[:40]!r}, which is not read here.")
+            is_cut = is_cut or len(raw) >= seen
+        known = {*secrets, *self._secrets()}
+        redacted = self._redaction.redacted(raw, known, is_stream=taken.content_type.startswith(STREAM))
+        if not is_cut and len(redacted) <= most:
+            return Shown(redacted, "")
+        if is_cut:  # what stands at the end may be the beginning of a secret that was not seen whole
+            redacted = redacted[: max(0, len(redacted) - TORN_BYTES)]
+        return Shown(redacted[:most], f"Cut after {min(len(redacted), most):,} bytes.")
