@@ -28,7 +28,7 @@ from usage.journal.stream import EVENTS
 from usage.journal.subscribers import LEDGER
 
 ROUNDS = 6
-MOST_S = 15.0
+MOST_S = 10.0
 """For the rounds of a test; two are made in any case."""
 
 MODEL = "gpt-4.1-mini"
