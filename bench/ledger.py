@@ -272,6 +272,7 @@ def ingestion(servers: Servers, postgres: PostgresServer, directory: Path, url: 
         raise RuntimeError(f"{len(left)} segments are left in the journal")
     return [
         Result("ledger", "written, on one core", count / seconds, "events/s", at_least=LEAST_EVENTS),
+        Result("ledger", "written, for a CPU second", count / (consumer + database), "events", at_least=LEAST_EVENTS),
         Result("ledger", "written: CPU of the consumer, its start included", consumer / count * 1e6, "µs for an event"),
         Result("ledger", "written: CPU of PostgreSQL", database / count * 1e6, "µs for an event"),
     ]

@@ -69,7 +69,7 @@ FROM (
         WHEN 0 THEN 502 WHEN 1 THEN 504 WHEN 2 THEN 400 WHEN 3 THEN 499 WHEN 4 THEN 499
         ELSE CASE WHEN draw_status > 0.96 THEN 429 WHEN draw_status BETWEEN 0.5 AND 0.50001 THEN {status} ELSE 200 END
         END AS status_code
-    FROM (SELECT i, random() AS draw_status FROM generate_series(%(first)s, %(last)s) AS i) AS drawn
+    FROM (SELECT i, random() AS draw_status FROM generate_series(%(first)s::int, %(last)s::int) AS i) AS drawn
   ) AS known
 ) AS row JOIN keys_virtualkey AS key ON key.id = row.key_id
 ORDER BY i
