@@ -164,6 +164,17 @@ def test_what_retention_took_from_the_ledger_stays_in_the_sums():
     assert sum(row.requests for row in DayRollup.objects.all()) == 24 + 5
 
 
+def test_an_event_later_than_retention_takes_nothing_from_the_sums():
+    write_events([event(number, at=NOON - number * 86_400) for number in range(10)])
+    RequestRecord.objects.filter(pk__in=[f"r{number}" for number in range(5, 10)]).delete()
+    write_events([event(20, at=NOON - 8 * 86_400)])
+    HourRollup.objects.filter(at__date__gte="2026-11-18").update(requests=4)
+    call_command("rollups", "rebuild")
+    requests = {row.at.astimezone(UTC).day: row.requests for row in DayRollup.objects.all()}
+    assert requests == {**dict.fromkeys(range(11, 21), 1), 12: 2}
+    assert {row.requests for row in HourRollup.objects.filter(at__date__gte="2026-11-18")} == {1}
+
+
 def test_the_nightly_task_mends_the_last_days():
     now = timezone.now().timestamp()
     write_events([event(1, at=now), event(2, at=now - 40 * 86_400)])

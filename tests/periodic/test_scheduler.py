@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import signal
+import sys
+import time
 
 import httpx
 import pytest
 
 from tests.access.asking import soon
 from tests.databases import databases, query
+from tests.environment import ROOT
 from tests.periodic.chores import RELEASE, notes
+from tests.services import processes
 
 BRISK, HANGING = "tests.periodic.brisk", "tests.periodic.hanging"
 PATIENCE_S = 30
@@ -70,6 +74,18 @@ def test_a_stop_waits_for_the_task_under_way(start_sluice, chores):
     assert server.process.wait(PATIENCE_S) == 0
     assert len(notes(chores, "released")) == 1
     assert task(server, "hang")["outcome"] == "ok"
+
+
+def test_who_writes_the_ledger_beside_the_servers_runs_the_schedule(start_sluice, chores):
+    server = start_sluice(CHORES=chores, DJANGO_SETTINGS_MODULE=BRISK, LEDGER_WRITER="separate")
+    command = [sys.executable, "manage.py", "ledger"]
+    writer = processes.start(command, env=server.env, cwd=ROOT)
+    began = time.time()
+    try:
+        soon(lambda: len(notes(chores, "tick")) >= 2, PATIENCE_S)
+    finally:
+        assert processes.end(writer) == 0
+    assert notes(chores, "tick")[0].at > began, "before it nobody ran any"
 
 
 def is_closed(url):

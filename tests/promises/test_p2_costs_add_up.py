@@ -21,6 +21,7 @@ import pytest
 
 from tests.access.asking import MESSAGES, ask, minted, new_project, soon
 from tests.databases import databases, query
+from tests.environment import MANAGEMENT_TOKEN
 from tests.promises.fleet import made
 from tests.sluice import Sluice
 from tests.upstream import (
@@ -206,4 +207,7 @@ def test_everything_adds_up_to_what_the_upstream_counted(start_sluice: Any, upst
             assert [found[scope, str(number)] for found in (by_total, by_slot)] == [expected] * 2
             assert spent[scope, number] == expected
     assert added_up(reported(sluice, "model", "total"), "model") == added_up(everything, "model")
+    elsewhere = ("--api-url", sluice.url, "--token", MANAGEMENT_TOKEN)
+    told = sluice.manage("usage", "report", "--group-by", "project", "--period", "total", *elsewhere)["results"]
+    assert added_up(told, "project") == added_up(everything, "project_id")
     assert sluice.manage("rollups", "check")["differences"] == []

@@ -8,7 +8,6 @@ sums as of one moment; they are mended by adding what is missing, which no write
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -52,29 +51,36 @@ def check(since: date | None = None, *, repair: bool) -> list[Difference]:
     return found
 
 
-def held_days(since: date | None) -> Iterator[date]:
-    """The days of which the ledger has all rows: without those that retention has shortened, or taken whole."""
+def held_days(since: date | None) -> list[date]:
+    """The days of which the ledger has all rows: without those that retention has taken, or begun to take."""
     oldest = RequestRecord.objects.order_by("created_at").values_list("created_at", flat=True).first()
-    ends = [model.objects.order_by("-at").values_list("at", flat=True).first() for model in (HourRollup, DayRollup)]
     newest = RequestRecord.objects.order_by("-created_at").values_list("created_at", flat=True).first()
-    if oldest is None:
-        return
+    if oldest is None or newest is None:
+        return []
     oldest = oldest.astimezone(UTC)
-    first = oldest.date()
+    first, day = oldest.date(), newest.astimezone(UTC).date()
     if HourRollup.objects.filter(at__lt=oldest.replace(minute=0, second=0, microsecond=0)).exists():
         first += DAY  # what came before is gone, and so may be some of this day
-    last = max(end for end in (newest, *ends) if end is not None).astimezone(UTC).date()
-    day = max(first, since or first)
-    while day <= last:
-        yield day
-        day += DAY
+    first = max(first, since or first)
+    held: list[date] = []
+    while day >= first:
+        if RequestRecord.objects.filter(**_of(day, "created_at")).exists():
+            held.append(day)
+        elif DayRollup.objects.filter(**_of(day, "at")).exists():
+            # Taken whole, and the day after it maybe in part; what is older came late.
+            return held[-2::-1]
+        day -= DAY
+    return held[::-1]
+
+
+def _of(day: date, column: str) -> dict[str, datetime]:
+    start = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    return {f"{column}__gte": start, f"{column}__lt": start + DAY}
 
 
 def check_day(day: date, *, repair: bool) -> Difference | None:
     """Raises `DatabaseError`."""
     start = datetime(day.year, day.month, day.day, tzinfo=UTC)
-    if not RequestRecord.objects.filter(created_at__gte=start, created_at__lt=start + DAY).exists():
-        return None  # nothing happened, or nothing is left of it
     with transaction.atomic():
         if connection.vendor == "postgresql":
             with connection.cursor() as cursor:
@@ -86,7 +92,7 @@ def check_day(day: date, *, repair: bool) -> Difference | None:
         if repair:
             move(DayRollup, days)
             for model in (HourRollup, DayRollup):
-                model.objects.filter(at__gte=start, at__lt=start + DAY, requests=0).delete()
+                model.objects.filter(**_of(day, "at"), requests=0).delete()
     lack = hours or days
     if not lack:
         return None
