@@ -57,18 +57,19 @@ def query(url: str, statement: str) -> list[dict[str, Any]]:
 @cache
 def _sqlite_template() -> Path:
     path = SERVICES.directory / "template.sqlite3"
-    _migrate(f"sqlite:///{path}")
+    migrate(f"sqlite:///{path}")
     return path
 
 
 @cache
 def _postgres_template() -> str:
     name = SERVICES.postgres.create()
-    _migrate(SERVICES.postgres.url_of(name))
+    migrate(SERVICES.postgres.url_of(name))
     return name
 
 
-def _migrate(url: str) -> None:
+def migrate(url: str) -> None:
+    """Bring an empty database's schema up to date."""
     done = subprocess.run(
         [sys.executable, "manage.py", "migrate", "--no-input", "-v", "0"],
         cwd=ROOT,

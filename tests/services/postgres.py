@@ -17,7 +17,7 @@ from psycopg import sql
 
 from tests.services import packages, processes
 
-# Nothing here has to outlive a power cut.
+# Nothing here has to outlive a crash.
 FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=300", "log_min_messages=error")
 
 
@@ -60,11 +60,13 @@ class Databases:
 class PostgresServer(Databases):
     """Our own server. Tests that break it start one for themselves: `with PostgresServer() as server:`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *settings: str) -> None:
+        """`PostgresServer("synchronous_commit=on")`: what was committed outlives `stop()`."""
         initdb, postgres = packages.find("initdb"), packages.find("postgres")
         assert initdb, "packages.require() comes first"
         assert postgres
         self.program = postgres
+        self.settings = (*FAST, *settings)
         self.directory = processes.make_directory("postgres")
         self.user = unprivileged_user()
         self.log = self.directory / "log"
@@ -89,7 +91,7 @@ class PostgresServer(Databases):
         """Start it, again at the same port after `stop()`; a running one is left alone."""
         if self.process is not None:
             return self
-        settings = [part for setting in FAST for part in ("-c", setting)]
+        settings = [part for setting in self.settings for part in ("-c", setting)]
         command = [
             str(self.program),
             "-D",
@@ -115,6 +117,25 @@ class PostgresServer(Databases):
         if self.process is not None:
             processes.end(self.process, signal_number=signal.SIGQUIT)
             self.process = None
+
+    def freeze(self) -> None:
+        """It accepts connections and says nothing more: a black hole."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)  # first: then it starts no others
+        for pid in self._children():
+            os.kill(pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self.process is not None
+        for pid in (*self._children(), self.process.pid):
+            os.kill(pid, signal.SIGCONT)
+
+    def _children(self) -> list[int]:
+        """One process for each connection, and some more."""
+        assert self.process is not None
+        return [
+            int(pid) for pid in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        ]
 
     def close(self) -> None:
         self.stop()

@@ -57,6 +57,7 @@ class State(msgspec.Struct):
     """Bytes of each segment that are in the ledger."""
     failing: str = ""
     redis_failing: str = ""
+    shipping_failing: str = ""
     unshipped: int = 0
     """Events that never went to Redis, because it was away for too long; they are in the ledger."""
     groups: dict[str, GroupState] = {}
@@ -68,6 +69,8 @@ class Consumer:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._state = State()
+        self._lock = threading.RLock()
+        """Guards the state, where another thread moves it on as well."""
         self._told = b""
         self._tend_at = 0.0
 
@@ -186,11 +189,13 @@ class Consumer:
         self._state.rows += len(events)
 
     def _set_aside(self, line: bytes, name: str, why: str) -> None:
-        self._state.damaged += 1
-        set_aside(self._directory, line, name, why)
+        with self._lock:
+            self._state.damaged += 1
+            set_aside(self._directory, line, name, why)
 
     def _tell(self) -> None:
-        told = msgspec.json.encode(self._state)
+        with self._lock:
+            told = msgspec.json.encode(self._state)
         if told == self._told:
             return
         try:

@@ -31,7 +31,7 @@ FIRST_ID = "0-0"
 SetAside = Callable[[bytes, str, str], None]
 
 
-class Shipping(msgspec.Struct):
+class ShippedFile(msgspec.Struct):
     """How far segments were shipped, and as which entry last, in a file: for the next process."""
 
     epoch: str = ""
@@ -57,7 +57,7 @@ class Shipper:
         self._most_entries = most_entries
         self._set_aside = aside
         self._is_full = False
-        self._file = read_file(spool / SHIPPED, Shipping)
+        self._file = read_file(spool / SHIPPED, ShippedFile)
         self._marks: defaultdict[str, deque[Mark]] = defaultdict(deque)
         for name, at in self._file.at.items():
             self._marks[name].append(Mark(at, self._file.last.get(name, FIRST_ID)))
@@ -110,7 +110,7 @@ class Shipper:
     def _begin_anew(self, epoch: str) -> None:
         if self._file.epoch:
             log.warning("Redis is not the one that it was; what the ledger has not confirmed is sent again.")
-        self._file = Shipping(epoch, dict(self._booked))
+        self._file = ShippedFile(epoch, dict(self._booked))
         self._marks.clear()
 
     def heed(self, tended: Tended, ledger: str) -> None:
