@@ -200,6 +200,17 @@ def test_dead_letters_that_could_not_be_sent_again_stay(tmp_path: Path):
     assert [taken.event.id for taken in again.read(9)] == before[1:]
 
 
+def test_a_line_that_is_no_dead_letter_is_named_and_nothing_is_lost(tmp_path: Path):
+    bench = Bench(tmp_path, *[refuse(*ids(0, 1))] * 9, events=2)
+    bench.drain()
+    whole = bench.letters.file.read_text()
+    bench.letters.file.write_text(whole + "edited\n")
+    with pytest.raises(OSError, match=r"line 3 of .*b.resending.jsonl is no dead letter"):
+        DeadLetterSource(bench.letters)
+    bench.letters.taken.write_text(whole)
+    assert len(DeadLetterSource(bench.letters).read(9)) == 2
+
+
 def test_full_dead_letters_hold_the_batch_up_instead_of_losing_it(tmp_path: Path):
     bench = Bench(tmp_path, *[refuse(*ids(*range(200)))] * 999, events=100)
     bench.drain()

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from django.conf import settings
 from django.db import connections
@@ -24,6 +25,19 @@ log = logging.getLogger("sluice.dispatch")
 
 LONGEST_S = 60.0
 """A task that is called by the clock comes to an end, also where events come as fast as they go."""
+
+
+LONGEST_ASKED_S = 3600.0
+"""Nor does a command that was asked for what waits."""
+
+
+class Outcome(NamedTuple):
+    """Events that were delivered, and that were refused for good. Where not all are either, `error` says why."""
+
+    delivered: int
+    refused: int
+    is_all: bool
+    error: str
 
 
 class Taken(Exception):
@@ -68,20 +82,25 @@ def dispatch(target: Target, stopping: threading.Event) -> None:
         connections.close_all()
 
 
-def dispatch_once(target: Target) -> bool:
-    """Deliver what waits. False where something is left: see the book. Raises `Taken`, and what `open_source`
-    raises."""
+def dispatch_once(target: Target) -> Outcome:
+    """Deliver what waits. Raises `Taken`, and what `open_source` raises."""
     with at_work(target) as (delivery, book):
-        book.state.retry_at = 0.0  # somebody asked for it now
-        return delivery.drain(time.time() + LONGEST_S * 60)
+        return _hurried(delivery, book)
 
 
-def resend(target: Target) -> bool:
-    """Send the dead letters again. False where some are left: the target takes nothing. Raises `Taken`."""
-    letters = dead_letters_of(target.name)
-    with at_work(target, DeadLetterSource(letters)) as (delivery, book):
-        book.state.retry_at = 0.0
-        return delivery.drain(time.time() + LONGEST_S * 60)
+def resend(target: Target) -> Outcome:
+    """Send the dead letters again. Raises `Taken` and `OSError`."""
+    with at_work(target, DeadLetterSource(dead_letters_of(target.name))) as (delivery, book):
+        return _hurried(delivery, book)
+
+
+def _hurried(delivery: Delivery, book: Book) -> Outcome:
+    """Somebody asks for it now: a pause that was made before does not count."""
+    state = book.state
+    delivered, refused = state.delivered, state.dead_letters
+    state.retry_at = 0.0
+    is_all = delivery.drain(time.time() + LONGEST_ASKED_S)
+    return Outcome(state.delivered - delivered, state.dead_letters - refused, is_all, state.error)
 
 
 def dead_letters_of(name: str) -> DeadLetters:
