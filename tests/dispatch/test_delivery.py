@@ -135,6 +135,17 @@ def test_a_delivered_batch_is_not_sent_again_because_the_journal_was_away(tmp_pa
     assert not bench.source.waiting
 
 
+def test_a_journal_that_is_back_is_no_failure_any_more(tmp_path: Path):
+    bench = Bench(tmp_path)
+    bench.source.away = OSError(5, "Input/output error")
+    assert not bench.drain()
+    assert bench.book.state.error == "the journal or the disk: Input/output error"
+    bench.source.away = None
+    assert bench.drain()
+    assert Book(tmp_path, "b").state.error == ""
+    assert bench.counts == (0, 0, 0)
+
+
 def refuse(*bad: str) -> Any:
     """As a server that will not have a batch with one of these in it."""
 

@@ -40,7 +40,7 @@ class Outcome(NamedTuple):
     error: str
 
 
-class Taken(Exception):
+class AlreadyAtWork(Exception):
     """Somebody else works under this name on this host."""
 
 
@@ -64,7 +64,7 @@ def _drain(target: Target) -> int:
             if book.state.retry_at <= time.time():
                 delivery.drain(time.time() + LONGEST_S)
             return book.state.delivered - before
-    except Taken:
+    except AlreadyAtWork:
         return 0
     except AWAY as error:
         log.warning("Dispatcher %s cannot read the journal: %s", target.name, type(error).__name__)
@@ -74,7 +74,7 @@ def _drain(target: Target) -> int:
 
 
 def dispatch(target: Target, stopping: threading.Event) -> None:
-    """Deliver until told to stop. Raises `Taken`, and what `open_source` raises."""
+    """Deliver until told to stop. Raises `AlreadyAtWork`, and what `open_source` raises."""
     try:
         with at_work(target) as (delivery, _):
             delivery.run(stopping)
@@ -83,13 +83,13 @@ def dispatch(target: Target, stopping: threading.Event) -> None:
 
 
 def dispatch_once(target: Target) -> Outcome:
-    """Deliver what waits. Raises `Taken`, and what `open_source` raises."""
+    """Deliver what waits. Raises `AlreadyAtWork`, and what `open_source` raises."""
     with at_work(target) as (delivery, book):
         return _hurried(delivery, book)
 
 
 def resend(target: Target) -> Outcome:
-    """Send the dead letters again. Raises `Taken` and `OSError`."""
+    """Send the dead letters again. Raises `AlreadyAtWork` and `OSError`."""
     with at_work(target, DeadLetterSource(dead_letters_of(target.name))) as (delivery, book):
         return _hurried(delivery, book)
 
@@ -109,10 +109,10 @@ def dead_letters_of(name: str) -> DeadLetters:
 
 @contextmanager
 def at_work(target: Target, source: Source | None = None) -> Iterator[tuple[Delivery, Book]]:
-    """A dispatcher with its journal open, alone under its name on this host. Raises `Taken`."""
+    """A dispatcher with its journal open, alone under its name on this host. Raises `AlreadyAtWork`."""
     with claimed(settings.DISPATCH_DIR, target.name) as is_ours:
         if not is_ours:
-            raise Taken(f"a dispatcher named {target.name!r} works on this host already")
+            raise AlreadyAtWork(f"a dispatcher named {target.name!r} works on this host already")
         book = Book(settings.DISPATCH_DIR, target.name)
         pace = Pace(settings.DISPATCH_BATCH_EVENTS, settings.DISPATCH_BATCH_SECS)
         events = source or open_source(consumer_of(target.name))

@@ -17,7 +17,7 @@ from usage.dispatch import DISPATCHERS
 from usage.dispatch.delivery import AWAY
 from usage.dispatch.shape import document_of
 from usage.dispatch.target import BadTarget, Target, named, target_from
-from usage.dispatch.tasks import Outcome, Taken, dead_letters_of, dispatch, dispatch_once, resend
+from usage.dispatch.tasks import AlreadyAtWork, Outcome, dead_letters_of, dispatch, dispatch_once, resend
 
 T = TypeVar("T")
 
@@ -81,7 +81,7 @@ class Command(BaseCommand):
         """Raises `CommandError`."""
         try:
             return deliver(target)
-        except Taken as error:
+        except AlreadyAtWork as error:
             raise CommandError(str(error)) from None
         except AWAY as error:
             raise CommandError(f"dispatcher {target.name}: {error}") from None
