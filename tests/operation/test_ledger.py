@@ -92,3 +92,37 @@ def test_an_event_of_another_version_is_read(tmp_path: Path):
 def test_positions_are_forgotten_with_their_segments(tmp_path: Path):
     consume(tmp_path, line(0))
     assert not JournalPosition.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "edited",
+    [
+        {"at": 1e20},
+        {"at": -1e20},
+        {"key": 2**70},
+        {"model": "nul\0"},
+        {"cost_picousd": 2**80},
+        {"ip": "no address"},
+    ],
+    ids=str,
+)
+def test_an_event_edited_beyond_what_a_row_can_hold_stops_nothing(edited: dict[str, Any], tmp_path: Path):
+    """Its seal was made anew, so it is read; SQLite takes some of them."""
+    consume(tmp_path, line(0), line(1, **edited), line(2))
+    assert {"req_0", "req_2"} <= set(written())
+    aside = (tmp_path / DAMAGED).read_bytes() if (tmp_path / DAMAGED).exists() else b""
+    assert ("req_1" in written()) != (b"req_1" in aside)
+    assert not list(tmp_path.glob("*.spool"))
+
+
+def test_an_event_of_a_wrong_kind_is_set_aside(tmp_path: Path):
+    documents = (b'{"id":1}', b"[]", b'{"id":"req_9","at":"now"}', b'{"id":"\xff"}', b"")
+    consume(tmp_path, line(0), *(sealed(document) for document in documents), line(1))
+    assert written() == ["req_0", "req_1"]
+    assert (tmp_path / DAMAGED).read_bytes().count(b"it is no event") == len(documents)
+
+
+def test_time_that_runs_backwards_is_written_as_it_was(tmp_path: Path):
+    consume(tmp_path, line(0, at=1_790_000_100.0), line(1, at=1_790_000_000.0), line(2, at=1_790_000_200.0))
+    times = RequestRecord.objects.order_by("pk").values_list("created_at", flat=True)
+    assert [int(at.timestamp()) - 1_790_000_000 for at in times] == [100, 0, 200]

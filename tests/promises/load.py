@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
-from tests.access.asking import CHAT
+from tests.access.asking import CHAT, minted
 from tests.databases import query
 from tests.services import processes
 from tests.sluice import Sluice
@@ -37,13 +37,13 @@ class Numbered:
 
 
 class Load:
-    """`whole` has the request ids of the answers that came whole, each with its number."""
+    """`whole` has the request ids of the answers that came whole, each with its number. It has a key of its own."""
 
-    def __init__(self, servers: Sequence[Sluice], key: str, **body: Any) -> None:
+    def __init__(self, servers: Sequence[Sluice], **body: Any) -> None:
+        self.key_id, self._key = minted(servers[0])
         self.whole: dict[str, int] = {}
         self.statuses: Counter[int] = Counter()
         self._servers = servers
-        self._key = key
         self._body = json.dumps({**CHAT, **body})
         self._over = threading.Event()
 
@@ -82,9 +82,9 @@ class Load:
                 connection.close()
 
 
-ROWS = "SELECT id, completion_tokens, prompt_tokens, cost_picousd, outcome FROM usage_requestrecord"
-TOTALS = "SELECT requests, cost_picousd FROM usage_scopetotal WHERE kind = 'key' AND slot = -1"
-USES = "SELECT total_requests FROM keys_virtualkey"
+ROWS = "SELECT id, completion_tokens, cost_picousd FROM usage_requestrecord WHERE key_id = {}"
+TOTALS = "SELECT requests, cost_picousd FROM usage_scopetotal WHERE kind = 'key' AND slot = -1 AND ident = '{}'"
+USES = "SELECT total_requests FROM keys_virtualkey WHERE id = {}"
 
 
 def the_books_balance(server: Sluice, load: Load, provider: Numbered, *, exactly: bool, within: float = 30) -> None:
@@ -94,20 +94,23 @@ def the_books_balance(server: Sluice, load: Load, provider: Numbered, *, exactly
     """
     rows: dict[str, dict[str, Any]] = {}
 
+    def ask(question: str) -> list[dict[str, Any]]:
+        return query(server.database_url, question.format(load.key_id))
+
+    def sums() -> tuple[int, int, int]:
+        (totals,) = ask(TOTALS) or [{"requests": 0, "cost_picousd": 0}]
+        (uses,) = ask(USES)
+        return int(totals["requests"]), int(totals["cost_picousd"]), int(uses["total_requests"])
+
     def all_there() -> bool:
         rows.clear()
-        rows.update({row["id"]: row for row in query(server.database_url, ROWS)})
-        return load.whole.keys() <= rows.keys() and totals_fit()
-
-    def totals_fit() -> bool:
-        (totals,) = query(server.database_url, TOTALS) or [{"requests": 0, "cost_picousd": 0}]
-        (uses,) = query(server.database_url, USES)
+        rows.update({row["id"]: row for row in ask(ROWS)})
         spent = sum(row["cost_picousd"] or 0 for row in rows.values())
-        return (totals["requests"], totals["cost_picousd"], uses["total_requests"]) == (len(rows), spent, len(rows))
+        return load.whole.keys() <= rows.keys() and sums() == (len(rows), spent, len(rows))
 
     assert processes.poll(all_there, timeout=within, every=0.1), (
-        f"{len(load.whole.keys() - rows.keys())} rows missing; {len(rows)} rows, {query(server.database_url, TOTALS)}, "
-        f"{query(server.database_url, USES)}\n{server.log_text()[-3000:]}"
+        f"{len(load.whole.keys() - rows.keys())} rows missing of {len(load.whole)}; {len(rows)} rows, {sums()}\n"
+        f"{server.log_text()[-3000:]}"
     )
     assert {id_: rows[id_]["completion_tokens"] for id_ in load.whole} == load.whole
     numbers = [row["completion_tokens"] for row in rows.values() if row["completion_tokens"] is not None]

@@ -1,5 +1,7 @@
 """The journal: every request that ends is one event on disk before its client has the whole answer.
 
-`spool` appends what a process served to segments of its own, `segments` reads them, `consumer` writes the ledger from
-them, and `process` keeps a process for that beside the server. `record` says how an event stands in a file.
+`spool` appends what a process served to segments of its own, `segments` reads them; `record` says how an event stands
+in a line. `writer` says who writes the ledger: `consumer` from the spool of this host, or `stream_consumer` from the
+stream in Redis, into which `shipping` sends the spool; `process` keeps a process for that beside the server. Others
+read through a `source`.
 """

@@ -110,7 +110,9 @@ class Shipper:
     def _begin_anew(self, epoch: str) -> None:
         if self._file.epoch:
             log.warning("Redis is not the one that it was; what the ledger has not confirmed is sent again.")
-        self._file = ShippedFile(epoch, dict(self._booked))
+        # What the ledger has from the spool itself was never shipped, and is for the other groups.
+        at = {name: min(at, self._booked.get(name, 0)) for name, at in self._file.at.items()}
+        self._file = ShippedFile(epoch, at)
         self._marks.clear()
 
     def heed(self, tended: Tended, ledger: str) -> None:

@@ -132,7 +132,7 @@ class Stream:
         while len(found) < most:
             options = (idle_ms, cursor, "COUNT", most - len(found))
             cursor, pairs, *_ = self._client.execute_command("XAUTOCLAIM", EVENTS, group, member, *options)
-            found += [entry_of(pair) for pair in pairs]
+            found += [entry_of(pair) for pair in pairs if pair[0] is not None]
             if cursor == b"0-0":
                 break
         return found
