@@ -267,7 +267,7 @@ REST_FRAMEWORK = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Sluice management API",
-    "DESCRIPTION": "Keys, projects, providers, credentials, prices, the request log and the audit log of one Sluice.",
+    "DESCRIPTION": "Keys, projects, providers, prices, alerts, the request log and the audit log of one Sluice.",
     "VERSION": "0.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
     "SWAGGER_UI_DIST": "SIDECAR",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
 
 from tests.access.asking import ask, soon
 from tests.dispatch.making import SECRET
@@ -182,7 +183,8 @@ def test_what_is_refused_for_good_is_seen_and_sent_again(introduced: Sluice, rec
     assert introduced.metrics().total("llm_proxy_dispatch_dead_letters_total", dispatcher="hook") == 1
     receiver.reset()
     receiver.script = TAKEN
-    introduced.manage("dispatch", "--name", "hook", "--resend", json=False)
+    told = introduced.manage("dispatch", "--name", "hook", "--resend", json=False)
+    assert told == "dispatcher hook: 1 delivered, 0 refused for good\n"
     assert sent_to(receiver) == [bad]
     assert introduced.manage("dispatch", "--name", "hook", "--dead-letters", json=False) == ""
 
@@ -221,3 +223,18 @@ def test_no_secret_is_logged(introduced: Sluice, receiver: Upstream):
     state = (Path(introduced.env["DATA_DIR"]) / "dispatch" / "hook.state.json").read_text()
     assert "it answered 500" in done.stderr
     assert SECRET not in done.stdout + done.stderr + introduced.log_text() + state
+
+
+@pytest.mark.parametrize(
+    "options, complaint",
+    [
+        (["--name", "nobody"], "DISPATCH_TO has no 'nobody' in it"),
+        (["--url", "http://x"], "--url and --path go with --to"),
+        (["--to", "webhook"], "DISPATCH_WEBHOOK_URL: a dispatcher of kind webhook needs it"),
+        (["--to", "file", "--name", "No!"], "--name: a dispatcher's name has up to 32"),
+    ],
+)
+def test_wrong_use_ends_with_2_and_one_line(options: list[str], complaint: str):
+    with pytest.raises(CommandError, match=complaint) as wrong:
+        call_command("dispatch", *options)
+    assert wrong.value.returncode == 2

@@ -135,6 +135,17 @@ def test_a_delivered_batch_is_not_sent_again_because_the_journal_was_away(tmp_pa
     assert not bench.source.waiting
 
 
+def test_a_journal_that_is_back_is_no_failure_any_more(tmp_path: Path):
+    bench = Bench(tmp_path)
+    bench.source.away = OSError(5, "Input/output error")
+    assert not bench.drain()
+    assert bench.book.state.error == "the journal or the disk: Input/output error"
+    bench.source.away = None
+    assert bench.drain()
+    assert Book(tmp_path, "b").state.error == ""
+    assert bench.counts == (0, 0, 0)
+
+
 def refuse(*bad: str) -> Any:
     """As a server that will not have a batch with one of these in it."""
 
@@ -198,6 +209,17 @@ def test_dead_letters_that_could_not_be_sent_again_stay(tmp_path: Path):
     assert [letter.event.id for letter in letters.read()] == before[1:]
     again = DeadLetterSource(letters)
     assert [taken.event.id for taken in again.read(9)] == before[1:]
+
+
+def test_a_line_that_is_no_dead_letter_is_named_and_nothing_is_lost(tmp_path: Path):
+    bench = Bench(tmp_path, *[refuse(*ids(0, 1))] * 9, events=2)
+    bench.drain()
+    whole = bench.letters.file.read_text()
+    bench.letters.file.write_text(whole + "edited\n")
+    with pytest.raises(OSError, match=r"line 3 of .*b.resending.jsonl is no dead letter"):
+        DeadLetterSource(bench.letters)
+    bench.letters.taken.write_text(whole)
+    assert len(DeadLetterSource(bench.letters).read(9)) == 2
 
 
 def test_full_dead_letters_hold_the_batch_up_instead_of_losing_it(tmp_path: Path):

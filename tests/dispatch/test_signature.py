@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import base64
+import re
+import time
+from typing import Any
 
 import pytest
 
+from tests.environment import ROOT
 from usage.sending.signature import BadSignature, key_of, signed, verify
 
 SECRET = "a-secret-of-the-tests-0123456789"
@@ -25,6 +29,17 @@ def test_a_signature_is_what_the_specifications_libraries_make():
 
 def test_what_was_signed_verifies():
     verify(SECRET, signed(SECRET, "m1", b"{}", NOW), b"{}", NOW + 200)
+
+
+def test_the_code_in_the_docs_verifies():
+    """Receivers copy it."""
+    [code] = re.findall(r"```python\n(.*?def is_ours.*?)```", (ROOT / "docs/api.md").read_text(), re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    headers = signed(SECRET, "m1", b"{}", time.time())
+    assert names["is_ours"](headers, b"{}", SECRET.encode())
+    assert not names["is_ours"](headers, b"{}", b"another")
+    assert not names["is_ours"](signed(SECRET, "m1", b"{}", time.time() - 301), b"{}", SECRET.encode())
 
 
 def test_one_signature_of_several_is_enough():

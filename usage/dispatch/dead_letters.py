@@ -40,10 +40,16 @@ class DeadLetters:
         self.put_back(letters)
 
     def read(self, *files: Path) -> Iterator[DeadLetter]:
-        """All of them, the oldest first, also those that somebody began to send again; or those of these files."""
+        """All of them, the oldest first, also those that somebody began to send again; or those of these files.
+
+        Raises `OSError`.
+        """
         for file in files or (self.taken, self.file):
-            for line in _lines(file):
-                yield msgspec.json.decode(line, type=DeadLetter)
+            for number, line in enumerate(_lines(file), 1):
+                try:
+                    yield msgspec.json.decode(line, type=DeadLetter)
+                except msgspec.MsgspecError:
+                    raise OSError(f"line {number} of {file} is no dead letter; mend it or take it out") from None
 
     def put_back(self, letters: Iterable[DeadLetter]) -> None:
         """As `add`, without a bound: they were counted before. Raises `OSError`."""

@@ -25,6 +25,8 @@ log = logging.getLogger("sluice.dispatch")
 AWAY = (OSError, RedisError)
 """What a source or the dead letters raise when what is behind them is away."""
 
+NO_FAULT_OF_THE_TARGET = "the journal or the disk"
+
 LOOK_S = 0.2
 """Between two looks at a journal that had nothing."""
 
@@ -87,15 +89,21 @@ class Delivery:
             self._acknowledge()
             if self._clock() - self._measured_at >= MEASURE_S:
                 self._measure()
-            if not self._parts and (pause := self._gather(hurried)):
-                return pause
+            if not self._parts:
+                pause = self._gather(hurried)
+                if state.error.startswith(NO_FAULT_OF_THE_TARGET):
+                    self._forget_failures()
+                    self._book.write()
+                if pause:
+                    return pause
             if (wait_s := state.retry_at - self._clock()) > 0:
                 return min(wait_s, MEASURE_S)
             if self._parts:
                 self._send(self._parts[0])
                 self._acknowledge()
         except AWAY as error:
-            self._put_off(f"the journal or the disk: {getattr(error, 'strerror', '') or type(error).__name__}")
+            what = getattr(error, "strerror", "") or type(error).__name__
+            self._put_off(f"{NO_FAULT_OF_THE_TARGET}: {what}")
             return min(state.retry_at - self._clock(), MEASURE_S)
         return 0
 
@@ -158,11 +166,8 @@ class Delivery:
     def _arrived(self, part: list[Taken]) -> None:
         if not part:
             return
-        state = self._book.state
-        if state.error:
-            log.warning("Dispatcher %s delivers again.", self._book.name)
-        state.delivered += len(part)
-        state.tries, state.retry_at, state.error = 0, 0.0, ""
+        self._book.state.delivered += len(part)
+        self._forget_failures()
         self._book.write()  # before the journal hears of it: what comes again after a crash was delivered again
         self._done += part
 
@@ -175,6 +180,12 @@ class Delivery:
             log.warning("Dispatcher %s cannot deliver: %s. Next try in %.1f s.", self._book.name, reason, wait_s)
         state.error = reason
         self._book.write()
+
+    def _forget_failures(self) -> None:
+        state = self._book.state
+        if state.error:
+            log.warning("Dispatcher %s goes on.", self._book.name)
+        state.tries, state.retry_at, state.error = 0, 0.0, ""
 
     def _acknowledge(self) -> None:
         if self._done:

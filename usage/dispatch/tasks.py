@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from django.conf import settings
 from django.db import connections
@@ -26,7 +27,20 @@ LONGEST_S = 60.0
 """A task that is called by the clock comes to an end, also where events come as fast as they go."""
 
 
-class Taken(Exception):
+LONGEST_ASKED_S = 3600.0
+"""Nor does a command that was asked for what waits."""
+
+
+class Outcome(NamedTuple):
+    """Events that were delivered, and that were refused for good. Where not all are either, `error` says why."""
+
+    delivered: int
+    refused: int
+    is_all: bool
+    error: str
+
+
+class AlreadyAtWork(Exception):
     """Somebody else works under this name on this host."""
 
 
@@ -50,7 +64,7 @@ def _drain(target: Target) -> int:
             if book.state.retry_at <= time.time():
                 delivery.drain(time.time() + LONGEST_S)
             return book.state.delivered - before
-    except Taken:
+    except AlreadyAtWork:
         return 0
     except AWAY as error:
         log.warning("Dispatcher %s cannot read the journal: %s", target.name, type(error).__name__)
@@ -60,7 +74,7 @@ def _drain(target: Target) -> int:
 
 
 def dispatch(target: Target, stopping: threading.Event) -> None:
-    """Deliver until told to stop. Raises `Taken`, and what `open_source` raises."""
+    """Deliver until told to stop. Raises `AlreadyAtWork`, and what `open_source` raises."""
     try:
         with at_work(target) as (delivery, _):
             delivery.run(stopping)
@@ -68,20 +82,25 @@ def dispatch(target: Target, stopping: threading.Event) -> None:
         connections.close_all()
 
 
-def dispatch_once(target: Target) -> bool:
-    """Deliver what waits. False where something is left: see the book. Raises `Taken`, and what `open_source`
-    raises."""
+def dispatch_once(target: Target) -> Outcome:
+    """Deliver what waits. Raises `AlreadyAtWork`, and what `open_source` raises."""
     with at_work(target) as (delivery, book):
-        book.state.retry_at = 0.0  # somebody asked for it now
-        return delivery.drain(time.time() + LONGEST_S * 60)
+        return _hurried(delivery, book)
 
 
-def resend(target: Target) -> bool:
-    """Send the dead letters again. False where some are left: the target takes nothing. Raises `Taken`."""
-    letters = dead_letters_of(target.name)
-    with at_work(target, DeadLetterSource(letters)) as (delivery, book):
-        book.state.retry_at = 0.0
-        return delivery.drain(time.time() + LONGEST_S * 60)
+def resend(target: Target) -> Outcome:
+    """Send the dead letters again. Raises `AlreadyAtWork` and `OSError`."""
+    with at_work(target, DeadLetterSource(dead_letters_of(target.name))) as (delivery, book):
+        return _hurried(delivery, book)
+
+
+def _hurried(delivery: Delivery, book: Book) -> Outcome:
+    """Somebody asks for it now: a pause that was made before does not count."""
+    state = book.state
+    delivered, refused = state.delivered, state.dead_letters
+    state.retry_at = 0.0
+    is_all = delivery.drain(time.time() + LONGEST_ASKED_S)
+    return Outcome(state.delivered - delivered, state.dead_letters - refused, is_all, state.error)
 
 
 def dead_letters_of(name: str) -> DeadLetters:
@@ -90,10 +109,10 @@ def dead_letters_of(name: str) -> DeadLetters:
 
 @contextmanager
 def at_work(target: Target, source: Source | None = None) -> Iterator[tuple[Delivery, Book]]:
-    """A dispatcher with its journal open, alone under its name on this host. Raises `Taken`."""
+    """A dispatcher with its journal open, alone under its name on this host. Raises `AlreadyAtWork`."""
     with claimed(settings.DISPATCH_DIR, target.name) as is_ours:
         if not is_ours:
-            raise Taken(f"a dispatcher named {target.name!r} works on this host already")
+            raise AlreadyAtWork(f"a dispatcher named {target.name!r} works on this host already")
         book = Book(settings.DISPATCH_DIR, target.name)
         pace = Pace(settings.DISPATCH_BATCH_EVENTS, settings.DISPATCH_BATCH_SECS)
         events = source or open_source(target.consumer)

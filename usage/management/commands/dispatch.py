@@ -14,11 +14,10 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from usage.dispatch import DISPATCHERS
-from usage.dispatch.book import Book
 from usage.dispatch.delivery import AWAY
 from usage.dispatch.shape import document_of
 from usage.dispatch.target import BadTarget, Target, named, target_from
-from usage.dispatch.tasks import Taken, dead_letters_of, dispatch, dispatch_once, resend
+from usage.dispatch.tasks import AlreadyAtWork, Outcome, dead_letters_of, dispatch, dispatch_once, resend
 
 T = TypeVar("T")
 
@@ -41,14 +40,11 @@ class Command(BaseCommand):
         targets = self._targets(options)
         if options["dead_letters"]:
             for target in targets:
-                self._show_dead_letters(target)
+                self._run(self._show_dead_letters, target)
         elif options["once"] or options["resend"]:
             deliver = dispatch_once if options["once"] else resend
-            left = [target.name for target in targets if not self._run(deliver, target)]
-            for name in left:
-                error = Book(settings.DISPATCH_DIR, name).state.error
-                self.stderr.write(f"dispatcher {name}: not all of it was delivered{': ' * bool(error)}{error}")
-            if left:
+            went_well = [self._told(target, self._run(deliver, target)) for target in targets]
+            if not all(went_well):
                 sys.exit(1)
         else:
             self._serve(targets)
@@ -62,21 +58,33 @@ class Command(BaseCommand):
                 return [target_from(os.environ, name, kind, url=options["url"], path=options["path"])]
             except BadTarget as error:
                 raise CommandError(str(error), returncode=2) from None
+        if options["url"] or options["path"]:
+            raise CommandError("--url and --path go with --to.", returncode=2)
         configured: Sequence[Target] = settings.DISPATCHERS
         found = [target for target in configured if name in (None, target.name)]
         if not found:
-            what = f"a dispatcher named {name!r}" if name else "no dispatcher"
-            raise CommandError(f"DISPATCH_TO has {what if not name else 'not ' + what}; or use --to.", returncode=2)
+            wanted = "no dispatcher in it" if name is None else f"no {name!r} in it"
+            raise CommandError(f"DISPATCH_TO has {wanted}; name one there, or use --to.", returncode=2)
         return found
+
+    def _told(self, target: Target, outcome: Outcome) -> bool:
+        """Whether all of it was delivered or refused."""
+        self.stdout.write(
+            f"dispatcher {target.name}: {outcome.delivered} delivered, {outcome.refused} refused for good"
+        )
+        if not outcome.is_all:
+            why = outcome.error or "its time was up"
+            self.stderr.write(f"dispatcher {target.name}: not all of it was delivered: {why}")
+        return outcome.is_all
 
     def _run(self, deliver: Callable[[Target], T], target: Target) -> T:
         """Raises `CommandError`."""
         try:
             return deliver(target)
-        except Taken as error:
+        except AlreadyAtWork as error:
             raise CommandError(str(error)) from None
         except AWAY as error:
-            raise CommandError(f"The journal cannot be read: {error}") from None
+            raise CommandError(f"dispatcher {target.name}: {error}") from None
 
     def _serve(self, targets: Sequence[Target]) -> None:
         stopping = threading.Event()
