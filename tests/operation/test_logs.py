@@ -87,7 +87,8 @@ def test_bodies_are_in_it_for_who_asks_bounded_and_without_keys(
     assert PROMPT in whole["request_body"]
     assert ANSWER in whole["response_body"]
     assert ANSWER in failed["response_body"]
-    assert (len(long["request_body"]), long["request_body"][-1]) == (2001, "…")
+    assert 1_500 < len(long["request_body"]) <= 2_001  # what was taken out is not made up for
+    assert long["request_body"][-1] == "…"
     assert "data: [DONE]" in streamed["response_body"]
     assert refused["request_body"] == ""  # it was not read: nobody knew who asked
     assert "invalid_api_key" in refused["response_body"]

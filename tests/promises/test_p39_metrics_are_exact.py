@@ -9,6 +9,7 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -118,6 +119,19 @@ def test_what_is_told_is_what_the_provider_and_the_clients_counted(workers: Slui
     assert workers.metrics().total("llm_proxy_limiter_shared") == 1
     rows = workers.rows(expect=before + len(answers))[before:]
     assert Counter(str(row["status_code"]) for row in rows) == {str(status): n for status, n in by_status.items()}
+
+
+def test_no_count_ever_goes_back_whoever_is_asked(workers: Sluice, upstream: Upstream):
+    """To Prometheus a count that goes back is a restart, and its rates are wrong."""
+    upstream.script = provider
+    _, key = minted(workers)
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(at_once, workers, key, 300, model="good-1")
+        told = [workers.metrics().total(REQUESTS)]
+        while not asking.done():
+            told.append(workers.metrics().total(REQUESTS))
+        assert statuses(asking.result()) == {200: 300}
+    assert told == sorted(told)
 
 
 def test_made_up_models_get_no_label_without_end_and_are_all_counted(services: Services, upstream: Upstream):
