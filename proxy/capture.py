@@ -24,7 +24,7 @@ LOGGED = ("request_body", "response_body")
 
 
 class Capture:
-    """The first bytes of both, by reference. It is there only where somebody wants them."""
+    """The first bytes of both. It is there only where somebody wants them."""
 
     __slots__ = ("_answer", "_answer_bytes", "_most", "_request", "_request_bytes", "keeps", "lines")
 
@@ -34,18 +34,18 @@ class Capture:
         self.lines = b""
         """The header lines of the answer."""
         self._most = most_bytes + SLACK_BYTES
-        self._request: list[bytes] = []
-        self._answer: list[bytes] = []
+        self._request = bytearray()
+        self._answer = bytearray()
         self._request_bytes = self._answer_bytes = 0
 
     def take_request(self, piece: bytes) -> None:
-        if piece and (room := self._most - self._request_bytes) > 0:
-            self._request.append(piece[:room])
+        if (room := self._most - self._request_bytes) > 0:
+            self._request += piece[:room]
         self._request_bytes += len(piece)
 
     def take_answer(self, piece: bytes) -> None:
-        if piece and (room := self._most - self._answer_bytes) > 0:
-            self._answer.append(piece[:room])
+        if (room := self._most - self._answer_bytes) > 0:
+            self._answer += piece[:room]
         self._answer_bytes += len(piece)
 
     def taken(self, exchange: Exchange) -> tuple[Taken, Taken]:

@@ -152,7 +152,7 @@ def test_the_admin_has_it_on_the_projects_page(admin: Any):
 
 
 def captured(pk: str, said: bytes = b"hello") -> Captured:
-    return Captured(pk, NOW.timestamp(), Taken([said], len(said), "", ""), Taken([], 0, "", ""), [])
+    return Captured(pk, NOW.timestamp(), Taken(bytearray(said), len(said), "", ""), Taken(bytearray(), 0, "", ""), [])
 
 
 def keeper() -> BodyKeeper:
@@ -209,3 +209,23 @@ def test_the_same_request_twice_is_one(monkeypatch: pytest.MonkeyPatch):
     bodies.stop()
     assert RequestBodies.objects.count() == 1
     assert connection.is_usable()
+
+
+class Spoiled(Redaction):
+    """One that fails on some text."""
+
+    def redacted(self, body: bytes, *args: Any, **options: Any) -> bytes:
+        if body == b"spoil-canary":
+            raise RecursionError(body)
+        return super().redacted(body, *args, **options)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_one_that_cannot_be_redacted_is_not_kept_and_the_others_are(caplog: pytest.LogCaptureFixture):
+    bodies = BodyKeeper(Showing(Spoiled("sk-sluice-"), list, 1024))
+    for pk, said in (("a", b"x"), ("b", b"spoil-canary"), ("c", b"y")):
+        bodies.add(captured(pk, said))
+    bodies.stop()
+    assert {row.pk for row in RequestBodies.objects.all()} == {"a", "c"}
+    assert "request b are not kept: RecursionError" in caplog.text
+    assert "spoil-canary" not in caplog.text

@@ -104,7 +104,7 @@ def test_no_half_of_a_key_is_left_where_a_body_is_cut(length: int):
 
     key = b"sk-sluice-" + b"0123456789" * 4
     body = ((b"key=" + key + b" ") * 2_000)[:length]
-    shown = Showing(Redaction("sk-sluice-"), list, 1_000).of(Taken([body], length, "text/plain", ""), [key])
+    shown = Showing(Redaction("sk-sluice-"), list, 1_000).of(Taken(bytearray(body), length, "text/plain", ""), [key])
     assert b"[redacted]" in shown.body
     assert b"0123" not in shown.body
     assert len(shown.body) <= 1_000

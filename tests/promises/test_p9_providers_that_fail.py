@@ -37,7 +37,8 @@ from tests.promises.breaking import (
     estimated,
     the_row,
 )
-from tests.promises.spending import new_crew, post, set_price
+from tests.promises.spending import new_crew, post, set_price, totals_of
+from tests.relay.wire import answer_on, connect, request_bytes
 from tests.services import Services
 from tests.sluice import Sluice
 from tests.upstream import (
@@ -207,3 +208,22 @@ def test_an_answer_costs_what_the_provider_says(server: Sluice, upstream: Upstre
     assert post(server, crew.token, **CHAT).status == 200
     told = {"outcome": "complete", "error": "", "status_code": 200, "attempts": 1}
     check_charged(server, upstream, crew, Charged(30, 7, "provider"), **told)
+
+
+def test_a_stream_that_a_stop_of_sluice_cut_is_charged_what_had_come(start_sluice: Any, upstream: Upstream):
+    server = start_sluice(GRACE_SECS=1)
+    set_price(server, MODEL, **PRICE)
+    crew = new_crew(server)
+    upstream.answers([*HALF, NEVER])
+    peer = connect(server)
+    peer.sendall(request_bytes(server, STREAM, authorization=f"Bearer {crew.token}"))
+    answer, seen = answer_on(peer), b""
+    while seen.count(b"abcd") < 3:
+        seen += answer.read1(65_536)
+    server.stop()
+    answer.close()
+    peer.close()
+    row = the_row(server, crew)
+    assert (row["outcome"], row["error"], row["status_code"]) == ("internal_error", "shutdown", 200)
+    assert Charged(row["prompt_tokens"], row["completion_tokens"], row["usage_source"]) == estimated(PROMPT, 3)
+    assert row["cost_picousd"] == totals_of(server, crew)["key"] == estimated(PROMPT, 3).picousd

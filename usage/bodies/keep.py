@@ -43,7 +43,7 @@ class Captured(NamedTuple):
 
     @property
     def size(self) -> int:
-        return sum(map(len, self.request.pieces)) + sum(map(len, self.answer.pieces)) + 1024
+        return len(self.request.start) + len(self.answer.start) + 1024
 
 
 class BodyKeeper:
@@ -96,7 +96,13 @@ class BodyKeeper:
         """Redact what has gathered and write it. `ready` has what the database did not take before."""
         while ready or self._waiting:
             while self._waiting and len(ready) < WRITTEN_AT_ONCE:
-                ready.append(self._redacted(self._next()))
+                captured = self._next()
+                try:
+                    ready.append(self._redacted(captured))
+                except Exception as error:  # of one: the others are still to be kept
+                    _dropped.inc()
+                    # Without its text and its traceback, which may have the body in them.
+                    log.error("The bodies of request %s are not kept: %s", captured.id, type(error).__name__)
             try:
                 RequestBodies.objects.bulk_create(ready, ignore_conflicts=True)
             except AWAY:

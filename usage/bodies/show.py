@@ -20,7 +20,7 @@ STREAM = "text/event-stream"
 class Taken(NamedTuple):
     """A body as it was taken: its first bytes, how many there were in all, and how its head describes it."""
 
-    pieces: Collection[bytes]
+    start: bytearray
     size: int
     content_type: str
     content_encoding: str
@@ -43,7 +43,7 @@ class Showing:
         """`secrets` are those that this request had to do with."""
         most = self.most_bytes
         seen = most + SLACK_BYTES
-        raw = b"".join(taken.pieces)[:seen]
+        raw = bytes(taken.start[:seen])
         is_cut = taken.size > len(raw)
         if taken.content_encoding:
             try:

@@ -11,7 +11,7 @@ from django.conf import settings
 
 from usage.dispatch.delivery import AWAY
 from usage.dispatch.target import Target
-from usage.dispatch.tasks import Taken, dispatch
+from usage.dispatch.tasks import AlreadyAtWork, dispatch
 
 log = logging.getLogger("sluice.dispatch")
 
@@ -49,7 +49,7 @@ class Dispatchers:
         while not self._stopping.is_set():
             try:
                 dispatch(target, self._stopping)
-            except Taken:
+            except AlreadyAtWork:
                 log.info("Dispatcher %s is at work elsewhere on this host.", target.name)
             except AWAY as error:
                 log.warning("Dispatcher %s cannot read the journal: %s", target.name, type(error).__name__)
