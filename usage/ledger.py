@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 from django.apps import apps
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.db.models import F
 from django.db.models.functions import Coalesce, Greatest
 
@@ -62,6 +62,9 @@ COLUMNS = [
 AT, TAGS = COLUMNS.index("created_at"), COLUMNS.index("tags")
 
 
+MOST_RACES = 20
+
+
 class Position(NamedTuple):
     """How far a segment of the journal has been read, in bytes."""
 
@@ -77,7 +80,7 @@ def write_events(events: Sequence[RequestEvent], position: Position | None = Non
     """
     # All writers go in one order, rows, keys and totals alike, so that none waits for another in a circle.
     new = sorted(events, key=attrgetter("id"))
-    while True:
+    for _ in range(MOST_RACES):
         with transaction.atomic():
             if insert(new) == len(new):
                 finish(new, position)
@@ -85,6 +88,7 @@ def write_events(events: Sequence[RequestEvent], position: Position | None = Non
             transaction.set_rollback(True)
         # Asked anew each time, for another process may have written some of them meanwhile.
         new = unwritten(new)
+    raise OperationalError("Other writers were faster with some of the rows each time.")
 
 
 def insert(events: Sequence[RequestEvent]) -> int:
