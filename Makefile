@@ -45,7 +45,7 @@ pytest: $(DEV)
 	@$(BIN)/pytest -q tests/test_ground.py
 	@$(BIN)/pytest tests/promises > .services/promises 2>&1 & promises=$$!; \
 	  $(BIN)/pytest --ignore tests/promises --ignore tests/test_ground.py \
-	  && TEST_DATABASE=postgres $(BIN)/pytest tests/management tests/ledger; others=$$?; \
+	  && TEST_DATABASE=postgres $(BIN)/pytest tests/management tests/ledger tests/alerts; others=$$?; \
 	  wait $$promises && tail -n 3 .services/promises || { cat .services/promises; exit 1; }; exit $$others
 
 format: $(DEV)

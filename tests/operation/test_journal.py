@@ -54,3 +54,18 @@ def test_a_file_that_cannot_be_written_is_held_in_memory(separate: Sluice):
     assert processes.poll(lambda: "takes events again" in separate.log_text(), timeout=10)
     separate.manage("ledger", "--once", json=False)
     assert len(separate.rows()) == 8
+
+
+def test_another_process_ships_and_writes_where_there_is_a_redis(services: Services, upstream: Upstream):
+    upstream.answers(*[chat_answer()] * 10)
+    server = Sluice.start("postgres", redis=True, upstream_url=upstream.url, LEDGER_WRITER="separate")
+    try:
+        key = server.mint("one")
+        for _ in range(3):
+            assert ask(server, key).status_code == 200
+        assert server.metrics().total("llm_proxy_journal_lag_events", consumer="ledger") == 3
+        server.manage("ledger", "--once", json=False)
+        assert len(server.rows()) == 3
+        assert server.metrics().total("llm_proxy_journal_lag_events", consumer="ledger") == 0
+    finally:
+        server.close()

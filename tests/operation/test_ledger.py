@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.db import OperationalError
 
+from keys.models import VirtualKey
 from usage.event import RequestEvent
 from usage.journal import book as book_module
 from usage.journal.aside import DAMAGED
@@ -120,6 +121,15 @@ def test_an_event_of_a_wrong_kind_is_set_aside(tmp_path: Path):
     consume(tmp_path, line(0), *(sealed(document) for document in documents), line(1))
     assert written() == ["req_0", "req_1"]
     assert (tmp_path / DAMAGED).read_bytes().count(b"it is no event") == len(documents)
+
+
+def test_what_comes_late_does_not_set_back_when_a_key_was_used(tmp_path: Path):
+    key, _ = VirtualKey.objects.mint(name="one")
+    consume(tmp_path, line(0, key=key.pk, at=1_790_000_100.5))
+    consume(tmp_path, line(1, key=key.pk, at=1_790_000_000.0), name="0000000000002-b.spool")
+    key.refresh_from_db()
+    assert key.last_used_at is not None
+    assert (key.last_used_at.timestamp(), key.total_requests) == (1_790_000_100.5, 2)
 
 
 def test_time_that_runs_backwards_is_written_as_it_was(tmp_path: Path):
