@@ -28,7 +28,8 @@ OUTAGES = 2
 OF_A_WORKER = 2
 """One for the data plane, one for the request of the control plane that it answers."""
 
-OF_THE_LEDGER = 1
+OF_THE_LEDGER = 10
+"""One writes rows, one looks for what is due, and four tasks at once have one each, and one that keeps their lease."""
 
 
 @pytest.fixture(scope="module")
