@@ -18,7 +18,7 @@ from usage.audit.admin import AuditEntryAdmin
 from usage.bodies.record import RequestBodies
 from usage.ids import time_of
 from usage.models import RequestQuerySet, RequestRecord
-from usage.paginator import MOST_COUNTED, LedgerPaginator
+from usage.paginator import MOST_COUNTED, CappedPaginator, LedgerPaginator
 from usage.periodic.admin import ScheduledTaskAdmin
 from usage.prices.admin import PriceOverrideAdmin
 from usage.search import MEANS, search
@@ -183,6 +183,11 @@ class RequestRecordAdmin(RecordAdmin):
     ) -> tuple[QuerySet[RequestRecord], bool]:
         assert isinstance(queryset, RequestQuerySet)
         return (search(queryset, search_term) if search_term else queryset), False
+
+    def get_paginator(self, request: HttpRequest, queryset: QuerySet[Any], per_page: int, *more: Any) -> Any:
+        """Of the ledger its own; the page of a row's history lists Django's entries."""
+        kind = LedgerPaginator if isinstance(queryset, RequestQuerySet) else CappedPaginator
+        return kind(queryset, per_page, *more)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[RequestRecord]:
         return super().get_queryset(request).prefetch_related("key", "project")

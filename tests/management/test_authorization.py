@@ -21,7 +21,7 @@ from tests.management.conftest import (
     make_provider,
     make_record,
 )
-from usage.models import AuditEntry, DayRollup, PriceOverride
+from usage.models import AuditEntry, DayRollup, PriceOverride, RequestBodies
 from usage.rollups.state import SUMS
 
 KEY = {"name": "new"}
@@ -93,6 +93,8 @@ TABLE = [
     Row("get", "/api/alerts/{alert}", None, "usage.view_alert", 200, 200, 404),
     Row("get", "/api/requests", None, "usage.view_requestrecord", 200, 200, 200),
     Row("get", "/api/requests/{record}", None, "usage.view_requestrecord", 200, 200, 404),
+    Row("get", "/api/requests/{record}/bodies", None, "usage.view_requestrecord", 200, 200, 404),
+    Row("delete", "/api/requests/{record}/bodies", None, "usage.delete_requestrecord", 204),
     Row("get", "/api/usage", None, "usage.view_hourrollup", 200, 200, 200),
     Row("get", "/api/usage/budgets", None, "", 200, 200, 200),
     Row("get", "/api/config/version", None, "proxy.view_configchange", 200),
@@ -124,7 +126,7 @@ def rows(db, make_user):
         "user": owner.account.public_id,
         "provider": make_provider().pk,
         "credential": make_credential().pk,
-        "record": make_record(user=owner).pk,
+        "record": RequestBodies.objects.create(pk=make_record(user=owner).pk, created_at=timezone.now()).pk,
         "alert": make_alert(user=owner).pk,
         "entry": AuditEntry.objects.create(actor_kind="system", action="create").pk,
         "price": PriceOverride.objects.create(model="there", input=1, output=2).pk,
