@@ -102,6 +102,7 @@ REQUEST_RETENTION_DAYS = env.integer("REQUEST_RETENTION_DAYS", 0, most=36_500)
 JOURNAL_BACKLOG_MAX_BYTES = env.integer("JOURNAL_BACKLOG_MAX_BYTES", 1024**3, least=1024**2)
 JOURNAL_STREAM_MAX_EVENTS = env.integer("JOURNAL_STREAM_MAX_EVENTS", 500_000, least=1_000)
 JOURNAL_CLAIM_SECS = env.seconds("JOURNAL_CLAIM_SECS", 15, least=1, most=3600)
+PROVIDER_CHECKS = env.flag("PROVIDER_CHECKS", False)
 LEDGER_WRITER = env.choice("LEDGER_WRITER", "own", ("own", "separate"))
 
 LOG_LEVEL = env.choice("LOG_LEVEL", "info", ("debug", "info", "warning", "error")).upper()
@@ -234,6 +235,7 @@ SPENT_OF = "config.spending.spent_of"
 USAGE_OF_KEY = "config.spending.usage_of_key"
 SCHEDULE = "config.schedule.SCHEDULE"
 TASK_LEASE_SECS = 60
+TRAFFIC_OF_PROVIDERS = "usage.provider_traffic.latest_traffic"
 BUDGETS_OF = "config.spending.budgets_of"
 MANAGEMENT_CLI = "keys.management.cli.ManagementCLI"
 LOCAL_MIDDLEWARE = [

@@ -1,6 +1,7 @@
-"""Whether the providers are there: each enabled one is asked something cheap, with the credential that it is paid with.
+"""Whether the providers are there, as the last requests to them tell; or, where that is wanted, a check that asks each
+enabled one something cheap, with the credential that it is paid with.
 
-What it said is kept in the database (`ProviderHealth`), where every process and the admin read it.
+What was found is kept in the database (`ProviderHealth`), where every process and the admin read it.
 """
 
 from __future__ import annotations
@@ -14,12 +15,16 @@ from typing import NamedTuple
 import httpx
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.utils.module_loading import import_string
 
 from providers.catalog import Catalog, CredentialUnavailable, ProviderRecord, load_catalog
 from providers.kinds.base import Headers, read_lines
 from providers.models import HealthStatus, Provider, ProviderHealth
 
 TIMEOUT_S = 10.0
+FAILURES = 3
+"""In a row, and a provider is taken for down."""
+
 AT_ONCE = 16
 OK, DOWN, UNKNOWN = HealthStatus.OK, HealthStatus.DOWN, "unknown"
 NOT_KNOWN_THERE = frozenset({404, 405, 501})
@@ -48,6 +53,23 @@ def check_providers() -> list[Finding]:
         keep(finding)
     asked = [finding.provider.id for finding in findings]
     ProviderHealth.objects.exclude(provider_id__in=asked).delete()  # what is not asked is not known
+    return findings
+
+
+def note_traffic(now: datetime) -> list[Finding]:
+    """Keep what the last minutes' requests say of the enabled providers: the newest was served, or the last few all
+    failed. What they do not tell stays. Raises `DatabaseError`.
+    """
+    providers = {provider.name: provider for provider in load_catalog(settings.UPSTREAM_CREDENTIALS).providers}
+    findings = []
+    for name, seen in import_string(settings.TRAFFIC_OF_PROVIDERS)(providers, now).items():
+        if seen.served[0]:
+            findings.append(Finding(providers[name], OK, seen.latency_ms, "", seen.at))
+        elif len(seen.served) >= FAILURES and not any(seen.served):
+            problem = f"The last {len(seen.served)} requests failed, the newest with {seen.status}."
+            findings.append(Finding(providers[name], DOWN, seen.latency_ms, problem, seen.at))
+    for finding in findings:
+        keep(finding)
     return findings
 
 
