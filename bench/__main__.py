@@ -1,4 +1,4 @@
-"""`python -m bench [relay latency streams memory growth start limits admission keys ledger] [--quick] [--json FILE]`.
+"""`python -m bench [NAME …] [--quick] [--json FILE]`; the names are those of `BENCHES`.
 
 `make bench`: all of them but `ledger`, which takes a quarter of an hour and ten gigabytes.
 """
@@ -23,6 +23,7 @@ from bench.result import Result, table
 from bench.servers import Servers, need_programs
 from bench.start import start
 from bench.streams import streams
+from bench.telling import telling
 from bench.wrk import Failed
 from tests.services import Missing
 
@@ -35,6 +36,7 @@ BENCHES: dict[str, Callable[..., list[Result]]] = {
     "start": start,
     "limits": limits,
     "admission": admission,
+    "telling": telling,
     "keys": keys,
     "ledger": ledger,
 }

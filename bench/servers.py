@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from string import Template
@@ -25,6 +26,7 @@ START_S = 30
 RPM = 10_000_000
 """Never reached, but counted: a key without a limit would skip the work."""
 MODEL = "gpt-4.1-mini"
+PROGRAM = ("manage.py",)
 TEXT = "The gateway hands this answer on, byte for byte, and counts its tokens on the way. "
 
 NGINX = Template("""
@@ -117,21 +119,23 @@ class Servers:
         _wait_for(server, "/v1/models")
         return server
 
-    def sluice(self, upstream: Server, **settings: object) -> Server:
+    def sluice(self, upstream: Server, program: Sequence[str] = PROGRAM, **settings: object) -> Server:
         """One worker with all that is on by default: a key with a limit, ledger, metrics, request log."""
         template, key = self._installed()
         directory = self.directory / f"sluice-{processes.free_port()}"
         shutil.copytree(template, directory)
-        server = self.sluice_in(directory, upstream, **settings)
+        server = self.sluice_in(directory, upstream, program, **settings)
         server.key = key
         return server
 
-    def sluice_in(self, directory: Path, upstream: Server | None, **settings: object) -> Server:
+    def sluice_in(
+        self, directory: Path, upstream: Server | None, program: Sequence[str] = PROGRAM, **settings: object
+    ) -> Server:
         """One worker in this data directory, or in the database that the settings name."""
         port = processes.free_port()
         behind = {"OPENAI_BASE_URL": upstream.url, "OPENAI_API_KEY": "sk-bench"} if upstream else {}
         env = self._environment(directory, **behind, **settings)
-        command = [sys.executable, "manage.py", "serve", "--port", str(port), "--workers", "1"]
+        command = [sys.executable, *program, "serve", "--port", str(port), "--workers", "1"]
         server = self._start(command, port, machine.TESTED, "sluice", env)
         _wait_for(server, "/ready")
         return server
