@@ -41,7 +41,7 @@ from keys.limits.scope import Scope
 log = logging.getLogger("sluice.limits")
 
 LEASE_S = 15.0
-PATIENCE_S = 0.1
+PATIENCE_S = 0.2
 
 
 class Past(Protocol):
