@@ -6,12 +6,17 @@ from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
-from providers import health
+from providers.health import note_traffic
 from providers.models import HealthStatus
 
 
 @shared_task
 def look_at_providers() -> str:
     """Note what requests tell of the providers, and with PROVIDER_CHECKS ask each of them."""
-    found = health.check_providers() if settings.PROVIDER_CHECKS else health.note_traffic(timezone.now())
+    if settings.PROVIDER_CHECKS:
+        from providers.checks import check_providers
+
+        found = check_providers()
+    else:
+        found = note_traffic(timezone.now())
     return f"{len(found)} known, {sum(each.status == HealthStatus.DOWN for each in found)} down"

@@ -9,8 +9,9 @@ import pytest
 from django.core.management import call_command
 from django.test import Client
 
-from providers import health
-from providers.health import check_providers, health_of_providers
+from providers import checks
+from providers.checks import check_providers
+from providers.health import health_of_providers
 from providers.models import Credential, Provider, ProviderHealth
 from tests.upstream import Upstream, WaitFor, error_answer, models_answer
 
@@ -92,7 +93,7 @@ def test_what_an_answer_says_is_not_repeated(upstream: Upstream, capsys: pytest.
 
 
 def test_who_does_not_answer_is_down_and_holds_no_other_up(upstream: Upstream, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(health, "TIMEOUT_S", 0.5)
+    monkeypatch.setattr(checks, "TIMEOUT_S", 0.5)
     never = threading.Event()
     upstream.paths["/slow/models"] = [WaitFor(never)]
     make_provider("slow", upstream.url + "/slow")

@@ -84,7 +84,7 @@ class Command(BaseCommand):
         return provider, f"Deleted provider {provider['name']!r}."
 
     def check_health(self, _api: Any, options: dict[str, Any]) -> tuple[Any, str]:
-        from providers.health import check_providers
+        from providers.checks import check_providers
 
         if options["api_url"]:
             raise self.cli.refuse("Another Sluice checks its own providers; `list --json` shows what it found.")

@@ -1,0 +1,89 @@
+"""Ask providers whether they are there: each enabled one something cheap, with the credential that it is paid with."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime
+
+import httpx
+from django.conf import settings
+
+from providers.catalog import Catalog, CredentialUnavailable, ProviderRecord, load_catalog
+from providers.health import DOWN, OK, Finding, keep
+from providers.kinds.base import Headers, read_lines
+from providers.models import ProviderHealth
+
+TIMEOUT_S = 10.0
+AT_ONCE = 16
+NOT_KNOWN_THERE = frozenset({404, 405, 501})
+"""What a server says that has no list of models, and is there all the same."""
+
+
+def check_providers() -> list[Finding]:
+    """Ask every enabled provider, keep what they say, and tell it. Takes up to `TIMEOUT_S`, not on an event loop.
+
+    One with the option `health_path: false` is not asked. Raises `DatabaseError`.
+    """
+    catalog = load_catalog(settings.UPSTREAM_CREDENTIALS)
+    findings = asyncio.run(ask_all(catalog))
+    for finding in findings:
+        keep(finding)
+    asked = [finding.provider.id for finding in findings]
+    ProviderHealth.objects.exclude(provider_id__in=asked).delete()  # what is not asked is not known
+    return findings
+
+
+async def ask_all(catalog: Catalog) -> list[Finding]:
+    gate = asyncio.Semaphore(AT_ONCE)
+    timeout = httpx.Timeout(TIMEOUT_S, connect=min(TIMEOUT_S, settings.CONNECT_TIMEOUT_SECS))
+    async with httpx.AsyncClient(verify=settings.VERIFY_SSL, timeout=timeout) as client:
+
+        async def one(provider: ProviderRecord) -> Finding:
+            async with gate:
+                return await ask(client, catalog, provider)
+
+        asked = [provider for provider in catalog.providers if provider.kind.health_path(provider.options)]
+        return list(await asyncio.gather(*map(one, asked)))
+
+
+async def ask(client: httpx.AsyncClient, catalog: Catalog, provider: ProviderRecord) -> Finding:
+    """One request, of which no more than the answer's head is read."""
+    now = datetime.now(UTC)
+    if provider.origin is None:
+        return Finding(provider, OK, 0.0, "", now)  # it answers in the process
+    try:
+        headers = read_lines(catalog.access(provider, "").lines)
+    except CredentialUnavailable as error:
+        return Finding(provider, DOWN, None, str(error), now)
+    began = time.monotonic()
+    try:
+        async with asyncio.timeout(TIMEOUT_S):
+            status = await status_of(client, provider, headers)
+    except TimeoutError:
+        return Finding(provider, DOWN, None, f"No answer within {TIMEOUT_S:g} seconds.", now)
+    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        return Finding(provider, DOWN, None, f"No answer ({type(error).__name__}).", now)
+    latency_ms = round((time.monotonic() - began) * 1000, 3)
+    problem = problem_of(status, configured="health_path" in provider.options)
+    return Finding(provider, DOWN if problem else OK, latency_ms, problem, now)
+
+
+async def status_of(client: httpx.AsyncClient, provider: ProviderRecord, headers: Headers) -> int:
+    rest = provider.kind.health_path(provider.options) or ""
+    path = provider.kind.path(provider.base_path, rest, "", "", provider.options)
+    scheme = provider.base_url.partition("://")[0]
+    url = f"{scheme}://{provider.host_header.decode()}{path}"
+    async with client.stream("GET", url, headers=[*headers, (b"accept", b"application/json")]) as answer:
+        return answer.status_code
+
+
+def problem_of(status: int, *, configured: bool) -> str:
+    """What an answer's status says against the provider; nothing where it would serve."""
+    if status < 300 or status == 429:
+        return ""
+    if status in (401, 403):
+        return f"It refuses the credential ({status})."
+    if status in NOT_KNOWN_THERE and not configured:
+        return ""
+    return f"It answered {status}."
