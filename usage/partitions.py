@@ -17,7 +17,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, TypeVar
 
 from django.db import OperationalError, connection, transaction
-from psycopg.errors import DeadlockDetected, LockNotAvailable
 
 from usage.ids import EPOCH, id_at, time_of
 
@@ -29,6 +28,11 @@ WEEKS_AHEAD = 4
 
 LOCK_TIMEOUT_MS = 500
 """How long the ledger and its readers may have to wait behind us."""
+
+BUSY = frozenset({"55P03", "40P01"})
+"""PostgreSQL's codes of a lock that is not to be had in time, and of a deadlock. For psycopg's classes it would have to
+be imported, which takes eight megabytes where SQLite is the database.
+"""
 
 TRIES = 20
 PAUSE_S = 0.5
@@ -141,7 +145,7 @@ def patiently(change: Callable[[], T]) -> T:
         try:
             return change()
         except OperationalError as error:
-            if not isinstance(error.__cause__, LockNotAvailable | DeadlockDetected):
+            if getattr(error.__cause__, "sqlstate", None) not in BUSY:
                 raise
         time.sleep(PAUSE_S)
     raise TableBusy(

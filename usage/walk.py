@@ -16,10 +16,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.db import OperationalError, connection, transaction
-from psycopg.errors import QueryCanceled
 
 from usage.ids import AFTER_ALL, PREFIX, id_at, time_of
 from usage.models import RequestQuerySet, RequestRecord
+
+CANCELED = "57014"
+"""PostgreSQL's code of a statement that took too long; its class would have to be imported from psycopg."""
 
 BUDGET_S = 0.4
 """A step is begun for so long."""
@@ -150,6 +152,6 @@ def ended_after(timeout_ms: int) -> Iterator[None]:
                 cursor.execute(f"SET LOCAL statement_timeout = {timeout_ms}")
             yield
     except OperationalError as error:
-        if isinstance(error.__cause__, QueryCanceled):
+        if getattr(error.__cause__, "sqlstate", None) == CANCELED:
             raise Slow from None
         raise
