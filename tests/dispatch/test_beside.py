@@ -22,6 +22,10 @@ def delivered(server: Sluice) -> list[str]:
     return [json.loads(line)["id"] for line in path.read_text().splitlines()] if path.exists() else []
 
 
+def reads_along(server: Sluice) -> bool:
+    return (Path(server.env["DATA_DIR"]) / "journal" / "dispatch-file").is_dir()
+
+
 def ids_of(server: Sluice, count: int) -> list[str]:
     key = server.mint()
     return [ask(server, key).headers["x-request-id"] for _ in range(count)]
@@ -33,6 +37,7 @@ def test_events_arrive_also_after_the_process_beside_is_killed(start_sluice: Any
     first = ids_of(server, 3)
     soon(lambda: set(first) <= set(delivered(server)), WAIT_S)
     assert delivered(server) == first
+    assert reads_along(server) == (kind == "sqlite")  # with Redis it reads the stream
     os.kill(server.ledger_pid(), signal.SIGKILL)
     second = ids_of(server, 3)
     soon(lambda: set(second) <= set(delivered(server)), WAIT_S)
@@ -43,3 +48,4 @@ def test_they_may_be_left_to_others(start_sluice: Any, upstream: Upstream):
     ids_of(server, 2)
     soon(lambda: len(server.rows()) == 2, WAIT_S)
     assert delivered(server) == []
+    assert not reads_along(server)

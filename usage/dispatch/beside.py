@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Sequence
 from types import TracebackType
 
@@ -16,8 +17,8 @@ from usage.dispatch.tasks import AlreadyAtWork, dispatch
 log = logging.getLogger("sluice.dispatch")
 
 LOOK_AGAIN_S = 5.0
-STOP_S = 10.0
-"""How long a delivery under way may take to end. What it did not acknowledge is delivered again."""
+STOP_S = 5.0
+"""How long deliveries under way may take to end, all of them. What it did not acknowledge is delivered again."""
 
 
 class Dispatchers:
@@ -42,8 +43,9 @@ class Dispatchers:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stopping.set()
+        until = time.monotonic() + STOP_S
         for thread in self._threads:
-            thread.join(STOP_S)
+            thread.join(max(0.0, until - time.monotonic()))
 
     def _work(self, target: Target) -> None:
         while not self._stopping.is_set():
