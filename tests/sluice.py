@@ -217,7 +217,7 @@ class Sluice:
         """The test closes it: `async with sluice.async_openai(key) as client:`."""
         return AsyncOpenAI(api_key=key or "none", base_url=f"{self.url}/v1", **{"max_retries": 0, **options})
 
-    def rows(self, expect: int | None = None, timeout: float = 5) -> list[dict[str, Any]]:
+    def rows(self, expect: int | None = None, timeout: float = 20) -> list[dict[str, Any]]:
         """The ledger's rows, oldest first, as soon as there are `expect` of them (or more)."""
         statement = "SELECT * FROM usage_requestrecord ORDER BY created_at, id"
         found: list[dict[str, Any]] = []

@@ -288,7 +288,7 @@ def test_programs_end_with_the_process_that_started_them(tmp_path: Path):
         except (FileNotFoundError, ProcessLookupError):
             return True
 
-    assert processes.poll(gone, timeout=5)
+    assert processes.poll(gone, timeout=20)
 
 
 def test_a_missing_program_is_one_line_that_says_what_to_install(monkeypatch: pytest.MonkeyPatch):

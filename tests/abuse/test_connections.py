@@ -141,7 +141,7 @@ def test_each_request_that_was_understood_leaves_a_row(strict: Sluice, upstream:
     def told() -> dict[str, tuple[int, str]]:
         return {row["id"]: (row["status_code"], row["outcome"]) for row in strict.rows() if row["id"] in ids}
 
-    soon(lambda: len(told()) == len(ids), 3)
+    soon(lambda: len(told()) == len(ids))
     assert told() == ids
 
 

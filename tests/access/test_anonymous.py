@@ -28,7 +28,7 @@ def row_of(server: Sluice, request_id: str) -> dict[str, object]:
         found[:] = [row for row in server.rows() if row["id"] == request_id]
         return bool(found)
 
-    soon(written, 3)
+    soon(written)
     return found[0]
 
 
@@ -39,7 +39,7 @@ def default_project_id(server: Sluice) -> int:
 
 def test_an_anonymous_request_passes_and_is_attributed_to_the_default_project(open_sluice: Sluice, upstream: Upstream):
     minted(open_sluice)  # makes the default project, where no one has yet
-    soon(lambda: row_of(open_sluice, ask(open_sluice).headers["x-request-id"])["project_id"], 3)
+    soon(lambda: row_of(open_sluice, ask(open_sluice).headers["x-request-id"])["project_id"])
     answer = ask(open_sluice)
     assert answer.status_code == 200
     row = row_of(open_sluice, answer.headers["x-request-id"])

@@ -34,7 +34,7 @@ def entries(server: Sluice, **filters: Any) -> list[dict[str, Any]]:
 
 def entry_of(server: Sluice, answer: Any) -> dict[str, Any]:
     request_id = answer.headers["x-request-id"]
-    soon(lambda: entries(server, request_id=request_id), 3)
+    soon(lambda: entries(server, request_id=request_id))
     (entry,) = entries(server, request_id=request_id)
     return entry
 
@@ -124,6 +124,6 @@ def test_a_flood_is_told_by_its_number(start_sluice: StartSluice):
         beyond = sum(row["changes"]["by_code"]["invalid_api_key"] for row in rows if row["code"] == "many_refused")
         return listed, beyond
 
-    soon(lambda: sum(told()) == 200, 5)
+    soon(lambda: sum(told()) == 200)
     listed, beyond = told()
     assert listed < beyond

@@ -27,7 +27,7 @@ def test_the_old_token_dies_when_its_grace_ends(sluice: Sluice, upstream: Upstre
     key_id, old = minted(sluice)
     new = rotated(sluice, key_id, 1)
     assert ask(sluice, old).status_code == 200
-    soon(lambda: ask(sluice, old).status_code == 401, 3)
+    soon(lambda: ask(sluice, old).status_code == 401)
     refused(ask(sluice, old), 401, "invalid_api_key")
     assert ask(sluice, new).status_code == 200
 
@@ -55,4 +55,4 @@ def test_uses_of_both_tokens_are_the_one_keys(sluice: Sluice, upstream: Upstream
     new = rotated(sluice, key_id, 60)
     for token in (old, new, old):
         ask(sluice, token)
-    soon(lambda: sluice.api("GET", f"/api/keys/{key_id}").json()["total_requests"] == 3, 5)
+    soon(lambda: sluice.api("GET", f"/api/keys/{key_id}").json()["total_requests"] == 3)

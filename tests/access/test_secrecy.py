@@ -113,7 +113,7 @@ def leave_a_stream(server: Sluice, upstream: Upstream, key: str) -> None:
     upstream.answers([*script[:3], WaitFor(threading.Event()), *script[3:]])
     with server.client(key).stream("POST", "/v1/chat/completions", json={**CHAT, "stream": True}) as answer:
         next(answer.iter_bytes())
-    soon(lambda: any(row["outcome"] == "client_closed" for row in server.rows()), 3)
+    soon(lambda: any(row["outcome"] == "client_closed" for row in server.rows()))
 
 
 def found(text: str, needles: list[str]) -> list[str]:

@@ -56,7 +56,7 @@ def key(server: Sluice) -> str:
 def kept(server: Sluice, answer: Any) -> dict[str, str]:
     """Request and answer as the API tells them, and everything that the database has of them."""
     path = f"/api/requests/{answer.headers['x-request-id']}/bodies"
-    soon(lambda: server.api("GET", path).status_code == 200, 5)
+    soon(lambda: server.api("GET", path).status_code == 200)
     told = server.api("GET", path).json()
     [row] = [
         row

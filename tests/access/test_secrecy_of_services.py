@@ -68,7 +68,7 @@ def play(server: Sluice) -> Played:
     assert server.api("POST", "/api/credentials", json={"alias": "canary", "secret": SECRET}).is_success
     new_provider(server, "bound", server.env["OPENAI_BASE_URL"], api_key=SECRET, models={"bound-model": ""})
     tokens = [signed_up["api_key"], own, first, rotated, revoked, expired]
-    soon(lambda: ask(server, own, model="bound-model").headers.get("x-provider") == "bound", 3)
+    soon(lambda: ask(server, own, model="bound-model").headers.get("x-provider") == "bound")
     os.kill(server.ledger_pid(), signal.SIGSTOP)
     for token in [*tokens, jwt, MANAGEMENT_TOKEN, SECRET, UPSTREAM_KEY]:
         for more in ({}, {"stream": True}, {"model": "bound-model"}):
@@ -161,7 +161,7 @@ def test_every_table_of_the_database_holds_no_secret(played: Played):
     """Last, when the ledger is written: the rows as text."""
     server = played.server
     os.kill(server.ledger_pid(), signal.SIGCONT)
-    soon(lambda: len(server.rows()) >= 30, 10)
+    soon(lambda: len(server.rows()) >= 30)
     tables = query(server.database_url, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
     sizes: dict[str, int] = {}
     for name in (row["tablename"] for row in tables):

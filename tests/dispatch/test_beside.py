@@ -14,8 +14,6 @@ from tests.access.asking import ask, soon
 from tests.sluice import Sluice
 from tests.upstream import Upstream
 
-WAIT_S = 20.0
-
 
 def delivered(server: Sluice) -> list[str]:
     path = Path(server.env["DATA_DIR"]) / "dispatch" / "file.jsonl"
@@ -35,17 +33,17 @@ def ids_of(server: Sluice, count: int) -> list[str]:
 def test_events_arrive_also_after_the_process_beside_is_killed(start_sluice: Any, upstream: Upstream, kind: str):
     server: Sluice = start_sluice(kind, redis=kind == "postgres", DISPATCH_TO="file", JOURNAL_CLAIM_SECS=1)
     first = ids_of(server, 3)
-    soon(lambda: set(first) <= set(delivered(server)), WAIT_S)
+    soon(lambda: set(first) <= set(delivered(server)))
     assert delivered(server) == first
     assert reads_along(server) == (kind == "sqlite")  # with Redis it reads the stream
     os.kill(server.ledger_pid(), signal.SIGKILL)
     second = ids_of(server, 3)
-    soon(lambda: set(second) <= set(delivered(server)), WAIT_S)
+    soon(lambda: set(second) <= set(delivered(server)))
 
 
 def test_they_may_be_left_to_others(start_sluice: Any, upstream: Upstream):
     server: Sluice = start_sluice("sqlite", DISPATCH_TO="file", DISPATCH_WITH_SERVER="false")
     ids_of(server, 2)
-    soon(lambda: len(server.rows()) == 2, WAIT_S)
+    soon(lambda: len(server.rows()) == 2)
     assert delivered(server) == []
     assert not reads_along(server)

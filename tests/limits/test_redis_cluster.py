@@ -27,9 +27,9 @@ def cluster_port(services: Services) -> Iterator[int]:
     cluster = ["--bind", "127.0.0.1", "--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1"]
     server = processes.start([program, *map(str, options), *cluster])
     client = redis.Redis(port=port)
-    assert processes.poll(lambda: _answers(client), timeout=10)
+    assert processes.poll(lambda: _answers(client), timeout=20)
     client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-    assert processes.poll(lambda: client.execute_command("CLUSTER INFO")["cluster_state"] == "ok", timeout=10)
+    assert processes.poll(lambda: client.execute_command("CLUSTER INFO")["cluster_state"] == "ok", timeout=20)
     yield port
     client.close()
     processes.end(server)

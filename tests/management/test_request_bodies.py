@@ -180,7 +180,7 @@ def test_they_wait_while_the_database_is_away(monkeypatch: pytest.MonkeyPatch):
     assert asked.wait(10)
     bodies.add(captured("b"))
     away.clear()
-    soon(lambda: RequestBodies.objects.count() == 2, 10)
+    soon(lambda: RequestBodies.objects.count() == 2)
     bodies.stop()
     assert {row.pk for row in RequestBodies.objects.all()} == {"a", "b"}
 

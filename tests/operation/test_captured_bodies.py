@@ -51,7 +51,7 @@ def key(server: Sluice) -> str:
 def bodies_of(server: Sluice, request_id: str) -> dict[str, Any]:
     """As soon as they are there."""
     path = f"/api/requests/{request_id}/bodies"
-    soon(lambda: server.api("GET", path).status_code == 200, 5)
+    soon(lambda: server.api("GET", path).status_code == 200)
     found: dict[str, Any] = server.api("GET", path).json()
     return found
 
@@ -131,7 +131,7 @@ def test_of_errors_alone_those_are_kept_that_did_not_end_complete(server: Sluice
 
 def not_kept(server: Sluice, answer: httpx.Response) -> bool:
     request_id = answer.headers["x-request-id"]
-    soon(lambda: server.api("GET", f"/api/requests/{request_id}").status_code == 200, 5)
+    soon(lambda: server.api("GET", f"/api/requests/{request_id}").status_code == 200)
     return server.api("GET", f"/api/requests/{request_id}/bodies").status_code == 404
 
 
@@ -241,7 +241,7 @@ def test_an_upload_is_kept_as_far_as_it_came(server: Sluice, upstream: Upstream,
         rows[:] = [row for row in server.rows() if row["correlation_id"] == "up-1"]
         return bool(rows)
 
-    soon(written, 5)
+    soon(written)
     assert bodies_of(server, rows[0]["id"])["request"]["body"] == "first part"
 
 
@@ -249,7 +249,7 @@ def test_nothing_of_it_is_in_the_log_the_journal_or_the_row(server: Sluice, upst
     upstream.answers(chat_answer("answer-canary-11"))
     answer = ask(server, key, messages=[{"role": "user", "content": "prompt-canary-12"}])
     bodies_of(server, answer.headers["x-request-id"])
-    soon(lambda: answer.headers["x-request-id"] in server.log_text(), 5)
+    soon(lambda: answer.headers["x-request-id"] in server.log_text())
     rows = query(server.database_url, "SELECT * FROM usage_requestrecord")
     places = [server.log_text(), str(rows), *map(str, query(server.database_url, "SELECT * FROM usage_auditentry"))]
     files = [file for file in Path(server.env["DATA_DIR"]).rglob("*") if file.is_file() and "sqlite" not in file.name]

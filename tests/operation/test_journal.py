@@ -51,7 +51,7 @@ def test_a_file_that_cannot_be_written_is_held_in_memory(separate: Sluice):
     separate.manage("ledger", "--once", json=False)
     assert len(separate.rows()) == 3
     processes.limit_file_size(separate.process.pid, None)
-    assert processes.poll(lambda: "takes events again" in separate.log_text(), timeout=10)
+    assert processes.poll(lambda: "takes events again" in separate.log_text(), timeout=20)
     separate.manage("ledger", "--once", json=False)
     assert len(separate.rows()) == 8
 

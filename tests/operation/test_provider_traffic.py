@@ -11,8 +11,6 @@ from tests.access.asking import ask, soon
 from tests.sluice import Sluice
 from tests.upstream import Upstream, chat_answer, error_answer, json_answer
 
-WAIT_S = 10.0
-
 
 def health(server: Sluice) -> dict[str, Any]:
     """Of the one provider, after a look."""
@@ -24,7 +22,7 @@ def health(server: Sluice) -> dict[str, Any]:
 def send(server: Sluice, key: str, count: int, status: int) -> None:
     before = len(server.rows())
     assert {ask(server, key).status_code for _ in range(count)} == {status}
-    soon(lambda: len(server.rows()) == before + count, WAIT_S)
+    soon(lambda: len(server.rows()) == before + count)
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgres"])
@@ -34,7 +32,7 @@ def test_requests_tell_how_a_provider_is(start_sluice: Callable[..., Sluice], up
     assert health(server)["status"] == "unknown"
     upstream.script = chat_answer()
     send(server, key, 1, 200)
-    soon(lambda: health(server)["status"] == "ok", WAIT_S)
+    soon(lambda: health(server)["status"] == "ok")
     served = health(server)
     assert served["error"] == ""
     assert served["latency_ms"] > 0
@@ -42,18 +40,18 @@ def test_requests_tell_how_a_provider_is(start_sluice: Callable[..., Sluice], up
     send(server, key, 2, 500)
     assert health(server)["status"] == "ok"  # two are no habit
     send(server, key, 1, 500)
-    soon(lambda: health(server)["status"] == "down", WAIT_S)
+    soon(lambda: health(server)["status"] == "down")
     down = health(server)
     assert (down["status"], down["error"]) == ("down", "The last 3 requests failed, the newest with 500.")
     assert down["since"] > served["since"]
     upstream.script = chat_answer()
     send(server, key, 1, 200)
-    soon(lambda: health(server)["status"] == "ok", WAIT_S)
+    soon(lambda: health(server)["status"] == "ok")
     assert {received.method for received in upstream.requests} == {"POST"}
 
 
 def test_who_wants_it_has_them_asked(start_sluice: Callable[..., Sluice], upstream: Upstream):
     server = start_sluice(PROVIDER_CHECKS="true")
     upstream.script = json_answer({"object": "list", "data": []})
-    soon(lambda: health(server)["status"] == "ok", WAIT_S)
+    soon(lambda: health(server)["status"] == "ok")
     assert {(received.method, received.path) for received in upstream.requests} == {("GET", "/v1/models")}

@@ -31,7 +31,7 @@ def row_of(server: Sluice, request_id: str) -> dict[str, Any]:
         found[:] = [row for row in server.rows() if row["id"] == request_id]
         return bool(found)
 
-    soon(written, 3)
+    soon(written)
     assert len(found) == 1
     return found[0]
 
@@ -113,7 +113,7 @@ def test_each_request_has_one_line_of_json_without_its_prompt(server: Sluice, up
     ]
     asked.append(ask(server, None, headers={"x-correlation-id": "corr-canary"}))
     ids = [answer.headers["x-request-id"] for answer in asked]
-    soon(lambda: all(request_id in server.log_text() for request_id in ids), 3)
+    soon(lambda: all(request_id in server.log_text() for request_id in ids))
     text = server.log_text()
     lines = [json.loads(line) for line in text.splitlines()]
     mine = [line for line in lines if (line.get("request_id") or line.get("id")) in ids]

@@ -31,7 +31,7 @@ def test_a_stop_lets_a_stream_end_and_takes_no_new_connection(start_sluice, upst
         codes: list[int] = []
         stopping = threading.Thread(target=lambda: codes.append(server.stop()))
         stopping.start()
-        soon(lambda: not takes_connections(server.port), 2)
+        soon(lambda: not takes_connections(server.port))
         assert codes == []
         go.set()
         text += b"".join(pieces)

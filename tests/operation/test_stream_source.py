@@ -183,7 +183,7 @@ def test_what_kills_whoever_gets_it_is_set_aside(stream: Stream, opened: Open, s
         (dying,) = client.xpending_range(EVENTS, "one", "-", "+", 10)
         assert dying["times_delivered"] == MOST_DELIVERIES
         source = opened("one")
-        assert processes.poll(lambda: client.xlen(ASIDE) or source.read(5), timeout=10) == 1
+        assert processes.poll(lambda: client.xlen(ASIDE) or source.read(5), timeout=20) == 1
         assert not client.xpending(EVENTS, "one")["pending"]
 
 

@@ -36,7 +36,7 @@ SHAPES = ("usage-only", "last", "every")
 def row_of(server: Sluice, answer: Any) -> dict[str, Any]:
     """The row as the management API tells it."""
     path = f"/api/requests/{answer.headers['x-request-id']}"
-    soon(lambda: server.api("GET", path).status_code == 200, 3)
+    soon(lambda: server.api("GET", path).status_code == 200)
     row: dict[str, Any] = server.api("GET", path).json()
     return row
 
@@ -154,7 +154,7 @@ def test_audio_and_what_is_written_to_the_cache_are_priced_apart(sluice: Sluice,
         upstream.answers(chat_answer(usage=usage))
         return cost_of(sluice, ask(sluice, key, model="speaks")) == (expected, "override")
 
-    soon(costs_that, 3)
+    soon(costs_that)
 
 
 def test_a_change_of_price_is_in_force_at_once(sluice: Sluice, upstream: Upstream, key: str):
@@ -163,11 +163,11 @@ def test_a_change_of_price_is_in_force_at_once(sluice: Sluice, upstream: Upstrea
 
     assert cost() == (None, "unknown")
     made = sluice.api("POST", "/api/prices", json={"model": "changes", "input": "1", "output": "0"})
-    soon(lambda: cost() == (Decimal("0.000009"), "override"), 3)
+    soon(lambda: cost() == (Decimal("0.000009"), "override"))
     sluice.manage("prices", "set", "--model", "changes", "--input", "2")
-    soon(lambda: cost() == (Decimal("0.000018"), "override"), 3)
+    soon(lambda: cost() == (Decimal("0.000018"), "override"))
     sluice.api("DELETE", f"/api/prices/{made.json()['id']}")
-    soon(lambda: cost() == (None, "unknown"), 3)
+    soon(lambda: cost() == (None, "unknown"))
 
 
 def test_the_price_is_that_of_the_providers_own_name(sluice: Sluice, upstream: Upstream, key: str):
@@ -182,6 +182,6 @@ def test_the_price_is_that_of_the_providers_own_name(sluice: Sluice, upstream: U
 def test_the_simulator_costs_nothing_and_says_so(sluice: Sluice, key: str):
     made = sluice.api("POST", "/api/providers", json={"name": "sim", "kind": "simulator", "models": ["simulator"]})
     assert made.is_success
-    soon(lambda: ask(sluice, key, path="/v1/models/simulator", method="GET").status_code == 200, 3)
+    soon(lambda: ask(sluice, key, path="/v1/models/simulator", method="GET").status_code == 200)
     for stream in (False, True):
         assert cost_of(sluice, ask(sluice, key, model="simulator", stream=stream)) == (0, "simulator")

@@ -86,7 +86,7 @@ def the_row(server: Sluice, crew: Crew) -> dict[str, Any]:
         found[:] = [row for row in rows if str(row["key_id"]) == crew.ids["key"]]
         return bool(found)
 
-    soon(written, 5)
+    soon(written)
     assert len(found) == 1
     return found[0]
 
@@ -103,7 +103,7 @@ def check_charged(server: Sluice, upstream: Upstream, crew: Crew, charged: Charg
     assert crew.spent(server, "key") == charged.picousd
     # Where the limits are in Redis, a settlement arrives there a moment after the row was begun.
     upstream.script = error_answer(400)
-    soon(lambda: tokens_left(server, crew) == TOKENS_A_MINUTE - charged.tokens, 2)
+    soon(lambda: tokens_left(server, crew) == TOKENS_A_MINUTE - charged.tokens)
 
 
 def tokens_left(server: Sluice, crew: Crew) -> int:

@@ -179,7 +179,7 @@ def booked(server: Sluice, crew: Crew) -> int:
 
 def all_agree(server: Sluice, crew: Crew, owed: int, kinds: Sequence[str]) -> None:
     """The rows, the totals of all scopes, and what the API shows, are what the provider counted."""
-    soon(lambda: booked(server, crew) >= owed, 5)
+    soon(lambda: booked(server, crew) >= owed)
     assert booked(server, crew) == owed
     totals = totals_of(server, crew)
     totals.pop("global")  # others spend of it too

@@ -63,7 +63,7 @@ def rows_of(server: Sluice, crew: Crew, count: int) -> list[dict[str, Any]]:
         found[:] = [row for row in rows if str(row["key_id"]) == crew.ids["key"]]
         return len(found) >= count
 
-    soon(written, 5)
+    soon(written)
     assert len(found) == count
     return found
 

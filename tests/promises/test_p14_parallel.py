@@ -28,7 +28,7 @@ def test_no_more_than_p_run_at_the_upstream(scope: str, fleet: Fleet):
     fleet.upstream.script = [Wait(0.02), *chat_answer()]
     key, path = key_of(fleet.first, scope, parallel=PARALLEL)
     if scope == "global":
-        assert processes.poll(lambda: {429} <= statuses(at_once(fleet.servers, key, 64)).keys(), timeout=5)
+        assert processes.poll(lambda: {429} <= statuses(at_once(fleet.servers, key, 64)).keys(), timeout=20)
         at_once(fleet.servers, key, 64)  # by now every process knows
         fleet.upstream.reset()
         fleet.upstream.script = [Wait(0.02), *chat_answer()]

@@ -65,7 +65,7 @@ def test_the_minute_has_what_the_ledger_has(place: tuple[list[Sluice], Upstream]
         rows = [row for row in servers[0].rows() if row["key_id"] == key_id and row["outcome"] != "refused"]
         return len(rows), sum((row["prompt_tokens"] or 0) + (row["completion_tokens"] or 0) for row in rows)
 
-    soon(lambda: of_ledger()[0] == REQUESTS, 5)
+    soon(lambda: of_ledger()[0] == REQUESTS)
     assert of_ledger()[1] > 0
     soon(lambda: LIMIT - remaining(servers[-1], key) == of_ledger()[1])
 

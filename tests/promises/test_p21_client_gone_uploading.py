@@ -35,7 +35,7 @@ def test_leaving_within_the_body_of_a_chat_asks_no_provider(sluice: Sluice, upst
     call = new_id()
     peer = connect(sluice)
     peer.sendall(request_bytes(sluice, b'{"model":', content_length="100", x_correlation_id=call))
-    assert processes.poll(lambda: sluice.metrics()["llm_proxy_active_requests"] == 1, timeout=5)
+    assert processes.poll(lambda: sluice.metrics()["llm_proxy_active_requests"] == 1, timeout=20)
     leave(peer)
     check_row(sluice, call, 499)
     assert upstream.requests == []

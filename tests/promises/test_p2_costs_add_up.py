@@ -95,7 +95,7 @@ class Books:
 
 def price_source_of(sluice: Sluice, answer: Any) -> str:
     path = f"/api/requests/{answer.headers['x-request-id']}"
-    soon(lambda: sluice.api("GET", path).status_code == 200, 3)
+    soon(lambda: sluice.api("GET", path).status_code == 200)
     return str(sluice.api("GET", path).json()["price_source"])
 
 
@@ -165,7 +165,7 @@ def test_everything_adds_up_to_what_the_upstream_counted(start_sluice: Any, upst
     sluice: Sluice = start_sluice(database)
     assert sluice.api("POST", "/api/prices", json={"model": "priced-*", **PRICES}).is_success
     _, warm = minted(sluice)
-    soon(lambda: price_source_of(sluice, ask(sluice, warm, model="priced-0")) == "override", 10)
+    soon(lambda: price_source_of(sluice, ask(sluice, warm, model="priced-0")) == "override")
     already = len(sluice.rows())
     books = Books()
     upstream.script = books.answer

@@ -30,7 +30,7 @@ OURS = (
     "llm_proxy_active",
 )
 WORKERS = 4
-WAIT_S = 10.0
+WAIT_S = 20.0
 PROMPT, COMPLETION = 11, 3
 MADE_UP = 1_050
 LABELLED = 200
@@ -73,7 +73,7 @@ class Counts:
 
     def told_alike(self, requests: int) -> Metrics:
         """What every worker says when so many requests are counted: the same, whichever is asked."""
-        soon(lambda: self.now().total(REQUESTS) >= requests, WAIT_S)
+        soon(lambda: self.now().total(REQUESTS) >= requests)
         told = [self.now() for _ in range(3 * WORKERS)]  # each on a connection of its own
         ours = [{name: value for name, value in metrics.items() if name.startswith(OURS)} for metrics in told]
         assert all(one == ours[0] for one in ours)
@@ -213,7 +213,7 @@ def test_what_a_killed_worker_had_under_way_is_under_way_no_more(workers: Sluice
     assert all(isinstance(end, OSError | EOFError) for end in ends)
     upstream.script = provider
     assert statuses(at_once(workers, key, 1, patience_s=40)) == {200: 1}
-    soon(lambda: workers.metrics().total("llm_proxy_active_requests") == 0, WAIT_S)
+    soon(lambda: workers.metrics().total("llm_proxy_active_requests") == 0)
     assert counts.told_alike(1).total(REQUESTS) == 1
 
 

@@ -95,14 +95,14 @@ def crew_of(server: Sluice) -> Crew:
 
 def all_is_free(server: Sluice, crew: Crew, upstream: Upstream, tokens: int) -> None:
     """But for the cost of these tokens, in the ledger and for admission."""
-    soon(lambda: booked(server, crew) == tokens * 10**6, 3)
+    soon(lambda: booked(server, crew) == tokens * 10**6)
     upstream.script = chat_answer(usage=usage_of(5, 1))
     left = ROOM // 10**6 - tokens
 
     def settled() -> Got:
         return post(server, crew.token, model=MODEL, max_tokens=left + 1)
 
-    soon(lambda: b"reserved by" not in settled().body, 2)
+    soon(lambda: b"reserved by" not in settled().body)
     too_much = settled()
     assert (too_much.status, too_much.error["code"]) == (429, "insufficient_quota"), too_much
     assert post(server, crew.token, model=MODEL, max_tokens=left).status == 200
@@ -146,7 +146,7 @@ def test_a_client_that_leaves_is_charged_what_was_produced(server: Sluice, upstr
         found = query(server.database_url, "SELECT key_id, outcome FROM usage_requestrecord")
         return [row["outcome"] for row in found if str(row["key_id"]) == crew.ids["key"]]
 
-    soon(lambda: rows() == ["client_closed"], 3)
+    soon(lambda: rows() == ["client_closed"])
     all_is_free(server, crew, upstream, tokens)
 
 

@@ -85,7 +85,7 @@ def test_the_gateway_s_own_limits_hold_for_all(server: Sluice, upstream: Upstrea
 
     assert server.api("PATCH", "/api/limits/global", json=ONE[limit]).status_code == httpx.codes.OK
     try:
-        soon(one_is_refused, 3)
+        soon(one_is_refused)
     finally:
         assert server.api("PATCH", "/api/limits/global", json={limit: None}).status_code == httpx.codes.OK
     soon(lambda: post(server, crews[0].token, **BOUNDED).status == 200)

@@ -74,5 +74,5 @@ def test_openai_s_sdk_raises_and_does_not_ask_again(server: Sluice, upstream: Up
     def outcomes() -> list[str]:
         return [row["outcome"] for row in server.rows() if str(row["key_id"]) == crew.ids["key"]]
 
-    soon(lambda: len(outcomes()) >= 2, 3)
+    soon(lambda: len(outcomes()) >= 2)
     assert outcomes() == ["complete", "refused"]

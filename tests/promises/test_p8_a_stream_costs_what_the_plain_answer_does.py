@@ -59,7 +59,7 @@ def told_of(server: Sluice, key: str, path: str, body: dict[str, Any]) -> dict[s
         found[:] = query(server.database_url, statement)
         return bool(found)
 
-    soon(written, 5)
+    soon(written)
     return {name: found[0][name] for name in TOLD}
 
 

@@ -53,7 +53,7 @@ def row_of(sluice: Sluice, correlation_id: str) -> dict[str, Any]:
     def find() -> list[dict[str, Any]]:
         return [row for row in sluice.rows() if row["correlation_id"] == correlation_id]
 
-    found: list[dict[str, Any]] = processes.poll(find, timeout=5)
+    found: list[dict[str, Any]] = processes.poll(find, timeout=20)
     assert len(found) == 1, f"{len(found)} rows for {correlation_id}\n{sluice.log_text()[-4000:]}"
     return found[0]
 
@@ -74,7 +74,7 @@ def add_provider(sluice: Sluice, url: str, name: str, models: Mapping[str, str],
         listed = client_of(sluice).get("/v1/models").json()["data"]
         return any(model["id"] == probe for model in listed)
 
-    assert processes.poll(is_known, timeout=5), "the provider is not in force"
+    assert processes.poll(is_known, timeout=20), "the provider is not in force"
 
 
 def request_bytes(

@@ -33,7 +33,7 @@ def test_the_keys_alias_goes_before_the_projects(router: Sluice, upstream: Upstr
 def test_the_row_names_the_alias(router: Sluice, upstream: Upstream):
     _, key = minted(router, upstream_alias="second")
     answer = ask(router, key)
-    soon(lambda: [r["credential"] for r in router.rows() if r["id"] == answer.headers["x-request-id"]] == ["second"], 3)
+    soon(lambda: [r["credential"] for r in router.rows() if r["id"] == answer.headers["x-request-id"]] == ["second"])
 
 
 def test_a_stored_credential_is_used_and_changed_without_a_restart(router: Sluice, upstream: Upstream):

@@ -130,7 +130,7 @@ def test_every_answer_carries_sluices_own_headers(router: Sluice, upstream: Upst
         assert answer.headers["x-provider"] == "openai"
         assert "upstream;dur=" in answer.headers["server-timing"]
         assert answer.headers["x-cache"]
-    soon(lambda: set(ids) <= {row["id"] for row in router.rows()}, 3)
+    soon(lambda: set(ids) <= {row["id"] for row in router.rows()})
 
 
 @pytest.mark.parametrize("name", ["x-correlation-id", "x-request-id"])
@@ -139,6 +139,6 @@ def test_the_clients_own_name_for_a_request_is_echoed_and_kept(router: Sluice, u
     answer = ask(router, key, headers={name: given})
     assert answer.headers["x-correlation-id"] == given
     assert answer.headers["x-request-id"] != given
-    soon(lambda: given in [row["correlation_id"] for row in router.rows()], 3)
+    soon(lambda: given in [row["correlation_id"] for row in router.rows()])
     assert ask(router, None, headers={name: given}).headers["x-correlation-id"] == given
     assert len(ask(router, key, headers={name: "x" * 500}).headers["x-correlation-id"]) == 128

@@ -37,7 +37,7 @@ def stats(port: int) -> dict[str, int]:
         return json.loads(receive(connection).partition(b"\r\n\r\n")[2])
 
 
-def eventually(question, within: float = 2) -> bool:
+def eventually(question, within: float = 20) -> bool:
     end = time.monotonic() + within
     while time.monotonic() < end:
         if question():

@@ -69,7 +69,7 @@ class Upstream:
             busy = {received.connection_id for received in self._open}
         if busy:
             self._loop.call_soon_threadsafe(self._abort, busy)
-            self.wait_until(lambda: not busy & self._connections.keys(), 5)
+            self.wait_until(lambda: not busy & self._connections.keys())
         with self._state:
             self._reset_state()
 
@@ -86,7 +86,7 @@ class Upstream:
     def last(self) -> Received:
         return self.requests[-1]
 
-    def wait_for(self, count: int, timeout: float = 5) -> list[Received]:
+    def wait_for(self, count: int, timeout: float = 20) -> list[Received]:
         """The requests, once `count` of them have come whole (or were given up on)."""
         self.wait_until(lambda: len(self.whole()) >= count, timeout)
         return self.whole()
@@ -94,7 +94,7 @@ class Upstream:
     def whole(self) -> list[Received]:
         return [r for r in self.requests if r.complete.is_set() or r.closed_by_peer.is_set()]
 
-    def wait_until(self, predicate: Callable[[], Any], timeout: float = 5) -> None:
+    def wait_until(self, predicate: Callable[[], Any], timeout: float = 20) -> None:
         """Until the predicate holds; it is asked after every change here, and now and then for changes elsewhere."""
         deadline = time.monotonic() + timeout
         with self._state:
