@@ -10,14 +10,16 @@ from itertools import count
 
 import msgspec
 import redis
+import redis.asyncio
 import uvloop
 
 from bench.result import Result, middle
 from bench.servers import Servers
 from keys.limits import Ask, Baseline, Limits, MemoryLimits, Scope, Unknown
-from keys.limits.operations import Batch, Hold, Reserve
+from keys.limits.connection import connect
+from keys.limits.operations import Batch, Hold, Reserve, Wording
 from keys.limits.redis import RedisLimits
-from keys.limits.script import DIGEST, connect
+from keys.limits.script import DIGEST
 from tests.services.redis import RedisServer
 
 NEVER = 10**9
@@ -94,13 +96,14 @@ async def _run(backend: RedisLimits, url: str, scopes: list[Scope], at_once: int
 async def _pipelined(backend: RedisLimits, url: str, times: int) -> float:
     """The way that was not taken: a script for each request, all in one write."""
     epoch, number, loop = backend._batches.epoch, count(1), asyncio.get_running_loop()
-    client = connect(url)
+    client = redis.asyncio.Redis.from_url(url)
+    wording = Wording(b"{sluice:limits}:", "bench")
     began = time.perf_counter()
     for _ in range(times):
         pipeline = client.pipeline(transaction=False)
         for _ in range(64):
             at = next(number)
-            batch = Batch(b"{sluice:limits}:", "bench", time.time())
+            batch = Batch(wording, time.time())
             line = Reserve(Hold(at, FOUR, ASK), loop.create_future()).write(batch)
             head = ["bench", 1, at, epoch, epoch, 0, 15_000_000, "{sluice:limits}:held:"]
             pipeline.execute_command(

@@ -11,8 +11,8 @@ from django.conf import settings
 from django.db import DatabaseError
 
 from keys.limits import MemoryLimits
+from keys.limits.connection import connect
 from keys.limits.fallback import FallbackLimits
-from keys.limits.script import connect
 from keys.models import Project
 from providers.environment import sync_provider_from_environment
 from proxy.admit import Admission

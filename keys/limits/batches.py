@@ -18,7 +18,7 @@ import msgspec
 
 from keys.limits import script
 from keys.limits.base import SECOND_US
-from keys.limits.operations import Batch, Cancel, FromLedger, Operation, Reserve, Restore, Settle
+from keys.limits.operations import Batch, Cancel, FromLedger, Operation, Reserve, Restore, Settle, Wording
 
 log = logging.getLogger("sluice.limits")
 
@@ -83,6 +83,7 @@ class Batches:
         on_away: Callable[[Exception], None],
     ) -> None:
         self._client, self._process, self._prefix = client, process, prefix
+        self._wording = Wording(prefix, process)
         self._lease_us, self._patience_s, self._clock = round(lease_s * SECOND_US), patience_s, clock
         self._on_reply, self._on_away = on_reply, on_away
         self._queue: deque[Operation] = deque()
@@ -214,7 +215,7 @@ class Batches:
                 operation.answer.set_exception(error)
 
     async def _call(self, sent: Sent) -> Reply:
-        batch = Batch(self._prefix, self._process, self.now())
+        batch = Batch(self._wording, self.now())
         lines = self._write(sent, batch)
         now_us = 0 if self._clock is None else round(self._clock() * 1e6)
         head = [self._process, self._session, sent.number, self.epoch, f"{time.time_ns()} {self._process}", now_us]

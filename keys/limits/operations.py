@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
+
+import msgspec
 
 from keys.limits.base import DAY_US, PICO, SECOND_US, Ask, Baseline, Need
 from keys.limits.counters.budget import threshold_of
@@ -12,6 +15,8 @@ from keys.limits.periods import span_at
 from keys.limits.scope import Scope
 
 Money = tuple[int, int]
+
+SCOPES_KEPT = 10_000
 
 
 def money(picousd: int | None) -> Money:
@@ -32,52 +37,108 @@ class Operation:
         return ["nothing"]
 
 
-class Batch:
-    """Operations that Redis decides in order, and in one go. Scopes that they share are written once."""
+class Said(NamedTuple):
+    """How a scope is told to Redis, while it is between `since` and `until` by Redis' clock."""
 
-    def __init__(self, prefix: bytes, process: str, now: float) -> None:
+    scope: Scope
+    key: bytes
+    limits: msgspec.Raw
+    since: float
+    until: float
+
+
+class Wording:
+    """Keys and limits as they are written into batches, worked out once for each scope and period."""
+
+    def __init__(self, prefix: bytes, process: str) -> None:
+        own = process.encode()
+        names = (b"epoch", b"leases", b"held:" + own, b"process:" + own, b"serial", b"returned")
+        self.head = [prefix + name for name in names]
         self._prefix = prefix
-        self._now = now
-        self.keys = [prefix + name for name in (b"epoch", b"leases", b"held:" + process.encode())]
-        self.keys += [prefix + b"process:" + process.encode(), prefix + b"serial", prefix + b"returned"]
-        self.specs: list[list[Any]] = []
-        self.scopes: list[Scope] = []
-        self._numbers: dict[tuple[str, str], int] = {}
-        self._indexes: dict[int, int] = {}
+        self._said: dict[int, Said] = {}
 
-    def key(self, kind: str, id_: str) -> int:
-        """The number of a scope's key, as Lua counts."""
-        number = self._numbers.get((kind, id_))
-        if number is None:
-            self.keys.append(self._prefix + f"{kind}:{id_}".encode())
-            number = self._numbers[kind, id_] = len(self.keys)
-        return number
+    def of(self, scope: Scope, now: float) -> Said:
+        """Raises `ValueError` for a time zone that there is not."""
+        said = self._said.get(id(scope))
+        if said is None or said.scope is not scope or not said.since <= now < said.until:
+            if len(self._said) >= SCOPES_KEPT:
+                self._said.clear()
+            said = self._said[id(scope)] = self._say(scope, now)
+        return said
 
-    def specs_of(self, scopes: Sequence[Scope]) -> list[int]:
-        """The numbers of these scopes' limits in `specs`."""
-        indexes = self._indexes
-        found = []
-        for scope in scopes:
-            index = indexes.get(id(scope))
-            if index is None:
-                index = indexes[id(scope)] = len(self.specs)
-                self.scopes.append(scope)  # and so nobody else gets its id meanwhile
-                self.specs.append(self._spec(scope))
-            found.append(index)
-        return found
+    def key(self, kind: str, id_: str) -> bytes:
+        return self._prefix + f"{kind}:{id_}".encode()
 
-    def _spec(self, scope: Scope) -> list[Any]:
+    def _say(self, scope: Scope, now: float) -> Said:
         limits = scope.limits
         rps = limits.rps
         burst = rps if limits.burst is None else limits.burst
         numbers = (limits.rpm, limits.tpm, rps, burst, limits.parallel, limits.daily, limits.max_requests)
-        spec: list[Any] = [self.key(scope.kind, scope.id), *(-1 if number is None else number for number in numbers)]
+        told: list[Any] = [0, *(-1 if number is None else number for number in numbers)]
+        since, until = -math.inf, math.inf
         if limits.budget is None:
-            return [*spec, -1, -1, "", 0, -1]
-        span = span_at(limits.period, limits.time_zone, self._now)
-        end = -1 if span.end is None else span.end * SECOND_US
-        name = f"{limits.period} {limits.time_zone}"
-        return [*spec, money(limits.budget), money(threshold_of(limits)), name, span.start * SECOND_US, end]
+            told += [-1, -1, "", 0, -1]
+        else:
+            span = span_at(limits.period, limits.time_zone, now)
+            since = span.start
+            end = -1
+            if span.end is not None:
+                until, end = span.end, span.end * SECOND_US
+            name = f"{limits.period} {limits.time_zone}"
+            told += [money(limits.budget), money(threshold_of(limits)), name, span.start * SECOND_US, end]
+        raw = msgspec.Raw(msgspec.msgpack.encode(told))
+        return Said(scope, self.key(scope.kind, scope.id), raw, since, until)
+
+
+class Batch:
+    """Operations that Redis decides in order, and in one go. What they share is written once."""
+
+    def __init__(self, wording: Wording, now: float) -> None:
+        self._wording = wording
+        self._now = now
+        self.keys = list(wording.head)
+        self.specs: list[tuple[int, msgspec.Raw]] = []
+        """The number of a scope's key, and its limits."""
+        self.scopes: list[Scope] = []
+        self._numbers: dict[bytes, int] = {}
+        self._indexes: dict[int, int] = {}
+        self._specs_of: dict[int, list[int]] = {}
+        self._keys_of: dict[int, list[int]] = {}
+
+    def number(self, key: bytes) -> int:
+        """As Lua counts."""
+        number = self._numbers.get(key)
+        if number is None:
+            self.keys.append(key)
+            number = self._numbers[key] = len(self.keys)
+        return number
+
+    def key(self, kind: str, id_: str) -> int:
+        """The number of a scope's key."""
+        return self.number(self._wording.key(kind, id_))
+
+    def keys_of(self, scopes: Sequence[Scope]) -> list[int]:
+        """The numbers of the keys of scopes that live as long as the batch does."""
+        found = self._keys_of.get(id(scopes))
+        if found is None:
+            found = self._keys_of[id(scopes)] = [self.key(scope.kind, scope.id) for scope in scopes]
+        return found
+
+    def specs_of(self, scopes: Sequence[Scope]) -> list[int]:
+        """The numbers of these scopes' limits in `specs`. They live as long as the batch does."""
+        found = self._specs_of.get(id(scopes))
+        if found is None:
+            found = self._specs_of[id(scopes)] = [self._spec_of(scope) for scope in scopes]
+        return found
+
+    def _spec_of(self, scope: Scope) -> int:
+        index = self._indexes.get(id(scope))
+        if index is None:
+            said = self._wording.of(scope, self._now)
+            index = self._indexes[id(scope)] = len(self.specs)
+            self.scopes.append(scope)
+            self.specs.append((self.number(said.key), said.limits))
+        return index
 
 
 class Hold:
@@ -135,7 +196,7 @@ class Settle(Operation):
 
     def write(self, batch: Batch) -> list[Any]:
         hold, requests = self.hold, -1 if self.requests is None else self.requests
-        keys = [batch.key(scope.kind, scope.id) for scope in hold.scopes]
+        keys = batch.keys_of(hold.scopes)
         used = [self.tokens, money(self.cost), requests]
         return ["settle", hold.id, *used, keys, hold.taken_at, hold.ask.requests]
 

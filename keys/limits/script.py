@@ -6,9 +6,6 @@ import hashlib
 from pathlib import Path
 from typing import Any, Protocol
 
-import redis.asyncio
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError
 
 SOURCE = "\n".join(part.read_text() for part in sorted((Path(__file__).parent / "lua").glob("*.lua")))
@@ -16,14 +13,9 @@ DIGEST = hashlib.sha1(SOURCE.encode(), usedforsecurity=False).hexdigest()
 
 
 class Client(Protocol):
-    """What is needed of `redis.asyncio.Redis`; `RedisCluster` has it too."""
+    """What is needed of `connection.Connection`; `redis.asyncio.Redis` and `RedisCluster` have it too."""
 
     async def execute_command(self, *args: Any) -> Any: ...
-
-
-def connect(url: str) -> redis.asyncio.Redis:
-    """A client without retries of its own: they would outlast the patience, and repeat what may have been decided."""
-    return redis.asyncio.Redis.from_url(url, retry=Retry(NoBackoff(), 0))
 
 
 async def run(client: Client, keys: list[bytes], argument: bytes) -> bytes:

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from itertools import count
 
 import pytest
-import redis.asyncio
 
 from keys.limits import Ask, Baseline, Crossing, Held, LimitExceeded, MemoryLimits, Need, Scope, Unknown
+from keys.limits.connection import connect
 from keys.limits.redis import RedisLimits
 from tests.limits.making import Clock
 from tests.services import Services
@@ -74,7 +74,7 @@ class RedisGate(Gate):
         super().__init__()
 
     def start(self) -> None:
-        self.client = redis.asyncio.Redis.from_url(self.url)
+        self.client = connect(self.url)
         self.shared = RedisLimits(
             self.client, prefix=self.prefix, clock=self.clock, patience_s=10, on_crossing=self.crossings.append
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import redis
 
 from keys.limits import Ask, Baseline
 from tests.limits.conftest import Gate, RedisGate
@@ -57,8 +58,9 @@ def test_a_refusal_leaves_not_a_byte_in_redis(redis_url: str, kind: str):
         gate.reserve([full, other], Ask(**ask))
 
     def stored() -> dict[bytes, bytes]:
-        keys = gate.do(gate.client.keys(gate.prefix + "*"))
-        return {key: gate.do(gate.client.dump(key)) for key in keys if b":process:" not in key and b"serial" not in key}
+        with redis.Redis.from_url(redis_url) as asking:
+            keys = asking.keys(gate.prefix + "*")
+            return {key: asking.dump(key) for key in keys if b":process:" not in key and b"serial" not in key}
 
     before = stored()
     gate.refused([full, other], Ask(**ask))

@@ -4,7 +4,7 @@ local RPM, TPM, RPS, PARALLEL, DAILY, LIFETIME, BUDGET = 1, 2, 3, 4, 5, 6, 7
 local SECOND, DAY = 1e6, 86400e6
 local IDLE_MS, PAST_MS, TOKENS_MS, RUNNING_MS = 120e3, 600e3, 3600e3, 86400e3
 
--- A scope's limits as Python sends them (`_spec` in redis.py); -1: no limit.
+-- A scope's limits as Python sends them (`Wording` in operations.py); -1: no limit.
 local L_KEY, L_RPM, L_TPM, L_RPS, L_BURST, L_PARALLEL, L_DAILY, L_LIFETIME = 1, 2, 3, 4, 5, 6, 7, 8
 local L_BUDGET, L_THRESHOLD, L_PERIOD, L_START, L_END = 9, 10, 11, 12, 13
 

@@ -7,6 +7,11 @@
 local batch = cmsgpack.unpack(ARGV[1])
 local process, session, number, epoch_seen, new_epoch = batch[1], batch[2], batch[3], batch[4], batch[5]
 local lease, held_prefix, specs, ops = batch[7], batch[8], batch[9], batch[10]
+for i, numbered in ipairs(specs) do
+  local spec = numbered[2]
+  spec[L_KEY] = numbered[1]
+  specs[i] = spec
+end
 now = batch[6]
 if now == 0 then
   -- Redis' own clock: those of several hosts differ.
