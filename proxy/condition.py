@@ -26,6 +26,8 @@ from usage.journal.health import JournalHealth, journal_health
 
 PATIENCE_S = 1.0
 KEPT_S = 1.0
+STARTING_S = 5.0
+"""The ledger's process is there a moment after this one: no reason to tell anybody that something is wrong."""
 UNREADABLE = "The journal's directory cannot be read."
 OK, DEGRADED, UNAVAILABLE = "ok", "degraded", "unavailable"
 
@@ -147,6 +149,8 @@ class Condition:
         if found is None:
             return Part(UNKNOWN, None, {"detail": UNREADABLE})
         more: dict[str, Any] = {"caught_up_at": moment(found.caught_up_at)}
+        if not found.has_writer and time.monotonic() - self._started_at < STARTING_S:
+            return Part(UNKNOWN, None, {**more, "detail": "The process that writes it is being started."})
         if not found.has_writer:
             return Part(DOWN, None, {**more, "detail": "No process writes the ledger; rows wait in the journal."})
         if found.failing:

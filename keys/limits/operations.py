@@ -29,7 +29,7 @@ def picousd(amount: Sequence[int]) -> int:
 
 
 class Operation:
-    """One line of a batch; this one asks nothing, and renews the lease as every batch does."""
+    """A line of a batch, or a part of one; this one asks nothing, and renews the lease as every batch does."""
 
     __slots__ = ()
 
@@ -144,10 +144,12 @@ class Batch:
 class Hold:
     """What Redis is told of a running request."""
 
-    __slots__ = ("ask", "ends", "id", "scopes", "taken_at")
+    __slots__ = ("ask", "ends", "id", "record", "scopes", "taken_at")
 
     def __init__(self, id_: int, scopes: Sequence[Scope], ask: Ask) -> None:
         self.id, self.scopes, self.ask = id_, scopes, ask
+        self.record = id_
+        """The number of what it was let in with, which may be several at once."""
         self.taken_at = 0
         self.ends = any(
             limits.tpm is not None
@@ -159,17 +161,57 @@ class Hold:
         )
         """Whether there is anything to settle."""
 
+    def asked(self) -> list[Any]:
+        ask = self.ask
+        return [self.id, ask.requests, ask.tokens, *money(ask.cost), ask.bounded]
 
-class Reserve(Operation):
-    __slots__ = ("answer", "hold")
+
+class OfOne(Operation):
+    """One that shares its line with others of the same scopes."""
+
+    __slots__ = ("hold",)
+
+    def __init__(self, hold: Hold) -> None:
+        self.hold = hold
+
+    def line(self, batch: Batch) -> list[Any]:
+        """The line without what is of this one alone. Raises `ValueError`."""
+        raise NotImplementedError
+
+    def entry(self) -> list[Any]:
+        raise NotImplementedError
+
+
+class Reserve(OfOne):
+    __slots__ = ("answer",)
 
     def __init__(self, hold: Hold, answer: asyncio.Future[list[Any]]) -> None:
-        self.hold, self.answer = hold, answer
+        super().__init__(hold)
+        self.answer = answer
 
-    def write(self, batch: Batch) -> list[Any]:
-        ask = self.hold.ask
-        specs = batch.specs_of(self.hold.scopes)
-        return ["reserve", self.hold.id, specs, ask.requests, ask.tokens, money(ask.cost), ask.bounded]
+    def line(self, batch: Batch) -> list[Any]:
+        return ["reserve", batch.specs_of(self.hold.scopes)]
+
+    def entry(self) -> list[Any]:
+        return self.hold.asked()
+
+
+class Settle(OfOne):
+    """`noted`: what it used has been counted for the time without Redis, in case this never gets there."""
+
+    __slots__ = ("cost", "noted", "requests", "tokens")
+
+    def __init__(self, hold: Hold, tokens: int, cost: int, requests: int | None, *, noted: bool) -> None:
+        super().__init__(hold)
+        self.tokens, self.cost, self.requests, self.noted = tokens, cost, requests, noted
+
+    def line(self, batch: Batch) -> list[Any]:
+        return ["settle", batch.keys_of(self.hold.scopes)]
+
+    def entry(self) -> list[Any]:
+        hold, requests = self.hold, -1 if self.requests is None else self.requests
+        used = [self.tokens, *money(self.cost), requests]
+        return [hold.id, hold.record, *used, hold.taken_at, hold.ask.requests]
 
 
 class Restore(Operation):
@@ -181,24 +223,8 @@ class Restore(Operation):
         self.hold, self.late = hold, late
 
     def write(self, batch: Batch) -> list[Any]:
-        ask, specs = self.hold.ask, batch.specs_of(self.hold.scopes)
-        told = [ask.requests, ask.tokens, money(ask.cost), ask.bounded, self.hold.taken_at]
-        return ["restore", self.hold.id, specs, *told, "late" if self.late else "again"]
-
-
-class Settle(Operation):
-    """`noted`: what it used has been counted for the time without Redis, in case this never gets there."""
-
-    __slots__ = ("cost", "hold", "noted", "requests", "tokens")
-
-    def __init__(self, hold: Hold, tokens: int, cost: int, requests: int | None, *, noted: bool) -> None:
-        self.hold, self.tokens, self.cost, self.requests, self.noted = hold, tokens, cost, requests, noted
-
-    def write(self, batch: Batch) -> list[Any]:
-        hold, requests = self.hold, -1 if self.requests is None else self.requests
-        keys = batch.keys_of(hold.scopes)
-        used = [self.tokens, money(self.cost), requests]
-        return ["settle", hold.id, *used, keys, hold.taken_at, hold.ask.requests]
+        hold, specs = self.hold, batch.specs_of(self.hold.scopes)
+        return ["restore", specs, hold.asked(), hold.record, hold.taken_at, "late" if self.late else "again"]
 
 
 class Cancel(Operation):
@@ -210,7 +236,7 @@ class Cancel(Operation):
         self.hold = hold
 
     def write(self, batch: Batch) -> list[Any]:
-        return ["cancel", self.hold.id]
+        return ["cancel", self.hold.id, self.hold.record]
 
 
 class FromLedger(Operation):

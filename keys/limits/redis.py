@@ -16,7 +16,7 @@ import logging
 import secrets
 from collections.abc import Callable, Sequence
 from itertools import count
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from keys.limits import script
 from keys.limits.base import (
@@ -33,6 +33,7 @@ from keys.limits.base import (
     Unknown,
 )
 from keys.limits.batches import Away, Batches, Reply, Sent
+from keys.limits.lines import Line
 from keys.limits.memory import need_of
 from keys.limits.operations import Cancel, FromLedger, Hold, Operation, Reserve, Restore, Settle, picousd
 from keys.limits.refusal import LimitExceeded, Refusal
@@ -50,15 +51,31 @@ class Past(Protocol):
     def note(self, scope: Scope, known: Sequence[Any], now_us: int) -> None: ...
 
 
+class After(NamedTuple):
+    """What was let in together with a request, after it: the standings that are told have that already."""
+
+    requests: int
+    tokens: int
+    cost: int
+
+    def and_of(self, ask: Ask) -> After:
+        return After(self.requests + 1, self.tokens + ask.tokens, self.cost + (ask.cost or 0))
+
+
+NOTHING_AFTER = After(0, 0, 0)
+HELD: list[Any] = ["held"]
+
+
 class SharedHeld(Hold):
     """What one request has taken, in Redis, or in this process (`local`), or in both."""
 
-    __slots__ = ("_limits", "_settled", "_told", "in_redis", "local")
+    __slots__ = ("_after", "_limits", "_settled", "_told", "in_redis", "local")
 
     def __init__(self, limits: RedisLimits, id_: int, scopes: Sequence[Scope], ask: Ask) -> None:
         super().__init__(id_, scopes, ask)
         self._limits = limits
         self._told: list[Any] = []
+        self._after = NOTHING_AFTER
         self._settled = False
         self.in_redis = False
         self.local: Held | None = None
@@ -68,7 +85,7 @@ class SharedHeld(Hold):
         """As they were told with the answer."""
         if self.local is not None and not self._told:
             return self.local.standings
-        return standings_of(self._told)
+        return standings_of(self._told, self._after)
 
     @property
     def rates(self) -> Standings:
@@ -77,10 +94,10 @@ class SharedHeld(Hold):
         if not self._told:
             return Standings()
         requests, tokens, _ = self._told
-        return Standings(rate_standing(requests), rate_standing(tokens))
+        return Standings(rate_standing(requests, self._after.requests), rate_standing(tokens, self._after.tokens))
 
-    def granted(self, told: list[Any], at_us: int) -> None:
-        self._told, self.taken_at, self.in_redis = told, at_us, True
+    def granted(self, told: list[Any], at_us: int, after: After) -> None:
+        self._told, self._after, self.taken_at, self.in_redis = told, after, at_us, True
 
     def settle(self, tokens: int = 0, cost: int | None = 0, requests: int | None = None) -> None:
         if self._settled:
@@ -254,9 +271,9 @@ class RedisLimits:
             self._batches.add_first(sent.operations)
             self._emptied(reply)
             return
-        for operation, answer in zip(sent.operations, reply.answers, strict=True):
-            if isinstance(operation, Reserve):
-                self._answered(operation, answer, sent, reply.now_us)
+        for line, answer in zip(sent.lines, reply.answers, strict=True):
+            if isinstance(line.operations[0], Reserve):
+                self._answered(line, answer, sent, reply.now_us)
         for crossing in reply.crossings:
             self._crossed(crossing)
         if self._past is not None:
@@ -265,19 +282,39 @@ class RedisLimits:
         if reply.lost:
             self._batches.add_first(self._restores(lost=True))
 
-    def _answered(self, operation: Reserve, answer: Any, sent: Sent, now_us: int) -> None:
-        held = operation.hold
-        assert isinstance(held, SharedHeld)
+    def _answered(self, line: Line, answer: Any, sent: Sent, now_us: int) -> None:
+        """`all` together with the limits as they stand after the last, or `each` by itself."""
+        kind, told = answer
+        operations = [operation for operation in line.operations if isinstance(operation, Reserve)]
+        if kind == "each":
+            for operation, own in zip(operations, told, strict=True):
+                self._decided(operation, own, sent, now_us)
+            return
+        record, after = operations[0].hold.id, NOTHING_AFTER
+        for operation in reversed(operations):
+            held = operation.hold
+            held.record = record
+            self._granted(operation, told, now_us, after)
+            after = after.and_of(held.ask)
+            if not operation.answer.done():
+                operation.answer.set_result(HELD)
+
+    def _decided(self, operation: Reserve, answer: Any, sent: Sent, now_us: int) -> None:
         if answer[0] == "held":
-            held.granted(answer[1], now_us)
-            if held.ends and not operation.answer.cancelled():
-                self.live[held.id] = held
+            self._granted(operation, answer[1], now_us, NOTHING_AFTER)
         elif answer[0] == "refused":
             answer[1] = sent.scopes[answer[1]]
         else:
             answer[1] = [sent.scopes[index] for index in answer[1]]
         if not operation.answer.done():
             operation.answer.set_result(answer)
+
+    def _granted(self, operation: Reserve, told: list[Any], at_us: int, after: After) -> None:
+        held = operation.hold
+        assert isinstance(held, SharedHeld)
+        held.granted(told, at_us, after)
+        if held.ends and not operation.answer.cancelled():
+            self.live[held.id] = held
 
     def _crossed(self, told: Sequence[Any]) -> None:
         if self._on_crossing is None:
@@ -312,21 +349,22 @@ def refusal_of(told: list[Any]) -> Refusal:
     return Refusal(kind, limit, used, asked, cure, wait, None if resets < 0 else resets, spent)
 
 
-def standings_of(told: list[Any]) -> Standings:
+def standings_of(told: list[Any], after: After = NOTHING_AFTER) -> Standings:
     if not told:
         return Standings()
     requests, tokens, budget = told
     return Standings(
-        rate_standing(requests),
-        rate_standing(tokens),
-        _budget_standing(*budget) if budget else None,
+        rate_standing(requests, after.requests),
+        rate_standing(tokens, after.tokens),
+        _budget_standing(budget, after.cost) if budget else None,
     )
 
 
-def rate_standing(told: Any) -> Standing | None:
-    return Standing(told[0], told[1], told[2] / SECOND_US) if told else None
+def rate_standing(told: Any, after: int) -> Standing | None:
+    return Standing(told[0], told[1] + after, told[2] / SECOND_US) if told else None
 
 
-def _budget_standing(budget: list[int], spent: list[int], reserved: list[int], resets_us: int) -> BudgetStanding:
+def _budget_standing(told: list[Any], after: int) -> BudgetStanding:
+    budget, spent, reserved, resets_us = told
     resets = None if resets_us < 0 else resets_us / SECOND_US
-    return BudgetStanding(picousd(budget), picousd(spent), picousd(reserved), resets)
+    return BudgetStanding(picousd(budget), picousd(spent), picousd(reserved) - after, resets)

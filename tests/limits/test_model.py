@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from itertools import count
 from typing import Any, TypeVar
 
 import redis.asyncio
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    Bundle,
+    MultipleResults,
+    RuleBasedStateMachine,
+    initialize,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
 
-from keys.limits import Ask, Held, LimitExceeded, Limits, MemoryLimits, Scope, Unknown
+from keys.limits import Ask, Held, LimitExceeded, Limits, MemoryLimits, Scope, Standings, Unknown
 from keys.limits.memory import need_of
 from keys.limits.redis import LEASE_S, RedisLimits
 from tests.limits.making import Clock
@@ -51,6 +59,10 @@ asks = st.builds(
 )
 
 _serial = count()
+
+
+async def gathered(asked: Sequence[Awaitable[Result]]) -> list[Result]:
+    return await asyncio.gather(*asked)
 
 
 class Running:
@@ -151,6 +163,60 @@ class Admission(RuleBasedStateMachine):
         return admitted
 
     @rule(
+        target=running,
+        names=st.lists(st.sampled_from(NAMES), min_size=1, max_size=3, unique=True),
+        wanted=st.lists(asks, min_size=2, max_size=6),
+        process=st.integers(0, 1),
+    )
+    def reserve_together(self, names: list[tuple[str, str]], wanted: list[Ask], process: int) -> MultipleResults:
+        """In one batch, which decides about all of them as if they came one after the other."""
+        self._leases_end()
+        scopes = [self.scopes[name] for name in names]
+        self.model.adopt(scopes)
+        now = self.clock.us
+        locally, plain, rates = [], [], []
+        for ask in wanted:
+            local = self._asked_of(self.local, scopes, ask, self.clock())
+            locally.append(local)
+            plain.append(self._plain(local))
+            rates.append(self._rates(local))
+        asked = [self._in_redis(self.processes[process], scopes, ask) for ask in wanted]
+        together = self.do(gathered(asked))
+        assert [self._rates(shared) for shared in together] == rates
+        assert [self._plain(shared)[0] for shared in together] == [one[0] for one in plain]
+        # Of those who are let in together, each is told of the budget as it stands after the last.
+        assert self._plain(together[-1]) == plain[-1]
+        admitted = [
+            Running(self.model.admit(now, scopes, ask), local, shared, process)
+            for ask, local, shared in zip(wanted, locally, together, strict=True)
+            if not isinstance(local, LimitExceeded) and not isinstance(shared, LimitExceeded)
+        ]
+        self.admitted += admitted
+        if admitted:
+            for scope in scopes:
+                self._is_within(scope, now)
+        return multiple(*admitted)
+
+    @rule(
+        process=st.integers(0, 1),
+        which=st.integers(0, 255),
+        tokens=st.lists(st.integers(0, 20), min_size=8, max_size=8),
+        costs=st.lists(st.integers(0, DEAREST), min_size=8, max_size=8),
+        requests=st.sampled_from([None, None, 0, 2]),
+    )
+    def settle_together(
+        self, process: int, which: int, tokens: list[int], costs: list[int], requests: int | None
+    ) -> None:
+        self._leases_end()
+        running = [one for one in self.admitted if one.process == process and one.request.running and not one.forsaken]
+        for place, one in enumerate(running[:8]):
+            if which >> place & 1:
+                ask = one.request.ask
+                cost = min(costs[place], ask.cost or 0) if ask.bounded else costs[place]
+                self._end(one, tokens[place], cost, requests, tell=False)
+        self.do(self.processes[process].drain())
+
+    @rule(
         one=running,
         tokens=st.integers(0, 20),
         cost=st.integers(0, DEAREST),
@@ -192,17 +258,18 @@ class Admission(RuleBasedStateMachine):
         self.processes[0].raise_to(need, self.model.ledger(need))
         self.do(self.processes[0].drain())
 
-    def _end(self, one: Running, tokens: int, cost: int, requests: int | None) -> None:
+    def _end(self, one: Running, tokens: int, cost: int, requests: int | None, *, tell: bool = True) -> None:
         request = one.request
         request.running, request.tokens, request.cost = False, tokens, cost
         request.requests = request.ask.requests if requests is None else requests
         request.settled_at = self.clock.us
-        self._end_again(one, tokens, cost, requests)
+        self._end_again(one, tokens, cost, requests, tell=tell)
 
-    def _end_again(self, one: Running, tokens: int, cost: int, requests: int | None) -> None:
+    def _end_again(self, one: Running, tokens: int, cost: int, requests: int | None, *, tell: bool = True) -> None:
         one.local.settle(tokens, cost, requests)
         one.shared.settle(tokens, cost, requests)
-        self.do(self.processes[one.process].drain())
+        if tell:
+            self.do(self.processes[one.process].drain())
 
     def _leases_end(self) -> None:
         """What the next batch does in Redis, done here."""
@@ -240,6 +307,9 @@ class Admission(RuleBasedStateMachine):
             for need in unknown.needs:
                 process.load(need, self.model.ledger(need))
             return await self._in_redis(process, scopes, ask)
+
+    def _rates(self, outcome: Held | LimitExceeded) -> Standings | None:
+        return None if isinstance(outcome, LimitExceeded) else outcome.rates
 
     def _plain(self, outcome: Held | LimitExceeded) -> tuple[Any, ...]:
         if isinstance(outcome, LimitExceeded):

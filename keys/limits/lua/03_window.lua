@@ -64,10 +64,10 @@ end
 local requests = {
   place = RPM,
   limit = L_RPM,
-  check = function(window, spec) return window_check('rpm', window, spec[L_RPM], 1) end,
-  take = function(window)
+  check = function(window, spec, ask) return window_check('rpm', window, spec[L_RPM], ask.count) end,
+  take = function(window, spec, ask)
     window = window or {0, 0}
-    window_take(window, 1)
+    window_take(window, ask.count)
     return window
   end,
 }
@@ -81,12 +81,11 @@ local tokens = {
     part[P_TOKENS], part[P_FIRST] = window[1], window_take(window, ask.tokens)
     return window
   end,
-  settle = function(window, part, held, used)
+  settle = function(window, part, ended)
     if window[1] ~= part[P_TOKENS] then return end
     expire(window)
-    local more = used.tokens - held.tokens
-    if more > 0 then window_take(window, more)
-    elseif more < 0 then give_back(window, part[P_FIRST], -more) end
+    if ended.more_tokens > 0 then window_take(window, ended.more_tokens) end
+    if ended.tokens_back > 0 then give_back(window, part[P_FIRST], ended.tokens_back) end
   end,
   unheld = function(window, held, used)
     expire(window)

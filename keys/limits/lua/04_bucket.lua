@@ -7,21 +7,21 @@ end
 local bursts = {
   place = RPS,
   limit = L_RPS,
-  check = function(bucket, spec)
+  check = function(bucket, spec, ask)
     local rate, burst, level = spec[L_RPS], spec[L_BURST], 0
     if bucket then
       run_out(bucket, rate)
       level = bucket[1]
     end
-    local excess = level + SECOND - burst * SECOND
+    local excess = level + ask.count * SECOND - burst * SECOND
     if excess <= 0 then return nil end
     local used = math.ceil(level / SECOND)
     if rate <= 0 or burst <= 0 then return refusal('rps', rate, used, 1, 'never', 0) end
     return refusal('rps', rate, used, 1, 'time', math.ceil(excess / rate))
   end,
-  take = function(bucket, spec)
+  take = function(bucket, spec, ask)
     bucket = bucket or {0, now, spec[L_RPS]}
-    bucket[1] = bucket[1] + SECOND
+    bucket[1] = bucket[1] + ask.count * SECOND
     return bucket
   end,
 }

@@ -20,9 +20,9 @@ local daily = {
     part[P_DAY_BIRTH], part[P_DAY] = state[1], state[2]
     return state
   end,
-  settle = function(state, part, held, used)
-    if used.requests >= 0 and part[P_DAY_BIRTH] == state[1] and part[P_DAY] == state[2] then
-      state[3] = math.max(0, state[3] + used.requests - held.requests)
+  settle = function(state, part, ended)
+    if part[P_DAY_BIRTH] == state[1] and part[P_DAY] == state[2] then
+      state[3] = math.max(0, state[3] + ended.more_requests)
     end
   end,
   unheld = function(state, held, used)
@@ -46,10 +46,8 @@ local lifetime = {
     part[P_LIFETIME] = state[1]
     return state
   end,
-  settle = function(state, part, held, used)
-    if used.requests >= 0 and part[P_LIFETIME] == state[1] then
-      state[2] = math.max(0, state[2] + used.requests - held.requests)
-    end
+  settle = function(state, part, ended)
+    if part[P_LIFETIME] == state[1] then state[2] = math.max(0, state[2] + ended.more_requests) end
   end,
   unheld = function(state, held, used)
     if used.requests >= 0 then state[2] = math.max(0, state[2] + used.requests - held.requests) end

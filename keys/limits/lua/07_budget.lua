@@ -8,9 +8,20 @@ local function new_budget(period, start, ending, known)
   return {0, known, period, start, ending, NOTHING, NOTHING, NOTHING, 0, NOTHING, 0, NOTHING, NOTHING}
 end
 
+local function reserved_of(bounded, open, count, dearest)
+  if count == 0 then return bounded end
+  return plus(bounded, larger(open, times(dearest, count)))
+end
+
 local function reserved(state)
-  if state[B_COUNT] == 0 then return state[B_BOUNDED] end
-  return plus(state[B_BOUNDED], larger(state[B_OPEN], times(state[B_DEAREST], state[B_COUNT])))
+  return reserved_of(state[B_BOUNDED], state[B_OPEN], state[B_COUNT], state[B_DEAREST])
+end
+
+-- Whether several fit in one after the other: as the budget stands after the last, it is not reached.
+local function fit(state, limit, ask)
+  local open, count = plus(state[B_OPEN], ask.open), state[B_COUNT] + ask.open_count
+  local back = reserved_of(plus(state[B_BOUNDED], ask.bounded_cost), open, count, state[B_DEAREST])
+  return less(plus(state[B_SPENT], back), limit)
 end
 
 -- Which counter it is now: another period begins at nothing, another kind of period is unknown.
@@ -28,11 +39,15 @@ local function current(state, spec)
   return state
 end
 
+local function crosses(state, cost)
+  local before, threshold = state[B_SPENT], state[B_THRESHOLD]
+  return less(before, threshold) and not less(plus(before, cost), threshold)
+end
+
 local function spend(state, cost, key)
-  local before = state[B_SPENT]
-  state[B_SPENT] = plus(before, cost)
-  local threshold = state[B_THRESHOLD]
-  if less(before, threshold) and not less(state[B_SPENT], threshold) then
+  local is_told = crosses(state, cost)
+  state[B_SPENT] = plus(state[B_SPENT], cost)
+  if is_told then
     crossings[#crossings + 1] = {key, state[B_LIMIT], state[B_SPENT], state[B_PERIOD], state[B_START]}
   end
 end
@@ -50,12 +65,11 @@ end
 local function hold(state, spec, ask, part)
   if state[B_BIRTH] == 0 then state[B_BIRTH] = birth() end
   state[B_LIMIT], state[B_THRESHOLD] = spec[L_BUDGET], spec[L_THRESHOLD]
-  state[B_RUNNING] = state[B_RUNNING] + 1
-  if ask.bounded then
-    state[B_BOUNDED] = plus(state[B_BOUNDED], ask.cost)
-  else
-    state[B_OPEN] = plus(state[B_OPEN], ask.cost)
-    state[B_COUNT] = state[B_COUNT] + 1
+  state[B_RUNNING] = state[B_RUNNING] + ask.count
+  state[B_BOUNDED] = plus(state[B_BOUNDED], ask.bounded_cost)
+  if ask.open_count > 0 then
+    state[B_OPEN] = plus(state[B_OPEN], ask.open)
+    state[B_COUNT] = state[B_COUNT] + ask.open_count
   end
   part[P_BUDGET] = state[B_BIRTH]
   return state
@@ -68,25 +82,31 @@ local budgets = {
   check = function(state, spec, ask)
     if not state[B_KNOWN] then return 'unknown' end
     local limit = spec[L_BUDGET]
+    if ask.count > 1 then return not fit(state, limit, ask) and 'not together' or nil end
     local committed = plus(state[B_SPENT], reserved(state))
     if less(committed, limit) and not (ask.bounded and less(limit, plus(committed, ask.cost))) then return nil end
     return budget_refusal(state, limit, ask, committed)
   end,
   take = hold,
   restore = function(state, spec, ask, part) return hold(current(state, spec), spec, ask, part) end,
-  settle = function(state, part, held, used, key)
-    if part[P_BUDGET] ~= 0 and part[P_BUDGET] == state[B_BIRTH] then
-      state[B_RUNNING] = math.max(0, state[B_RUNNING] - 1)
-      if held.bounded then
-        state[B_BOUNDED] = minus(state[B_BOUNDED], held.cost)
-      else
-        state[B_OPEN] = minus(state[B_OPEN], held.cost)
-        state[B_COUNT] = math.max(0, state[B_COUNT] - 1)
-        state[B_DEAREST] = larger(state[B_DEAREST], used.cost)
+  settle = function(state, part, ended, key)
+    local is_held = part[P_BUDGET] ~= 0 and part[P_BUDGET] == state[B_BIRTH]
+    if is_held then
+      state[B_RUNNING] = math.max(0, state[B_RUNNING] - ended.count)
+      state[B_BOUNDED] = minus(state[B_BOUNDED], ended.bounded)
+      if ended.open_count > 0 then
+        state[B_OPEN] = minus(state[B_OPEN], ended.open)
+        state[B_COUNT] = math.max(0, state[B_COUNT] - ended.open_count)
+        state[B_DEAREST] = larger(state[B_DEAREST], ended.dearest)
       end
-      if state[B_KNOWN] then spend(state, used.cost, key) end
-    elseif state[B_KNOWN] and held.at >= state[B_START] then
-      spend(state, used.cost, key)
+    end
+    if state[B_KNOWN] and (is_held or ended.at >= state[B_START]) then
+      -- One after the other where one of them passes the threshold: what is told then is what was spent by that one.
+      if crosses(state, ended.cost) then
+        for _, cost in ipairs(ended.costs) do spend(state, cost, key) end
+      else
+        state[B_SPENT] = plus(state[B_SPENT], ended.cost)
+      end
     end
   end,
   unheld = function(state, held, used, key)

@@ -110,11 +110,33 @@ local function way(kind, state, manner)
   return kind.restore
 end
 
-local function take(specs, ask, asked, id, manner)
-  local held = {now, ask.requests, ask.tokens, ask.cost, ask.bounded, {}}
-  local ends, anew = false, manner == 'anew'
-  for _, i in ipairs(asked) do
-    local spec = specs[i + 1]
+-- What this process holds, by the number of the first request that was let in with the others: {since, parts, requests},
+-- of each request {requests, tokens, cost, bounded}. A batch reads each once and writes it once.
+local records, changed = {}, {}
+local M_REQUESTS, M_TOKENS, M_COST, M_BOUNDED = 1, 2, 3, 4
+
+local function record_of(number)
+  local record = records[number]
+  if record == nil then
+    local stored = redis.call('HGET', KEYS[3], number)
+    record = stored and cmsgpack.unpack(stored) or false
+    records[number] = record
+  end
+  return record
+end
+
+local function store_records()
+  for number in pairs(changed) do
+    local record = records[number]
+    if next(record[3]) then redis.call('HSET', KEYS[3], number, cmsgpack.pack(record))
+    else redis.call('HDEL', KEYS[3], number) end
+  end
+end
+
+local function take(specs, ask, asked, number, members, manner)
+  local parts, ends, anew = {}, false, manner == 'anew'
+  for n = 1, #asked do
+    local spec = specs[asked[n] + 1]
     local key = KEYS[spec[L_KEY]]
     local state = load(key)
     local part = {key, 0, 0, 0, 0, 0, 0, 0}
@@ -129,31 +151,74 @@ local function take(specs, ask, asked, id, manner)
       end
     end
     dirty[key] = true
-    held[6][#held[6] + 1] = part
+    parts[n] = part
   end
-  if ends then redis.call('HSET', KEYS[3], id, cmsgpack.pack(held)) end
+  if ends then records[number], changed[number] = {now, parts, members}, true end
 end
 
-local function ask_of(op, first)
-  return {requests = op[first], tokens = op[first + 1], cost = op[first + 2], bounded = op[first + 3]}
+-- A request's own number is the first; the rest is what it asks for.
+local A_NUMBER, A_REQUESTS, A_TOKENS, A_USD, A_PICO, A_BOUNDED = 1, 2, 3, 4, 5, 6
+
+local function ask_of(asks, first, last)
+  local requests, tokens, bounded, open, open_count, cost = 0, 0, NOTHING, NOTHING, 0, NOTHING
+  for i = first, last do
+    local one = asks[i]
+    cost = {one[A_USD], one[A_PICO]}
+    requests, tokens = requests + one[A_REQUESTS], tokens + one[A_TOKENS]
+    if one[A_BOUNDED] then bounded = plus(bounded, cost)
+    else open, open_count = plus(open, cost), open_count + 1 end
+  end
+  return {
+    requests = requests, tokens = tokens, bounded_cost = bounded, open = open, open_count = open_count,
+    count = last - first + 1, cost = cost, bounded = asks[last][A_BOUNDED],  -- these two of one alone
+  }
 end
 
--- {'reserve', id, scopes, requests, tokens, cost, bounded}
-local function reserve(op, specs)
-  local asked, ask = op[3], ask_of(op, 4)
+local function members_of(asks, first, last)
+  local members = {}
+  for i = first, last do
+    local one = asks[i]
+    -- A text, because a table with numbers alone might be packed as an array with holes.
+    members[tostring(one[A_NUMBER])] = {one[A_REQUESTS], one[A_TOKENS], {one[A_USD], one[A_PICO]}, one[A_BOUNDED]}
+  end
+  return members
+end
+
+local function reserve_one(asks, i, asked, specs)
+  local ask = ask_of(asks, i, i)
   local refusals, unknown = check(specs, ask, asked)
   if #unknown > 0 then return {'unknown', unknown} end
   local refused = longest(refusals)
   if refused then return {'refused', refused[1], refused[2], standings(specs, asked)} end
-  take(specs, ask, asked, op[2], 'anew')
+  take(specs, ask, asked, asks[i][A_NUMBER], members_of(asks, i, i), 'anew')
   return {'held', standings(specs, asked)}
 end
 
--- {'restore', id, scopes, requests, tokens, cost, bounded, taken at, 'again' or 'late'}
+-- {'reserve', scopes, asks}: requests of the same scopes. Where there is room for all of them together there is for each in
+-- turn, and they are taken as one; else each is decided by itself.
+local function reserve(op, specs)
+  local asked, asks = op[2], op[3]
+  if #asks > 1 then
+    local ask = ask_of(asks, 1, #asks)
+    local refusals, unknown = check(specs, ask, asked)
+    if #refusals == 0 and #unknown == 0 then
+      take(specs, ask, asked, asks[1][A_NUMBER], members_of(asks, 1, #asks), 'anew')
+      return {'all', standings(specs, asked)}
+    end
+  end
+  local answers = {}
+  for i = 1, #asks do answers[i] = reserve_one(asks, i, asked, specs) end
+  return {'each', answers}
+end
+
+-- {'restore', scopes, ask, its record's number, taken at, 'again' or 'late'}
 local function restore(op, specs)
-  if redis.call('HEXISTS', KEYS[3], op[2]) == 1 then return end
+  local asks = {op[3]}
+  local own = tostring(asks[1][A_NUMBER])
+  local record = record_of(op[4])
+  if record and record[3][own] then return end
   local here = now
-  now = op[8]
-  take(specs, ask_of(op, 4), op[3], op[2], op[9])
+  now = op[5]
+  take(specs, ask_of(asks, 1, 1), op[2], asks[1][A_NUMBER], members_of(asks, 1, 1), op[6])
   now = here
 end

@@ -1,43 +1,68 @@
 local ENDING = {tokens, slots, daily, lifetime, budgets}
 
+-- What requests of one record have used, together: what they used beyond what they held of tokens and requests, what they
+-- give back, and their costs.
+local function nothing_ended(record)
+  return {
+    at = record[1], count = 0, more_tokens = 0, tokens_back = 0, more_requests = 0,
+    bounded = NOTHING, open = NOTHING, open_count = 0, dearest = NOTHING, cost = NOTHING, costs = {},
+  }
+end
+
+local function add_end(ended, member, tokens, cost, requests)
+  ended.count = ended.count + 1
+  local more = tokens - member[M_TOKENS]
+  if more > 0 then ended.more_tokens = ended.more_tokens + more else ended.tokens_back = ended.tokens_back - more end
+  if requests >= 0 then ended.more_requests = ended.more_requests + requests - member[M_REQUESTS] end
+  if member[M_BOUNDED] then
+    ended.bounded = plus(ended.bounded, member[M_COST])
+  else
+    ended.open, ended.open_count = plus(ended.open, member[M_COST]), ended.open_count + 1
+    ended.dearest = larger(ended.dearest, cost)
+  end
+  ended.cost = plus(ended.cost, cost)
+  ended.costs[ended.count] = cost
+end
+
 -- Turn what was reserved into what was used, once.
-local function apply(stored, used)
-  local held = {at = stored[1], requests = stored[2], tokens = stored[3], cost = stored[4], bounded = stored[5]}
-  for _, part in ipairs(stored[6]) do
+local function apply(parts, ended)
+  for i = 1, #parts do
+    local part = parts[i]
     local key = part[P_KEY]
     local state = load(key)
     for k = 1, #ENDING do
       local kind = ENDING[k]
       local counted = state[kind.place]
       if counted then
-        kind.settle(counted, part, held, used, key)
+        kind.settle(counted, part, ended, key)
         dirty[key] = true
       end
     end
   end
 end
 
-local function take_out(id)
-  local stored = redis.call('HGET', KEYS[3], id)
-  if not stored then return nil end
-  redis.call('HDEL', KEYS[3], id)
-  return cmsgpack.unpack(stored)
+-- The record that has a request: that of those it was let in with, or one of its own since it was restored.
+local function record_with(own, number)
+  local record = record_of(number)
+  if record and record[3][tostring(own)] then return record, number end
+  record = own ~= number and record_of(own)
+  if record and record[3][tostring(own)] then return record, own end
+  return nil
 end
 
--- {'cancel', id}: as if it had never been asked for, where it was granted at all.
+-- {'cancel', number, its record's number}: as if it had never been asked for, where it was granted at all.
 local function cancel(op)
-  local stored = take_out(op[2])
-  if stored then apply(stored, {tokens = 0, cost = NOTHING, requests = 0}) end
+  local record, number = record_with(op[2], op[3])
+  if not record then return end
+  local own, ended = tostring(op[2]), nothing_ended(record)
+  add_end(ended, record[3][own], 0, NOTHING, 0)
+  record[3][own], changed[number] = nil, true
+  apply(record[2], ended)
 end
 
--- {'settle', id, tokens, cost, requests or -1, keys, taken at, requests asked}
-local function settle(op)
-  local used = {tokens = op[3], cost = op[4], requests = op[5]}
-  local stored = take_out(op[2])
-  if stored then return apply(stored, used) end
-  -- Our lease had ended and what was held has been given back. What was used still counts.
-  local held = {at = op[7], requests = op[8]}
-  for _, i in ipairs(op[6]) do
+-- Our lease had ended and what was held has been given back. What was used still counts.
+local function settle_unheld(keys, used, held)
+  for _, i in ipairs(keys) do
     local key = KEYS[i]
     local state = load(key)
     for _, kind in ipairs(KINDS) do
@@ -50,8 +75,26 @@ local function settle(op)
   end
 end
 
+-- {'settle', keys, requests}, of each {number, its record's number, tokens, USD, picodollars, requests or -1, taken at,
+-- requests asked}. Those that one record has end together.
+local function settle(op)
+  local ends, order = {}, {}
+  for _, one in ipairs(op[3]) do
+    local cost = {one[4], one[5]}
+    local record, number = record_with(one[1], one[2])
+    if record then
+      local own = tostring(one[1])
+      if not ends[record] then ends[record], order[#order + 1] = nothing_ended(record), record end
+      add_end(ends[record], record[3][own], one[3], cost, one[6])
+      record[3][own], changed[number] = nil, true
+    else
+      settle_unheld(op[2], {tokens = one[3], cost = cost, requests = one[6]}, {at = one[7], requests = one[8]})
+    end
+  end
+  for _, record in ipairs(order) do apply(record[2], ends[record]) end
+end
+
 -- What a process held whose lease has ended comes back; what its requests cost comes from the ledger.
-local NOTHING_USED = {tokens = 0, cost = NOTHING, requests = -1}
 local AT_ONCE = 1000
 
 local function bury(prefix)
@@ -60,7 +103,10 @@ local function bury(prefix)
     local some = redis.call('HSCAN', key, 0, 'COUNT', AT_ONCE)[2]
     for i = 1, #some, 2 do
       redis.call('HDEL', key, some[i])
-      apply(cmsgpack.unpack(some[i + 1]), NOTHING_USED)
+      local record = cmsgpack.unpack(some[i + 1])
+      local ended = nothing_ended(record)
+      for _, member in pairs(record[3]) do add_end(ended, member, 0, NOTHING, -1) end
+      apply(record[2], ended)
     end
     if redis.call('EXISTS', key) == 0 then redis.call('ZREM', KEYS[2], process) end
   end

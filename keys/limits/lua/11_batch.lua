@@ -77,6 +77,7 @@ else
     }
   end
 end
+store_records()
 store()
 redis.call('SET', KEYS[4], cmsgpack.pack({session, applied}), 'PX', 86400000)
 return cmsgpack.pack({outcome, epoch, applied, before, lost, now, answers, crossings, known})

@@ -1,0 +1,66 @@
+"""How operations become the lines of a batch: what asks for the same scopes, or settles with them, shares one.
+
+Redis then decides about all of them together, which takes it little longer than about one. What ends comes before what
+begins: they wait side by side for the same batch, and what is given back is there for those who ask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from keys.limits.operations import Batch, OfOne, Operation, Reserve
+
+LARGEST_GROUP = 32
+"""What is let in together is one record in Redis, read and written each time that one of them ends."""
+
+
+class Line:
+    """`operations` are those that the answer to it is about."""
+
+    __slots__ = ("operations", "words")
+
+    def __init__(self, words: list[Any], operations: list[Operation]) -> None:
+        self.words, self.operations = words, operations
+
+
+OnBad = Callable[[Operation, ValueError], None]
+
+
+def lines_of(operations: Iterable[Operation], batch: Batch, on_bad: OnBad) -> list[Line]:
+    """What cannot be written (a time zone that does not exist) is told to `on_bad`, and fails alone."""
+    lines: list[Line] = []
+    ending, beginning = Shared(), Shared()
+    for operation in operations:
+        try:
+            if isinstance(operation, OfOne):
+                (beginning if isinstance(operation, Reserve) else ending).add(operation, batch)
+            else:
+                lines += ending.taken() + beginning.taken()
+                lines.append(Line(operation.write(batch), [operation]))
+        except ValueError as error:
+            on_bad(operation, error)
+    return lines + ending.taken() + beginning.taken()
+
+
+class Shared:
+    """Lines that others of the same scopes may join."""
+
+    def __init__(self) -> None:
+        self._lines: list[Line] = []
+        self._open: dict[int, Line] = {}
+
+    def add(self, operation: OfOne, batch: Batch) -> None:
+        """Raises `ValueError`."""
+        scopes = id(operation.hold.scopes)
+        line = self._open.get(scopes)
+        if line is None or len(line.operations) == LARGEST_GROUP:
+            line = self._open[scopes] = Line([*operation.line(batch), []], [])
+            self._lines.append(line)
+        line.words[-1].append(operation.entry())
+        line.operations.append(operation)
+
+    def taken(self) -> list[Line]:
+        lines = self._lines
+        self._lines, self._open = [], {}
+        return lines
