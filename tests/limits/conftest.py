@@ -12,7 +12,7 @@ from keys.limits import Ask, Baseline, Crossing, Held, LimitExceeded, MemoryLimi
 from keys.limits.connection import connect
 from keys.limits.redis import RedisLimits
 from tests.limits.making import Clock
-from tests.services import Services
+from tests.services import Services, packages
 from tests.services.redis import RedisServer
 
 _serial = count()
@@ -126,3 +126,22 @@ def gate(request: pytest.FixtureRequest, redis_url: str) -> Iterator[Gate]:
     gate = Gate() if request.param == "this process" else RedisGate(redis_url)
     yield gate
     gate.close()
+
+
+@pytest.fixture(scope="module")
+def _server(services: Services) -> Iterator[RedisServer]:
+    packages.require(["redis-server"])
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def server(_server: RedisServer) -> Iterator[RedisServer]:
+    """A Redis of our own, because it is broken here; running and empty again for each test."""
+    _server.start()
+    client = _server.client()
+    client.flushall()
+    client.close()
+    yield _server
+    if _server.process is not None:
+        _server.thaw()
