@@ -141,6 +141,21 @@ class Batch:
         return index
 
 
+def anything_ends(scopes: Sequence[Scope]) -> bool:
+    """Whether a request that these limit has anything to settle."""
+    for scope in scopes:
+        limits = scope.limits
+        if (
+            limits.budget is not None
+            or limits.tpm is not None
+            or limits.parallel is not None
+            or limits.daily is not None
+            or limits.max_requests is not None
+        ):
+            return True
+    return False
+
+
 class Hold:
     """What Redis is told of a running request."""
 
@@ -151,15 +166,7 @@ class Hold:
         self.record = id_
         """The number of what it was let in with, which may be several at once."""
         self.taken_at = 0
-        self.ends = any(
-            limits.tpm is not None
-            or limits.parallel is not None
-            or limits.daily is not None
-            or limits.max_requests is not None
-            or limits.budget is not None
-            for limits in [scope.limits for scope in scopes]
-        )
-        """Whether there is anything to settle."""
+        self.ends = anything_ends(scopes)
 
     def asked(self) -> list[Any]:
         ask = self.ask
