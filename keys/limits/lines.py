@@ -16,12 +16,12 @@ LARGEST_GROUP = 32
 
 
 class Line:
-    """`operations` are those that the answer to it is about."""
+    """`operations` are those that the answer to it is about, `record` its number where they are let in together."""
 
-    __slots__ = ("operations", "words")
+    __slots__ = ("operations", "record", "words")
 
-    def __init__(self, words: list[Any], operations: list[Operation]) -> None:
-        self.words, self.operations = words, operations
+    def __init__(self, words: list[Any], operations: list[Operation], record: int = 0) -> None:
+        self.words, self.operations, self.record = words, operations, record
 
 
 OnBad = Callable[[Operation, ValueError], None]
@@ -55,8 +55,10 @@ class Shared:
         scopes = id(operation.hold.scopes)
         line = self._open.get(scopes)
         if line is None or len(line.operations) == LARGEST_GROUP:
-            line = self._open[scopes] = Line([*operation.line(batch), []], [])
+            line = self._open[scopes] = Line([*operation.line(batch), []], [], operation.hold.id)
             self._lines.append(line)
+        if isinstance(operation, Reserve):
+            operation.hold.record = line.record  # now: should the answer never come, this is where it is
         line.words[-1].append(operation.entry())
         line.operations.append(operation)
 

@@ -288,14 +288,13 @@ class RedisLimits:
         operations = [operation for operation in line.operations if isinstance(operation, Reserve)]
         if kind == "each":
             for operation, own in zip(operations, told, strict=True):
+                operation.hold.record = operation.hold.id
                 self._decided(operation, own, sent, now_us)
             return
-        record, after = operations[0].hold.id, NOTHING_AFTER
+        after = NOTHING_AFTER
         for operation in reversed(operations):
-            held = operation.hold
-            held.record = record
             self._granted(operation, told, now_us, after)
-            after = after.and_of(held.ask)
+            after = after.and_of(operation.hold.ask)
             if not operation.answer.done():
                 operation.answer.set_result(HELD)
 

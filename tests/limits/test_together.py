@@ -153,6 +153,35 @@ def test_one_whose_caller_left_gives_back_its_own_share(server: RedisServer):
     run(server, test)
 
 
+@pytest.mark.parametrize("slots", [3, 2])
+def test_what_was_let_in_without_an_answer_is_given_back(server: RedisServer, slots: int):
+    """Redis decided when nobody waited any more: these requests were decided here, and take part there as such."""
+
+    async def test(ground: Ground) -> None:
+        async with ground.processes(1) as [process]:
+            scopes = [scope(parallel=slots, budget=30 * USD)]
+            await known(process, scopes)
+            server.freeze()
+            asking = [asyncio.ensure_future(process.reserve(scopes)) for _ in range(3)]
+            await process.away.wait()
+            server.thaw()
+            done = await asyncio.gather(*asking, return_exceptions=True)
+            held = [one for one in done if not isinstance(one, BaseException)]
+            assert len(held) == slots
+            await process.back.wait()
+            await process.told()
+            assert records(server) == slots
+            await process.refused(scopes)
+            for one in held:
+                one.settle(cost=USD)
+            await process.told()
+            assert records(server) == 0
+            assert ground.spent() == slots * USD
+            assert len(await together(process, scopes, [ONE] * slots)) == slots
+
+    run(server, test)
+
+
 def test_a_crowd_is_several_records(server: RedisServer):
     """One that all others have ended in is still read whole each time."""
 

@@ -125,6 +125,15 @@ local function record_of(number)
   return record
 end
 
+-- The record that has a request: that of those it was let in with, or one of its own since it was restored.
+local function record_with(own, number)
+  local record = record_of(number)
+  if record and record[3][tostring(own)] then return record, number end
+  record = own ~= number and record_of(own)
+  if record and record[3][tostring(own)] then return record, own end
+  return nil
+end
+
 local function store_records()
   for number in pairs(changed) do
     local record = records[number]
@@ -213,12 +222,10 @@ end
 
 -- {'restore', scopes, ask, its record's number, taken at, 'again' or 'late'}
 local function restore(op, specs)
-  local asks = {op[3]}
-  local own = tostring(asks[1][A_NUMBER])
-  local record = record_of(op[4])
-  if record and record[3][own] then return end
+  local asks, own = {op[3]}, op[3][A_NUMBER]
+  if record_with(own, op[4]) then return end
   local here = now
   now = op[5]
-  take(specs, ask_of(asks, 1, 1), op[2], asks[1][A_NUMBER], members_of(asks, 1, 1), op[6])
+  take(specs, ask_of(asks, 1, 1), op[2], own, members_of(asks, 1, 1), op[6])
   now = here
 end

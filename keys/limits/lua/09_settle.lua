@@ -41,15 +41,6 @@ local function apply(parts, ended)
   end
 end
 
--- The record that has a request: that of those it was let in with, or one of its own since it was restored.
-local function record_with(own, number)
-  local record = record_of(number)
-  if record and record[3][tostring(own)] then return record, number end
-  record = own ~= number and record_of(own)
-  if record and record[3][tostring(own)] then return record, own end
-  return nil
-end
-
 -- {'cancel', number, its record's number}: as if it had never been asked for, where it was granted at all.
 local function cancel(op)
   local record, number = record_with(op[2], op[3])
