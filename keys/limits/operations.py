@@ -181,6 +181,9 @@ class OfOne(Operation):
     def __init__(self, hold: Hold) -> None:
         self.hold = hold
 
+    def write(self, batch: Batch) -> list[Any]:
+        return [*self.line(batch), [self.entry()]]
+
     def line(self, batch: Batch) -> list[Any]:
         """The line without what is of this one alone. Raises `ValueError`."""
         raise NotImplementedError
