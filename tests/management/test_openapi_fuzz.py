@@ -9,7 +9,7 @@ import pytest
 import schemathesis
 from django.core.signals import request_finished, request_started
 from django.core.wsgi import get_wsgi_application
-from django.db import close_old_connections
+from django.db import close_old_connections, connection
 from hypothesis import HealthCheck, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance
@@ -62,7 +62,7 @@ def rows(_one_connection: None, make_user: Any) -> dict[str, Any]:
 @pytest.mark.timeout(120)
 @schema.parametrize()
 @settings(
-    max_examples=10,
+    max_examples=10 if connection.vendor == "sqlite" else 4,
     deadline=None,
     derandomize=True,  # a failure comes with the change that made it, not with luck
     suppress_health_check=list(HealthCheck),
