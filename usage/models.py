@@ -15,7 +15,7 @@ from usage.ids import SLACK_MS, id_at
 from usage.periodic.state import ScheduledTask, TaskOutcome
 from usage.prices.override import PriceOverride
 from usage.prices.price import usd
-from usage.rollups.state import DayRollup, HourRollup
+from usage.rollups.state import DayRollup, HourRollup, TagSet
 
 __all__ = [
     "Alert",
@@ -28,6 +28,7 @@ __all__ = [
     "RequestBodies",
     "RequestRecord",
     "ScheduledTask",
+    "TagSet",
     "TaskOutcome",
 ]
 

@@ -14,7 +14,7 @@ from keys.models import Team
 from tests.management.conftest import make_key, make_project
 from usage.event import RequestEvent
 from usage.ledger import write_events
-from usage.models import HourRollup
+from usage.models import HourRollup, TagSet
 
 pytestmark = pytest.mark.django_db
 WHOLE = {"from": "2026-11-01", "to": "2026-12-01"}
@@ -221,6 +221,9 @@ def test_pages_follow_each_other_without_a_gap(api, used, period):
         {"cursor": "WyIyMDI2LTExLTAyIiwgMV0="},
         {"group_by": "model", "cursor": "WyIyMDI2LTExLTAyIiwgMV0="},
         {"model": "a\0b"},
+        {"tag": "a\0b"},
+        {"tag": "a" * 1001},
+        {"group_by": "tag,model"},
     ],
 )
 def test_what_cannot_be_answered_is_refused(api, query):
@@ -272,15 +275,16 @@ def test_the_days_answer_where_they_can(api, used):
     assert asked(api, period="hour")["totals"]["requests"] == 0
 
 
-def test_tags_are_asked_of_the_ledger(api, used):
+def test_a_request_counts_for_each_of_its_tags(api, used):
     used("2026-11-02T10:00", requests=2, cost=5, tags=("red", "blue"), ttft_ms=1.5)
+    used("2026-11-02T11:00", cost=0, tags=("blue", "red", "red"), outcome="refused")  # the same set
     used("2026-11-02T23:59", cost=7, tags=("red",), outcome="upstream_error")
     used("2026-11-04T10:00", cost=None)
     report = asked(api, group_by="tag")
     told = table(report, "from", "tag", "requests", "errors", "cost_usd", "unpriced_requests")
     assert told == [
-        ("2026-11-02T00:00:00+00:00", "blue", 2, 0, "0.000000000010", 0),
-        ("2026-11-02T00:00:00+00:00", "red", 3, 1, "0.000000000017", 0),
+        ("2026-11-02T00:00:00+00:00", "blue", 3, 0, "0.000000000010", 0),
+        ("2026-11-02T00:00:00+00:00", "red", 4, 1, "0.000000000017", 0),
         ("2026-11-04T00:00:00+00:00", "", 1, 0, "0.000000000000", 1),
     ]
     assert report["totals"] == asked(api)["totals"]
@@ -290,8 +294,65 @@ def test_tags_are_asked_of_the_ledger(api, used):
     assert table(asked(api, group_by="tag", period="total", model="m"), "tag") == [("",), ("blue",), ("red",)]
     file = api.get("/api/usage", {**WHOLE, "group_by": "tag", "format": "csv"})
     assert [row["tag"] for row in csv.DictReader(io.StringIO(b"".join(file).decode()))] == ["blue", "red", ""]
-    assert "31 days" in str(asked(api, 400, group_by="tag", to="2026-12-03"))
     assert "by itself" in str(asked(api, 400, group_by="tag,key"))
+
+
+def test_tags_are_told_for_any_span(api, used):
+    used("2024-02-03T10:00", tags=("red",))
+    used("2026-11-02T10:00", tags=("red",))
+    query = {"group_by": "tag", "from": "2024-01-01", "to": "2027-01-01", "time_zone": "Europe/Berlin"}
+    assert table(asked(api, **query, period="total"), "tag", "requests") == [("red", 2)]
+    assert [row["from"][:7] for row in asked(api, **query, period="month")["results"]] == ["2024-02", "2026-11"]
+
+
+def test_tags_come_in_pages(api, used):
+    for day in range(2, 6):
+        for tag in ("a", "b", "ü'", "-x"):
+            used(f"2026-11-0{day}T10:00", tags=(tag, "all"))
+    whole = asked(api, group_by="tag", page_size=500)
+    assert whole["next"] is None
+    assert len(whole["results"]) == 4 * 5
+    paged, answer = [], asked(api, group_by="tag", page_size=3)
+    while answer["next"]:
+        assert len(answer["results"]) == 3
+        assert answer["totals"] == whole["totals"]
+        paged += answer["results"]
+        answer = api.get(answer["next"]).json()
+    assert paged + answer["results"] == whole["results"]
+    assert "another question" in str(asked(api, 400, group_by="tag", cursor="WyIyMDI2LTExLTAyIiwgMV0="))
+
+
+def test_too_many_tags_for_one_answer_are_refused(api, used, monkeypatch):
+    used("2026-11-02T10:00", tags=("a", "b", "c"))
+    used("2026-11-03T10:00", tags=("a", "b"))
+    monkeypatch.setattr("usage.reports.tags.MOST_FILLED", 4)
+    assert "more than 4 lines" in str(asked(api, 400, group_by="tag"))
+    monkeypatch.setattr("usage.reports.tags.MOST_SETS", 1)
+    assert "more than 1 sums of sets of tags" in str(asked(api, 400, group_by="tag"))
+    assert len(asked(api, group_by="tag", to="2026-11-03")["results"]) == 3
+
+
+@pytest.mark.parametrize(
+    "tag, expect", [("red", 3), ("blue", 6), ("", 8), ("re", 0), ("ünï'", 16), ('["red"', 0), ("all,of", 0)]
+)
+@pytest.mark.parametrize("group_by", ["", "key", "tag"])
+def test_a_tag_narrows_every_report(api, used, tag, expect, group_by):
+    used("2026-11-02T10:00", tags=("red",))
+    used("2026-11-02T10:00", requests=2, tags=("red", "blue"))
+    used("2026-11-02T10:00", requests=4, tags=("blue",), key=3)
+    used("2026-11-02T10:00", requests=8)
+    used("2026-11-02T10:00", requests=16, tags=("ünï'",))
+    for period in ("hour", "total"):
+        assert asked(api, tag=tag, group_by=group_by, period=period)["totals"]["requests"] == expect
+    if group_by == "":
+        file = api.get("/api/usage", {**WHOLE, "tag": tag, "period": "total", "format": "csv"})
+        assert sum(int(row["requests"]) for row in csv.DictReader(io.StringIO(b"".join(file).decode()))) == expect
+
+
+def test_a_set_of_tags_that_is_missing_is_no_reason_to_answer_nothing(api, used):
+    used("2026-11-02T10:00", tags=("red",))
+    TagSet.objects.all().delete()
+    assert table(asked(api, group_by="tag"), "tag", "requests") == [("", 1)]
 
 
 def test_users_see_the_tags_of_their_own_requests(used, make_user):

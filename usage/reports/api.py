@@ -17,12 +17,12 @@ from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 from rest_framework.viewsets import GenericViewSet
 
-from usage.models import HourRollup, RequestRecord
+from usage.models import HourRollup
 from usage.reports.answer import ReportSerializer, csv_columns, csv_lines, lines_told, sums_told
 from usage.reports.cursors import cursor_of
 from usage.reports.question import MAX_PAGE_SIZE, TAG, Question, QuestionSerializer, question_from
 from usage.reports.sums import Line, chosen, filled, page, table_for, totals, whole
-from usage.reports.tags import by_tag
+from usage.reports.tags import by_tag, page_of
 
 
 class CSVRenderer(BaseRenderer):
@@ -37,7 +37,7 @@ class CSVRenderer(BaseRenderer):
 
 class UsageViewSet(ListModelMixin, GenericViewSet[Any]):
     """What was used, by any of key, user, team, project, provider and model, and by hour, day, week, month or in total.
-    Or by tag, for a month at most: a request counts for each of its tags, and once in the totals.
+    Or by tag: a request counts for each of its tags, and once in the totals.
 
     Users see what was used with their own keys.
     """
@@ -57,15 +57,15 @@ class UsageViewSet(ListModelMixin, GenericViewSet[Any]):
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Any:
         question = question_from(request.query_params)
         is_file = isinstance(request.accepted_renderer, CSVRenderer)
-        last = None
+        rows = chosen(self.filter_queryset(table_for(question)._default_manager.all()), question)
         if question.group_by == (TAG,):
-            lines, sums = by_tag(self.filter_queryset(RequestRecord.objects.all()), question)
+            lines, sums = by_tag(rows, question)
             if question.fill:
                 lines = filled(lines, question)
             if is_file:
                 return as_file(request, iter([as_csv(lines, question)]))
+            lines, last = (lines, None) if question.fill else page_of(lines, question)
         else:
-            rows = chosen(self.filter_queryset(table_for(question)._default_manager.all()), question)
             if is_file:
                 return as_file(request, csv_pages(rows, question))
             sums = totals(rows)

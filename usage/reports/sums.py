@@ -10,10 +10,11 @@ from django.db.models import F, Q, QuerySet, Sum
 from django.db.models.functions import TruncDay, TruncMonth, TruncWeek
 from rest_framework.serializers import ValidationError
 
-from usage.models import DayRollup, HourRollup, RequestRecord
-from usage.reports.question import BY_NUMBER, NOUNS, Question
+from usage.models import DayRollup, HourRollup, RequestRecord, TagSet
+from usage.reports.question import BY_NUMBER, NOUNS, TAG, Question
 from usage.reports.spans import Period, following
 from usage.rollups.state import SUMS, Rollup
+from usage.rollups.tags import NO_TAGS
 
 MOST_FILLED = 10_000
 ALIAS = "sum_"
@@ -38,11 +39,7 @@ def table_for(question: Question) -> type[Rollup]:
 
 def chosen(rows: QuerySet[Any], question: Question) -> QuerySet[Any]:
     """Those of the question's span and filters."""
-    return filtered(rows.filter(at__gte=question.start, at__lt=question.end), question)
-
-
-def filtered(rows: QuerySet[Any], question: Question) -> QuerySet[Any]:
-    """Also rows of the ledger, whose columns have the same names."""
+    rows = rows.filter(at__gte=question.start, at__lt=question.end)
     for noun, value in question.filters.items():
         rows = rows.filter(_is(noun, value))
     return rows
@@ -77,17 +74,12 @@ def filled(lines: Sequence[Line], question: Question) -> list[Line]:
 
 def _lines(rows: QuerySet[Any], question: Question, most: int) -> list[Line]:
     columns = [NOUNS[noun] for noun in question.group_by]
-    cut: Any = TRUNCATED.get(question.period)
-    if question.period == Period.TOTAL:
-        time = []
-        if not columns and not rows.exists():
-            return []  # a sum over nothing would be a row all the same
-    else:
-        rows = rows.annotate(span=F("at") if cut is None else cut("at", tzinfo=question.zone))
-        time = ["span"]
-    found = rows.values(*time, *columns).annotate(**{ALIAS + name: Sum(name) for name in SUMS})
+    rows, time = by_time(rows, question)
     if not time and not columns:
+        if not rows.exists():
+            return []  # a sum over nothing would be a row all the same
         return [Line(question.start, (), totals(rows))]
+    found = rows.values(*time, *columns).annotate(**{ALIAS + name: Sum(name) for name in SUMS})
     return [
         Line(
             row["span"].astimezone(UTC) if time else question.start,
@@ -96,6 +88,14 @@ def _lines(rows: QuerySet[Any], question: Question, most: int) -> list[Line]:
         )
         for row in found.order_by(*time, *columns)[:most]
     ]
+
+
+def by_time(rows: QuerySet[Any], question: Question) -> tuple[QuerySet[Any], list[str]]:
+    """Rows with the beginning of their hour, day, week or month, and the name of it; none in total."""
+    if question.period == Period.TOTAL:
+        return rows, []
+    cut: Any = TRUNCATED.get(question.period)
+    return rows.annotate(span=F("at") if cut is None else cut("at", tzinfo=question.zone)), ["span"]
 
 
 def _after(rows: QuerySet[Any], question: Question) -> QuerySet[Any]:
@@ -117,6 +117,8 @@ def _after(rows: QuerySet[Any], question: Question) -> QuerySet[Any]:
 
 
 def _is(noun: str, value: str) -> Q:
+    if noun == TAG:
+        return Q(tags_id__in=TagSet.objects.with_tag(value).values("pk")) if value else Q(tags_id=NO_TAGS)
     if noun not in BY_NUMBER:
         return Q(**{NOUNS[noun]: value})
     number = int(value) if value.isascii() and value.isdigit() and len(value) <= 18 else None

@@ -1,61 +1,62 @@
-"""Reports by tag: asked of the ledger, which alone has the tags of a request, for spans that it can be asked for."""
+"""Reports by tag: sums by sets of tags, split up."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any
 
-from django.db.models import BigIntegerField, Count, F, Q, QuerySet, Sum, Value
-from django.db.models.functions import Cast, Round, TruncHour
+from django.db.models import QuerySet, Sum
 from rest_framework.serializers import ValidationError
 
-from usage.models import RequestRecord
+from usage.models import TagSet
 from usage.reports.question import Question
-from usage.reports.spans import Period
-from usage.reports.sums import ALIAS, MOST_FILLED, TRUNCATED, Line, filtered
-from usage.rollups.add import ERRORS, HITS
+from usage.reports.sums import ALIAS, MOST_FILLED, Line, by_time
 from usage.rollups.state import SUMS
+from usage.rollups.tags import NO_TAGS
+
+MOST_SETS = 10 * MOST_FILLED
+"""Sums that are split up for one answer."""
 
 
-def _microseconds(column: str) -> Any:
-    return Sum(Cast(Round(F(column) * Value(1000.0)), BigIntegerField()))
-
-
-FROM_THE_LEDGER: dict[str, Any] = {
-    "requests": Count("pk"),
-    "errors": Count("pk", filter=Q(outcome__in=sorted(ERRORS))),
-    "refused": Count("pk", filter=Q(outcome="refused")),
-    "cache_hits": Count("pk", filter=Q(cache__in=sorted(HITS))),
-    **{name: Sum(name) for name in ("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens")},
-    "cost_picousd": Sum("cost_picousd"),
-    "unpriced": Count("pk", filter=Q(cost_picousd__isnull=True)),
-    "duration_us": _microseconds("duration_ms"),
-    "ttft_us": _microseconds("ttft_ms"),
-    "ttft_requests": Count("ttft_ms"),
-}
-"""What SUMS are, of rows of the ledger."""
-
-
-def by_tag(records: QuerySet[RequestRecord], question: Question) -> tuple[list[Line], dict[str, int]]:
+def by_tag(rows: QuerySet[Any], question: Question) -> tuple[list[Line], dict[str, int]]:
     """Lines by time and tag, and the totals. A request counts for each of its tags, or for the blank one; in the totals
     it counts once. Raises `ValidationError` where that is too much for one answer."""
-    records = filtered(records.filter(created_at__gte=question.start, created_at__lt=question.end), question)
-    time: list[str] = []
-    if question.period == Period.HOUR:
-        records, time = records.annotate(span=TruncHour("created_at", tzinfo=UTC)), ["span"]
-    elif question.period != Period.TOTAL:
-        records, time = records.annotate(span=TRUNCATED[question.period]("created_at", tzinfo=question.zone)), ["span"]
-    # By whole lists of tags: these are the keys', so there are few of them, and both databases can group by them.
-    found = records.values(*time, "tags").annotate(**{ALIAS + name: total for name, total in FROM_THE_LEDGER.items()})
-    lines: defaultdict[tuple[Any, tuple[str]], dict[str, int]] = defaultdict(lambda: dict.fromkeys(SUMS, 0))
+    rows, time = by_time(rows, question)
+    found = rows.values(*time, "tags_id").annotate(**{ALIAS + name: Sum(name) for name in SUMS})
+    by_sets = list(found.order_by()[: MOST_SETS + 1])
+    if len(by_sets) > MOST_SETS:
+        raise _too_many(MOST_SETS, "sums of sets of tags")
+    tags = _tags_of({row["tags_id"] for row in by_sets})
+    lines: defaultdict[tuple[datetime, tuple[str]], dict[str, int]] = defaultdict(lambda: dict.fromkeys(SUMS, 0))
     totals = dict.fromkeys(SUMS, 0)
-    for row in found.order_by():
+    for row in by_sets:
         at = row["span"].astimezone(UTC) if time else question.start
-        sums = [totals, *(lines[at, (tag,)] for tag in set(row["tags"]) or {""})]
-        for each in sums:
+        for each in (totals, *(lines[at, (tag,)] for tag in tags[row["tags_id"]])):
             for name in SUMS:
-                each[name] += int(row[ALIAS + name] or 0)
+                each[name] += int(row[ALIAS + name])
         if len(lines) > MOST_FILLED:
-            raise ValidationError({"group_by": [f"That is more than {MOST_FILLED:,} lines; ask for a shorter span."]})
+            raise _too_many(MOST_FILLED, "lines")
     return [Line(at, tag, lines[at, tag]) for at, tag in sorted(lines)], totals
+
+
+def page_of(lines: list[Line], question: Question) -> tuple[list[Line], Line | None]:
+    """Those after the page before, and the last of them where more follow."""
+    if question.after is not None:
+        at, tag = question.after
+        if not isinstance(tag, str):
+            raise ValidationError({"cursor": ["This cursor is of another question."]})
+        lines = [line for line in lines if (line.at, line.group) > (at, (tag,))]
+    size = question.page_size
+    return lines[:size], lines[size - 1] if len(lines) > size else None
+
+
+def _tags_of(ids: set[int]) -> dict[int, list[str]]:
+    """The blank one where there are none, or where it is not known which: the nightly check puts that right."""
+    sets = TagSet.objects.in_bulk(ids - {NO_TAGS})
+    return {number: sets[number].tags if number in sets else [""] for number in ids}
+
+
+def _too_many(most: int, what: str) -> ValidationError:
+    told = f"That is more than {most:,} {what}; ask for a shorter span, or by longer periods."
+    return ValidationError({"group_by": [told]})

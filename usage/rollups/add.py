@@ -11,8 +11,9 @@ from django.db import connection
 
 from usage.event import RequestEvent
 from usage.rollups.state import PLACE, SUMS, DayRollup, HourRollup, Rollup
+from usage.rollups.tags import NO_TAGS, keep_tag_sets, tags_id
 
-Place = tuple[datetime, int, int, int, int, str, str]
+Place = tuple[datetime, int, int, int, int, str, str, int]
 Sums = Mapping[Place, list[int]]
 
 ERRORS = frozenset({"upstream_error", "internal_error"})
@@ -22,7 +23,12 @@ HITS = frozenset({"HIT", "JOINED"})
 def add_rollups(events: Iterable[RequestEvent]) -> None:
     """Move the sums by events that are new to the ledger, in its transaction. Raises `DatabaseError`."""
     hours: dict[Place, list[int]] = {}
+    sets: dict[int, tuple[str, ...]] = {}
     for event in events:
+        tagged = NO_TAGS
+        if event.tags:
+            tagged = tags_id(event.tags)
+            sets[tagged] = event.tags
         place = (
             datetime.fromtimestamp(event.at, UTC).replace(minute=0, second=0, microsecond=0),
             event.project or 0,
@@ -31,11 +37,13 @@ def add_rollups(events: Iterable[RequestEvent]) -> None:
             event.team or 0,
             event.provider,
             event.model,
+            tagged,
         )
         _add(hours, place, sums_of(event))
     days: dict[Place, list[int]] = {}
     for place, sums in hours.items():
         _add(days, (place[0].replace(hour=0), *place[1:]), sums)
+    keep_tag_sets(sets)
     move(HourRollup, hours)
     move(DayRollup, days)
 
@@ -84,7 +92,7 @@ def move_statement(model: type[Rollup]) -> str:
     quote = connection.ops.quote_name
     table, columns = quote(model._meta.db_table), [quote(name) for name in (*PLACE, *SUMS)]
     if connection.vendor == "postgresql":
-        types = ["timestamptz", *["bigint"] * 4, "text", "text", *["bigint"] * len(SUMS)]
+        types = ["timestamptz", *["bigint"] * 4, "text", "text", "bigint", *["bigint"] * len(SUMS)]
         source = f"SELECT * FROM unnest({', '.join(f'%s::{name}[]' for name in types)})"  # noqa: S608 (no value in it)
     else:
         source = f"VALUES ({', '.join(['%s'] * len(columns))})"

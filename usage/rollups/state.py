@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from django.db import models
+from django.db import connections, models
+from django.db.models.expressions import RawSQL
 
-PLACE = ("at", "project_id", "key_id", "user_id", "team_id", "provider", "model")
+PLACE = ("at", "project_id", "key_id", "user_id", "team_id", "provider", "model", "tags_id")
 """What a row is for, and the order in which rows are locked."""
 
 SUMS = (
@@ -16,8 +17,29 @@ SUMS = (
 )
 
 
+class TagSetQuerySet(models.QuerySet["TagSet"]):
+    def with_tag(self, tag: str) -> TagSetQuerySet:
+        if connections[self.db].vendor != "sqlite":
+            return self.filter(tags__contains=[tag])
+        # Django offers no `contains` on SQLite's JSON.
+        those = "SELECT its.id FROM usage_tagset AS its, json_each(its.tags) AS one WHERE one.value = %s"
+        return self.filter(pk__in=RawSQL(those, [tag]))  # noqa: S611 - the tag is a parameter
+
+
+class TagSet(models.Model):
+    """Tags that requests have had together. Written with the first sum of them, and never changed or deleted."""
+
+    id = models.BigIntegerField(primary_key=True, help_text="Follows from the tags (`usage/rollups/tags.py`).")
+    tags = models.JSONField(help_text="In order, each once.")
+
+    objects = TagSetQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return ", ".join(self.tags)
+
+
 class Rollup(models.Model):
-    """What was used from `at` on, UTC. 0 stands for no key, user, team or project; numbers outlive what they name."""
+    """What was used from `at` on, UTC. 0 stands for none of them; numbers outlive what they name."""
 
     pk = models.CompositePrimaryKey(*PLACE)
     at = models.DateTimeField()
@@ -27,6 +49,7 @@ class Rollup(models.Model):
     team_id = models.BigIntegerField()
     provider = models.CharField(max_length=64)
     model = models.CharField(max_length=200)
+    tags_id = models.BigIntegerField(help_text="Of a `TagSet`.")
     requests = models.BigIntegerField(help_text="Of every outcome.")
     errors = models.BigIntegerField(help_text="That ended with an error of the provider or of Sluice.")
     refused = models.BigIntegerField(help_text="That Sluice refused.")
