@@ -19,15 +19,25 @@ from django.utils import timezone
 from tests.management.conftest import make_record
 from usage.event import RequestEvent
 from usage.ledger import write_events
-from usage.models import DayRollup, HourRollup, RequestRecord, TagSet
+from usage.models import (
+    DayKindRollup,
+    DayModelRollup,
+    DayRollup,
+    HourKindRollup,
+    HourModelRollup,
+    HourRollup,
+    RequestRecord,
+    TagSet,
+)
 from usage.rollups.check import check_day
 from usage.rollups.from_ledger import tags_of
-from usage.rollups.state import PLACE, SUMS
+from usage.rollups.state import SUMS
 from usage.rollups.tags import tags_id
 from usage.tasks import check_rollups
 
 pytestmark = pytest.mark.django_db
 
+ALL = (HourRollup, HourModelRollup, HourKindRollup, DayRollup, DayModelRollup, DayKindRollup)
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC).timestamp()
 
 
@@ -88,9 +98,21 @@ def sums_of_the_ledger(length):
     return dict(found)
 
 
+def added_up(rows):
+    """By models, and by kinds."""
+    by_models: Any = defaultdict(lambda: dict.fromkeys(SUMS, 0))
+    by_kinds: Any = defaultdict(lambda: dict.fromkeys(SUMS, 0))
+    for (at, project, _, user, team, provider, model, tags), sums in rows.items():
+        kinds = [by_kinds[at, *one] for one in (("project", project), ("user", user), ("team", team), ("tags", tags))]
+        for total in (by_models[at, provider, model], *kinds):
+            for name in SUMS:
+                total[name] += sums[name]
+    return dict(by_models), dict(by_kinds)
+
+
 def sums_of(model, length):
     return {
-        (row.at.astimezone(UTC).isoformat()[:length], *[getattr(row, name) for name in PLACE[1:]]): {
+        (row.at.astimezone(UTC).isoformat()[:length], *[getattr(row, name) for name in model.place[1:]]): {
             name: getattr(row, name) for name in SUMS
         }
         for row in model.objects.all()
@@ -99,6 +121,10 @@ def sums_of(model, length):
 
 def are_the_ledgers():
     sets = {tuple(sorted(set(row.tags))) for row in RequestRecord.objects.all()} - {()}
+    for length, (model, of_models, of_kinds) in {13: ALL[:3], 10: ALL[3:]}.items():
+        by_models, by_kinds = added_up(sums_of(model, length))
+        if (sums_of(of_models, length), sums_of(of_kinds, length)) != (by_models, by_kinds):
+            return False
     return (
         sums_of(HourRollup, 13) == sums_of_the_ledger(13)
         and sums_of(DayRollup, 10) == sums_of_the_ledger(10)
@@ -130,10 +156,10 @@ def test_a_late_event_moves_the_hour_in_which_it_happened():
     assert DayRollup.objects.get(at__lt=datetime(2026, 11, 1, tzinfo=UTC)).requests == 2
 
 
-@pytest.mark.parametrize("damaged", [HourRollup, DayRollup])
+@pytest.mark.parametrize("damaged", ALL)
 def test_what_differs_is_told_and_mended(damaged, caplog, capsys):
     write_events(MIXED)
-    damaged.objects.filter(key_id=1, at__date="2026-11-20").update(requests=100, cost_picousd=7)
+    damaged.objects.filter(at__date="2026-11-20").update(requests=100, cost_picousd=7)
     assert not checked("check")
     assert not are_the_ledgers(), "to look changes nothing"
     capsys.readouterr()
@@ -202,7 +228,7 @@ def test_a_transaction_that_was_rolled_back_leaves_nothing_remembered():
 
 def test_rows_that_nobody_added_up_are_found(capsys):
     write_events(MIXED)
-    for model in (HourRollup, DayRollup, TagSet):
+    for model in (*ALL, TagSet):
         model.objects.all().delete()
     call_command("rollups", "rebuild")
     assert are_the_ledgers()
@@ -217,7 +243,7 @@ def test_rows_that_the_ledger_never_had_are_taken_away():
 
 def test_the_migration_adds_up_what_was_there_before():
     write_events(MIXED)
-    for model in (HourRollup, DayRollup, TagSet):
+    for model in (*ALL, TagSet):
         model.objects.all().delete()
     name = next(name for app, name in MigrationLoader(None).disk_migrations if app == "usage" and "_rollups" in name)
     import_module(f"usage.migrations.{name}").add_up(None, connection.schema_editor())

@@ -6,6 +6,7 @@ import csv
 import io
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from rest_framework.test import APIClient
@@ -14,7 +15,7 @@ from keys.models import Team
 from tests.management.conftest import make_key, make_project
 from usage.event import RequestEvent
 from usage.ledger import write_events
-from usage.models import HourRollup, TagSet
+from usage.models import DayRollup, HourKindRollup, HourModelRollup, HourRollup, TagSet
 
 pytestmark = pytest.mark.django_db
 WHOLE = {"from": "2026-11-01", "to": "2026-12-01"}
@@ -236,7 +237,7 @@ def test_what_cannot_be_answered_is_refused(api, query):
 
 @pytest.mark.parametrize("way", ["format", "accept"])
 def test_a_file_has_all_lines_and_no_formula(api, used, monkeypatch, way):
-    monkeypatch.setattr("usage.reports.api.MAX_PAGE_SIZE", 3)
+    monkeypatch.setattr("usage.reports.api.LINES_AT_ONCE", 3)
     for model in ("=HYPERLINK(1)", "+1", "-1", "@x", "\tx", 'quote"d, and', "ünï", "plain"):
         used("2026-11-02T10:00", model=model, key=make_key(f"={model}").pk, cost=1_000_000)
     query = {**WHOLE, "group_by": "key,model", "period": "total"}
@@ -267,12 +268,54 @@ def test_users_see_what_was_used_with_their_own_keys(used, make_user):
     assert len(b"".join(file).splitlines()) == 2
 
 
-def test_the_days_answer_where_they_can(api, used):
+@pytest.mark.parametrize("group_by", ["model", "key", "team"])
+def test_the_days_answer_where_they_can(api, used, group_by):
     used("2026-11-02T10:00")
-    HourRollup.objects.all().delete()  # what the days know, nobody asks of the hours
+    for model in (HourRollup, HourModelRollup, HourKindRollup):
+        model.objects.all().delete()  # what the days know, nobody asks of the hours
     for period in ("day", "week", "month", "total"):
-        assert asked(api, period=period)["totals"]["requests"] == 1
-    assert asked(api, period="hour")["totals"]["requests"] == 0
+        report = asked(api, period=period, group_by=group_by)
+        assert report["totals"]["requests"] == report["results"][0]["requests"] == 1
+    assert asked(api, period="hour", group_by=group_by)["results"] == []
+
+
+@pytest.mark.parametrize("period", ["week", "month", "total"])
+@pytest.mark.parametrize("group_by", ["model", "key", "team"])
+def test_the_days_within_a_span_of_another_time_zone_answer_for_it(api, used, period, group_by):
+    query = {"from": "2026-10-12", "to": "2026-12-10", "time_zone": "Europe/Berlin", "group_by": group_by}
+    expect: dict[str, int] = {}
+    for number, moment in enumerate(
+        datetime(2026, 10, 11, 20, 30, tzinfo=UTC) + timedelta(hours=hours) for hours in range(0, 60 * 24, 7)
+    ):
+        used(moment.replace(tzinfo=None).isoformat(), requests=1 + number % 2)
+        local = moment.astimezone(ZoneInfo("Europe/Berlin"))
+        if "2026-10-12" <= local.date().isoformat() < "2026-12-10":
+            day = local.date()
+            if period == "week":
+                day -= timedelta(days=day.weekday())
+            first = day.isoformat() if period == "week" else day.isoformat()[:7] if period == "month" else "2026-10-12"
+            expect[first] = expect.get(first, 0) + 1 + number % 2
+    hours = asked(api, **query, period="hour", page_size=500)
+    report = asked(api, **query, period=period)
+    assert {row["from"][: len(min(expect))]: row["requests"] for row in report["results"]} == expect
+    assert report["totals"] == hours["totals"]
+    for model in (HourRollup, HourModelRollup, HourKindRollup):
+        model.objects.filter(at__date="2026-10-20").delete()
+    assert asked(api, **query, period=period)["results"] == report["results"], "asked of the day"
+
+
+def test_what_names_no_key_is_not_asked_of_all_keys(api, used):
+    used("2026-11-02T10:00", key=1, tags=("red",))
+    for model in (HourRollup, DayRollup):
+        model.objects.all().delete()
+    for query in (
+        *({}, {"group_by": "provider,model"}, {"model": "m"}, {"group_by": "model", "period": "hour"}),
+        *({"group_by": "team"}, {"group_by": "tag"}, {"tag": "red"}, {"user": "0", "group_by": "user"}),
+    ):
+        report = asked(api, **query)
+        assert report["totals"]["requests"] == report["results"][0]["requests"] == 1
+    for query in ({"group_by": "key"}, {"group_by": "team,model"}, {"tag": "red", "group_by": "model"}, {"key": "1"}):
+        assert asked(api, **query)["results"] == []
 
 
 def test_a_request_counts_for_each_of_its_tags(api, used):
@@ -324,12 +367,12 @@ def test_tags_come_in_pages(api, used):
 
 def test_too_many_tags_for_one_answer_are_refused(api, used, monkeypatch):
     used("2026-11-02T10:00", tags=("a", "b", "c"))
-    used("2026-11-03T10:00", tags=("a", "b"))
-    monkeypatch.setattr("usage.reports.tags.MOST_FILLED", 4)
-    assert "more than 4 lines" in str(asked(api, 400, group_by="tag"))
-    monkeypatch.setattr("usage.reports.tags.MOST_SETS", 1)
-    assert "more than 1 sums of sets of tags" in str(asked(api, 400, group_by="tag"))
-    assert len(asked(api, group_by="tag", to="2026-11-03")["results"]) == 3
+    used("2026-11-02T10:00", tags=("a", "b"))
+    assert len(asked(api, group_by="tag", period="total")["results"]) == 3
+    monkeypatch.setattr("usage.reports.sums.MOST_SETS", 1)
+    assert "more than 1 sums of sets of tags" in str(asked(api, 400, group_by="tag", period="total"))
+    answer = api.get("/api/usage", {**WHOLE, "group_by": "tag", "format": "csv"})
+    assert (answer.status_code, answer["Content-Type"]) == (400, "application/json")
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ SUMS = (
     "cost_picousd, unpriced, duration_us, ttft_us, ttft_requests"
 )
 
+KINDS = {"user": "user_id", "team": "team_id", "project": "project_id", "tags": "tags_id"}
+
 
 def add_up(apps, schema_editor):
     """What the ledger has already. Rows that an old server writes after this are found by the nightly check."""
@@ -30,6 +32,17 @@ def add_up(apps, schema_editor):
             f"INSERT INTO usage_dayrollup (at, {PLACE}, {SUMS}) "
             f"SELECT {day}, {PLACE}, {sums} FROM usage_hourrollup GROUP BY 1, {PLACE}"
         )
+        for table, source in (("usage_hourmodelrollup", "usage_hourrollup"), ("usage_daymodelrollup", "usage_dayrollup")):
+            cursor.execute(
+                f"INSERT INTO {table} (at, provider, model, {SUMS}) "
+                f"SELECT at, provider, model, {sums} FROM {source} GROUP BY at, provider, model"
+            )
+        for table, source in (("usage_hourkindrollup", "usage_hourrollup"), ("usage_daykindrollup", "usage_dayrollup")):
+            for kind, column in KINDS.items():
+                cursor.execute(
+                    f"INSERT INTO {table} (at, kind, ident, {SUMS}) "
+                    f"SELECT at, '{kind}', {column}, {sums} FROM {source} GROUP BY at, {column}"
+                )
 
 
 class Migration(migrations.Migration):
@@ -106,6 +119,106 @@ class Migration(migrations.Migration):
             options={
                 'abstract': False,
                 'indexes': [models.Index(fields=['key_id', 'at'], name='hourrollup_key'), models.Index(fields=['project_id', 'at'], name='hourrollup_project'), models.Index(condition=models.Q(('user_id__gt', 0)), fields=['user_id', 'at'], name='hourrollup_user')],
+            },
+        ),
+        migrations.CreateModel(
+            name='HourModelRollup',
+            fields=[
+                ('pk', models.CompositePrimaryKey('at', 'provider', 'model', blank=True, editable=False, primary_key=True, serialize=False)),
+                ('at', models.DateTimeField()),
+                ('provider', models.CharField(max_length=64)),
+                ('model', models.CharField(max_length=200)),
+                ('requests', models.BigIntegerField(help_text='Of every outcome.')),
+                ('errors', models.BigIntegerField(help_text='That ended with an error of the provider or of Sluice.')),
+                ('refused', models.BigIntegerField(help_text='That Sluice refused.')),
+                ('cache_hits', models.BigIntegerField(help_text='That no provider was asked for.')),
+                ('prompt_tokens', models.BigIntegerField()),
+                ('completion_tokens', models.BigIntegerField()),
+                ('cached_tokens', models.BigIntegerField()),
+                ('reasoning_tokens', models.BigIntegerField()),
+                ('cost_picousd', models.BigIntegerField()),
+                ('unpriced', models.BigIntegerField(help_text='Whose cost is not known, and not in `cost_picousd`.')),
+                ('duration_us', models.BigIntegerField()),
+                ('ttft_us', models.BigIntegerField(help_text='Of those whose answer began.')),
+                ('ttft_requests', models.BigIntegerField(help_text='Whose answer began.')),
+            ],
+            options={
+                'abstract': False,
+            },
+        ),
+        migrations.CreateModel(
+            name='DayModelRollup',
+            fields=[
+                ('pk', models.CompositePrimaryKey('at', 'provider', 'model', blank=True, editable=False, primary_key=True, serialize=False)),
+                ('at', models.DateTimeField()),
+                ('provider', models.CharField(max_length=64)),
+                ('model', models.CharField(max_length=200)),
+                ('requests', models.BigIntegerField(help_text='Of every outcome.')),
+                ('errors', models.BigIntegerField(help_text='That ended with an error of the provider or of Sluice.')),
+                ('refused', models.BigIntegerField(help_text='That Sluice refused.')),
+                ('cache_hits', models.BigIntegerField(help_text='That no provider was asked for.')),
+                ('prompt_tokens', models.BigIntegerField()),
+                ('completion_tokens', models.BigIntegerField()),
+                ('cached_tokens', models.BigIntegerField()),
+                ('reasoning_tokens', models.BigIntegerField()),
+                ('cost_picousd', models.BigIntegerField()),
+                ('unpriced', models.BigIntegerField(help_text='Whose cost is not known, and not in `cost_picousd`.')),
+                ('duration_us', models.BigIntegerField()),
+                ('ttft_us', models.BigIntegerField(help_text='Of those whose answer began.')),
+                ('ttft_requests', models.BigIntegerField(help_text='Whose answer began.')),
+            ],
+            options={
+                'abstract': False,
+            },
+        ),
+        migrations.CreateModel(
+            name='HourKindRollup',
+            fields=[
+                ('pk', models.CompositePrimaryKey('kind', 'at', 'ident', blank=True, editable=False, primary_key=True, serialize=False)),
+                ('at', models.DateTimeField()),
+                ('kind', models.CharField(help_text='One of user, team, project, tags.', max_length=8)),
+                ('ident', models.BigIntegerField()),
+                ('requests', models.BigIntegerField(help_text='Of every outcome.')),
+                ('errors', models.BigIntegerField(help_text='That ended with an error of the provider or of Sluice.')),
+                ('refused', models.BigIntegerField(help_text='That Sluice refused.')),
+                ('cache_hits', models.BigIntegerField(help_text='That no provider was asked for.')),
+                ('prompt_tokens', models.BigIntegerField()),
+                ('completion_tokens', models.BigIntegerField()),
+                ('cached_tokens', models.BigIntegerField()),
+                ('reasoning_tokens', models.BigIntegerField()),
+                ('cost_picousd', models.BigIntegerField()),
+                ('unpriced', models.BigIntegerField(help_text='Whose cost is not known, and not in `cost_picousd`.')),
+                ('duration_us', models.BigIntegerField()),
+                ('ttft_us', models.BigIntegerField(help_text='Of those whose answer began.')),
+                ('ttft_requests', models.BigIntegerField(help_text='Whose answer began.')),
+            ],
+            options={
+                'abstract': False,
+            },
+        ),
+        migrations.CreateModel(
+            name='DayKindRollup',
+            fields=[
+                ('pk', models.CompositePrimaryKey('kind', 'at', 'ident', blank=True, editable=False, primary_key=True, serialize=False)),
+                ('at', models.DateTimeField()),
+                ('kind', models.CharField(help_text='One of user, team, project, tags.', max_length=8)),
+                ('ident', models.BigIntegerField()),
+                ('requests', models.BigIntegerField(help_text='Of every outcome.')),
+                ('errors', models.BigIntegerField(help_text='That ended with an error of the provider or of Sluice.')),
+                ('refused', models.BigIntegerField(help_text='That Sluice refused.')),
+                ('cache_hits', models.BigIntegerField(help_text='That no provider was asked for.')),
+                ('prompt_tokens', models.BigIntegerField()),
+                ('completion_tokens', models.BigIntegerField()),
+                ('cached_tokens', models.BigIntegerField()),
+                ('reasoning_tokens', models.BigIntegerField()),
+                ('cost_picousd', models.BigIntegerField()),
+                ('unpriced', models.BigIntegerField(help_text='Whose cost is not known, and not in `cost_picousd`.')),
+                ('duration_us', models.BigIntegerField()),
+                ('ttft_us', models.BigIntegerField(help_text='Of those whose answer began.')),
+                ('ttft_requests', models.BigIntegerField(help_text='Whose answer began.')),
+            ],
+            options={
+                'abstract': False,
             },
         ),
         migrations.RunPython(add_up, migrations.RunPython.noop),

@@ -17,13 +17,34 @@ from django.db.models import QuerySet
 from usage.models import TagSet
 from usage.rollups.add import Place, move
 from usage.rollups.from_ledger import DAY, Span, ends, ledger_rows, names, rows_of, span_of, tags_of
-from usage.rollups.state import PLACE, SUMS, DayRollup, HourRollup, Rollup
+from usage.rollups.state import (
+    KINDS,
+    SUMS,
+    DayKindRollup,
+    DayModelRollup,
+    DayRollup,
+    HourKindRollup,
+    HourModelRollup,
+    HourRollup,
+    Sums,
+)
 from usage.rollups.tags import keep_tag_sets
 
 log = logging.getLogger("sluice.rollups")
 
 ADVISORY_LOCK = 5_713_002
 """One mends at a time: two would add what is missing twice."""
+
+
+MADE_FROM: dict[type[Sums], type[Sums]] = {
+    DayRollup: HourRollup,
+    HourModelRollup: HourRollup,
+    DayModelRollup: HourModelRollup,
+    HourKindRollup: HourRollup,
+    DayKindRollup: HourKindRollup,
+}
+"""Each is compared with what it adds up, once that is right."""
+BY_DAY = (DayRollup, DayModelRollup, DayKindRollup)
 
 
 class Difference(NamedTuple):
@@ -74,7 +95,7 @@ def held_days(since: date | None) -> list[date]:
     return held[::-1]
 
 
-def sums_of_day(model: type[Rollup], day: date) -> QuerySet[Any]:
+def sums_of_day(model: type[Sums], day: date) -> QuerySet[Any]:
     span = span_of(day)
     return model._default_manager.filter(at__gte=span.start, at__lt=span.end)
 
@@ -86,16 +107,19 @@ def check_day(day: date, *, repair: bool) -> Difference | None:
         if connection.vendor == "postgresql":
             with connection.cursor() as cursor:
                 cursor.execute("SELECT pg_advisory_xact_lock(%s)", [ADVISORY_LOCK])
-        hours, sets = lacking_hours(span)
+        lack, sets = lacking_hours(span)
         if repair:
             keep_tag_sets(sets)
-            move(HourRollup, hours)
-        days = lacking(DayRollup, hour_rows(span), span)
+            move(HourRollup, lack)
+        for model, source in MADE_FROM.items():
+            lacked = lacking(model, rows_made_from(source, model, span), span)
+            if repair:
+                move(model, lacked)
+            lack = lack or lacked
         if repair:
-            move(DayRollup, days)
-            for model in (HourRollup, DayRollup):
-                sums_of_day(model, day).filter(requests=0).delete()
-    lack = hours or days
+            tables: list[type[Sums]] = [HourRollup, *MADE_FROM]
+            for each in tables:
+                sums_of_day(each, day).filter(requests=0).delete()
     if not lack and not sets:
         return None
     requests, cost = SUMS.index("requests"), SUMS.index("cost_picousd")
@@ -119,34 +143,39 @@ def lacking_hours(span: Span) -> tuple[dict[Place, list[int]], dict[int, tuple[s
     return hours, {number: tags for number, tags in known.sets.items() if tags and number not in there}
 
 
-def lacking(model: type[Rollup], source: tuple[str, list[Any]], span: Span) -> dict[Place, list[int]]:
+def lacking(model: type[Sums], source: tuple[str, list[Any]], span: Span) -> dict[Place, list[int]]:
     """What must be added to the rows of a day, for them to be what the source says. None where they are."""
     statement, values = source
-    table = connection.ops.quote_name(model._meta.db_table)
+    table, place = connection.ops.quote_name(model._meta.db_table), names(model.place)
     quoted = [connection.ops.quote_name(name) for name in SUMS]
-    there = f"SELECT {names(PLACE)}, {', '.join(f'-{name}' for name in quoted)} FROM {table}"  # noqa: S608
+    there = f"SELECT {place}, {', '.join(f'-{name}' for name in quoted)} FROM {table}"  # noqa: S608
     sums = [f"SUM({name})" for name in quoted]
     compared = (
-        f"SELECT {names(PLACE)}, {', '.join(sums)} FROM ("  # noqa: S608 (no value in it)
+        f"SELECT {place}, {', '.join(sums)} FROM ("  # noqa: S608 (no value in it)
         f"{statement} UNION ALL {there} WHERE at >= %s AND at < %s) AS both_sides "
-        f"GROUP BY {names(PLACE)} HAVING {' OR '.join(f'{total} <> 0' for total in sums)}"
+        f"GROUP BY {place} HAVING {' OR '.join(f'{total} <> 0' for total in sums)}"
     )
+    width = len(model.place)
     with connection.cursor() as cursor:
         cursor.execute(compared, [*values, *span.as_values])
-        return {
-            (_moment(row[0]), *row[1 : len(PLACE)]): [int(number) for number in row[len(PLACE) :]]
-            for row in cursor.fetchall()
-        }
+        return {(_moment(row[0]), *row[1:width]): [int(number) for number in row[width:]] for row in cursor.fetchall()}
 
 
-def hour_rows(span: Span) -> tuple[str, list[Any]]:
-    """The rows of hours of a span as those of their day."""
-    day = "date_trunc('day', at, 'UTC')" if connection.vendor == "postgresql" else "substr(at, 1, 10) || ' 00:00:00'"
-    table = connection.ops.quote_name(HourRollup._meta.db_table)
-    return (
-        f"SELECT {day} AS at, {names(PLACE[1:])}, {names(SUMS)} FROM {table} "  # noqa: S608 (no value in it)
-        "WHERE at >= %s AND at < %s"
-    ), span.as_values
+def rows_made_from(source: type[Sums], model: type[Sums], span: Span) -> tuple[str, list[Any]]:
+    """The source's rows of a span as rows of what is made from them."""
+    at = "at"
+    if model in BY_DAY:
+        on_postgres = connection.vendor == "postgresql"
+        at = "date_trunc('day', at, 'UTC')" if on_postgres else "substr(at, 1, 10) || ' 00:00:00'"
+    table = connection.ops.quote_name(source._meta.db_table)
+    places = [names(model.place[1:])]
+    if model is HourKindRollup:
+        places = [f"'{kind}' AS kind, {column} AS ident" for kind, column in KINDS.items()]
+    rows = [
+        f"SELECT {at} AS at, {place}, {names(SUMS)} FROM {table} WHERE at >= %s AND at < %s"  # noqa: S608
+        for place in places
+    ]
+    return " UNION ALL ".join(rows), span.as_values * len(rows)
 
 
 def _moment(value: Any) -> datetime:

@@ -10,6 +10,14 @@ from django.db.models.expressions import RawSQL
 PLACE = ("at", "project_id", "key_id", "user_id", "team_id", "provider", "model", "tags_id")
 """What a row is for, and the order in which rows are locked."""
 
+MODEL_PLACE = ("at", "provider", "model")
+"""The same of those rows that add up all keys."""
+
+KINDS = {"user": "user_id", "team": "team_id", "project": "project_id", "tags": "tags_id"}
+"""What has sums by itself, and the column of it elsewhere."""
+
+KIND_PLACE = ("at", "kind", "ident")
+
 SUMS = (
     *("requests", "errors", "refused", "cache_hits"),
     *("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens"),
@@ -38,18 +46,12 @@ class TagSet(models.Model):
         return ", ".join(self.tags)
 
 
-class Rollup(models.Model):
-    """What was used from `at` on, UTC. 0 stands for none of them; numbers outlive what they name."""
+class Sums(models.Model):
+    """What was used from `at` on, UTC, by what `place` names. `place` is the key."""
 
-    pk = models.CompositePrimaryKey(*PLACE)
+    place: ClassVar[tuple[str, ...]]
+
     at = models.DateTimeField()
-    project_id = models.BigIntegerField()
-    key_id = models.BigIntegerField()
-    user_id = models.BigIntegerField()
-    team_id = models.BigIntegerField()
-    provider = models.CharField(max_length=64)
-    model = models.CharField(max_length=200)
-    tags_id = models.BigIntegerField(help_text="Of a `TagSet`.")
     requests = models.BigIntegerField(help_text="Of every outcome.")
     errors = models.BigIntegerField(help_text="That ended with an error of the provider or of Sluice.")
     refused = models.BigIntegerField(help_text="That Sluice refused.")
@@ -66,14 +68,32 @@ class Rollup(models.Model):
 
     class Meta:
         abstract = True
+
+    def __str__(self) -> str:
+        return f"{self.at:%Y-%m-%d %H:%M}"
+
+
+class Rollup(Sums):
+    """By all that reports tell apart. 0 stands for none; numbers outlive what they name."""
+
+    place = PLACE
+
+    pk = models.CompositePrimaryKey(*PLACE)
+    project_id = models.BigIntegerField()
+    key_id = models.BigIntegerField()
+    user_id = models.BigIntegerField()
+    team_id = models.BigIntegerField()
+    provider = models.CharField(max_length=64)
+    model = models.CharField(max_length=200)
+    tags_id = models.BigIntegerField(help_text="Of a `TagSet`.")
+
+    class Meta:
+        abstract = True
         indexes: ClassVar = [
             models.Index(fields=["key_id", "at"], name="%(class)s_key"),
             models.Index(fields=["project_id", "at"], name="%(class)s_project"),
             models.Index(fields=["user_id", "at"], condition=models.Q(user_id__gt=0), name="%(class)s_user"),
         ]
-
-    def __str__(self) -> str:
-        return f"{self.at:%Y-%m-%d %H:%M} {self.model}"
 
 
 class HourRollup(Rollup):
@@ -82,3 +102,45 @@ class HourRollup(Rollup):
 
 class DayRollup(Rollup):
     """By the day, UTC: what its hours add up to."""
+
+
+class ModelRollup(Sums):
+    """Of all keys together: for questions that name none, whose answers would add up millions of rows."""
+
+    place = MODEL_PLACE
+
+    pk = models.CompositePrimaryKey(*MODEL_PLACE)
+    provider = models.CharField(max_length=64)
+    model = models.CharField(max_length=200)
+
+    class Meta:
+        abstract = True
+
+
+class HourModelRollup(ModelRollup):
+    """By the hour: what the rows of `HourRollup` add up to."""
+
+
+class DayModelRollup(ModelRollup):
+    """By the day, UTC."""
+
+
+class KindRollup(Sums):
+    """Of each user, team, project and set of tags by itself: for questions that name no more than that."""
+
+    place = KIND_PLACE
+
+    pk = models.CompositePrimaryKey("kind", "at", "ident")
+    kind = models.CharField(max_length=8, help_text=f"One of {', '.join(KINDS)}.")
+    ident = models.BigIntegerField()
+
+    class Meta:
+        abstract = True
+
+
+class HourKindRollup(KindRollup):
+    """By the hour: what the rows of `HourRollup` add up to."""
+
+
+class DayKindRollup(KindRollup):
+    """By the day, UTC."""
