@@ -180,18 +180,25 @@ def test_gaps_are_filled_where_that_is_asked_for(api, used):
     assert "more than 10,000" in str(asked(api, 400, fill="true", period="hour", group_by="model", to="2027-08-01"))
 
 
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])
+@pytest.mark.parametrize("group_by", ["model,key", "team"])
 @pytest.mark.parametrize("period", ["day", "total", "hour", "week"])
-def test_pages_follow_each_other_without_a_gap(api, used, period):
+def test_pages_follow_each_other_without_a_gap(api, used, period, group_by, zone):
     for day in range(2, 11):
         for model in ("a", "b", "ü'", "", "-x"):
             for key in (None, 1, 2):
-                used(f"2026-11-{day:02}T10:00", model=model, key=key)
-    query = {"group_by": "model,key", "period": period}
+                used(
+                    f"2026-11-{day:02}T{day * 2:02}:00",
+                    model=model,
+                    key=key,
+                    team=None if key is None else key + len(model),
+                )
+    query = {"group_by": group_by, "period": period, "time_zone": zone}
     whole = asked(api, **query, page_size=500)
     assert whole["next"] is None
-    paged, answer = [], asked(api, **query, page_size=7)
+    paged, answer = [], asked(api, **query, page_size=3)
     while True:
-        assert len(answer["results"]) <= 7
+        assert len(answer["results"]) <= 3
         assert answer["totals"] == whole["totals"]
         paged += answer["results"]
         if answer["next"] is None:

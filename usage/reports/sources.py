@@ -45,10 +45,14 @@ class Source(NamedTuple):
     def columns(self) -> list[str]:
         return ["tags_id" if noun == TAG else NOUNS[noun] for noun in self.question.group_by]
 
+    def is_narrowed(self) -> bool:
+        """Who asks may not see all rows."""
+        return bool(self.visible(HourRollup.objects.all()).query.where)
+
     def tables(self, columns: Sequence[str]) -> tuple[QuerySet[Any], QuerySet[Any]]:
         """Rows of hours, and of days."""
         named = {*columns, *("tags_id" if noun == TAG else NOUNS[noun] for noun in self.question.filters)}
-        if not self.visible(HourRollup.objects.all()).query.where:
+        if not self.is_narrowed():
             if named <= set(MODEL_PLACE):
                 return HourModelRollup.objects.all(), DayModelRollup.objects.all()
             for kind, column in KINDS.items():
@@ -76,15 +80,28 @@ class Source(NamedTuple):
                 statement, its_values = wanted.query.get_compiler(connection=connection).as_sql()
             except EmptyResultSet:
                 continue
-            compiled.append(added_up(statement, named, most))
+            compiled.append(statement)
             values += its_values
         if not compiled:
             return []
-        # Of each of two so many lines are enough: what comes early in both together comes as early in each.
-        either = " UNION ALL ".join(f"SELECT * FROM ({statement}) AS piece" for statement in compiled)  # noqa: S608
+        rows_of_all = compiled[0]
+        if len(compiled) > 1:
+            # The days' first lines, as many as are asked for: what comes early in both together comes as early in each.
+            hours, days = (added_up(compiled[0], named), self._first(added_up(compiled[1], named), named, most))
+            rows_of_all = f"SELECT * FROM ({hours}) AS hours UNION ALL SELECT * FROM ({days}) AS days"  # noqa: S608
         with connection.cursor() as cursor:
-            cursor.execute(compiled[0] if len(compiled) == 1 else added_up(either, named, most), values)
+            cursor.execute(self._first(added_up(rows_of_all, named), named, most), values)
             return list(cursor.fetchall())
+
+    def _first(self, lines: str, named: Sequence[str], most: int | None) -> str:
+        """A statement for the first of a statement's lines. Where there are filters, PostgreSQL must not look for these
+        by an index in the order of lines: few of its rows, or none, may be what is filtered for."""
+        places = ", ".join(str(place) for place in range(1, len(named) + 1))
+        order = (f" ORDER BY {places}" if named else "") + ("" if most is None else f" LIMIT {most}")
+        is_part = self.question.filters or self.is_narrowed()
+        if is_part and connection.vendor == "postgresql":
+            return f"WITH lines AS MATERIALIZED ({lines}) SELECT * FROM lines{order}"  # noqa: S608
+        return lines + order
 
     def _pieces(self, spans: Sequence[Range], columns: Sequence[str], period: str) -> Iterable[QuerySet[Any]]:
         hours, days = self.tables(columns)
@@ -98,15 +115,12 @@ class Source(NamedTuple):
                 yield rows if period == Period.TOTAL else rows.annotate(**{SPAN: span})
 
 
-def added_up(rows: str, named: Sequence[str], most: int | None) -> str:
+def added_up(rows: str, named: Sequence[str]) -> str:
     """A statement for the sums of a statement's rows; none where there are no rows."""
     places = ", ".join(str(place) for place in range(1, len(named) + 1))
     selected = ", ".join((*map(connection.ops.quote_name, named), *(f"SUM({name}) AS {name}" for name in SUMS)))
-    return (
-        f"SELECT {selected} FROM ({rows}) AS added"  # noqa: S608 (no value in it)
-        + (f" GROUP BY {places} ORDER BY {places}" if named else " HAVING COUNT(*) > 0")
-        + ("" if most is None else f" LIMIT {most}")
-    )
+    grouped = f"GROUP BY {places}" if named else "HAVING COUNT(*) > 0"
+    return f"SELECT {selected} FROM ({rows}) AS added {grouped}"  # noqa: S608 (no value in it)
 
 
 def split(spans: Sequence[Range], *, by_hours: bool) -> tuple[list[Range], list[Range]]:
