@@ -15,7 +15,10 @@ KINDS = {"user": "user_id", "team": "team_id", "project": "project_id", "tags": 
 
 
 def add_up(apps, schema_editor):
-    """What the ledger has already. Rows that an old server writes after this are found by the nightly check."""
+    """What the ledger has already. Rows that an old server writes after this are found by the nightly check.
+
+    By time, as they would have come: a report of some days reads what lies together.
+    """
     on_postgres = schema_editor.connection.vendor == "postgresql"
     day = "date_trunc('day', at, 'UTC')" if on_postgres else "substr(at, 1, 10) || ' 00:00:00'"
     sums = ", ".join(f"SUM({name})" for name in SUMS.split(", "))
@@ -25,23 +28,23 @@ def add_up(apps, schema_editor):
     with schema_editor.connection.cursor() as cursor:
         cursor.execute(
             f"INSERT INTO usage_hourrollup (at, {PLACE}, {SUMS}) "
-            f"SELECT at, {PLACE}, {sums} FROM ({rows}) AS ledger GROUP BY at, {PLACE}",
+            f"SELECT at, {PLACE}, {sums} FROM ({rows}) AS ledger GROUP BY at, {PLACE} ORDER BY at",
             values,
         )
         cursor.execute(
             f"INSERT INTO usage_dayrollup (at, {PLACE}, {SUMS}) "
-            f"SELECT {day}, {PLACE}, {sums} FROM usage_hourrollup GROUP BY 1, {PLACE}"
+            f"SELECT {day}, {PLACE}, {sums} FROM usage_hourrollup GROUP BY 1, {PLACE} ORDER BY 1"
         )
         for table, source in (("usage_hourmodelrollup", "usage_hourrollup"), ("usage_daymodelrollup", "usage_dayrollup")):
             cursor.execute(
                 f"INSERT INTO {table} (at, provider, model, {SUMS}) "
-                f"SELECT at, provider, model, {sums} FROM {source} GROUP BY at, provider, model"
+                f"SELECT at, provider, model, {sums} FROM {source} GROUP BY at, provider, model ORDER BY at"
             )
         for table, source in (("usage_hourkindrollup", "usage_hourrollup"), ("usage_daykindrollup", "usage_dayrollup")):
             for kind, column in KINDS.items():
                 cursor.execute(
                     f"INSERT INTO {table} (at, kind, ident, {SUMS}) "
-                    f"SELECT at, '{kind}', {column}, {sums} FROM {source} GROUP BY at, {column}"
+                    f"SELECT at, '{kind}', {column}, {sums} FROM {source} GROUP BY at, {column} ORDER BY at"
                 )
 
 
