@@ -1,4 +1,5 @@
-"""Ten million requests in PostgreSQL: how the lists answer, how fast more are written, what one takes on the disk."""
+"""Ten million requests in PostgreSQL: how lists and reports answer, how fast more are written, what one takes on the
+disk."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ import psycopg
 from bench import key_rows, ledger_rows, machine
 from bench.keys import PASSWORD, timed
 from bench.ledger_rows import DAYS, KEYS, NO_MODEL, RARE_MODEL, RARE_STATUS, RETIRED_MODEL
-from bench.result import Result
+from bench.reports import MOST_MS, disk_of_sums, reports
+from bench.result import Result, slow
 from bench.servers import Server, Servers
 from keys.tokens import hash_secret, new_salt
 from tests.environment import MANAGEMENT_TOKEN
@@ -32,10 +34,11 @@ from usage.partitions import TABLE
 MB = 1024 * 1024
 ROWS, QUICK_ROWS = 10_000_000, 200_000
 SAMPLES, QUICK_SAMPLES = 20, 3
-MOST_MS = 1_000
 EVENTS, QUICK_EVENTS = 150_000, 20_000
 SEGMENT = 25_000
 LEAST_EVENTS = 5_000
+BEFORE_SUMS = "0010"
+"""The migration after which an installation gets its sums by hour and day, from the rows that are there."""
 
 # As PostgreSQL is installed, but for room: what is committed is on the disk.
 DURABLE = ("fsync=on", "synchronous_commit=on", "full_page_writes=on")
@@ -63,21 +66,28 @@ def install(servers: Servers, directory: Path, url: str, rows: int, end: datetim
     named = ("createsuperuser", "--noinput", "--username", "bench", "--email", "bench@example.org")
     servers.manage(directory, *named, **{**settings, "DJANGO_SUPERUSER_PASSWORD": PASSWORD})
     servers.manage(directory, "keys", "mint", "--name", "pattern", **settings)
+    servers.manage(directory, "migrate", "usage", BEFORE_SUMS, "--verbosity", "0", **settings)
     salt = new_salt()
     key_rows.fill(url, KEYS, salt, hash_secret(key_rows.SECRET, salt))
     began = time.monotonic()
     for there in ledger_rows.fill(url, rows, end):
         print(f"ledger: {there:,} rows: {time.monotonic() - began:.0f} s", flush=True)
     print(f"ledger: totals as well: {time.monotonic() - began:.0f} s", flush=True)
+    servers.manage(directory, "migrate", "--verbosity", "0", **settings)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("VACUUM ANALYZE")
+    print(f"ledger: sums by hour and day as well: {time.monotonic() - began:.0f} s", flush=True)
 
 
 def measured(
     servers: Servers, postgres: PostgresServer, directory: Path, url: str, end: datetime, *, quick: bool
 ) -> list[Result]:
     results = list(disk(url))
+    results += disk_of_sums(url, results[0].value)
     server = servers.sluice_in(directory, None, DATABASE_URL=url, JOURNAL_DIR=directory / "none")
     samples = QUICK_SAMPLES if quick else SAMPLES
     results += lists(server, url, end, samples)
+    results += reports(server, url, end, samples)
     servers.end(server)
     events = QUICK_EVENTS if quick else EVENTS
     return results + ingestion(servers, postgres, directory, url, min(events, int(results[0].value)))
@@ -126,13 +136,8 @@ def asked(
     draw = random.Random(name)
     answers = [timed(client, path + query(draw)) for _ in range(samples)]
     cut = sum(is_cut(answer) for answer, _ in answers)
-    return of_all(f"{name}{f' ({cut} of {samples} end early)' if cut else ''}", [ms for _, ms in answers])
-
-
-def of_all(name: str, samples: list[float]) -> Result:
-    ordered = sorted(samples)
-    p50, p95 = ordered[len(ordered) // 2], ordered[min(len(ordered) - 1, round(0.95 * len(ordered)) - 1)]
-    return Result("ledger", f"{name}: p95 (p50 {p50:.0f})", p95, "ms", at_most=MOST_MS, samples=samples)
+    named = f"{name}{f' ({cut} of {samples} end early)' if cut else ''}"
+    return slow("ledger", named, [ms for _, ms in answers], at_most=MOST_MS)
 
 
 def ends_early(answer: Any) -> bool:
@@ -146,7 +151,7 @@ def next_pages(api: httpx.Client, samples: int) -> Result:
         answer, ms = timed(api, path)
         found.append(ms)
         path = answer.json()["next"]
-    return of_all("API: next pages of 500", found[1:])
+    return slow("ledger", "API: next pages of 500", found[1:], at_most=MOST_MS)
 
 
 def api_queries(url: str, end: datetime) -> dict[str, Query]:
@@ -281,25 +286,27 @@ def ingestion(servers: Servers, postgres: PostgresServer, directory: Path, url: 
 def spool(journal: Path, url: str, count: int) -> None:
     """Segments whose writers are gone, of events like the newest rows."""
     with psycopg.connect(url) as connection:
-        found = connection.execute("SELECT id, project_id, owner_id, team_id FROM keys_virtualkey ORDER BY id DESC")
-        owners: Sequence[Any] = found.fetchmany(KEYS)[::-1]
+        likes: Sequence[Any] = connection.execute(
+            f"SELECT key_id, project_id, user_id, team_id, provider, model, tags FROM {TABLE} "
+            f"WHERE status_code = 200 ORDER BY id DESC LIMIT {SEGMENT}"
+        ).fetchall()
     now = time.time()
     draw = random.Random(1)
     for first in range(0, count, SEGMENT):
         lines = [
-            sealed(encode(event(number, now - (count - number) / 500, owners[int(KEYS * draw.random() ** 3)], draw)))
+            sealed(encode(event(number, now - (count - number) / 500, draw.choice(likes), draw)))
             for number in range(first, min(first + SEGMENT, count))
         ]
         name = f"{int(now * 1000) + first:013x}-{secrets.token_hex(4)}.spool"
         (journal / name).write_bytes(b"".join(lines))
 
 
-def event(number: int, at: float, owner: Sequence[int], draw: random.Random) -> RequestEvent:
-    key, project, user, team = owner
+def event(number: int, at: float, like: Sequence[Any], draw: random.Random) -> RequestEvent:
+    key, project, user, team, provider, model, tags = like
     return RequestEvent(
         id=f"req_{int(at * 1000):012x}be9cbe9cbe{number:08x}", at=at, method="POST", path="/v1/chat/completions",
         status=200, outcome="complete", duration_ms=900 * draw.random(), key=key, project=project, user=user, team=team,
-        provider="provider-0", credential="default", model=f"model-{draw.randrange(9)}", model_served="model-2026-04",
+        provider=provider, credential="default", model=model, model_served="model-2026-04", tags=tuple(tags),
         stream=number % 3 == 0, attempts=1, prompt_tokens=draw.randrange(4_000), completion_tokens=draw.randrange(900),
         cached_tokens=0, reasoning_tokens=0, usage_source="provider", cost_picousd=draw.randrange(4 * 10**9),
         price_source="genai-prices", ttft_ms=200 * draw.random(), upstream_ms=800 * draw.random(), request_bytes=700,

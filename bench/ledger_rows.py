@@ -1,7 +1,10 @@
 """A ledger with very many rows in PostgreSQL, made inside the server, with the totals that belong to them.
 
-Plausible ones: evenly over 90 days; a few keys have most of the requests; most models are asked for often and some
-hardly ever; one fifteenth of the requests failed in one way or another.
+Plausible ones: evenly over 90 days; a few keys have most of the requests; each key asks for four of the models, for one
+of them most of all, and some models are what most keys ask for; a model has a provider at home, and another one answers
+one in twenty requests; one key in five has one or two of 30 tags, which its requests have too; some models are asked
+for hardly ever; one fifteenth of the requests failed in one way or another. Were key, model and provider drawn each by
+itself, which no installation has, there would be as many sums as requests.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from usage.partitions import TABLE, WEEK, create, partition_of, week_of
 
 DAYS = 90
 KEYS = 5_000
+MODELS, MODELS_OF_A_KEY, PROVIDERS, TAGS = 40, 4, 6, 30
 AT_ONCE = 250_000
 EVER, SLOT_S = -1, 900
 """As in `usage.totals`, which cannot be imported without Django's settings."""
@@ -52,14 +56,18 @@ SELECT
   ('10.0.' || i %% 7 || '.' || i %% 250)::inet,
   CASE WHEN i %% 10 = 0 THEN 'trace-' || md5('c' || i) ELSE '' END,
   CASE WHEN whole THEN 'chatcmpl-' || md5('r' || i) ELSE '' END,
-  CASE WHEN i %% 20 = 0 THEN '["nightly"]' ELSE '[]' END::jsonb
+  key.tags
 FROM (
   SELECT *, status_code IN (200, 499, 502, 504, 418) AS reached, status_code = 200 AS whole,
     CASE WHEN draw_model < 0.00001 THEN '{rare}'
          WHEN draw_model > 0.95 AND at < %(retired)s THEN '{retired}'
-         ELSE 'model-' || floor(40 * draw_model ^ 3)::int END AS model,
-    CASE WHEN draw_model < 0.00001 THEN 'rare' ELSE 'provider-' || floor(6 * draw_model ^ 2)::int END AS provider
+         ELSE 'model-' || number END AS model,
+    CASE WHEN draw_model < 0.00001 THEN 'rare'
+         ELSE 'provider-' || (number + CASE WHEN i %% 20 = 7 THEN 3 ELSE 0 END) %% {providers} END AS provider
   FROM (
+   SELECT *, floor({models} * ((hashint8(key_id * {of_a_key} + floor({of_a_key} * draw_model ^ 2)::int) & 65535)
+                               / 65536.0) ^ 3)::int AS number
+   FROM (
     SELECT i, %(start)s + %(days)s * interval '1 day' * (i::float8 / %(rows)s) AS at,
       random() AS draw_model, random() AS size,
       %(first_key)s + floor(%(keys)s * random() ^ 3)::int AS key_id,
@@ -70,13 +78,25 @@ FROM (
         ELSE CASE WHEN draw_status > 0.96 THEN 429 WHEN draw_status BETWEEN 0.5 AND 0.50001 THEN {status} ELSE 200 END
         END AS status_code
     FROM (SELECT i, random() AS draw_status FROM generate_series(%(first)s::int, %(last)s::int) AS i) AS drawn
+   ) AS chosen
   ) AS known
 ) AS row JOIN keys_virtualkey AS key ON key.id = row.key_id
 ORDER BY i
 """.replace("{rare}", RARE_MODEL)
     .replace("{retired}", RETIRED_MODEL)
     .replace("{status}", str(RARE_STATUS))
+    .replace("{models}", str(MODELS))
+    .replace("{of_a_key}", str(MODELS_OF_A_KEY))
+    .replace("{providers}", str(PROVIDERS))
 )
+
+KEYS_OWN = f"""
+UPDATE keys_virtualkey SET budget_picousd = 1000000000000000, period = 'month', tags = CASE
+  WHEN id %% 10 = 0 THEN jsonb_build_array('tag-' || id / 5 %% {TAGS}, 'tag-' || (id / 5 + 1 + id / 50 %% 29) %% {TAGS})
+  WHEN id %% 5 = 0 THEN jsonb_build_array('tag-' || id / 5 %% {TAGS})
+  ELSE '[]' END
+WHERE id >= %s
+"""
 
 TOTALS = """
 INSERT INTO usage_scopetotal (kind, ident, slot, requests, cost_picousd)
@@ -94,6 +114,7 @@ def fill(url: str, rows: int, end: datetime, keys: int = KEYS) -> Iterator[int]:
         make_weeks(connection, start, end)
         newest = connection.execute("SELECT max(id) FROM keys_virtualkey").fetchone()
         assert newest
+        connection.execute(KEYS_OWN, [newest[0] - keys + 1])
         connection.execute("SELECT setseed(0.5)")
         given = {
             "start": start, "days": DAYS, "rows": rows, "keys": keys, "first_key": newest[0] - keys + 1,

@@ -36,6 +36,13 @@ def middle(bench: str, measure: str, samples: list[float], unit: str, **wanted: 
     return Result(bench, measure, median(samples), unit, samples=samples, **wanted)
 
 
+def slow(bench: str, measure: str, samples: list[float], **wanted: float) -> Result:
+    """The 95th percentile, in milliseconds, with the median beside it."""
+    ordered = sorted(samples)
+    p50, p95 = ordered[len(ordered) // 2], ordered[min(len(ordered) - 1, round(0.95 * len(ordered)) - 1)]
+    return Result(bench, f"{measure}: p95 (p50 {p50:.0f})", p95, "ms", samples=samples, **wanted)
+
+
 def table(results: list[Result]) -> str:
     rows = [("", "", "measured", "spread", "wanted", "")]
     for result in results:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from django.conf import settings
-from django.db.models import Count, Q, Sum
+from django.db.models import Count, Q, QuerySet, Sum
 
 from keys.limits.counters.budget import threshold_of
 from keys.limits.periods import span_at
@@ -15,7 +16,7 @@ from keys.models import Account, GlobalLimits, Limited, Project, Team, VirtualKe
 from keys.scopes import limits_of
 from keys.spending import ModelUsage
 from usage.alerts.budgets import Budget
-from usage.models import Outcome, RequestRecord
+from usage.models import DayRollup, HourRollup, Outcome, RequestRecord
 from usage.totals import GLOBAL, spent_since
 
 MODELS: dict[str, type[Limited]] = {"key": VirtualKey, "user": Account, "team": Team, "project": Project}
@@ -75,27 +76,31 @@ def period_start(period: str, time_zone: str, now: datetime) -> int:
 
 
 def usage_of_key(key_id: int, since: datetime) -> list[ModelUsage]:
-    """See `keys.spending.usage_of_key`."""
-    records = RequestRecord.objects.filter(key_id=key_id, created_at__gte=since).exclude(outcome=Outcome.REFUSED)
-    rows = (
-        records.order_by()
-        .values("model")
-        .annotate(
-            requests=Count("pk"),
+    """See `keys.spending.usage_of_key`. From the sums; of the hour that `since` is in, from the ledger."""
+    hour = since.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    first_hour = hour if hour == since else hour + timedelta(hours=1)
+    midnight = first_hour.replace(hour=0)
+    first_day = midnight if midnight == first_hour else midnight + timedelta(days=1)
+    of_models: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    hours = HourRollup.objects.filter(at__gte=first_hour, at__lt=first_day)
+    days = DayRollup.objects.filter(at__gte=first_day)
+    summed = Sum("requests") - Sum("refused"), Sum("unpriced")
+    asked = RequestRecord.objects.made_between(since, first_hour).exclude(outcome=Outcome.REFUSED)
+    counted = Count("pk"), Count("pk", filter=Q(cost_picousd__isnull=True))
+    parts: list[tuple[QuerySet[Any], Any, Any]] = [(asked, *counted), (hours, *summed), (days, *summed)]
+    for rows, requests, unpriced in parts:
+        sums = rows.filter(key_id=key_id).order_by().values("model")
+        for row in sums.annotate(
+            count=requests,
             prompt=Sum("prompt_tokens"),
             completion=Sum("completion_tokens"),
             cost=Sum("cost_picousd"),
-            unpriced=Count("pk", filter=Q(cost_picousd__isnull=True)),
-        )
-    )
-    return [
-        ModelUsage(
-            model=row["model"],
-            requests=row["requests"],
-            prompt_tokens=row["prompt"] or 0,
-            completion_tokens=row["completion"] or 0,
-            cost_picousd=row["cost"] or 0,
-            unpriced_requests=row["unpriced"],
-        )
-        for row in rows.order_by("-requests", "model")
+            unknown=unpriced,
+        ):
+            of_models[row.pop("model")].update({name: int(value or 0) for name, value in row.items()})
+    found = [
+        ModelUsage(model, of["count"], of["prompt"], of["completion"], of["cost"], of["unknown"])
+        for model, of in of_models.items()
+        if of["count"]  # else all were refused
     ]
+    return sorted(found, key=lambda usage: (-usage.requests, usage.model))

@@ -15,19 +15,32 @@ from usage.ids import SLACK_MS, id_at
 from usage.periodic.state import ScheduledTask, TaskOutcome
 from usage.prices.override import PriceOverride
 from usage.prices.price import usd
-from usage.rollups.state import DayRollup, HourRollup
+from usage.rollups.state import (
+    DayKindRollup,
+    DayModelRollup,
+    DayRollup,
+    HourKindRollup,
+    HourModelRollup,
+    HourRollup,
+    TagSet,
+)
 
 __all__ = [
     "Alert",
     "AlertDelivery",
     "AuditEntry",
+    "DayKindRollup",
+    "DayModelRollup",
     "DayRollup",
+    "HourKindRollup",
+    "HourModelRollup",
     "HourRollup",
     "Outcome",
     "PriceOverride",
     "RequestBodies",
     "RequestRecord",
     "ScheduledTask",
+    "TagSet",
     "TaskOutcome",
 ]
 

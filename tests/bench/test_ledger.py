@@ -1,4 +1,4 @@
-"""`python -m bench ledger`, small: it makes its rows, asks every list, and writes every event."""
+"""`python -m bench ledger`, small: it makes its rows, asks every list and report, and writes every event."""
 
 from __future__ import annotations
 
@@ -25,5 +25,12 @@ def test_it_runs_from_the_rows_to_the_figures(services: Services, tmp_path: Path
     assert values["rows"] == ROWS
     assert values["disk for a row"] > 100
     assert values["written, on one core"] > 0
+    assert 0 < values["sums for a row: daymodel"] < values["sums for a row: hour"] <= 1
+    for name in (
+        "usage: by tag, 90 days",
+        "usage: file: by key, 30 days in total, whole",
+        "usage: a key's own, 30 days",
+    ):
+        assert any(measure.startswith(f"{name}: p95") for measure in values), (name, list(values))
     for name in ("API: first page", "API: next pages of 500", "API: search: nothing", "admin: search: models"):
         assert any(measure.startswith(f"{name}: p95") for measure in values), (name, list(values))

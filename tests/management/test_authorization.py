@@ -116,7 +116,7 @@ def rows(db, make_user):
     team.members.add(owner)
     Account.of(owner).change(budget=5)
     today = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
-    place = {"project_id": 0, "key_id": 0, "team_id": 0, "provider": "up", "model": "m"}
+    place = {"project_id": 0, "key_id": 0, "team_id": 0, "provider": "up", "model": "m", "tags_id": 0}
     DayRollup.objects.create(at=today, user_id=owner.pk, **place, **dict.fromkeys(SUMS, 1))
     return {
         "project": make_project().pk,

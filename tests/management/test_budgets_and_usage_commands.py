@@ -113,6 +113,16 @@ def test_the_command_reports_as_a_table_as_json_and_as_a_file(installation, caps
     assert [(row["team_name"], row["cost_usd"]) for row in rows] == [("red", "1.200000000007")]
 
 
+def test_the_command_reports_by_tag_and_of_a_tag(installation, capsys):
+    spend(5, tags=("red", "blue"))
+    spend(7, tags=("red",))
+    by_tag = json.loads(ran(capsys, "report", "--json", "--group-by", "tag", "--period", "total"))
+    assert [(row["tag"], row["requests"]) for row in by_tag["results"]] == [("", 1), ("blue", 1), ("red", 2)]
+    of_tag = json.loads(ran(capsys, "report", "--json", "--group-by", "model", "--tag", "blue"))
+    assert [(row["model"], row["cost_usd"]) for row in of_tag["results"]] == [("m", "0.000000000005")]
+    assert json.loads(ran(capsys, "report", "--json", "--tag", ""))["totals"]["requests"] == 1
+
+
 def test_the_command_tells_of_budgets(installation, capsys):
     told = ran(capsys, "budgets")
     assert told.splitlines()[0].split()[:3] == ["KIND", "ID", "NAME"]

@@ -17,6 +17,7 @@ from tests.management.conftest import make_key, make_project, make_record
 from usage.event import RequestEvent
 from usage.ledger import write_events
 from usage.models import ScopeTotal
+from usage.rollups.check import check
 from usage.totals import EVER
 
 CENT = 10**10
@@ -116,9 +117,10 @@ def test_usage_of_a_key_by_model_over_some_days(api, db):
     make_record("a", key=key, created_at=now, prompt_tokens=10, completion_tokens=5, **cost("0.25"))
     make_record("b", key=key, created_at=now, prompt_tokens=20, completion_tokens=5, model="o4", **cost("0.5"))
     make_record("c", key=key, created_at=now, model="o4")
-    make_record("refused", key=key, created_at=now, outcome="refused", status_code=429)
+    make_record("refused", key=key, created_at=now, outcome="refused", status_code=429, cost_picousd=0)
     make_record("old", key=key, created_at=now - timedelta(days=8), prompt_tokens=1000, **cost("1"))
     make_record("another's", key=make_key("other"), created_at=now, prompt_tokens=9, **cost("9"))
+    check(repair=True)
     ScopeTotal.objects.create(kind="key", ident=str(key.pk), slot=EVER, cost_picousd=175 * CENT)
     usage = api.get(f"/api/keys/{key.pk}/usage?days=7").json()
     assert usage["totals"] == {

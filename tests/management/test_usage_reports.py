@@ -6,6 +6,7 @@ import csv
 import io
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from rest_framework.test import APIClient
@@ -14,7 +15,7 @@ from keys.models import Team
 from tests.management.conftest import make_key, make_project
 from usage.event import RequestEvent
 from usage.ledger import write_events
-from usage.models import HourRollup
+from usage.models import DayRollup, HourKindRollup, HourModelRollup, HourRollup, TagSet
 
 pytestmark = pytest.mark.django_db
 WHOLE = {"from": "2026-11-01", "to": "2026-12-01"}
@@ -179,18 +180,25 @@ def test_gaps_are_filled_where_that_is_asked_for(api, used):
     assert "more than 10,000" in str(asked(api, 400, fill="true", period="hour", group_by="model", to="2027-08-01"))
 
 
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])
+@pytest.mark.parametrize("group_by", ["model,key", "team"])
 @pytest.mark.parametrize("period", ["day", "total", "hour", "week"])
-def test_pages_follow_each_other_without_a_gap(api, used, period):
+def test_pages_follow_each_other_without_a_gap(api, used, period, group_by, zone):
     for day in range(2, 11):
         for model in ("a", "b", "ü'", "", "-x"):
             for key in (None, 1, 2):
-                used(f"2026-11-{day:02}T10:00", model=model, key=key)
-    query = {"group_by": "model,key", "period": period}
+                used(
+                    f"2026-11-{day:02}T{day * 2:02}:00",
+                    model=model,
+                    key=key,
+                    team=None if key is None else key + len(model),
+                )
+    query = {"group_by": group_by, "period": period, "time_zone": zone}
     whole = asked(api, **query, page_size=500)
     assert whole["next"] is None
-    paged, answer = [], asked(api, **query, page_size=7)
+    paged, answer = [], asked(api, **query, page_size=3)
     while True:
-        assert len(answer["results"]) <= 7
+        assert len(answer["results"]) <= 3
         assert answer["totals"] == whole["totals"]
         paged += answer["results"]
         if answer["next"] is None:
@@ -221,6 +229,9 @@ def test_pages_follow_each_other_without_a_gap(api, used, period):
         {"cursor": "WyIyMDI2LTExLTAyIiwgMV0="},
         {"group_by": "model", "cursor": "WyIyMDI2LTExLTAyIiwgMV0="},
         {"model": "a\0b"},
+        {"tag": "a\0b"},
+        {"tag": "a" * 1001},
+        {"group_by": "tag,model"},
     ],
 )
 def test_what_cannot_be_answered_is_refused(api, query):
@@ -233,7 +244,7 @@ def test_what_cannot_be_answered_is_refused(api, query):
 
 @pytest.mark.parametrize("way", ["format", "accept"])
 def test_a_file_has_all_lines_and_no_formula(api, used, monkeypatch, way):
-    monkeypatch.setattr("usage.reports.api.MAX_PAGE_SIZE", 3)
+    monkeypatch.setattr("usage.reports.api.LINES_AT_ONCE", 3)
     for model in ("=HYPERLINK(1)", "+1", "-1", "@x", "\tx", 'quote"d, and', "ünï", "plain"):
         used("2026-11-02T10:00", model=model, key=make_key(f"={model}").pk, cost=1_000_000)
     query = {**WHOLE, "group_by": "key,model", "period": "total"}
@@ -264,23 +275,66 @@ def test_users_see_what_was_used_with_their_own_keys(used, make_user):
     assert len(b"".join(file).splitlines()) == 2
 
 
-def test_the_days_answer_where_they_can(api, used):
+@pytest.mark.parametrize("group_by", ["model", "key", "team"])
+def test_the_days_answer_where_they_can(api, used, group_by):
     used("2026-11-02T10:00")
-    HourRollup.objects.all().delete()  # what the days know, nobody asks of the hours
+    for model in (HourRollup, HourModelRollup, HourKindRollup):
+        model.objects.all().delete()  # what the days know, nobody asks of the hours
     for period in ("day", "week", "month", "total"):
-        assert asked(api, period=period)["totals"]["requests"] == 1
-    assert asked(api, period="hour")["totals"]["requests"] == 0
+        report = asked(api, period=period, group_by=group_by)
+        assert report["totals"]["requests"] == report["results"][0]["requests"] == 1
+    assert asked(api, period="hour", group_by=group_by)["results"] == []
 
 
-def test_tags_are_asked_of_the_ledger(api, used):
+@pytest.mark.parametrize("period", ["week", "month", "total"])
+@pytest.mark.parametrize("group_by", ["model", "key", "team"])
+def test_the_days_within_a_span_of_another_time_zone_answer_for_it(api, used, period, group_by):
+    query = {"from": "2026-10-12", "to": "2026-12-10", "time_zone": "Europe/Berlin", "group_by": group_by}
+    expect: dict[str, int] = {}
+    for number, moment in enumerate(
+        datetime(2026, 10, 11, 20, 30, tzinfo=UTC) + timedelta(hours=hours) for hours in range(0, 60 * 24, 7)
+    ):
+        used(moment.replace(tzinfo=None).isoformat(), requests=1 + number % 2)
+        local = moment.astimezone(ZoneInfo("Europe/Berlin"))
+        if "2026-10-12" <= local.date().isoformat() < "2026-12-10":
+            day = local.date()
+            if period == "week":
+                day -= timedelta(days=day.weekday())
+            first = day.isoformat() if period == "week" else day.isoformat()[:7] if period == "month" else "2026-10-12"
+            expect[first] = expect.get(first, 0) + 1 + number % 2
+    hours = asked(api, **query, period="hour", page_size=500)
+    report = asked(api, **query, period=period)
+    assert {row["from"][: len(min(expect))]: row["requests"] for row in report["results"]} == expect
+    assert report["totals"] == hours["totals"]
+    for model in (HourRollup, HourModelRollup, HourKindRollup):
+        model.objects.filter(at__date="2026-10-20").delete()
+    assert asked(api, **query, period=period)["results"] == report["results"], "asked of the day"
+
+
+def test_what_names_no_key_is_not_asked_of_all_keys(api, used):
+    used("2026-11-02T10:00", key=1, tags=("red",))
+    for model in (HourRollup, DayRollup):
+        model.objects.all().delete()
+    for query in (
+        *({}, {"group_by": "provider,model"}, {"model": "m"}, {"group_by": "model", "period": "hour"}),
+        *({"group_by": "team"}, {"group_by": "tag"}, {"tag": "red"}, {"user": "0", "group_by": "user"}),
+    ):
+        report = asked(api, **query)
+        assert report["totals"]["requests"] == report["results"][0]["requests"] == 1
+    for query in ({"group_by": "key"}, {"group_by": "team,model"}, {"tag": "red", "group_by": "model"}, {"key": "1"}):
+        assert asked(api, **query)["results"] == []
+
+
+def test_a_request_counts_for_each_of_its_tags(api, used):
     used("2026-11-02T10:00", requests=2, cost=5, tags=("red", "blue"), ttft_ms=1.5)
+    used("2026-11-02T11:00", cost=0, tags=("blue", "red", "red"), outcome="refused")  # the same set
     used("2026-11-02T23:59", cost=7, tags=("red",), outcome="upstream_error")
     used("2026-11-04T10:00", cost=None)
     report = asked(api, group_by="tag")
     told = table(report, "from", "tag", "requests", "errors", "cost_usd", "unpriced_requests")
     assert told == [
-        ("2026-11-02T00:00:00+00:00", "blue", 2, 0, "0.000000000010", 0),
-        ("2026-11-02T00:00:00+00:00", "red", 3, 1, "0.000000000017", 0),
+        ("2026-11-02T00:00:00+00:00", "blue", 3, 0, "0.000000000010", 0),
+        ("2026-11-02T00:00:00+00:00", "red", 4, 1, "0.000000000017", 0),
         ("2026-11-04T00:00:00+00:00", "", 1, 0, "0.000000000000", 1),
     ]
     assert report["totals"] == asked(api)["totals"]
@@ -290,8 +344,65 @@ def test_tags_are_asked_of_the_ledger(api, used):
     assert table(asked(api, group_by="tag", period="total", model="m"), "tag") == [("",), ("blue",), ("red",)]
     file = api.get("/api/usage", {**WHOLE, "group_by": "tag", "format": "csv"})
     assert [row["tag"] for row in csv.DictReader(io.StringIO(b"".join(file).decode()))] == ["blue", "red", ""]
-    assert "31 days" in str(asked(api, 400, group_by="tag", to="2026-12-03"))
     assert "by itself" in str(asked(api, 400, group_by="tag,key"))
+
+
+def test_tags_are_told_for_any_span(api, used):
+    used("2024-02-03T10:00", tags=("red",))
+    used("2026-11-02T10:00", tags=("red",))
+    query = {"group_by": "tag", "from": "2024-01-01", "to": "2027-01-01", "time_zone": "Europe/Berlin"}
+    assert table(asked(api, **query, period="total"), "tag", "requests") == [("red", 2)]
+    assert [row["from"][:7] for row in asked(api, **query, period="month")["results"]] == ["2024-02", "2026-11"]
+
+
+def test_tags_come_in_pages(api, used):
+    for day in range(2, 6):
+        for tag in ("a", "b", "ü'", "-x"):
+            used(f"2026-11-0{day}T10:00", tags=(tag, "all"))
+    whole = asked(api, group_by="tag", page_size=500)
+    assert whole["next"] is None
+    assert len(whole["results"]) == 4 * 5
+    paged, answer = [], asked(api, group_by="tag", page_size=3)
+    while answer["next"]:
+        assert len(answer["results"]) == 3
+        assert answer["totals"] == whole["totals"]
+        paged += answer["results"]
+        answer = api.get(answer["next"]).json()
+    assert paged + answer["results"] == whole["results"]
+    assert "another question" in str(asked(api, 400, group_by="tag", cursor="WyIyMDI2LTExLTAyIiwgMV0="))
+
+
+def test_too_many_tags_for_one_answer_are_refused(api, used, monkeypatch):
+    used("2026-11-02T10:00", tags=("a", "b", "c"))
+    used("2026-11-02T10:00", tags=("a", "b"))
+    assert len(asked(api, group_by="tag", period="total")["results"]) == 3
+    monkeypatch.setattr("usage.reports.sums.MOST_SETS", 1)
+    assert "more than 1 sums of sets of tags" in str(asked(api, 400, group_by="tag", period="total"))
+    answer = api.get("/api/usage", {**WHOLE, "group_by": "tag", "format": "csv"})
+    assert (answer.status_code, answer["Content-Type"]) == (400, "application/json")
+
+
+@pytest.mark.parametrize(
+    "tag, expect", [("red", 3), ("blue", 6), ("", 8), ("re", 0), ("ünï'", 16), ('["red"', 0), ("all,of", 0)]
+)
+@pytest.mark.parametrize("group_by", ["", "key", "tag"])
+def test_a_tag_narrows_every_report(api, used, tag, expect, group_by):
+    used("2026-11-02T10:00", tags=("red",))
+    used("2026-11-02T10:00", requests=2, tags=("red", "blue"))
+    used("2026-11-02T10:00", requests=4, tags=("blue",), key=3)
+    used("2026-11-02T10:00", requests=8)
+    used("2026-11-02T10:00", requests=16, tags=("ünï'",))
+    for period in ("hour", "total"):
+        assert asked(api, tag=tag, group_by=group_by, period=period)["totals"]["requests"] == expect
+    if group_by == "":
+        file = api.get("/api/usage", {**WHOLE, "tag": tag, "period": "total", "format": "csv"})
+        assert sum(int(row["requests"]) for row in csv.DictReader(io.StringIO(b"".join(file).decode()))) == expect
+
+
+def test_a_set_of_tags_that_is_missing_is_no_reason_to_answer_nothing(api, used):
+    used("2026-11-02T10:00", tags=("red",))
+    TagSet.objects.all().delete()
+    assert table(asked(api, group_by="tag"), "tag", "requests") == [("", 1)]
 
 
 def test_users_see_the_tags_of_their_own_requests(used, make_user):

@@ -18,7 +18,7 @@ LINES = 1_203
 @pytest.fixture
 def server(sluice):
     today = datetime.now(UTC).strftime("%Y-%m-%d 00:00:00")
-    rows = [(today, 0, number, 0, 0, "up", "m", *[1] * len(SUMS)) for number in range(1, LINES + 1)]
+    rows = [(today, 0, number, 0, 0, "up", "m", 0, *[1] * len(SUMS)) for number in range(1, LINES + 1)]
     columns = ", ".join((*PLACE, *SUMS))
     marks = ", ".join("?" * len(rows[0]))
     database = sqlite3.connect(sluice.database_url.removeprefix("sqlite:///"), timeout=30)

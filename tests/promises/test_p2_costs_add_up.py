@@ -117,7 +117,7 @@ def new_customer(server: Sluice, number: int) -> Customer:
     project = new_project(server, **budget)
     team = made(server, "/api/teams", {"name": f"team-{number}", **budget})["id"]
     user = made(server, "/api/users", {"email": f"{number}@example.org", **budget})["user"]
-    key, token = minted(server, project=project, team=team, owner=user, **budget)
+    key, token = minted(server, project=project, team=team, owner=user, tags=[f"of {project}", "everybody's"], **budget)
     return Customer(token, key, user, team, project)
 
 
@@ -207,6 +207,12 @@ def test_everything_adds_up_to_what_the_upstream_counted(start_sluice: Any, upst
             assert [found[scope, str(number)] for found in (by_total, by_slot)] == [expected] * 2
             assert spent[scope, number] == expected
     assert added_up(reported(sluice, "model", "total"), "model") == added_up(everything, "model")
+    tagged = added_up(reported(sluice, "tag", "day"), "tag")
+    assert tagged["everybody's",] == sum(books.owed.values())
+    for customer, expected in owed.items():
+        assert tagged[f"of {customer.project}",] == expected
+        alone = sluice.api("GET", f"/api/usage?tag=of%20{customer.project}").json()["totals"]
+        assert Decimal(alone["cost_usd"]) == expected
     elsewhere = ("--api-url", sluice.url, "--token", MANAGEMENT_TOKEN)
     told = sluice.manage("usage", "report", "--group-by", "project", "--period", "total", *elsewhere)["results"]
     assert added_up(told, "project") == added_up(everything, "project_id")

@@ -2,40 +2,50 @@
 
 from django.db import migrations, models
 
-PLACE = "project_id, key_id, user_id, team_id, provider, model"
+from usage.rollups.from_ledger import ledger_rows, tags_of
+from usage.rollups.tags import keep_tag_sets
+
+PLACE = "project_id, key_id, user_id, team_id, provider, model, tags_id"
 SUMS = (
     "requests, errors, refused, cache_hits, prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens, "
     "cost_picousd, unpriced, duration_us, ttft_us, ttft_requests"
 )
 
+KINDS = {"user": "user_id", "team": "team_id", "project": "project_id", "tags": "tags_id"}
+
 
 def add_up(apps, schema_editor):
-    """What the ledger has already. Rows that an old server writes after this are found by the nightly check."""
+    """What the ledger has already. Rows that an old server writes after this are found by the nightly check.
+
+    By time, as they would have come: a report of some days reads what lies together.
+    """
     on_postgres = schema_editor.connection.vendor == "postgresql"
-    hour = "date_trunc('hour', created_at, 'UTC')" if on_postgres else "substr(created_at, 1, 13) || ':00:00'"
     day = "date_trunc('day', at, 'UTC')" if on_postgres else "substr(at, 1, 10) || ' 00:00:00'"
-    integer = "bigint" if on_postgres else "integer"
     sums = ", ".join(f"SUM({name})" for name in SUMS.split(", "))
-    schema_editor.execute(f"""
-        INSERT INTO usage_hourrollup (at, {PLACE}, {SUMS})
-        SELECT {hour}, COALESCE(project_id, 0), COALESCE(key_id, 0), COALESCE(user_id, 0), COALESCE(team_id, 0),
-            provider, model,
-            COUNT(*),
-            SUM(CASE WHEN outcome IN ('upstream_error', 'internal_error') THEN 1 ELSE 0 END),
-            SUM(CASE WHEN outcome = 'refused' THEN 1 ELSE 0 END),
-            SUM(CASE WHEN cache IN ('HIT', 'JOINED') THEN 1 ELSE 0 END),
-            COALESCE(SUM(prompt_tokens), 0), COALESCE(SUM(completion_tokens), 0),
-            COALESCE(SUM(cached_tokens), 0), COALESCE(SUM(reasoning_tokens), 0), COALESCE(SUM(cost_picousd), 0),
-            SUM(CASE WHEN cost_picousd IS NULL THEN 1 ELSE 0 END),
-            SUM(CAST(round(duration_ms * 1000) AS {integer})),
-            COALESCE(SUM(CAST(round(ttft_ms * 1000) AS {integer})), 0),
-            COUNT(ttft_ms)
-        FROM usage_requestrecord GROUP BY 1, 2, 3, 4, 5, 6, 7
-    """)
-    schema_editor.execute(f"""
-        INSERT INTO usage_dayrollup (at, {PLACE}, {SUMS})
-        SELECT {day}, {PLACE}, {sums} FROM usage_hourrollup GROUP BY 1, 2, 3, 4, 5, 6, 7
-    """)
+    tags = tags_of()
+    keep_tag_sets(tags.sets)
+    rows, values = ledger_rows(None, tags)
+    with schema_editor.connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO usage_hourrollup (at, {PLACE}, {SUMS}) "
+            f"SELECT at, {PLACE}, {sums} FROM ({rows}) AS ledger GROUP BY at, {PLACE} ORDER BY at",
+            values,
+        )
+        cursor.execute(
+            f"INSERT INTO usage_dayrollup (at, {PLACE}, {SUMS}) "
+            f"SELECT {day}, {PLACE}, {sums} FROM usage_hourrollup GROUP BY 1, {PLACE} ORDER BY 1"
+        )
+        for table, source in (("usage_hourmodelrollup", "usage_hourrollup"), ("usage_daymodelrollup", "usage_dayrollup")):
+            cursor.execute(
+                f"INSERT INTO {table} (at, provider, model, {SUMS}) "
+                f"SELECT at, provider, model, {sums} FROM {source} GROUP BY at, provider, model ORDER BY at"
+            )
+        for table, source in (("usage_hourkindrollup", "usage_hourrollup"), ("usage_daykindrollup", "usage_dayrollup")):
+            for kind, column in KINDS.items():
+                cursor.execute(
+                    f"INSERT INTO {table} (at, kind, ident, {SUMS}) "
+                    f"SELECT at, '{kind}', {column}, {sums} FROM {source} GROUP BY at, {column} ORDER BY at"
+                )
 
 
 class Migration(migrations.Migration):
@@ -46,9 +56,16 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
+            name='TagSet',
+            fields=[
+                ('id', models.BigIntegerField(help_text='Follows from the tags (`usage/rollups/tags.py`).', primary_key=True, serialize=False)),
+                ('tags', models.JSONField(help_text='In order, each once.')),
+            ],
+        ),
+        migrations.CreateModel(
             name='DayRollup',
             fields=[
-                ('pk', models.CompositePrimaryKey('at', 'project_id', 'key_id', 'user_id', 'team_id', 'provider', 'model', blank=True, editable=False, primary_key=True, serialize=False)),
+                ('pk', models.CompositePrimaryKey('at', 'project_id', 'key_id', 'user_id', 'team_id', 'provider', 'model', 'tags_id', blank=True, editable=False, primary_key=True, serialize=False)),
                 ('at', models.DateTimeField()),
                 ('project_id', models.BigIntegerField()),
                 ('key_id', models.BigIntegerField()),
@@ -56,6 +73,7 @@ class Migration(migrations.Migration):
                 ('team_id', models.BigIntegerField()),
                 ('provider', models.CharField(max_length=64)),
                 ('model', models.CharField(max_length=200)),
+                ('tags_id', models.BigIntegerField(help_text='Of a `TagSet`.')),
                 ('requests', models.BigIntegerField(help_text='Of every outcome.')),
                 ('errors', models.BigIntegerField(help_text='That ended with an error of the provider or of Sluice.')),
                 ('refused', models.BigIntegerField(help_text='That Sluice refused.')),
@@ -78,12 +96,39 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='HourRollup',
             fields=[
-                ('pk', models.CompositePrimaryKey('at', 'project_id', 'key_id', 'user_id', 'team_id', 'provider', 'model', blank=True, editable=False, primary_key=True, serialize=False)),
+                ('pk', models.CompositePrimaryKey('at', 'project_id', 'key_id', 'user_id', 'team_id', 'provider', 'model', 'tags_id', blank=True, editable=False, primary_key=True, serialize=False)),
                 ('at', models.DateTimeField()),
                 ('project_id', models.BigIntegerField()),
                 ('key_id', models.BigIntegerField()),
                 ('user_id', models.BigIntegerField()),
                 ('team_id', models.BigIntegerField()),
+                ('provider', models.CharField(max_length=64)),
+                ('model', models.CharField(max_length=200)),
+                ('tags_id', models.BigIntegerField(help_text='Of a `TagSet`.')),
+                ('requests', models.BigIntegerField(help_text='Of every outcome.')),
+                ('errors', models.BigIntegerField(help_text='That ended with an error of the provider or of Sluice.')),
+                ('refused', models.BigIntegerField(help_text='That Sluice refused.')),
+                ('cache_hits', models.BigIntegerField(help_text='That no provider was asked for.')),
+                ('prompt_tokens', models.BigIntegerField()),
+                ('completion_tokens', models.BigIntegerField()),
+                ('cached_tokens', models.BigIntegerField()),
+                ('reasoning_tokens', models.BigIntegerField()),
+                ('cost_picousd', models.BigIntegerField()),
+                ('unpriced', models.BigIntegerField(help_text='Whose cost is not known, and not in `cost_picousd`.')),
+                ('duration_us', models.BigIntegerField()),
+                ('ttft_us', models.BigIntegerField(help_text='Of those whose answer began.')),
+                ('ttft_requests', models.BigIntegerField(help_text='Whose answer began.')),
+            ],
+            options={
+                'abstract': False,
+                'indexes': [models.Index(fields=['key_id', 'at'], name='hourrollup_key'), models.Index(fields=['project_id', 'at'], name='hourrollup_project'), models.Index(condition=models.Q(('user_id__gt', 0)), fields=['user_id', 'at'], name='hourrollup_user')],
+            },
+        ),
+        migrations.CreateModel(
+            name='HourModelRollup',
+            fields=[
+                ('pk', models.CompositePrimaryKey('at', 'provider', 'model', blank=True, editable=False, primary_key=True, serialize=False)),
+                ('at', models.DateTimeField()),
                 ('provider', models.CharField(max_length=64)),
                 ('model', models.CharField(max_length=200)),
                 ('requests', models.BigIntegerField(help_text='Of every outcome.')),
@@ -102,7 +147,81 @@ class Migration(migrations.Migration):
             ],
             options={
                 'abstract': False,
-                'indexes': [models.Index(fields=['key_id', 'at'], name='hourrollup_key'), models.Index(fields=['project_id', 'at'], name='hourrollup_project'), models.Index(condition=models.Q(('user_id__gt', 0)), fields=['user_id', 'at'], name='hourrollup_user')],
+            },
+        ),
+        migrations.CreateModel(
+            name='DayModelRollup',
+            fields=[
+                ('pk', models.CompositePrimaryKey('at', 'provider', 'model', blank=True, editable=False, primary_key=True, serialize=False)),
+                ('at', models.DateTimeField()),
+                ('provider', models.CharField(max_length=64)),
+                ('model', models.CharField(max_length=200)),
+                ('requests', models.BigIntegerField(help_text='Of every outcome.')),
+                ('errors', models.BigIntegerField(help_text='That ended with an error of the provider or of Sluice.')),
+                ('refused', models.BigIntegerField(help_text='That Sluice refused.')),
+                ('cache_hits', models.BigIntegerField(help_text='That no provider was asked for.')),
+                ('prompt_tokens', models.BigIntegerField()),
+                ('completion_tokens', models.BigIntegerField()),
+                ('cached_tokens', models.BigIntegerField()),
+                ('reasoning_tokens', models.BigIntegerField()),
+                ('cost_picousd', models.BigIntegerField()),
+                ('unpriced', models.BigIntegerField(help_text='Whose cost is not known, and not in `cost_picousd`.')),
+                ('duration_us', models.BigIntegerField()),
+                ('ttft_us', models.BigIntegerField(help_text='Of those whose answer began.')),
+                ('ttft_requests', models.BigIntegerField(help_text='Whose answer began.')),
+            ],
+            options={
+                'abstract': False,
+            },
+        ),
+        migrations.CreateModel(
+            name='HourKindRollup',
+            fields=[
+                ('pk', models.CompositePrimaryKey('kind', 'at', 'ident', blank=True, editable=False, primary_key=True, serialize=False)),
+                ('at', models.DateTimeField()),
+                ('kind', models.CharField(help_text='One of user, team, project, tags.', max_length=8)),
+                ('ident', models.BigIntegerField()),
+                ('requests', models.BigIntegerField(help_text='Of every outcome.')),
+                ('errors', models.BigIntegerField(help_text='That ended with an error of the provider or of Sluice.')),
+                ('refused', models.BigIntegerField(help_text='That Sluice refused.')),
+                ('cache_hits', models.BigIntegerField(help_text='That no provider was asked for.')),
+                ('prompt_tokens', models.BigIntegerField()),
+                ('completion_tokens', models.BigIntegerField()),
+                ('cached_tokens', models.BigIntegerField()),
+                ('reasoning_tokens', models.BigIntegerField()),
+                ('cost_picousd', models.BigIntegerField()),
+                ('unpriced', models.BigIntegerField(help_text='Whose cost is not known, and not in `cost_picousd`.')),
+                ('duration_us', models.BigIntegerField()),
+                ('ttft_us', models.BigIntegerField(help_text='Of those whose answer began.')),
+                ('ttft_requests', models.BigIntegerField(help_text='Whose answer began.')),
+            ],
+            options={
+                'abstract': False,
+            },
+        ),
+        migrations.CreateModel(
+            name='DayKindRollup',
+            fields=[
+                ('pk', models.CompositePrimaryKey('kind', 'at', 'ident', blank=True, editable=False, primary_key=True, serialize=False)),
+                ('at', models.DateTimeField()),
+                ('kind', models.CharField(help_text='One of user, team, project, tags.', max_length=8)),
+                ('ident', models.BigIntegerField()),
+                ('requests', models.BigIntegerField(help_text='Of every outcome.')),
+                ('errors', models.BigIntegerField(help_text='That ended with an error of the provider or of Sluice.')),
+                ('refused', models.BigIntegerField(help_text='That Sluice refused.')),
+                ('cache_hits', models.BigIntegerField(help_text='That no provider was asked for.')),
+                ('prompt_tokens', models.BigIntegerField()),
+                ('completion_tokens', models.BigIntegerField()),
+                ('cached_tokens', models.BigIntegerField()),
+                ('reasoning_tokens', models.BigIntegerField()),
+                ('cost_picousd', models.BigIntegerField()),
+                ('unpriced', models.BigIntegerField(help_text='Whose cost is not known, and not in `cost_picousd`.')),
+                ('duration_us', models.BigIntegerField()),
+                ('ttft_us', models.BigIntegerField(help_text='Of those whose answer began.')),
+                ('ttft_requests', models.BigIntegerField(help_text='Whose answer began.')),
+            ],
+            options={
+                'abstract': False,
             },
         ),
         migrations.RunPython(add_up, migrations.RunPython.noop),

@@ -10,8 +10,9 @@ from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
 from usage.prices.price import usd
+from usage.reports.names import names_of
 from usage.reports.question import BY_NUMBER, Question
-from usage.reports.sums import Line, names_of
+from usage.reports.sums import Line
 
 COUNTS = (
     *("requests", "errors", "refused", "cache_hits"),

@@ -7,7 +7,6 @@ from typing import Any
 
 from channels.db import database_sync_to_async
 from django.core.handlers.asgi import ASGIRequest
-from django.db.models import QuerySet
 from django.http import StreamingHttpResponse
 from drf_spectacular.utils import extend_schema
 from rest_framework.mixins import ListModelMixin
@@ -17,12 +16,15 @@ from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 from rest_framework.viewsets import GenericViewSet
 
-from usage.models import HourRollup, RequestRecord
+from usage.models import HourRollup
 from usage.reports.answer import ReportSerializer, csv_columns, csv_lines, lines_told, sums_told
 from usage.reports.cursors import cursor_of
-from usage.reports.question import MAX_PAGE_SIZE, TAG, Question, QuestionSerializer, question_from
-from usage.reports.sums import Line, chosen, filled, page, table_for, totals, whole
-from usage.reports.tags import by_tag
+from usage.reports.question import Question, QuestionSerializer, question_from
+from usage.reports.sources import Source
+from usage.reports.sums import Line, filled, page, totals, whole
+
+LINES_AT_ONCE = 10_000
+"""Of a file: as many as the memory of a server can spare for each reader."""
 
 
 class CSVRenderer(BaseRenderer):
@@ -37,7 +39,7 @@ class CSVRenderer(BaseRenderer):
 
 class UsageViewSet(ListModelMixin, GenericViewSet[Any]):
     """What was used, by any of key, user, team, project, provider and model, and by hour, day, week, month or in total.
-    Or by tag, for a month at most: a request counts for each of its tags, and once in the totals.
+    Or by tag: a request counts for each of its tags, and once in the totals.
 
     Users see what was used with their own keys.
     """
@@ -57,19 +59,11 @@ class UsageViewSet(ListModelMixin, GenericViewSet[Any]):
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Any:
         question = question_from(request.query_params)
         is_file = isinstance(request.accepted_renderer, CSVRenderer)
-        last = None
-        if question.group_by == (TAG,):
-            lines, sums = by_tag(self.filter_queryset(RequestRecord.objects.all()), question)
-            if question.fill:
-                lines = filled(lines, question)
-            if is_file:
-                return as_file(request, iter([as_csv(lines, question)]))
-        else:
-            rows = chosen(self.filter_queryset(table_for(question)._default_manager.all()), question)
-            if is_file:
-                return as_file(request, csv_pages(rows, question))
-            sums = totals(rows)
-            lines, last = (filled(whole(rows, question), question), None) if question.fill else page(rows, question)
+        source = Source(question, self.filter_queryset)
+        if is_file:
+            return as_file(request, csv_pages(source))
+        sums = totals(source)
+        lines, last = (filled(whole(source), question), None) if question.fill else page(source)
         following = None
         if last is not None:
             here = request.build_absolute_uri()
@@ -105,14 +99,14 @@ def as_file(request: Request, pieces: Iterator[str]) -> StreamingHttpResponse:
     return answer
 
 
-def csv_pages(rows: QuerySet[Any], question: Question) -> Iterator[str]:
-    if question.fill:
-        yield as_csv(filled(whole(rows, question), question), question)
+def csv_pages(source: Source) -> Iterator[str]:
+    if source.question.fill:
+        yield as_csv(filled(whole(source), source.question), source.question)
         return
-    question = question._replace(page_size=MAX_PAGE_SIZE)
+    question = source.question._replace(page_size=LINES_AT_ONCE)
     is_first = True
     while True:
-        lines, last = page(rows, question)
+        lines, last = page(source._replace(question=question))
         yield as_csv(lines, question, head=is_first)
         if last is None:
             return

@@ -24,8 +24,7 @@ NOUNS = {
 """What a report may be grouped and filtered by, and the column of it."""
 
 TAG = "tag"
-MOST_DAYS_OF_TAGS = 31
-"""Tags are in the ledger alone, of which a report reads every row of its span."""
+"""Grouped by alone, since a request has any number of them. It is a filter like the others."""
 
 BY_NUMBER = ("key", "user", "team", "project")
 MAX_PAGE_SIZE = 500
@@ -80,6 +79,13 @@ class QuestionSerializer(serializers.Serializer[Any]):
     model = serializers.CharField(
         required=False, allow_blank=True, max_length=200, trim_whitespace=False, help_text="As clients asked for it."
     )
+    tag = serializers.CharField(
+        required=False,
+        allow_blank=True,
+        max_length=1000,
+        trim_whitespace=False,
+        help_text="Requests that have it; blank: those without a tag.",
+    )
     fill = serializers.BooleanField(
         default=False, help_text="Also the spans of a group in which nothing was used; the answer has one page."
     )
@@ -113,12 +119,10 @@ class QuestionSerializer(serializers.Serializer[Any]):
             found = all_spans(attrs["period"], start, end, zone)
         except Unanswerable as problem:
             raise serializers.ValidationError(str(problem)) from None
-        if attrs["group_by"] == (TAG,) and end - start > timedelta(days=MOST_DAYS_OF_TAGS, hours=1):
-            raise serializers.ValidationError({"group_by": [f"By tag, ask for {MOST_DAYS_OF_TAGS} days at most."]})
         after = attrs.get("cursor")
         if after is not None and len(after) != 1 + len(attrs["group_by"]):
             raise serializers.ValidationError({"cursor": ["This cursor is of another question."]})
-        filters = {noun: str(attrs[noun]) for noun in NOUNS if noun in attrs}
+        filters = {noun: str(attrs[noun]) for noun in (*NOUNS, TAG) if noun in attrs}
         group_by, period, fill = attrs["group_by"], attrs["period"], attrs["fill"]
         question = Question(group_by, period, start, end, zone, found, filters, fill, attrs["page_size"], after)
         return {**attrs, "question": question}

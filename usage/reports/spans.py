@@ -39,6 +39,11 @@ def midnight(day: date, zone: ZoneInfo) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC)
 
 
+def midnight_of_utc(moment: datetime) -> datetime:
+    """The beginning of the day of UTC that a moment is in."""
+    return moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
 def hours_around(start: datetime, end: datetime) -> tuple[datetime, datetime]:
     """The whole hours that a span touches."""
     first = start.astimezone(UTC).replace(minute=0, second=0, microsecond=0)

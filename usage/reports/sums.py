@@ -1,25 +1,30 @@
-"""Questions to the rows of sums."""
+"""Lines and totals of a report."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any, NamedTuple
 
-from django.db.models import F, Q, QuerySet, Sum
-from django.db.models.functions import TruncDay, TruncMonth, TruncWeek
+from django.db.models import Q
 from rest_framework.serializers import ValidationError
 
-from usage.models import DayRollup, HourRollup, RequestRecord
-from usage.reports.question import BY_NUMBER, NOUNS, Question
-from usage.reports.spans import Period, following
-from usage.rollups.state import SUMS, Rollup
+from usage.models import TagSet
+from usage.reports.question import TAG, Question
+from usage.reports.sources import Range, Source
+from usage.reports.spans import Period, midnight
+from usage.rollups.state import SUMS
+from usage.rollups.tags import NO_TAGS
 
 MOST_FILLED = 10_000
-ALIAS = "sum_"
-"""Before the name of a sum in a query, where the name itself is the column's."""
-
-TRUNCATED: dict[str, Any] = {Period.DAY: TruncDay, Period.WEEK: TruncWeek, Period.MONTH: TruncMonth}
+MOST_SETS = 10 * MOST_FILLED
+"""Sums by sets of tags that are split up at once."""
+GROWTH = 8
+MOST_SPANS_AT_ONCE = 500
+"""A week or month in another time zone is a condition of its own, of which SQLite takes some hundreds."""
 
 
 class Line(NamedTuple):
@@ -30,39 +35,40 @@ class Line(NamedTuple):
     sums: dict[str, int]
 
 
-def table_for(question: Question) -> type[Rollup]:
-    """The days where they are the question's own days, else the hours."""
-    ends = (question.start, question.end, *question.spans[1:])
-    return DayRollup if question.period != Period.HOUR and not any(end.hour for end in ends) else HourRollup
+def totals(source: Source) -> dict[str, int]:
+    for row in source.sums([(source.question.start, source.question.end)]):
+        return _sums(row)
+    return dict.fromkeys(SUMS, 0)
 
 
-def chosen(rows: QuerySet[Any], question: Question) -> QuerySet[Any]:
-    """Those of the question's span and filters."""
-    return filtered(rows.filter(at__gte=question.start, at__lt=question.end), question)
+def page(source: Source) -> tuple[list[Line], Line | None]:
+    """Lines by time and then by group, and the last of them where more follow.
 
-
-def filtered(rows: QuerySet[Any], question: Question) -> QuerySet[Any]:
-    """Also rows of the ledger, whose columns have the same names."""
-    for noun, value in question.filters.items():
-        rows = rows.filter(_is(noun, value))
-    return rows
-
-
-def totals(rows: QuerySet[Any]) -> dict[str, int]:
-    found = rows.aggregate(**{ALIAS + name: Sum(name) for name in SUMS})
-    return {name: int(found[ALIAS + name] or 0) for name in SUMS}
-
-
-def page(rows: QuerySet[Any], question: Question) -> tuple[list[Line], Line | None]:
-    """Lines by time and then by group, and the last of them where more follow."""
+    Asks for a span, then for as many as there must be for a page, so that a page costs what is on it and not what all
+    pages would.
+    """
+    question = source.question
+    spans, after = spans_after(question)
     size = question.page_size
-    lines = _lines(_after(rows, question), question, size + 1)
+    lines: list[Line] = []
+    count = 1 if question.group_by else size + 1
+    while spans and len(lines) <= size:
+        some = spans[: 1 if after is not None else min(count, MOST_SPANS_AT_ONCE)]
+        found = read(source, some, after, size + 1 - len(lines))
+        lines += found
+        spans, after = spans[len(some) :], None
+        wanted = (size + 1 - len(lines)) * len(some) // max(len(found), 1) + 1
+        count = min(max(wanted, 1), GROWTH * len(some)) if found else GROWTH * len(some)
     return lines[:size], lines[size - 1] if len(lines) > size else None
 
 
-def whole(rows: QuerySet[Any], question: Question) -> list[Line]:
+def whole(source: Source) -> list[Line]:
     """All lines at once, or as many as show that they are too many to be filled up."""
-    return _lines(rows, question, MOST_FILLED + 1)
+    spans, lines = ranges(source.question), list[Line]()
+    while spans and len(lines) <= MOST_FILLED:
+        lines += read(source, spans[:MOST_SPANS_AT_ONCE], None, MOST_FILLED + 1 - len(lines))
+        spans = spans[MOST_SPANS_AT_ONCE:]
+    return lines
 
 
 def filled(lines: Sequence[Line], question: Question) -> list[Line]:
@@ -75,67 +81,95 @@ def filled(lines: Sequence[Line], question: Question) -> list[Line]:
     return [there.get((at, group)) or Line(at, group, nothing) for at in question.spans for group in groups]
 
 
-def _lines(rows: QuerySet[Any], question: Question, most: int) -> list[Line]:
-    columns = [NOUNS[noun] for noun in question.group_by]
-    cut: Any = TRUNCATED.get(question.period)
-    if question.period == Period.TOTAL:
-        time = []
-        if not columns and not rows.exists():
-            return []  # a sum over nothing would be a row all the same
-    else:
-        rows = rows.annotate(span=F("at") if cut is None else cut("at", tzinfo=question.zone))
-        time = ["span"]
-    found = rows.values(*time, *columns).annotate(**{ALIAS + name: Sum(name) for name in SUMS})
-    if not time and not columns:
-        return [Line(question.start, (), totals(rows))]
-    return [
-        Line(
-            row["span"].astimezone(UTC) if time else question.start,
-            tuple(row[column] for column in columns),
-            {name: int(row[ALIAS + name]) for name in SUMS},
-        )
-        for row in found.order_by(*time, *columns)[:most]
-    ]
+def ranges(question: Question) -> list[Range]:
+    """The spans, cut to what is asked for."""
+    edges = [question.start, *question.spans[1:], question.end]
+    return list(pairwise(edges))
 
 
-def _after(rows: QuerySet[Any], question: Question) -> QuerySet[Any]:
-    """Without the lines up to the one that the page before ended with."""
+def spans_after(question: Question) -> tuple[list[Range], tuple[Any, ...] | None]:
+    """Those from the one on that the page before ended in, and the group that it ended with, if it is one of these."""
+    spans = ranges(question)
     if question.after is None:
-        return rows
+        return spans, None
     at, *group = question.after
-    columns = [NOUNS[noun] for noun in question.group_by]
+    if question.period == Period.TOTAL:
+        return spans, tuple(group)
+    first = bisect_left(question.spans, at)
+    is_one = first < len(spans) and question.spans[first] == at
+    return spans[first:], tuple(group) if is_one else None
+
+
+def read(source: Source, spans: Sequence[Range], after: tuple[Any, ...] | None, most: int) -> list[Line]:
+    """So many lines of these spans, which come after that group."""
+    if source.question.group_by == (TAG,):
+        return _by_tag(source, spans, after)[:most]
+    columns = source.columns()
+    behind = None if after is None else _behind(columns, after)
+    return [
+        Line(at, group, sums)
+        for at, group, sums in _read(source, spans, columns, after=behind, most=most)
+    ]  # fmt: skip
+
+
+def _by_tag(source: Source, spans: Sequence[Range], after: tuple[Any, ...] | None) -> list[Line]:
+    """A request counts for each of its tags, or for the blank one. Raises `ValidationError` where that is too much."""
+    if after is not None and not isinstance(after[0], str):
+        raise _of_another_question()
+    by_sets = _read(source, spans, ["tags_id"], most=MOST_SETS + 1)
+    if len(by_sets) > MOST_SETS:
+        told = f"That is more than {MOST_SETS:,} sums of sets of tags; ask for a shorter span, or by shorter periods."
+        raise ValidationError({"group_by": [told]})
+    tags = _tags_of({number for _, (number,), _ in by_sets})
+    lines: defaultdict[tuple[datetime, tuple[str]], dict[str, int]] = defaultdict(lambda: dict.fromkeys(SUMS, 0))
+    for at, (number,), sums in by_sets:
+        for tag in tags[number]:
+            line = lines[at, (tag,)]
+            for name in SUMS:
+                line[name] += sums[name]
+    return [Line(at, tag, lines[at, tag]) for at, tag in sorted(lines) if after is None or tag > after]
+
+
+def _tags_of(ids: set[int]) -> dict[int, list[str]]:
+    """The blank one where there are none, or where it is not known which: the nightly check puts that right."""
+    sets = TagSet.objects.in_bulk(ids - {NO_TAGS})
+    return {number: sets[number].tags if number in sets else [""] for number in ids}
+
+
+def _read(source: Source, spans: Sequence[Range], columns: list[str], **how: Any) -> list[tuple[Any, ...]]:
+    """Beginnings of spans, values of the columns, and sums."""
+    question = source.question
+    only = None
+    if len(spans) == 1:  # no database must find out, row by row, which one it is
+        only = question.spans[bisect_right(question.spans, spans[0][0]) - 1]
+    rows = source.sums(spans, by=columns, period=question.period if only is None else Period.TOTAL, **how)
+    first = 1 if only is None else 0
+    width = first + len(columns)
+    return [(only or _moment(row[0], question), tuple(row[first:width]), _sums(row[width:])) for row in rows]
+
+
+def _behind(columns: Sequence[str], group: Sequence[Any]) -> Q:
+    """The rows of groups that come after this one."""
     later = Q(pk__in=[])
     for place, value in enumerate(group):
         if isinstance(value, int) != columns[place].endswith("_id"):
-            raise ValidationError({"cursor": ["This cursor is of another question."]})
+            raise _of_another_question()
         equal = dict(zip(columns[:place], group[:place], strict=True))
         later |= Q(**equal, **{f"{columns[place]}__gt": value})
-    if question.period == Period.TOTAL:
-        return rows.filter(later)
-    end = following(question.period, at, question.zone)
-    return rows.filter(Q(at__gte=end) | Q(at__gte=at, at__lt=end) & later)
+    return later
 
 
-def _is(noun: str, value: str) -> Q:
-    if noun not in BY_NUMBER:
-        return Q(**{NOUNS[noun]: value})
-    number = int(value) if value.isascii() and value.isdigit() and len(value) <= 18 else None
-    if number is not None:
-        return Q(**{NOUNS[noun]: number})
-    model = model_of(noun)
-    return Q(**{f"{NOUNS[noun]}__in": model._default_manager.filter(**{name_field(noun): value}).values("pk")})
+def _moment(value: Any, question: Question) -> datetime:
+    """Of an hour, or of a day of the question's time zone; SQLite has texts."""
+    found = datetime.fromisoformat(value) if isinstance(value, str) else value
+    if question.period != Period.HOUR:
+        return midnight(found.date(), question.zone)
+    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
 
 
-def names_of(noun: str, ids: Iterable[int]) -> dict[int, str]:
-    """Of those that still are."""
-    rows = model_of(noun)._default_manager.filter(pk__in=set(ids))
-    return dict(rows.values_list("pk", name_field(noun)))
+def _sums(numbers: Sequence[Any]) -> dict[str, int]:
+    return {name: int(number) for name, number in zip(SUMS, numbers, strict=True)}
 
 
-def model_of(noun: str) -> Any:
-    """Of other apps, which this one knows by its foreign keys alone."""
-    return RequestRecord._meta.get_field(noun).related_model
-
-
-def name_field(noun: str) -> str:
-    return "username" if noun == "user" else "name"
+def _of_another_question() -> ValidationError:
+    return ValidationError({"cursor": ["This cursor is of another question."]})

@@ -10,11 +10,29 @@ from typing import Any
 from django.db import connection
 
 from usage.event import RequestEvent
-from usage.rollups.state import PLACE, SUMS, DayRollup, HourRollup, Rollup
+from usage.rollups.state import (
+    KINDS,
+    PLACE,
+    SUMS,
+    DayKindRollup,
+    DayModelRollup,
+    DayRollup,
+    HourKindRollup,
+    HourModelRollup,
+    HourRollup,
+)
+from usage.rollups.state import Sums as SumsRow
+from usage.rollups.tags import NO_TAGS, keep_tag_sets, tags_id
 
-Place = tuple[datetime, int, int, int, int, str, str]
+Place = tuple[Any, ...]
+"""In the order of `PLACE`, of `MODEL_PLACE` or of `KIND_PLACE`."""
 Sums = Mapping[Place, list[int]]
 
+TYPES = {"at": "timestamptz", "provider": "text", "model": "text", "kind": "text"}
+"""Of columns in PostgreSQL; all others are bigint."""
+
+PROVIDER, MODEL = PLACE.index("provider"), PLACE.index("model")
+KIND_COLUMNS = tuple((kind, PLACE.index(column)) for kind, column in KINDS.items())
 ERRORS = frozenset({"upstream_error", "internal_error"})
 HITS = frozenset({"HIT", "JOINED"})
 
@@ -22,7 +40,12 @@ HITS = frozenset({"HIT", "JOINED"})
 def add_rollups(events: Iterable[RequestEvent]) -> None:
     """Move the sums by events that are new to the ledger, in its transaction. Raises `DatabaseError`."""
     hours: dict[Place, list[int]] = {}
+    sets: dict[int, tuple[str, ...]] = {}
     for event in events:
+        tagged = NO_TAGS
+        if event.tags:
+            tagged = tags_id(event.tags)
+            sets[tagged] = event.tags
         place = (
             datetime.fromtimestamp(event.at, UTC).replace(minute=0, second=0, microsecond=0),
             event.project or 0,
@@ -31,13 +54,29 @@ def add_rollups(events: Iterable[RequestEvent]) -> None:
             event.team or 0,
             event.provider,
             event.model,
+            tagged,
         )
         _add(hours, place, sums_of(event))
+    of_models: dict[Place, list[int]] = {}
+    of_kinds: dict[Place, list[int]] = {}
+    for place, sums in hours.items():
+        _add(of_models, (place[0], place[PROVIDER], place[MODEL]), sums)
+        for kind, column in KIND_COLUMNS:
+            _add(of_kinds, (place[0], kind, place[column]), sums)
+    keep_tag_sets(sets)
+    move(HourRollup, hours)
+    move(DayRollup, by_day(hours))
+    move(HourModelRollup, of_models)
+    move(DayModelRollup, by_day(of_models))
+    move(HourKindRollup, of_kinds)
+    move(DayKindRollup, by_day(of_kinds))
+
+
+def by_day(hours: Sums) -> Sums:
     days: dict[Place, list[int]] = {}
     for place, sums in hours.items():
         _add(days, (place[0].replace(hour=0), *place[1:]), sums)
-    move(HourRollup, hours)
-    move(DayRollup, days)
+    return days
 
 
 def sums_of(event: RequestEvent) -> list[int]:
@@ -60,7 +99,7 @@ def sums_of(event: RequestEvent) -> list[int]:
     ]
 
 
-def move(model: type[Rollup], sums: Sums) -> None:
+def move(model: type[SumsRow], sums: Sums) -> None:
     """Add to the rows, which are made where there are none. In one order, so that no two writers ever wait for each
     other in a circle."""
     if not sums:
@@ -80,21 +119,21 @@ def move(model: type[Rollup], sums: Sums) -> None:
 
 
 @cache
-def move_statement(model: type[Rollup]) -> str:
+def move_statement(model: type[SumsRow]) -> str:
     quote = connection.ops.quote_name
-    table, columns = quote(model._meta.db_table), [quote(name) for name in (*PLACE, *SUMS)]
+    table, columns = quote(model._meta.db_table), [quote(name) for name in (*model.place, *SUMS)]
     if connection.vendor == "postgresql":
-        types = ["timestamptz", *["bigint"] * 4, "text", "text", *["bigint"] * len(SUMS)]
+        types = [TYPES.get(name, "bigint") for name in (*model.place, *SUMS)]
         source = f"SELECT * FROM unnest({', '.join(f'%s::{name}[]' for name in types)})"  # noqa: S608 (no value in it)
     else:
         source = f"VALUES ({', '.join(['%s'] * len(columns))})"
     added = ", ".join(f"{name} = {table}.{name} + excluded.{name}" for name in map(quote, SUMS))
     return (
         f"INSERT INTO {table} ({', '.join(columns)}) {source} "
-        f"ON CONFLICT ({', '.join(columns[: len(PLACE)])}) DO UPDATE SET {added}"
+        f"ON CONFLICT ({', '.join(columns[: len(model.place)])}) DO UPDATE SET {added}"
     )
 
 
-def _add(total: dict[Place, list[int]], place: Any, sums: list[int]) -> None:
+def _add(total: dict[Place, list[int]], place: Place, sums: list[int]) -> None:
     there = total.get(place)
     total[place] = list(sums) if there is None else [a + b for a, b in zip(there, sums, strict=True)]

@@ -8,20 +8,43 @@ sums as of one moment; they are mended by adding what is missing, which no write
 from __future__ import annotations
 
 import logging
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
 
 from django.db import connection, transaction
+from django.db.models import QuerySet
 
-from usage.models import RequestRecord
-from usage.rollups.add import ERRORS, HITS, Place, move
-from usage.rollups.state import PLACE, SUMS, DayRollup, HourRollup, Rollup
+from usage.models import TagSet
+from usage.rollups.add import Place, move
+from usage.rollups.from_ledger import DAY, Span, ends, ledger_rows, names, rows_of, span_of, tags_of
+from usage.rollups.state import (
+    KINDS,
+    SUMS,
+    DayKindRollup,
+    DayModelRollup,
+    DayRollup,
+    HourKindRollup,
+    HourModelRollup,
+    HourRollup,
+    Sums,
+)
+from usage.rollups.tags import keep_tag_sets
 
 log = logging.getLogger("sluice.rollups")
 
 ADVISORY_LOCK = 5_713_002
 """One mends at a time: two would add what is missing twice."""
-DAY = timedelta(days=1)
+
+
+MADE_FROM: dict[type[Sums], type[Sums]] = {
+    DayRollup: HourRollup,
+    HourModelRollup: HourRollup,
+    DayModelRollup: HourModelRollup,
+    HourKindRollup: HourRollup,
+    DayKindRollup: HourKindRollup,
+}
+"""Each is compared with what it adds up, once that is right."""
+BY_DAY = (DayRollup, DayModelRollup, DayKindRollup)
 
 
 class Difference(NamedTuple):
@@ -53,131 +76,109 @@ def check(since: date | None = None, *, repair: bool) -> list[Difference]:
 
 def held_days(since: date | None) -> list[date]:
     """The days of which the ledger has all rows: without those that retention has taken, or begun to take."""
-    oldest = RequestRecord.objects.order_by("created_at").values_list("created_at", flat=True).first()
-    newest = RequestRecord.objects.order_by("-created_at").values_list("created_at", flat=True).first()
-    if oldest is None or newest is None:
+    found = ends()
+    if found is None:
         return []
-    oldest = oldest.astimezone(UTC)
-    first, day = oldest.date(), newest.astimezone(UTC).date()
+    oldest, day = found[0], found[1].date()
+    first = oldest.date()
     if HourRollup.objects.filter(at__lt=oldest.replace(minute=0, second=0, microsecond=0)).exists():
         first += DAY  # what came before is gone, and so may be some of this day
     first = max(first, since or first)
     held: list[date] = []
     while day >= first:
-        if RequestRecord.objects.filter(**_of(day, "created_at")).exists():
+        if rows_of(span_of(day)).exists():
             held.append(day)
-        elif DayRollup.objects.filter(**_of(day, "at")).exists():
+        elif sums_of_day(DayRollup, day).exists():
             # Taken whole, and the day after it maybe in part; what is older came late.
             return held[-2::-1]
         day -= DAY
     return held[::-1]
 
 
-def _of(day: date, column: str) -> dict[str, datetime]:
-    start = datetime(day.year, day.month, day.day, tzinfo=UTC)
-    return {f"{column}__gte": start, f"{column}__lt": start + DAY}
+def sums_of_day(model: type[Sums], day: date) -> QuerySet[Any]:
+    span = span_of(day)
+    return model._default_manager.filter(at__gte=span.start, at__lt=span.end)
 
 
 def check_day(day: date, *, repair: bool) -> Difference | None:
     """Raises `DatabaseError`."""
-    start = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    span = span_of(day)
     with transaction.atomic():
         if connection.vendor == "postgresql":
             with connection.cursor() as cursor:
                 cursor.execute("SELECT pg_advisory_xact_lock(%s)", [ADVISORY_LOCK])
-        hours = lacking(HourRollup, ledger_rows(), start)
+        lack, sets = lacking_hours(span)
         if repair:
-            move(HourRollup, hours)
-        days = lacking(DayRollup, hour_rows(), start)
+            keep_tag_sets(sets)
+            move(HourRollup, lack)
+        for model, source in MADE_FROM.items():
+            lacked = lacking(model, rows_made_from(source, model, span), span)
+            if repair:
+                move(model, lacked)
+            lack = lack or lacked
         if repair:
-            move(DayRollup, days)
-            for model in (HourRollup, DayRollup):
-                model.objects.filter(**_of(day, "at"), requests=0).delete()
-    lack = hours or days
-    if not lack:
+            tables: list[type[Sums]] = [HourRollup, *MADE_FROM]
+            for each in tables:
+                sums_of_day(each, day).filter(requests=0).delete()
+    if not lack and not sets:
         return None
     requests, cost = SUMS.index("requests"), SUMS.index("cost_picousd")
     return Difference(
-        day, len(lack), sum(sums[requests] for sums in lack.values()), sum(sums[cost] for sums in lack.values())
+        day,
+        len(lack) + len(sets),
+        sum(sums[requests] for sums in lack.values()),
+        sum(sums[cost] for sums in lack.values()),
     )
 
 
-def lacking(model: type[Rollup], source: str, start: datetime) -> dict[Place, list[int]]:
+def lacking_hours(span: Span) -> tuple[dict[Place, list[int]], dict[int, tuple[str, ...]]]:
+    """What must be added to the hours, and the sets of tags that are missing."""
+    while True:
+        known = tags_of(span)
+        hours = lacking(HourRollup, ledger_rows(span, known), span)
+        if all(place[-1] is not None for place in hours):
+            break
+        # Tags that nobody had before came with a request between the two statements.
+    there = set(TagSet.objects.filter(pk__in=known.sets).values_list("pk", flat=True))
+    return hours, {number: tags for number, tags in known.sets.items() if tags and number not in there}
+
+
+def lacking(model: type[Sums], source: tuple[str, list[Any]], span: Span) -> dict[Place, list[int]]:
     """What must be added to the rows of a day, for them to be what the source says. None where they are."""
-    table = connection.ops.quote_name(model._meta.db_table)
-    there = f"SELECT {_names(PLACE)}, {', '.join(f'-{name}' for name in _quoted(SUMS))} FROM {table}"  # noqa: S608
-    sums = [f"SUM({name})" for name in _quoted(SUMS)]
-    statement = (
-        f"SELECT {_names(PLACE)}, {', '.join(sums)} FROM ("  # noqa: S608 (no value in it)
-        f"{source} UNION ALL {there} WHERE at >= %s AND at < %s) AS both_sides "
-        f"GROUP BY {_names(PLACE)} HAVING {' OR '.join(f'{total} <> 0' for total in sums)}"
+    statement, values = source
+    table, place = connection.ops.quote_name(model._meta.db_table), names(model.place)
+    quoted = [connection.ops.quote_name(name) for name in SUMS]
+    there = f"SELECT {place}, {', '.join(f'-{name}' for name in quoted)} FROM {table}"  # noqa: S608
+    sums = [f"SUM({name})" for name in quoted]
+    compared = (
+        f"SELECT {place}, {', '.join(sums)} FROM ("  # noqa: S608 (no value in it)
+        f"{statement} UNION ALL {there} WHERE at >= %s AND at < %s) AS both_sides "
+        f"GROUP BY {place} HAVING {' OR '.join(f'{total} <> 0' for total in sums)}"
     )
-    span = [connection.ops.adapt_datetimefield_value(moment) for moment in (start, start + DAY)]
+    width = len(model.place)
     with connection.cursor() as cursor:
-        cursor.execute(statement, [*span, *span])
-        return {
-            (_moment(row[0]), *row[1 : len(PLACE)]): [int(number) for number in row[len(PLACE) :]]
-            for row in cursor.fetchall()
-        }
+        cursor.execute(compared, [*values, *span.as_values])
+        return {(_moment(row[0]), *row[1:width]): [int(number) for number in row[width:]] for row in cursor.fetchall()}
 
 
-def ledger_rows() -> str:
-    """The ledger's rows of a span as rows of sums; what `add.sums_of` says of an event."""
-    if connection.vendor == "postgresql":
-        hour = "date_trunc('hour', created_at, 'UTC')"
-        microseconds = "CAST(round({} * 1000) AS bigint)"
-    else:
-        hour = "substr(created_at, 1, 13) || ':00:00'"  # its functions for dates round to milliseconds
-        microseconds = "CAST(round({} * 1000) AS integer)"
-    numbers = [f"COALESCE({name}, 0) AS {name}" for name in PLACE if name.endswith("_id")]
-    names = [name for name in SUMS if name.endswith("_tokens") or name == "cost_picousd"]
-    tokens = {name: f"COALESCE({name}, 0)" for name in names}
-    expressions = {
-        **tokens,
-        "requests": "1",
-        "errors": _counted(f"outcome IN ({_literals(ERRORS)})"),
-        "refused": _counted("outcome = 'refused'"),
-        "cache_hits": _counted(f"cache IN ({_literals(HITS)})"),
-        "unpriced": _counted("cost_picousd IS NULL"),
-        "duration_us": microseconds.format("duration_ms"),
-        "ttft_us": f"COALESCE({microseconds.format('ttft_ms')}, 0)",
-        "ttft_requests": _counted("ttft_ms IS NOT NULL"),
-    }
-    sums = ", ".join(f"{expressions[name]} AS {name}" for name in SUMS)
-    table = connection.ops.quote_name(RequestRecord._meta.db_table)
-    return (
-        f"SELECT {hour} AS at, {', '.join(numbers)}, provider, model, {sums} FROM {table} "  # noqa: S608 (no value in it)
-        "WHERE created_at >= %s AND created_at < %s"
-    )
-
-
-def hour_rows() -> str:
-    """The rows of hours of a span as those of their day."""
-    day = "date_trunc('day', at, 'UTC')" if connection.vendor == "postgresql" else "substr(at, 1, 10) || ' 00:00:00'"
-    table = connection.ops.quote_name(HourRollup._meta.db_table)
-    return (
-        f"SELECT {day} AS at, {_names(PLACE[1:])}, {_names(SUMS)} FROM {table} "  # noqa: S608 (no value in it)
-        "WHERE at >= %s AND at < %s"
-    )
+def rows_made_from(source: type[Sums], model: type[Sums], span: Span) -> tuple[str, list[Any]]:
+    """The source's rows of a span as rows of what is made from them."""
+    at = "at"
+    if model in BY_DAY:
+        on_postgres = connection.vendor == "postgresql"
+        at = "date_trunc('day', at, 'UTC')" if on_postgres else "substr(at, 1, 10) || ' 00:00:00'"
+    table = connection.ops.quote_name(source._meta.db_table)
+    places = [names(model.place[1:])]
+    if model is HourKindRollup:
+        places = [f"'{kind}' AS kind, {column} AS ident" for kind, column in KINDS.items()]
+    rows = [
+        f"SELECT {at} AS at, {place}, {names(SUMS)} FROM {table} WHERE at >= %s AND at < %s"  # noqa: S608
+        for place in places
+    ]
+    return " UNION ALL ".join(rows), span.as_values * len(rows)
 
 
 def _moment(value: Any) -> datetime:
     """SQLite has texts."""
     moment = datetime.fromisoformat(value) if isinstance(value, str) else value
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-
-
-def _quoted(names: tuple[str, ...]) -> list[str]:
-    return [connection.ops.quote_name(name) for name in names]
-
-
-def _names(names: tuple[str, ...]) -> str:
-    return ", ".join(_quoted(names))
-
-
-def _counted(condition: str) -> str:
-    return f"CASE WHEN {condition} THEN 1 ELSE 0 END"
-
-
-def _literals(values: frozenset[str]) -> str:
-    return ", ".join(f"'{value}'" for value in sorted(values))

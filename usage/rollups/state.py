@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from django.db import models
+from django.db import connections, models
+from django.db.models.expressions import RawSQL
 
-PLACE = ("at", "project_id", "key_id", "user_id", "team_id", "provider", "model")
+PLACE = ("at", "project_id", "key_id", "user_id", "team_id", "provider", "model", "tags_id")
 """What a row is for, and the order in which rows are locked."""
+
+MODEL_PLACE = ("at", "provider", "model")
+"""The same of those rows that add up all keys."""
+
+KINDS = {"user": "user_id", "team": "team_id", "project": "project_id", "tags": "tags_id"}
+"""What has sums by itself, and the column of it elsewhere."""
+
+KIND_PLACE = ("at", "kind", "ident")
 
 SUMS = (
     *("requests", "errors", "refused", "cache_hits"),
@@ -16,17 +25,33 @@ SUMS = (
 )
 
 
-class Rollup(models.Model):
-    """What was used from `at` on, UTC. 0 stands for no key, user, team or project; numbers outlive what they name."""
+class TagSetQuerySet(models.QuerySet["TagSet"]):
+    def with_tag(self, tag: str) -> TagSetQuerySet:
+        if connections[self.db].vendor != "sqlite":
+            return self.filter(tags__contains=[tag])
+        # Django offers no `contains` on SQLite's JSON.
+        those = "SELECT its.id FROM usage_tagset AS its, json_each(its.tags) AS one WHERE one.value = %s"
+        return self.filter(pk__in=RawSQL(those, [tag]))  # noqa: S611 - the tag is a parameter
 
-    pk = models.CompositePrimaryKey(*PLACE)
+
+class TagSet(models.Model):
+    """Tags that requests have had together. Written with the first sum of them, and never changed or deleted."""
+
+    id = models.BigIntegerField(primary_key=True, help_text="Follows from the tags (`usage/rollups/tags.py`).")
+    tags = models.JSONField(help_text="In order, each once.")
+
+    objects = TagSetQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return ", ".join(self.tags)
+
+
+class Sums(models.Model):
+    """What was used from `at` on, UTC, by what `place` names. `place` is the key."""
+
+    place: ClassVar[tuple[str, ...]]
+
     at = models.DateTimeField()
-    project_id = models.BigIntegerField()
-    key_id = models.BigIntegerField()
-    user_id = models.BigIntegerField()
-    team_id = models.BigIntegerField()
-    provider = models.CharField(max_length=64)
-    model = models.CharField(max_length=200)
     requests = models.BigIntegerField(help_text="Of every outcome.")
     errors = models.BigIntegerField(help_text="That ended with an error of the provider or of Sluice.")
     refused = models.BigIntegerField(help_text="That Sluice refused.")
@@ -43,14 +68,32 @@ class Rollup(models.Model):
 
     class Meta:
         abstract = True
+
+    def __str__(self) -> str:
+        return f"{self.at:%Y-%m-%d %H:%M}"
+
+
+class Rollup(Sums):
+    """By all that reports tell apart. 0 stands for none; numbers outlive what they name."""
+
+    place = PLACE
+
+    pk = models.CompositePrimaryKey(*PLACE)
+    project_id = models.BigIntegerField()
+    key_id = models.BigIntegerField()
+    user_id = models.BigIntegerField()
+    team_id = models.BigIntegerField()
+    provider = models.CharField(max_length=64)
+    model = models.CharField(max_length=200)
+    tags_id = models.BigIntegerField(help_text="Of a `TagSet`.")
+
+    class Meta:
+        abstract = True
         indexes: ClassVar = [
             models.Index(fields=["key_id", "at"], name="%(class)s_key"),
             models.Index(fields=["project_id", "at"], name="%(class)s_project"),
             models.Index(fields=["user_id", "at"], condition=models.Q(user_id__gt=0), name="%(class)s_user"),
         ]
-
-    def __str__(self) -> str:
-        return f"{self.at:%Y-%m-%d %H:%M} {self.model}"
 
 
 class HourRollup(Rollup):
@@ -59,3 +102,45 @@ class HourRollup(Rollup):
 
 class DayRollup(Rollup):
     """By the day, UTC: what its hours add up to."""
+
+
+class ModelRollup(Sums):
+    """Of all keys together: for questions that name none, whose answers would add up millions of rows."""
+
+    place = MODEL_PLACE
+
+    pk = models.CompositePrimaryKey(*MODEL_PLACE)
+    provider = models.CharField(max_length=64)
+    model = models.CharField(max_length=200)
+
+    class Meta:
+        abstract = True
+
+
+class HourModelRollup(ModelRollup):
+    """By the hour: what the rows of `HourRollup` add up to."""
+
+
+class DayModelRollup(ModelRollup):
+    """By the day, UTC."""
+
+
+class KindRollup(Sums):
+    """Of each user, team, project and set of tags by itself: for questions that name no more than that."""
+
+    place = KIND_PLACE
+
+    pk = models.CompositePrimaryKey("kind", "at", "ident")
+    kind = models.CharField(max_length=8, help_text=f"One of {', '.join(KINDS)}.")
+    ident = models.BigIntegerField()
+
+    class Meta:
+        abstract = True
+
+
+class HourKindRollup(KindRollup):
+    """By the hour: what the rows of `HourRollup` add up to."""
+
+
+class DayKindRollup(KindRollup):
+    """By the day, UTC."""

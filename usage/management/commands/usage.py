@@ -10,7 +10,7 @@ from django.utils.module_loading import import_string
 
 from usage.management.tables import table
 from usage.reports.answer import csv_columns, csv_lines
-from usage.reports.question import NOUNS
+from usage.reports.question import NOUNS, TAG
 from usage.reports.spans import Period
 
 NUMBERS = ("requests", "errors", "refused", "prompt_tokens", "completion_tokens", "cost_usd", "unpriced_requests")
@@ -35,13 +35,16 @@ class Command(BaseCommand):
             },
         )
         report = verbs["report"]
-        report.add_argument("--group-by", default="", metavar="NOUNS", help=f"Any of {', '.join(NOUNS)}: a,b")
+        report.add_argument(
+            "--group-by", default="", metavar="NOUNS", help=f"Any of {', '.join(NOUNS)}: a,b; or {TAG}."
+        )
         report.add_argument("--period", choices=Period.values, default=Period.DAY)
         report.add_argument("--from", dest="since", metavar="TIME", help="ISO 8601; default: 30 days.")
         report.add_argument("--to", dest="until", metavar="TIME", help="Not included; default: the end of today.")
         report.add_argument("--time-zone", help="Where days begin, such as Europe/Berlin.")
         for noun in NOUNS:
             report.add_argument(f"--{noun}", help="Its number." if noun == "key" else "Its name, or number.")
+        report.add_argument("--tag", help="Requests that have it.")
         report.add_argument("--fill", action="store_true", default=None, help="Also where nothing was used.")
         report.add_argument("--csv", action="store_true", help="Print a CSV file and nothing else.")
         verbs["budgets"].add_argument("--kind", choices=["global", "key", "project", "team", "user"])
@@ -52,7 +55,7 @@ class Command(BaseCommand):
         self.cli.run(options)
 
     def report(self, api: Any, options: dict[str, Any]) -> tuple[Any, str]:
-        query = {name: options[name] for name in ("group_by", "period", "time_zone", "fill", *NOUNS)}
+        query = {name: options[name] for name in ("group_by", "period", "time_zone", "fill", *NOUNS, TAG)}
         asked = {name: value for name, value in query.items() if value is not None}
         first = api.call("GET", "usage", **asked, **{"from": options["since"], "to": options["until"]})
         # The span is named by now, so that it is the same for every page, however long they take.

@@ -1,0 +1,32 @@
+"""The names of keys, users, teams and projects: of other apps, which this one knows by its foreign keys alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.db.models import Q
+
+from usage.models import RequestRecord
+
+
+def its_number(noun: str, column: str, value: str) -> Q:
+    """The column has that number, or the number of what has that name."""
+    number = int(value) if value.isascii() and value.isdigit() and len(value) <= 18 else None
+    if number is not None:
+        return Q(**{column: number})
+    return Q(**{f"{column}__in": model_of(noun)._default_manager.filter(**{name_field(noun): value}).values("pk")})
+
+
+def names_of(noun: str, ids: Iterable[int]) -> dict[int, str]:
+    """Of those that still are."""
+    rows = model_of(noun)._default_manager.filter(pk__in=set(ids))
+    return dict(rows.values_list("pk", name_field(noun)))
+
+
+def model_of(noun: str) -> Any:
+    return RequestRecord._meta.get_field(noun).related_model
+
+
+def name_field(noun: str) -> str:
+    return "username" if noun == "user" else "name"
