@@ -1,6 +1,6 @@
 """`python -m bench [NAME …] [--quick] [--json FILE]`; the names are those of `BENCHES`.
 
-`make bench`: all of them but `ledger`, which takes a quarter of an hour and ten gigabytes.
+`make bench`: all of them but `ledger`, which takes half an hour and twenty gigabytes.
 """
 
 from __future__ import annotations

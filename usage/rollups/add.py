@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import cache
+from operator import add
 from typing import Any
 
 from django.db import connection
@@ -109,7 +110,8 @@ def move(model: type[SumsRow], sums: Sums) -> None:
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             rows = [(*place, *sums[place]) for place in places]
-            cursor.execute(move_statement(model), [list(column) for column in zip(*rows, strict=True)])
+            columns = zip((*model.place, *SUMS), zip(*rows, strict=True), strict=True)
+            cursor.execute(move_statement(model), [_array(name, column) for name, column in columns])
         else:
             # Moments as Django writes them there.
             texts: list[list[Any]] = [
@@ -134,6 +136,12 @@ def move_statement(model: type[SumsRow]) -> str:
     )
 
 
+def _array(name: str, column: tuple[Any, ...]) -> Any:
+    """Numbers as PostgreSQL reads them: psycopg would look for the type of each by itself, which takes longer than all
+    else here."""
+    return list(column) if name in TYPES else f"{{{','.join(map(str, column))}}}"
+
+
 def _add(total: dict[Place, list[int]], place: Place, sums: list[int]) -> None:
     there = total.get(place)
-    total[place] = list(sums) if there is None else [a + b for a, b in zip(there, sums, strict=True)]
+    total[place] = list(sums) if there is None else list(map(add, there, sums))
