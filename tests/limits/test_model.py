@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 
 from keys.limits import Ask, Held, LimitExceeded, Limits, MemoryLimits, Scope, Standings, Unknown
 from keys.limits.memory import need_of
-from keys.limits.redis import LEASE_S, RedisLimits
+from keys.limits.redis import LEASE_S, RedisLimits, SharedHeld
 from tests.limits.making import Clock
 from tests.limits.model import LATE, MINUTE, Model, Request
 from tests.services import Services
@@ -68,7 +68,7 @@ async def gathered(asked: Sequence[Awaitable[Result]]) -> list[Result]:
 class Running:
     """One admitted request: as the model, this process and Redis have it."""
 
-    def __init__(self, request: Request, local: Held, shared: Held, process: int) -> None:
+    def __init__(self, request: Request, local: Held, shared: SharedHeld, process: int) -> None:
         self.request, self.local, self.shared, self.process = request, local, shared, process
         self.forsaken = False
 
@@ -260,6 +260,8 @@ class Admission(RuleBasedStateMachine):
 
     def _end(self, one: Running, tokens: int, cost: int, requests: int | None, *, tell: bool = True) -> None:
         request = one.request
+        if not one.shared.ends:
+            cost = 0  # Redis never hears of its end: a budget that is set meanwhile is put right from the ledger alone
         request.running, request.tokens, request.cost = False, tokens, cost
         request.requests = request.ask.requests if requests is None else requests
         request.settled_at = self.clock.us
@@ -298,7 +300,7 @@ class Admission(RuleBasedStateMachine):
                 limits.load(need, self.model.ledger(need))
             return self._asked_of(limits, scopes, ask, now)
 
-    async def _in_redis(self, process: RedisLimits, scopes: list[Scope], ask: Ask) -> Held | LimitExceeded:
+    async def _in_redis(self, process: RedisLimits, scopes: list[Scope], ask: Ask) -> SharedHeld | LimitExceeded:
         try:
             return await process.reserve(scopes, ask, self.clock())
         except LimitExceeded as refusal:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from keys.limits import Ask, Held, LimitExceeded, Scope
+from keys.limits import Ask, Baseline, Held, LimitExceeded, Scope
 from keys.limits.lines import LARGEST_GROUP
 from tests.limits.ground import ONE, Ground, Process, run
 from tests.limits.making import USD, scope
@@ -178,6 +178,20 @@ def test_what_was_let_in_without_an_answer_is_given_back(server: RedisServer, sl
             assert records(server) == 0
             assert ground.spent() == slots * USD
             assert len(await together(process, scopes, [ONE] * slots)) == slots
+
+    run(server, test)
+
+
+def test_two_that_load_a_past_at_once_leave_nothing_behind_that_is_not_limited(server: RedisServer):
+    """Else a limit that is set later would go on from it, whatever has happened meanwhile."""
+
+    async def test(ground: Ground) -> None:
+        async with ground.processes(1) as [process]:
+            scopes = [scope(budget=9 * USD)]
+            await asyncio.gather(process.reserve(scopes), process.reserve(scopes))
+            assert len(process.loads) == 2
+            ground.ledger["key", "1"] = Baseline(requests_total=2)
+            assert (await process.refused(scope(max_requests=2))).limit_kind == "max_requests"
 
     run(server, test)
 

@@ -5,6 +5,7 @@ local function load_baseline(op)
   local key = KEYS[op[2]]
   local state = load(key)
   dirty[key] = true
+  adopted[state] = nil  -- what this sets beyond the limits is to be forgotten again, also later in this batch
   state[LIFETIME] = state[LIFETIME] or {birth(), op[6]}
   local today = state[DAILY]
   if op[7] == math.floor(now / DAY) and (not today or not turn(today)) then
