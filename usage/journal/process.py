@@ -26,8 +26,8 @@ log = logging.getLogger("sluice.ledger")
 NAME = "sluice-ledger"
 """What the process is called in lists of processes."""
 
-NICENESS = 15
-"""Gives way to requests, and still gets a thirtieth of a core that they keep busy: some thousand rows a second."""
+NICENESS = 19
+"""Gives way to requests: where there is one core and they keep it busy, rows wait in the journal for a quieter moment."""
 
 STOP_S = 20.0
 
