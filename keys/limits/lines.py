@@ -52,13 +52,14 @@ class Shared:
 
     def add(self, operation: OfOne, batch: Batch) -> None:
         """Raises `ValueError`."""
-        scopes = id(operation.hold.scopes)
+        hold = operation.hold
+        scopes = id(hold.scopes)
         line = self._open.get(scopes)
         if line is None or len(line.operations) == LARGEST_GROUP:
-            line = self._open[scopes] = Line([*operation.line(batch), []], [], operation.hold.id)
+            line = self._open[scopes] = Line([*operation.line(batch), []], [], hold.id)
             self._lines.append(line)
         if isinstance(operation, Reserve):
-            operation.hold.record = line.record  # now: should the answer never come, this is where it is
+            hold.record = line.record  # now: should the answer never come, this is where it is
         line.words[-1].append(operation.entry())
         line.operations.append(operation)
 

@@ -16,7 +16,7 @@ import logging
 import secrets
 from collections.abc import Callable, Sequence
 from itertools import count
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from keys.limits import script
 from keys.limits.base import (
@@ -51,18 +51,10 @@ class Past(Protocol):
     def note(self, scope: Scope, known: Sequence[Any], now_us: int) -> None: ...
 
 
-class After(NamedTuple):
-    """What was let in together with a request, after it: the standings that are told have that already."""
+After = tuple[int, int, int]
+"""Requests, tokens and cost that were let in together with a request, after it: what is told has them already."""
 
-    requests: int
-    tokens: int
-    cost: int
-
-    def and_of(self, ask: Ask) -> After:
-        return After(self.requests + 1, self.tokens + ask.tokens, self.cost + (ask.cost or 0))
-
-
-NOTHING_AFTER = After(0, 0, 0)
+NOTHING_AFTER: After = (0, 0, 0)
 HELD: list[Any] = ["held"]
 
 
@@ -94,7 +86,7 @@ class SharedHeld(Hold):
         if not self._told:
             return Standings()
         requests, tokens, _ = self._told
-        return Standings(rate_standing(requests, self._after.requests), rate_standing(tokens, self._after.tokens))
+        return Standings(rate_standing(requests, self._after[0]), rate_standing(tokens, self._after[1]))
 
     def granted(self, told: list[Any], at_us: int, after: After) -> None:
         self._told, self._after, self.taken_at, self.in_redis = told, after, at_us, True
@@ -285,16 +277,17 @@ class RedisLimits:
     def _answered(self, line: Line, answer: Any, sent: Sent, now_us: int) -> None:
         """`all` together with the limits as they stand after the last, or `each` by itself."""
         kind, told = answer
-        operations = [operation for operation in line.operations if isinstance(operation, Reserve)]
+        operations: list[Any] = line.operations
         if kind == "each":
             for operation, own in zip(operations, told, strict=True):
                 operation.hold.record = operation.hold.id
                 self._decided(operation, own, sent, now_us)
             return
-        after = NOTHING_AFTER
+        requests = tokens = cost = 0
         for operation in reversed(operations):
-            self._granted(operation, told, now_us, after)
-            after = after.and_of(operation.hold.ask)
+            self._granted(operation, told, now_us, (requests, tokens, cost))
+            ask = operation.hold.ask
+            requests, tokens, cost = requests + 1, tokens + ask.tokens, cost + (ask.cost or 0)
             if not operation.answer.done():
                 operation.answer.set_result(HELD)
 
@@ -353,9 +346,9 @@ def standings_of(told: list[Any], after: After = NOTHING_AFTER) -> Standings:
         return Standings()
     requests, tokens, budget = told
     return Standings(
-        rate_standing(requests, after.requests),
-        rate_standing(tokens, after.tokens),
-        _budget_standing(budget, after.cost) if budget else None,
+        rate_standing(requests, after[0]),
+        rate_standing(tokens, after[1]),
+        _budget_standing(budget, after[2]) if budget else None,
     )
 
 

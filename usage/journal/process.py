@@ -27,7 +27,7 @@ NAME = "sluice-ledger"
 """What the process is called in lists of processes."""
 
 NICENESS = 19
-"""Gives way to requests: where there is one core and they keep it busy, rows wait in the journal for a quieter moment."""
+"""Gives way to requests: where they keep the only core busy, rows wait in the journal until there are fewer."""
 
 STOP_S = 20.0
 
