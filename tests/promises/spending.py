@@ -9,8 +9,9 @@ import secrets
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ import httpx
 from tests.access.asking import CHAT, let_a_second_pass, soon
 from tests.databases import query
 from tests.sluice import Sluice
-from tests.upstream import Received, Script, Wait, chat_answer, chat_stream, usage_of
+from tests.upstream import Received, Script, Upstream, Wait, chat_answer, chat_stream, usage_of
 
 MODEL = "budget-model"
 OUTPUT = 1_000
@@ -37,6 +38,17 @@ def set_price(server: Sluice, model: str = MODEL, **price: str) -> None:
     answer = server.api("POST", "/api/prices", json=told)
     assert answer.status_code == httpx.codes.CREATED, answer.text
     let_a_second_pass(time.monotonic())
+
+
+@contextmanager
+def priced(upstream: Upstream, model: str, price: dict[str, str], **settings: object) -> Iterator[Sluice]:
+    """A server of its own whose provider sells a model at that price."""
+    server = Sluice.start(upstream_url=upstream.url, **settings)  # type: ignore[arg-type]
+    try:
+        set_price(server, model, **price)
+        yield server
+    finally:
+        server.close()
 
 
 def usd(picousd: int) -> str:

@@ -12,7 +12,7 @@ import pytest
 from tests.access.asking import soon
 from tests.databases import query
 from tests.promises.breaking import CHAT, MODEL, PRICE, STREAM, Charged, check_charged
-from tests.promises.spending import Crew, booked, new_crew, post, set_price, totals_of
+from tests.promises.spending import Crew, booked, new_crew, post, priced, totals_of
 from tests.services import Services
 from tests.sluice import Sluice
 from tests.upstream import Received, Reset, Script, Upstream, chat_answer, chat_stream, error_answer, usage_of
@@ -23,12 +23,8 @@ ANSWER = chat_answer(usage=usage_of(30, 7))
 
 @pytest.fixture(scope="module")
 def server(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    server = Sluice.start(upstream_url=_upstream.url)
-    try:
-        set_price(server, MODEL, **PRICE)
+    with priced(_upstream, MODEL, PRICE) as server:
         yield server
-    finally:
-        server.close()
 
 
 @pytest.mark.parametrize(

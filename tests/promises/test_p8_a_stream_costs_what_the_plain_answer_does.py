@@ -10,7 +10,7 @@ import pytest
 
 from tests.access.asking import ask, minted, soon
 from tests.databases import query
-from tests.promises.spending import set_price
+from tests.promises.spending import priced
 from tests.services import Services
 from tests.sluice import Sluice
 from tests.upstream import Script, Upstream, frame, json_answer, response_usage, sse, usage_of
@@ -35,12 +35,8 @@ Chunks = list[dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def server(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    server = Sluice.start(upstream_url=_upstream.url)
-    try:
-        set_price(server, MODEL, **PRICE)
+    with priced(_upstream, MODEL, PRICE) as server:
         yield server
-    finally:
-        server.close()
 
 
 @pytest.fixture(scope="module")

@@ -35,7 +35,7 @@ from tests.promises.breaking import (
     estimated,
     the_row,
 )
-from tests.promises.spending import new_crew, set_price
+from tests.promises.spending import new_crew, priced
 from tests.relay.wire import answer_on, connect, is_idle, key_of, request_bytes
 from tests.services import Services
 from tests.sluice import Sluice
@@ -47,12 +47,8 @@ LEFT = {"outcome": "client_closed", "error": "client_closed"}
 
 @pytest.fixture(scope="module")
 def server(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    server = Sluice.start(upstream_url=_upstream.url)
-    try:
-        set_price(server, MODEL, **PRICE)
+    with priced(_upstream, MODEL, PRICE) as server:
         yield server
-    finally:
-        server.close()
 
 
 LEAVING: dict[str, tuple[str, dict[str, Any], Script, bytes, int, Charged]] = {

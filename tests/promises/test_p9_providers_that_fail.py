@@ -37,7 +37,7 @@ from tests.promises.breaking import (
     estimated,
     the_row,
 )
-from tests.promises.spending import new_crew, post, set_price, totals_of
+from tests.promises.spending import new_crew, post, priced, set_price, totals_of
 from tests.relay.wire import answer_on, connect, request_bytes
 from tests.services import Services
 from tests.sluice import Sluice
@@ -72,14 +72,9 @@ PROMPT_OF_BOTH = -(-len(json.dumps(MESSAGES) + json.dumps("hello")) // 4)
 @pytest.fixture(scope="module")
 def server(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
     """Its own patience: a second for a first byte and between two pieces, two for a whole answer."""
-    server = Sluice.start(
-        upstream_url=_upstream.url, TTFT_TIMEOUT_SECS=1, STREAM_IDLE_TIMEOUT_SECS=1, REQUEST_TIMEOUT_SECS=2
-    )
-    try:
-        set_price(server, MODEL, **PRICE)
+    waits = {"TTFT_TIMEOUT_SECS": 1, "STREAM_IDLE_TIMEOUT_SECS": 1, "REQUEST_TIMEOUT_SECS": 2}
+    with priced(_upstream, MODEL, PRICE, **waits) as server:
         yield server
-    finally:
-        server.close()
 
 
 # Path, body, what the provider does, the row's status and error, the charge.
