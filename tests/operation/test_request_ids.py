@@ -27,8 +27,8 @@ def test_processes_that_begin_as_copies_have_ids_of_their_own():
         "from proxy.exchange import new_request_id\n"
         "new_request_id(4e9)\n"
         "is_copy = os.fork() == 0\n"
+        "is_copy or os.wait()\n"  # one after the other, or their lines run into one another
         "print(new_request_id(4e9), flush=True)\n"
-        "is_copy or os.wait()\n"
     )
     told = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     ids = told.stdout.split()
