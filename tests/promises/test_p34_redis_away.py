@@ -109,10 +109,10 @@ def in_ledger(server: Sluice, key_id: int) -> int:
 
 
 def spend_all(server: Sluice, key: str) -> Answer:
-    """Until there is no room for one more; the refusal."""
+    """Until there is no room for one more and nothing runs, so that all workers know what was spent; the refusal."""
     while True:
         answers = at_once(server, key, 32, model=MODEL, max_tokens=1)
-        if statuses(answers) == {429: 32}:
+        if statuses(answers) == {429: 32} and not any("reserved" in one.error()["message"] for one in answers):
             return answers[0]
 
 
