@@ -149,9 +149,9 @@ class Condition:
         if found is None:
             return Part(UNKNOWN, None, {"detail": UNREADABLE})
         more: dict[str, Any] = {"caught_up_at": moment(found.caught_up_at)}
-        if not found.has_writer and time.monotonic() - self._started_at < STARTING_S:
-            return Part(UNKNOWN, None, {**more, "detail": "The process that writes it is being started."})
         if not found.has_writer:
+            if time.monotonic() - self._started_at < STARTING_S:
+                return Part(UNKNOWN, None, {**more, "detail": "The process that writes it is being started."})
             return Part(DOWN, None, {**more, "detail": "No process writes the ledger; rows wait in the journal."})
         if found.failing:
             return Part(DOWN, None, {**more, "detail": f"The database takes no rows ({found.failing})."})

@@ -30,7 +30,7 @@ SETTLE_WITHIN_S = 0.01
 CROWD = 16
 PACE_S = 0.002
 """After a batch with so many operations, the next begins no sooner than this after it began. A round trip costs this
-process a tenth of a millisecond, as much as ten requests do; where many ask, larger batches save most of it.
+process a tenth of a millisecond, a decision in it a tenth of that; where many ask, larger batches save most of it.
 """
 STALLED_S = 0.02
 """An event loop that wakes up this late for a deadline has not had the time to read an answer either."""

@@ -51,10 +51,10 @@ class Past(Protocol):
     def note(self, scope: Scope, known: Sequence[Any], now_us: int) -> None: ...
 
 
-After = tuple[int, int, int]
-"""Requests, tokens and cost that were let in together with a request, after it: what is told has them already."""
+After = tuple[int, int]
+"""Requests and tokens that were let in together with a request, after it: what is told has them already."""
 
-NOTHING_AFTER: After = (0, 0, 0)
+NOTHING_AFTER: After = (0, 0)
 HELD: list[Any] = ["held"]
 
 
@@ -74,7 +74,7 @@ class SharedHeld(Hold):
 
     @property
     def standings(self) -> Standings:
-        """As they were told with the answer."""
+        """As they were told with the answer; the budget as it stands with all that were let in together."""
         if self.local is not None and not self._told:
             return self.local.standings
         return standings_of(self._told, self._after)
@@ -283,11 +283,10 @@ class RedisLimits:
                 operation.hold.record = operation.hold.id
                 self._decided(operation, own, sent, now_us)
             return
-        requests = tokens = cost = 0
-        for operation in reversed(operations):
-            self._granted(operation, told, now_us, (requests, tokens, cost))
-            ask = operation.hold.ask
-            requests, tokens, cost = requests + 1, tokens + ask.tokens, cost + (ask.cost or 0)
+        tokens = 0
+        for requests, operation in enumerate(reversed(operations)):
+            self._granted(operation, told, now_us, (requests, tokens))
+            tokens += operation.hold.ask.tokens
             if not operation.answer.done():
                 operation.answer.set_result(HELD)
 
@@ -348,7 +347,7 @@ def standings_of(told: list[Any], after: After = NOTHING_AFTER) -> Standings:
     return Standings(
         rate_standing(requests, after[0]),
         rate_standing(tokens, after[1]),
-        _budget_standing(budget, after[2]) if budget else None,
+        _budget_standing(*budget) if budget else None,
     )
 
 
@@ -356,7 +355,6 @@ def rate_standing(told: Any, after: int) -> Standing | None:
     return Standing(told[0], told[1] + after, told[2] / SECOND_US) if told else None
 
 
-def _budget_standing(told: list[Any], after: int) -> BudgetStanding:
-    budget, spent, reserved, resets_us = told
+def _budget_standing(budget: list[int], spent: list[int], reserved: list[int], resets_us: int) -> BudgetStanding:
     resets = None if resets_us < 0 else resets_us / SECOND_US
-    return BudgetStanding(picousd(budget), picousd(spent), picousd(reserved) - after, resets)
+    return BudgetStanding(picousd(budget), picousd(spent), picousd(reserved), resets)

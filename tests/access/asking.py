@@ -66,6 +66,11 @@ def soon(question: Callable[[], Any], within: float = PATIENCE_S) -> None:
     assert processes.poll(question, timeout=within), f"not within {within} s"
 
 
+def in_force(question: Callable[[], Any]) -> None:
+    """The answer becomes true within the second that a change may take."""
+    soon(question, IN_FORCE_S)
+
+
 def let_a_second_pass(since: float) -> None:
     """Until a change that was made then must be in force. A late cache write would show only after that."""
     time.sleep(max(0.0, since + IN_FORCE_S - time.monotonic()))

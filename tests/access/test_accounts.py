@@ -12,7 +12,7 @@ import httpx
 import jwt
 import pytest
 
-from tests.access.asking import ask, error_of, refused, soon
+from tests.access.asking import ask, error_of, in_force, refused
 from tests.conftest import StartSluice
 from tests.databases import query
 from tests.services import Services
@@ -72,7 +72,7 @@ def test_a_user_makes_lists_and_revokes_keys(sluice: Sluice, upstream: Upstream)
     assert len(listed.json()["results"]) == 2
     revoked = post(sluice, f"/v1/keys/{prefix}", token=token, method="DELETE")
     assert (revoked.status_code, revoked.json()) == (200, {"revoked": True})
-    soon(lambda: ask(sluice, key).status_code == 401)
+    in_force(lambda: ask(sluice, key).status_code == 401)
     refused(ask(sluice, key), 401, "key_revoked")
 
 
@@ -182,7 +182,7 @@ def test_a_deactivated_user_is_out_everywhere(sluice: Sluice, upstream: Upstream
     sluice.api("PATCH", f"/api/users/{told['user_id']}", json={"is_active": False})
     assert post(sluice, "/v1/keys", {}, token).status_code == 401
     refused(post(sluice, "/v1/auth/login", {"email": email, "password": PASSWORD}), 401, "invalid_credentials")
-    soon(lambda: ask(sluice, told["api_key"]).status_code == 401)
+    in_force(lambda: ask(sluice, told["api_key"]).status_code == 401)
     refused(ask(sluice, told["api_key"]), 401, "key_inactive")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from keys.tokens import new_token, write_token
-from tests.access.asking import ask, changed, from_now, minted, refused, soon
+from tests.access.asking import ask, changed, from_now, in_force, minted, refused, soon
 from tests.services import Services
 from tests.sluice import Sluice
 from tests.upstream import Upstream
@@ -88,11 +88,11 @@ def test_a_blocked_project_blocks_its_anonymous_requests(open_sluice: Sluice, up
     project_id = default_project_id(open_sluice)
     changed(open_sluice, f"/api/projects/{project_id}", is_active=False)
     try:
-        soon(lambda: ask(open_sluice).status_code == 403)
+        in_force(lambda: ask(open_sluice).status_code == 403)
         refused(ask(open_sluice), 403, "project_inactive")
     finally:
         changed(open_sluice, f"/api/projects/{project_id}", is_active=True)
-    soon(lambda: ask(open_sluice).status_code == 200)
+    in_force(lambda: ask(open_sluice).status_code == 200)
 
 
 @pytest.mark.parametrize("way", ["delete", "disable"])
@@ -103,7 +103,7 @@ def test_the_end_of_the_last_key_does_not_open_the_gateway(sluice: Sluice, upstr
         assert sluice.api("DELETE", f"/api/keys/{key_id}").status_code == 204
     else:
         changed(sluice, f"/api/keys/{key_id}", is_active=False)
-    soon(lambda: ask(sluice, key).status_code == 401)
+    in_force(lambda: ask(sluice, key).status_code == 401)
     time.sleep(0.5)  # past a look for news
     refused(ask(sluice), 401, "missing_api_key")
     refused(ask(sluice, write_token(new_token(), "sk-sluice-")), 401, "invalid_api_key")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.access.asking import ask, changed, minted, new_project, refused, soon
+from tests.access.asking import ask, changed, in_force, minted, new_project, refused
 from tests.services import Services
 from tests.sluice import Sluice
 from tests.upstream import Upstream, chat_answer, chat_stream, error_answer
@@ -27,7 +27,7 @@ def server(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
 @pytest.fixture(scope="module")
 def key(server: Sluice) -> str:
     token = minted(server, project=new_project(server, allowed_origins=[PAGE]))[1]
-    soon(lambda: preflight(server).status_code == 204)
+    in_force(lambda: preflight(server).status_code == 204)
     return token
 
 
@@ -72,9 +72,9 @@ def test_programs_and_pages_of_other_projects_get_no_such_headers(server: Sluice
 
 def test_an_inactive_projects_origins_count_no_more(server: Sluice, key: str):
     project = new_project(server, allowed_origins=["https://*.gone.example"])
-    soon(lambda: preflight(server, origin="https://a.gone.example").status_code == 204)
+    in_force(lambda: preflight(server, origin="https://a.gone.example").status_code == 204)
     changed(server, f"/api/projects/{project}", is_active=False)
-    soon(lambda: preflight(server, origin="https://a.gone.example").status_code == 403)
+    in_force(lambda: preflight(server, origin="https://a.gone.example").status_code == 403)
 
 
 def test_no_header_is_smuggled_through_what_a_preflight_asks_for(server: Sluice, key: str):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx
 
-from tests.access.asking import ask, refused, soon
+from tests.access.asking import ask, in_force, refused
 from tests.sluice import Sluice
 from tests.upstream import Upstream, json_answer
 
@@ -47,7 +47,7 @@ def test_a_changed_tier_counts_from_the_next_request(sluice: Sluice, upstream: U
     assert embed(sluice, key, ["a", "b"]).status_code == 200
     refused(embed(sluice, key, "c"), 429, "rate_limit_exceeded")
     sluice.api("PATCH", f"/api/tiers/{tier}", json={"daily_embeddings": 4})
-    soon(lambda: embed(sluice, key, [7, 8, 9]).status_code == 200)
+    in_force(lambda: embed(sluice, key, [7, 8, 9]).status_code == 200)
     refused(embed(sluice, key, ["x", "y"]), 429, "rate_limit_exceeded")
 
 

@@ -16,6 +16,7 @@ from tests.access.asking import (
     IN_FORCE_S,
     ask,
     changed,
+    in_force,
     let_a_second_pass,
     minted,
     new_project,
@@ -209,7 +210,7 @@ def test_a_stream_under_way_goes_on_after_its_key_was_revoked(sluice: Sluice, up
         pieces = answer.iter_bytes()
         first = next(pieces)
         sluice.api("POST", f"/api/keys/{key_id}/revoke")
-        soon(lambda: ask(sluice, key).status_code == 401)
+        in_force(lambda: ask(sluice, key).status_code == 401)
         go.set()
         whole = first + b"".join(pieces)
     assert whole.endswith(b"data: [DONE]\n\n")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from keys.tokens import new_token, read_token, write_token
-from tests.access.asking import ask, changed, from_now, minted, new_project, refused, soon
+from tests.access.asking import ask, changed, from_now, in_force, minted, new_project, refused, soon
 from tests.sluice import Sluice
 from tests.upstream import Upstream
 
@@ -58,7 +58,7 @@ def make_key(sluice: Sluice, state: State) -> str:
 )
 def test_a_refusal_names_the_first_reason(sluice: Sluice, upstream: Upstream, state: State, status: int, code: str):
     key = make_key(sluice, state)
-    soon(lambda: ask(sluice, key).json()["error"]["code"] == code)
+    in_force(lambda: ask(sluice, key).json()["error"]["code"] == code)
     error = refused(ask(sluice, key), status, code)
     assert error["type"] == ("permission_error" if status == 403 else "authentication_error")
     assert key not in error["message"]
@@ -82,6 +82,6 @@ def test_the_old_token_dies_with_a_rotation(sluice: Sluice, upstream: Upstream):
     key_id, old = minted(sluice)
     assert ask(sluice, old).status_code == 200
     new = sluice.api("POST", f"/api/keys/{key_id}/rotate").json()["key"]
-    soon(lambda: ask(sluice, old).status_code == 401)
+    in_force(lambda: ask(sluice, old).status_code == 401)
     refused(ask(sluice, old), 401, "invalid_api_key")
     assert ask(sluice, new).status_code == 200

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.access.asking import CHAT, ask, changed, minted, refused, soon
+from tests.access.asking import CHAT, ask, changed, in_force, minted, refused
 from tests.promises.crowd import at_once, statuses
 from tests.services import Services
 from tests.sluice import Sluice
@@ -61,7 +61,7 @@ def test_who_has_no_key_is_under_the_default_project_s_limits(open_sluice: Sluic
     [project] = open_sluice.api("GET", "/api/projects?name=default").json()["results"]
     path = f"/api/projects/{project['id']}"
     changed(open_sluice, path, max_requests=1)
-    soon(lambda: ask_from(open_sluice, "127.0.0.4")[0] == 429)
+    in_force(lambda: ask_from(open_sluice, "127.0.0.4")[0] == 429)
     told = [ask_from(open_sluice, f"127.0.1.{n}") for n in range(1, 9)]
     assert {status for status, _ in told} == {429}
     assert "on project 'default'" in told[0][1]
@@ -71,16 +71,16 @@ def test_who_has_no_key_is_under_the_default_project_s_limits(open_sluice: Sluic
     for limits in ({"tpm": 5}, {"budget": 0}, {"rpm": 1}):
         unlimited = {"max_requests": None, "tpm": None, "budget": None, "rpm": None}
         changed(open_sluice, path, **{**unlimited, **limits})
-        soon(lambda: ask_from(open_sluice, "127.0.0.5")[0] == 429)
+        in_force(lambda: ask_from(open_sluice, "127.0.0.5")[0] == 429)
     changed(open_sluice, path, rpm=None)
-    soon(lambda: ask_from(open_sluice, "127.0.0.6")[0] == 200)
+    in_force(lambda: ask_from(open_sluice, "127.0.0.6")[0] == 200)
 
 
 def test_the_gateway_s_limits_are_everybody_s(sluice: Sluice, upstream: Upstream):
     keys = [minted(sluice)[1] for _ in range(4)]
     before = len(upstream.requests)
     changed(sluice, "/api/limits/global", rpm=8)
-    soon(lambda: "x-ratelimit-limit-requests" in ask(sluice, keys[0]).headers)
+    in_force(lambda: "x-ratelimit-limit-requests" in ask(sluice, keys[0]).headers)
     told = [answer for key in keys for answer in at_once(sluice, key, 5)]
     assert statuses(told)[429] >= 12
     answer = ask(sluice, keys[0])
@@ -88,4 +88,4 @@ def test_the_gateway_s_limits_are_everybody_s(sluice: Sluice, upstream: Upstream
     assert "8 requests per minute on " in error["message"]
     assert len(upstream.requests) - before <= 8 + 5  # and those before the process had heard of it
     changed(sluice, "/api/limits/global", rpm=None)
-    soon(lambda: ask(sluice, keys[0]).status_code == 200)
+    in_force(lambda: ask(sluice, keys[0]).status_code == 200)

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from keys.tokens import CHECKSUM_CHARS, PUBLIC_ID_CHARS, Token, write_token
-from tests.access.asking import CHAT, minted, refused, soon
+from tests.access.asking import CHAT, in_force, minted, refused
 from tests.sluice import Sluice
 from tests.upstream import Upstream, chat_answer
 
@@ -55,10 +55,10 @@ def test_a_change_of_the_key_is_heeded_on_the_same_connection(connection: httpx.
     key_id, key = minted(sluice)
     assert ask(connection, key).status_code == 200
     rotated = sluice.api("POST", f"/api/keys/{key_id}/rotate").json()["key"]
-    soon(lambda: ask(connection, key).status_code == 401)
+    in_force(lambda: ask(connection, key).status_code == 401)
     assert ask(connection, rotated).status_code == 200
     sluice.api("POST", f"/api/keys/{key_id}/revoke")
-    soon(lambda: ask(connection, rotated).status_code == 401)
+    in_force(lambda: ask(connection, rotated).status_code == 401)
 
 
 def test_bodies_of_different_lengths_arrive_whole(connection: httpx.Client, sluice: Sluice, upstream: Upstream) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tests.access.asking import ask, changed, minted, refused, soon
+from tests.access.asking import ask, changed, in_force, minted, refused
 from tests.sluice import Sluice
 from tests.upstream import Upstream
 
@@ -38,13 +38,13 @@ def test_refused_requests_take_nothing_and_a_new_limit_counts_at_once(sluice: Sl
     key_id, key = minted(sluice, rpm=2)
     assert [ask(sluice, key).status_code for _ in range(6)] == [200, 200, 429, 429, 429, 429]
     changed(sluice, f"/api/keys/{key_id}", rpm=4)
-    soon(lambda: ask(sluice, key).status_code == 200)
+    in_force(lambda: ask(sluice, key).status_code == 200)
     assert [ask(sluice, key).status_code for _ in range(3)] == [200, 429, 429]
     changed(sluice, f"/api/keys/{key_id}", rpm=None)
-    soon(lambda: ask(sluice, key).status_code == 200)
+    in_force(lambda: ask(sluice, key).status_code == 200)
     assert {ask(sluice, key).status_code for _ in range(5)} == {200}
     changed(sluice, f"/api/keys/{key_id}", rpm=1)
-    soon(lambda: ask(sluice, key).status_code == 429)
+    in_force(lambda: ask(sluice, key).status_code == 429)
 
 
 def test_requests_that_fail_before_the_limit_take_nothing(sluice: Sluice, upstream: Upstream):

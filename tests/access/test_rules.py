@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.access.asking import ask, changed, minted, new_project, refused, soon
+from tests.access.asking import ask, changed, in_force, minted, new_project, refused, soon
 from tests.sluice import Sluice
 from tests.upstream import Upstream
 
@@ -144,9 +144,9 @@ def test_a_change_of_rules_is_in_force_within_a_second(sluice: Sluice, upstream:
     _, key = minted(sluice, project=project)
     assert ask(sluice, key, temperature=1).status_code == 200
     changed(sluice, f"/api/projects/{project}", allowed_params={"temperature": [0]})
-    soon(lambda: ask(sluice, key, temperature=1).status_code == 400)
+    in_force(lambda: ask(sluice, key, temperature=1).status_code == 400)
     changed(sluice, f"/api/projects/{project}", allowed_params={})
-    soon(lambda: ask(sluice, key, temperature=1).status_code == 200)
+    in_force(lambda: ask(sluice, key, temperature=1).status_code == 200)
 
 
 def test_a_broken_rule_is_in_the_audit_log(sluice: Sluice, upstream: Upstream):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import httpx
 import pytest
 
-from tests.access.asking import CHAT, JSON, ask, minted, new_provider, soon
+from tests.access.asking import CHAT, JSON, ask, in_force, minted, new_provider, soon
 from tests.environment import MANAGEMENT_TOKEN, UPSTREAM_KEY
 from tests.services import Services
 from tests.sluice import Sluice
@@ -79,7 +79,7 @@ def play(server: Sluice, upstream: Upstream) -> Played:
     bound = {"credential": "own", "api_key": SECRET, "models": {"canary-model": ""}}
     new_provider(server, "bound", upstream.url, **bound)
     new_provider(server, "gone", "http://127.0.0.1:9/v1", **{**bound, "models": {"gone-model": ""}})
-    soon(lambda: ask(server, other).status_code == 200)
+    in_force(lambda: ask(server, other).status_code == 200)
 
     told: list[str] = []
     answers: list[Answer] = [

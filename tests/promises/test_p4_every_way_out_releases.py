@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.access.asking import soon
+from tests.access.asking import in_force, soon
 from tests.databases import query
 from tests.promises.spending import BOUNDED, COST, MODEL, Crew, Got, booked, new_crew, post, set_price, usd
 from tests.relay.wire import answer_on, connect, request_bytes
@@ -156,9 +156,9 @@ def test_what_no_provider_can_answer(server: Sluice, upstream: Upstream):
     path = f"/api/providers/{provider['id']}"
     assert server.api("PATCH", path, json={"is_enabled": False}).is_success
     try:
-        soon(lambda: post(server, crew.token, **BOUNDED).status in (404, 503))
+        in_force(lambda: post(server, crew.token, **BOUNDED).status in (404, 503))
     finally:
         assert server.api("PATCH", path, json={"is_enabled": True}).is_success
     upstream.script = error_answer(400)
-    soon(lambda: post(server, crew.token, **BOUNDED).status == 400)
+    in_force(lambda: post(server, crew.token, **BOUNDED).status == 400)
     all_is_free(server, crew, upstream, booked(server, crew) // 10**6)

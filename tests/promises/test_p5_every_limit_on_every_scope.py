@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.access.asking import soon
+from tests.access.asking import in_force, soon
 from tests.promises.spending import (
     BOUNDED,
     COST,
@@ -88,7 +88,7 @@ def test_the_gateway_s_own_limits_hold_for_all(server: Sluice, upstream: Upstrea
         soon(one_is_refused)
     finally:
         assert server.api("PATCH", "/api/limits/global", json={limit: None}).status_code == httpx.codes.OK
-    soon(lambda: post(server, crews[0].token, **BOUNDED).status == 200)
+    in_force(lambda: post(server, crews[0].token, **BOUNDED).status == 200)
 
 
 def test_a_budget_exactly_reached_blocks_and_a_picodollar_s_worth_below_does_not(server: Sluice, upstream: Upstream):

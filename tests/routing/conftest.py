@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.access.asking import ask, changed, new_provider, soon
+from tests.access.asking import ask, changed, in_force, new_provider
 from tests.services import Services
 from tests.sluice import Sluice
 from tests.upstream import Upstream
@@ -54,6 +54,6 @@ def settle(router: Sluice, key: str) -> None:
     """Until this process has heard of all that was changed: it hears in order, so of a last change last."""
     marker = f"marker-{next(_serial)}"
     provider_id = new_provider(router, marker, "http://127.0.0.1:9/v1", models={marker: ""}, weight=1)
-    soon(lambda: marker in ask(router, key, path="/v1/models", method="GET").text)
+    in_force(lambda: marker in ask(router, key, path="/v1/models", method="GET").text)
     router.api("DELETE", f"/api/providers/{provider_id}")
-    soon(lambda: marker not in ask(router, key, path="/v1/models", method="GET").text)
+    in_force(lambda: marker not in ask(router, key, path="/v1/models", method="GET").text)

@@ -10,7 +10,7 @@ import pytest
 
 from providers.catalog import Candidate, Catalog, NoProvider, choose, record_of
 from providers.models import Provider
-from tests.access.asking import ask, changed, minted, refused, soon
+from tests.access.asking import ask, changed, in_force, minted, refused
 from tests.routing.conftest import AddProvider, settle
 from tests.sluice import Sluice
 from tests.upstream import Upstream, chat_answer, chat_stream
@@ -124,7 +124,7 @@ def test_a_model_that_nobody_has_is_404_and_named(
     own = next(p for p in router.api("GET", "/api/providers").json()["results"] if p["name"] == "openai")
     changed(router, f"/api/providers/{own['id']}", models={"gpt-4.1-mini": "", "gpt-4o-*": ""})
     try:
-        soon(lambda: ask(router, key, model="nobodys-model").status_code == 404)
+        in_force(lambda: ask(router, key, model="nobodys-model").status_code == 404)
         error = refused(ask(router, key, model="nobodys-model"), 404, "model_not_found")
         assert "nobodys-model" in error["message"]
         assert (error["type"], error["param"]) == ("invalid_request_error", "model")
@@ -133,7 +133,7 @@ def test_a_model_that_nobody_has_is_404_and_named(
         refused(ask(router, key, path="/v1/models/nobodys-model", method="GET"), 404, "model_not_found")
     finally:
         changed(router, f"/api/providers/{own['id']}", models={})
-        soon(lambda: ask(router, key, model="nobodys-model").status_code == 200)
+        in_force(lambda: ask(router, key, model="nobodys-model").status_code == 200)
 
 
 def test_the_list_of_models_has_what_the_key_may_use(

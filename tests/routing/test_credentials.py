@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.access.asking import ask, changed, minted, new_project, refused, soon
+from tests.access.asking import ask, changed, in_force, minted, new_project, refused, soon
 from tests.environment import UPSTREAM_KEY
 from tests.routing.conftest import AddProvider
 from tests.sluice import Sluice
@@ -39,20 +39,20 @@ def test_the_row_names_the_alias(router: Sluice, upstream: Upstream):
 def test_a_stored_credential_is_used_and_changed_without_a_restart(router: Sluice, upstream: Upstream):
     made = router.api("POST", "/api/credentials", json={"alias": "stored", "secret": "sk-stored-one"}).json()
     _, key = minted(router, upstream_alias="stored")
-    soon(lambda: paid_with(router, upstream, key) == "Bearer sk-stored-one")
+    in_force(lambda: paid_with(router, upstream, key) == "Bearer sk-stored-one")
     changed(router, f"/api/credentials/{made['id']}", secret="sk-stored-two")
-    soon(lambda: paid_with(router, upstream, key) == "Bearer sk-stored-two")
+    in_force(lambda: paid_with(router, upstream, key) == "Bearer sk-stored-two")
     router.api("DELETE", f"/api/credentials/{made['id']}")
-    soon(lambda: ask(router, key).status_code == 503)
+    in_force(lambda: ask(router, key).status_code == 503)
     refused(ask(router, key), 503, "credential_unavailable")
 
 
 def test_a_stored_credential_goes_before_the_environments_of_its_alias(router: Sluice, upstream: Upstream):
     _, key = minted(router, upstream_alias="third")
     made = router.api("POST", "/api/credentials", json={"alias": "third", "secret": "sk-third-stored"}).json()
-    soon(lambda: paid_with(router, upstream, key) == "Bearer sk-third-stored")
+    in_force(lambda: paid_with(router, upstream, key) == "Bearer sk-third-stored")
     router.api("DELETE", f"/api/credentials/{made['id']}")
-    soon(lambda: paid_with(router, upstream, key) == "Bearer sk-third-canary")
+    in_force(lambda: paid_with(router, upstream, key) == "Bearer sk-third-canary")
 
 
 def test_an_alias_that_does_not_exist_is_503_and_names_itself_alone(router: Sluice, upstream: Upstream):
