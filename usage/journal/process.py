@@ -84,7 +84,6 @@ def write_ledger(directory: Path, line: Connection, other_end: Connection) -> No
     other_end.close()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)  # they are the server's; its end is told by the line
-    os.nice(NICENESS)
     with contextlib.suppress(OSError):  # only Linux can be told
         Path("/proc/self/comm").write_text(NAME)
     import django
@@ -102,6 +101,7 @@ def write_ledger(directory: Path, line: Connection, other_end: Connection) -> No
         stopping.set()
 
     threading.Thread(target=wait_for_the_end, name="line", daemon=True).start()
+    os.nice(NICENESS)  # not before: a server that is stopped while this one still starts would wait for it
     with Scheduler(), Dispatchers():
         # In this thread: what it dies of ends the process, and another one is started.
         ledger_writer(directory).run(stopping)
