@@ -35,6 +35,9 @@ MAX_HEAD_BYTES = 64 * 1024
 BUFFERED_BYTES = 256 * 1024
 """Of a body that nobody has asked for yet; beyond it the client is held back."""
 
+LAST_CALL_S = 0.2
+"""How long an idle connection stays open after a stop began: a busy client's next request is on its way by then."""
+
 LINGER_S = 5.0
 LINGER_BYTES = 256 * 1024 * 1024
 PIPELINED = 64
@@ -120,16 +123,21 @@ class Door(asyncio.Protocol):
         self.outbox.write(self.transport, data)
 
     def close(self) -> None:
-        """After what was written before."""
+        """After what was written before. What still comes is not begun, since no answer could leave."""
+        self._broken = True
         self.outbox.close(self.transport)
 
     def shutdown(self) -> None:
-        """uvicorn's word for the beginning of the end: what is under way may finish, nothing new begins."""
+        """uvicorn's word for the beginning of the end: what is under way may finish, also if it is not here yet."""
         self.keeps_alive = False
         if self.call is None:
-            self.close()
+            self.loop.call_later(LAST_CALL_S, self._close_idle)
         else:
             self._hold(self.call)
+
+    def _close_idle(self) -> None:
+        if self.call is None and not self._head_begun:
+            self.close()
 
     def _hold(self, call: Call) -> None:
         """Let uvicorn know of a task that it must wait for, or end when its grace is over."""
@@ -265,6 +273,8 @@ class Door(asyncio.Protocol):
     def _start(self, call: Call) -> None:
         self.call = call
         call.task = self.loop.create_task(call.run(self.app))
+        if not self.keeps_alive:
+            self._hold(call)
 
     def default_lines(self) -> bytes:
         """The headers of every answer: the date, which uvicorn makes anew each second."""
