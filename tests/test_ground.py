@@ -64,7 +64,7 @@ def test_upstream_keeps_one_connection_alive(upstream: Upstream, client: httpx.C
     assert len({r.connection_id for r in upstream.requests}) == 1
     assert upstream.open_connections == 1
     assert upstream.peak_open_requests == 1
-    assert upstream.open_requests == 0
+    upstream.wait_until(lambda: upstream.open_requests == 0)
 
 
 @pytest.mark.parametrize("include_usage", [True, False])
