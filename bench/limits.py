@@ -104,7 +104,7 @@ async def _pipelined(backend: RedisLimits, url: str, times: int) -> float:
         for _ in range(64):
             at = next(number)
             batch = Batch(wording, time.time())
-            line = Reserve(Hold(at, FOUR, ASK), loop.create_future()).write(batch)
+            line = Reserve(Hold(at, FOUR, ASK, True, at, 0), loop.create_future()).write(batch)
             head = ["bench", 1, at, epoch, epoch, 0, 15_000_000, "{sluice:limits}:held:"]
             pipeline.execute_command(
                 "EVALSHA", DIGEST, len(batch.keys), *batch.keys, msgspec.msgpack.encode([*head, batch.specs, [line]])

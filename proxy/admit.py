@@ -14,7 +14,7 @@ from keys.records import KeyRecord
 from providers.catalog import Catalog, NoProvider
 from proxy.embedding_quota import inputs_of, quota_of
 from proxy.endpoints import EMBEDDINGS
-from proxy.estimate import is_all_text, most_output, prompt_with_margin, said
+from proxy.estimate import most_output, read_prompt
 from proxy.exchange import Exchange
 from proxy.pasts import Pasts
 from proxy.snapshot import Snapshot
@@ -57,12 +57,11 @@ class Admission:
         if applying.scopes:
             ask = ONE_REQUEST
             if applying.counts_tokens:
-                raws = said(exchange.body)
                 if exchange.request_bytes > READ_AT_ONCE_BYTES:
-                    prompt = await asyncio.to_thread(prompt_with_margin, raws)
+                    prompt, is_all = await asyncio.to_thread(read_prompt, exchange.body)
                 else:
-                    prompt = prompt_with_margin(raws)
-                ask = ask_of(exchange, applying, snapshot, prompt, raws)
+                    prompt, is_all = read_prompt(exchange.body)
+                ask = ask_of(exchange, applying, snapshot, prompt, is_all=is_all)
             elif exchange.counts_as != 1:
                 ask = Ask(requests=exchange.counts_as)
             while True:
@@ -140,21 +139,19 @@ def address_scope(host: str, limits: Limits) -> Scope:
     return Scope("address", host, f"address {host}", limits)
 
 
-def ask_of(exchange: Exchange, applying: Applying, snapshot: Snapshot, prompt: int | None, raws: list[bytes]) -> Ask:
-    """What the request wants: tokens by its text and the output that it asks for, and what they cost at most."""
+def ask_of(exchange: Exchange, applying: Applying, snapshot: Snapshot, prompt: int | None, *, is_all: bool) -> Ask:
+    """What the request wants: tokens by its text and the output that it asks for, and what they cost at most.
+
+    `prompt`: tokens of its text, None where nobody can say; `is_all`: the model reads nothing else.
+    """
     output = most_output(exchange)
     exchange.asked_tokens = tokens = (prompt or 0) + (applying.guessed_output if output is None else output)
-    body = exchange.body
-    if body is None:
+    if exchange.body is None:
         return Ask(exchange.counts_as, tokens, None)
-    unseen = prompt is None or not is_all_text(body, raws)
-    cost = cost_at_most(
-        exchange,
-        snapshot,
-        max(prompt or 0, GUESSED_MOST_PROMPT) if unseen else prompt or 0,
-        GUESSED_MOST_OUTPUT if output is None else output,
-    )
-    return Ask(exchange.counts_as, tokens, cost, not unseen and output is not None and cost is not None)
+    if prompt is None or not is_all:
+        prompt, is_all = max(prompt or 0, GUESSED_MOST_PROMPT), False
+    cost = cost_at_most(exchange, snapshot, prompt, GUESSED_MOST_OUTPUT if output is None else output)
+    return Ask(exchange.counts_as, tokens, cost, is_all and output is not None and cost is not None)
 
 
 def cost_at_most(exchange: Exchange, snapshot: Snapshot, prompt: int, output: int) -> int | None:

@@ -32,7 +32,7 @@ from keys.rules import MethodRefused, OriginRefused, PathRefused, RuleBroken
 from providers.catalog import CredentialUnavailable, NoProvider
 from providers.kinds.base import read_lines
 from proxy.jsonbody import NotAnObject
-from proxy.limit_headers import standings_lines
+from proxy.limit_headers import rate_lines
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -171,7 +171,7 @@ def _limit_exceeded(error: LimitExceeded) -> ProxyError:
         wait = max(1, ceil(round(error.retry_after_s, 3)))  # rounded first: 60.0000000001 is not 61
         # OpenAI's SDKs do not wait longer than that: they would ask again after half a second, in vain.
         headers = [(b"x-should-retry", b"false")] if wait > SDK_WAITS_S else []
-    headers += [(b"retry-after", b"%d" % wait), *read_lines(standings_lines(error.standings))]
+    headers += [(b"retry-after", b"%d" % wait), *read_lines(rate_lines(*error.standings[:2]))]
     kind = QuotaExceeded if error.code == QuotaExceeded.type else RateLimited
     return kind(error.code, error.explanation, headers=headers)
 

@@ -38,14 +38,9 @@ LONGEST_BEGINNING_BYTES = 32
 """What `_BINARY_BEGINS` may need to see at once."""
 
 # The parts of a message that are no text, wherever their bytes are.
-_NO_TEXT = re.compile(rb'"type"\s*:\s*"(?:image_url|input_image|input_audio|file|input_file|item_reference)"')
-
-
-def said(body: JSONBody | None) -> list[bytes]:
-    """What a model reads of it, as it was written."""
-    if body is None:
-        return []
-    return [bytes(raw) for name, raw in body.members.items() if name in SAID]
+_NO_TEXT = re.compile(
+    rb'"type"\s*:\s*"(?:image_url|input_image|input_audio|file|input_file|computer_screenshot|item_reference)"'
+)
 
 
 def tokens_of_bytes(size: int) -> int:
@@ -89,38 +84,37 @@ def text_bytes(view: memoryview) -> int:
     return size
 
 
-def prompt_with_margin(raws: list[bytes]) -> int | None:
-    """The same, meant to be no less than what will be counted.
+def read_prompt(body: JSONBody | None) -> tuple[int | None, bool]:
+    """About how many tokens a model reads of it, and whether its text is all that the model reads.
 
-    English has four characters a token, but digits, signs and other scripts have fewer bytes a token.
+    The tokens are meant to be no less than what will be counted: English has four characters a token, but digits, signs
+    and other scripts have fewer bytes a token. None: nobody can say.
     """
-    tokens = 0
-    for raw in raws:
-        if len(raw) > MOST_READ_BYTES:
-            return None
-        text = without_binary(raw)
-        tokens += -(-len(text) // (3 if text.isascii() else 2))
-    return tokens or None
+    if body is None:
+        return None, False
+    tokens, is_all = 0, True
+    members = body.members
+    for name, value in members.items():
+        if name in SAID:
+            raw = bytes(value)
+            if len(raw) > MOST_READ_BYTES:
+                return None, False
+            # To look for the word is twenty times as fast as the expression, and many requests do not have it.
+            if b'"type"' in raw and _NO_TEXT.search(raw):
+                is_all = False
+                raw = _BINARY.sub(b"", raw)
+            tokens += -(-len(raw) // (3 if raw.isascii() else 2))
+    if not MAY_BE_MORE.isdisjoint(members):
+        is_all = is_all and not reads_more(body)
+    return tokens or None, is_all
 
 
-def without_binary(raw: bytes) -> bytes:
-    # To look for the words is twenty times as fast as the expression, and most requests have none of them.
-    return _BINARY.sub(b"", raw) if b"data" in raw or b"b64_json" in raw else raw
-
-
-def is_all_text(body: JSONBody, raws: list[bytes]) -> bool:
-    """Whether the request's text is all that the model will read, so that an estimate of it is one of the whole.
-    `raws` is what was said in it.
-    """
-    for raw in raws:
-        if b'"type"' in raw and _NO_TEXT.search(raw):
-            return False
-    if MAY_BE_MORE.isdisjoint(body.members):
-        return True
+def reads_more(body: JSONBody) -> bool:
+    """Whether the model reads what was said before, a stored prompt, or what its tools find."""
     if any(read_member(body, name) is not None for name in UNSEEN) or type(read_member(body, "prompt")) is dict:
-        return False
+        return True
     tools = read_member(body, "tools")
-    return type(tools) is not list or all(type(tool) is dict and tool.get("type") in FUNCTIONS for tool in tools)
+    return type(tools) is list and any(type(tool) is not dict or tool.get("type") not in FUNCTIONS for tool in tools)
 
 
 def most_output(exchange: Exchange) -> int | None:

@@ -5,17 +5,16 @@ from __future__ import annotations
 from functools import lru_cache
 from math import ceil
 
-from keys.limits import Standings
+from keys.limits import Rate
 
 TEMPLATES = 1_000
 """Pairs of limits; most keys share a few."""
 
 
-def standings_lines(standings: Standings) -> bytes:
+def rate_lines(requests: Rate | None, tokens: Rate | None) -> bytes:
     """OpenAI's headers (https://platform.openai.com/docs/guides/rate-limits#rate-limits-in-headers), and those that
     other gateways' clients look for. Times are seconds until the whole limit is free again.
     """
-    requests, tokens, _ = standings
     if requests is not None:
         limit, left, reset_s = requests
         if tokens is not None:

@@ -7,7 +7,7 @@ import time
 from providers.kinds.base import header_lines, read_lines
 from proxy.errors import ClientGone, ProxyError
 from proxy.exchange import Exchange
-from proxy.limit_headers import standings_lines
+from proxy.limit_headers import rate_lines
 
 JSON = b"content-type: application/json\r\n"
 EXPOSED = (
@@ -44,7 +44,7 @@ def own_lines(exchange: Exchange) -> bytes:
         )
     if correlation_id := exchange.head.correlation_id:
         lines += b"x-correlation-id: %s\r\n" % correlation_id.encode("latin-1", "replace")
-    return lines if exchange.reservation is None else lines + standings_lines(exchange.reservation.rates)
+    return lines if exchange.reservation is None else lines + rate_lines(*exchange.reservation.rates)
 
 
 async def tell(exchange: Exchange, message: dict[str, object]) -> None:

@@ -126,6 +126,13 @@ class Standings(NamedTuple):
     budget: BudgetStanding | None = None
 
 
+Rate = tuple[int, int, float]
+"""What `Standing` has, as it is made for every answer: several times as fast."""
+
+Rates = tuple[Rate | None, Rate | None]
+"""Of requests and tokens a minute, where the scope stands that has the least left; None: no limit."""
+
+
 class Held(Protocol):
     """What was taken at admission."""
 
@@ -134,8 +141,8 @@ class Held(Protocol):
         """Where the limits stand, without another question to anybody."""
 
     @property
-    def rates(self) -> Standings:
-        """The same of requests and tokens alone, for every answer's headers; what budgets say is left out."""
+    def rates(self) -> Rates:
+        """The same of requests and tokens alone as of the reservation, for every answer's headers."""
 
     def settle(self, tokens: int = 0, cost: int | None = 0, requests: int | None = None) -> None:
         """Say what was really used, once, on every way out; a second time is harmless. Neither waits nor raises.

@@ -12,11 +12,16 @@ A lane's room is never more than what the counters have, and may be less; who do
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from keys.limits.base import DAY_US, SECOND_US, Ask, Crossing, Used
-from keys.limits.counters import Bucket, Budget, Counter, Daily, Lifetime, RequestWindow, Slots, TokenWindow
+from keys.limits.base import DAY_US, SECOND_US, Ask, Crossing, Rate, Rates, Used
+from keys.limits.counters import Bucket, Budget, Daily, Lifetime, RequestWindow, Slots, TokenWindow
 from keys.limits.counters.window import SHARED_US, WINDOW_US, Entry, Window
 
+if TYPE_CHECKING:
+    from keys.limits.state import ScopeState
+
+MINUTE_S = WINDOW_US / SECOND_US
 PLENTY = 1 << 80
 """More than any limit, in any unit."""
 
@@ -29,11 +34,12 @@ class Lane:
     __slots__ = (
         *("at", "bounded", "bucket", "budget", "daily", "day", "dearest", "ended_at", "free", "free_at_first"),
         *("generation", "is_closed", "lifetime", "money", "more_at", "open", "open_count", "quiet", "request_entry"),
-        *("requests", "requests_beyond", "room", "room_at_first", "slots", "spent", "token_entry"),
+        *("requests", "requests_beyond", "room", "room_at_first", "slots", "spent", "state", "token_entry"),
         *("token_window", "tokens", "tokens_at_first", "tokens_beyond", "until"),
     )
 
-    def __init__(self, now: int) -> None:
+    def __init__(self, state: ScopeState, now: int) -> None:
+        self.state = state
         self.at = now
         self.until = now + SHARED_US
         self.room = self.free = self.tokens = self.quiet = self.dearest = PLENTY
@@ -62,8 +68,18 @@ class Lane:
             and self.free > 0
             and ask.requests == 1
             and ask.tokens <= self.tokens
-            and max(ask.cost or 0, self.dearest) <= self.money
+            and (ask.cost or 0) <= self.money
         )
+
+    def requests_left(self, now: int) -> Rate:
+        """For a lane that has a window of them."""
+        assert self.requests is not None
+        return self.requests.rate(self.room + self.requests_beyond, self.at, now)
+
+    def tokens_left(self, now: int) -> Rate:
+        """For a lane that has a window of them."""
+        assert self.token_window is not None
+        return self.token_window.rate(self.tokens + self.tokens_beyond, self.at, now)
 
     def bears(self, used: Used, ask: Ask) -> bool:
         """Whether a request that was taken elsewhere may end in the counters while this lane is open."""
@@ -136,10 +152,46 @@ def add(window: Window, entry: Entry, amount: int, at: int) -> None:
     entry.last = max(entry.last, at)
 
 
-def open_lane(counters: Sequence[Counter], now: int) -> Lane | None:
+def take(lanes: Sequence[Lane], ask: Ask, now: int) -> Rates:
+    """Of lanes that have the room."""
+    tokens, cost, bounded = ask.tokens, ask.cost or 0, ask.bounded
+    least_requests = least_tokens = PLENTY
+    of_requests = of_tokens = None
+    for lane in lanes:
+        lane.at = now
+        lane.room = left = lane.room - 1
+        left += lane.requests_beyond
+        if left < least_requests:
+            least_requests, of_requests = left, lane
+        lane.tokens = left = lane.tokens - tokens
+        left += lane.tokens_beyond
+        if left < least_tokens:
+            least_tokens, of_tokens = left, lane
+        lane.free -= 1
+        lane.money -= cost if cost > lane.dearest else lane.dearest
+        if bounded:
+            lane.bounded += cost
+        else:
+            lane.open += cost
+            lane.open_count += 1
+        bucket = lane.bucket
+        if bucket is not None:
+            level = bucket.level - (now - bucket.at) * bucket.rate
+            bucket.level = level + SECOND_US if level > 0 else SECOND_US
+            bucket.at = now
+    # Written out rather than asked of the windows: it is told with every answer, and in a lane the last was just now.
+    requests = None if of_requests is None else of_requests.requests
+    window = None if of_tokens is None else of_tokens.token_window
+    return (
+        None if requests is None else (requests.limit, least_requests if least_requests > 0 else 0, MINUTE_S),
+        None if window is None else (window.limit, least_tokens if least_tokens > 0 else 0, MINUTE_S),
+    )
+
+
+def open_lane(state: ScopeState, now: int) -> Lane | None:
     """For counters that have taken a request at `now`. None where there is no room, or the clock was set back."""
-    lane = Lane(now)
-    for counter in counters:
+    lane = Lane(state, now)
+    for counter in state.counters:
         if isinstance(counter, Window):
             first, newest = counter.entries[0], counter.entries[-1]
             if newest.last > now:

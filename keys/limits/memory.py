@@ -7,7 +7,8 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from itertools import islice
-from typing import Any, TypeVar
+from operator import itemgetter
+from typing import NamedTuple, TypeVar
 
 from keys.limits.base import (
     DAY_US,
@@ -18,159 +19,34 @@ from keys.limits.base import (
     Crossing,
     Need,
     OnCrossing,
+    Rate,
+    Rates,
     Standing,
     Standings,
     Unknown,
-    Used,
 )
-from keys.limits.counters import COUNTERS, UNKNOWN, Budget, Counter, PastCounter, RequestWindow, TokenWindow
-from keys.limits.counters.window import WINDOW_US, Window
-from keys.limits.lane import PLENTY, Lane, open_lane
+from keys.limits.counters import UNKNOWN, Budget, Counter, PastCounter, RequestWindow, TokenWindow
+from keys.limits.held import Counted, MemoryHeld
+from keys.limits.lane import Lane, open_lane, take
 from keys.limits.periods import span_at
 from keys.limits.refusal import LimitExceeded, Refusal
-from keys.limits.scope import Limits, Scope
+from keys.limits.scope import Scope
+from keys.limits.state import ScopeState
 
 log = logging.getLogger("sluice.limits")
 
+LANES_KEPT = 10_000
 LOOKED_AT = 2
 """Scopes looked at for each new one: more than one, so that the idle ones cannot pile up."""
 
 AnyStanding = TypeVar("AnyStanding", Standing, BudgetStanding)
 
-NO_LIMITS = Limits()
 
+class Lanes(NamedTuple):
+    """The lanes of some scopes, open or not."""
 
-class ScopeState:
-    """What is counted of one scope. The counters are right when the lane is closed."""
-
-    __slots__ = ("counters", "lane", "limits", "requests", "scope", "slow_at", "tokens")
-
-    def __init__(self, scope: Scope) -> None:
-        self.scope = scope
-        self.limits = NO_LIMITS
-        self.counters: tuple[Counter, ...] = ()
-        self.requests: RequestWindow | None = None
-        self.tokens: TokenWindow | None = None
-        self.lane: Lane | None = None
-        self.slow_at = 0
-        """When its counters were asked last."""
-
-    def adopt(self, scope: Scope) -> None:
-        """Count what these limits limit, and nothing else."""
-        self.close_lane()
-        kept = {type(counter): counter for counter in self.counters}
-        wanted = [kind for kind in COUNTERS if getattr(scope.limits, kind.limit_kind) is not None]
-        self.counters = tuple(kept.get(kind) or kind() for kind in wanted)
-        for counter in self.counters:
-            counter.set(scope)
-        self.requests = next((counter for counter in self.counters if isinstance(counter, RequestWindow)), None)
-        self.tokens = next((counter for counter in self.counters if isinstance(counter, TokenWindow)), None)
-        self.limits = scope.limits
-
-    def close_lane(self) -> None:
-        lane, self.lane = self.lane, None
-        if lane is not None:
-            lane.close()
-
-    def idle(self, now: int) -> bool:
-        self.close_lane()
-        return all(counter.idle(now) for counter in self.counters)
-
-
-Marks = tuple[tuple[Counter, ...], list[Any]]
-"""Counters, and what each of them gave for what was taken."""
-
-
-class MemoryHeld:
-    """What one request has taken in this process: of each scope either in its lane or from its counters."""
-
-    __slots__ = ("_adoptions", "_ask", "_at", "_backend", "_parts", "_scopes", "_states")
-
-    def __init__(
-        self,
-        backend: MemoryLimits,
-        scopes: Sequence[Scope],
-        states: list[ScopeState],
-        parts: Sequence[Lane | Marks],
-        ask: Ask,
-        at: int,
-    ) -> None:
-        self._backend, self._scopes, self._ask, self._at = backend, scopes, ask, at
-        self._states: list[ScopeState] | None = states
-        self._parts = parts
-        self._adoptions = backend.adoptions
-
-    @property
-    def standings(self) -> Standings:
-        """As of now: it is worked out when it is asked for, since most requests never do."""
-        return self._backend.standings_of(self._scopes, self._at)
-
-    @property
-    def rates(self) -> Standings:
-        return self._backend.rates_of(self._scopes, self._at)
-
-    def settle(self, tokens: int = 0, cost: int | None = 0, requests: int | None = None) -> None:
-        states, self._states = self._states, None
-        if states is None:
-            return
-        backend = self._backend
-        now, cost = backend.now_us(), cost or 0
-        ask = self._ask
-        asked_cost, bounded = ask.cost or 0, ask.bounded
-        back = ask.tokens - tokens
-        one = requests is None or requests == 1
-        for state, lane in zip(states, self._parts, strict=True):
-            if (
-                isinstance(lane, Lane)
-                and now < lane.until
-                and one
-                and cost <= lane.quiet
-                and (bounded or cost <= lane.dearest)
-            ):
-                lane.free += 1
-                lane.tokens += back
-                if back < 0:
-                    lane.more_at = now
-                lane.ended_at = now
-                lane.money -= cost
-                lane.quiet -= cost
-                lane.spent += cost
-                if bounded:
-                    lane.bounded -= asked_cost
-                else:
-                    lane.open -= asked_cost
-                    lane.open_count -= 1
-            else:
-                self._settle_late(state, lane, Used(tokens, cost, requests, now))
-        if cost and self._adoptions != backend.adoptions:
-            backend.charge_new_budgets(self._scopes, self._budgets(), cost, self._at)
-
-    def _settle_late(self, state: ScopeState, part: Lane | Marks, used: Used) -> None:
-        """By the counters. The lane that the scope has by now goes on, unless this is more than it can bear."""
-        ask = self._ask
-        current = state.lane
-        if current is not None and (current is part or not current.bears(used, ask)):
-            state.close_lane()
-            current = None
-        if isinstance(part, Lane):
-            part.close()
-            crossing = part.settle_late(used, ask, self._at)
-        else:
-            crossing = None
-            for counter, mark in zip(*part, strict=True):
-                if mark is not None:
-                    crossing = counter.settle(mark, used) or crossing
-        if current is not None:
-            current.ended_elsewhere(used, ask)
-        if crossing is not None:
-            self._backend.crossed(crossing)
-
-    def _budgets(self) -> list[Counter | None]:
-        """Those that it has reserved something of, among others."""
-        found: list[Counter | None] = []
-        for part in self._parts:
-            found += [part.budget] if isinstance(part, Lane) else part[0]
-        return found
+    scopes: tuple[Scope, ...]
+    lanes: Sequence[Lane]
 
 
 class MemoryLimits:
@@ -181,6 +57,8 @@ class MemoryLimits:
         # The states by the very objects that came last: their names are long to hash. A state holds its scope, so that
         # nobody else gets that scope's id.
         self._by_object: dict[int, ScopeState] = {}
+        # By the tuple that was asked for, which a key has as long as its limits do not change.
+        self._lanes_of: dict[int, Lanes] = {}
         self._clock = clock
         self._on_crossing = on_crossing
         self.adoptions = 0
@@ -193,42 +71,33 @@ class MemoryLimits:
     def reserve(self, scopes: Sequence[Scope], ask: Ask, now: float) -> MemoryHeld:
         """Raises `LimitExceeded` and `Unknown`; then nothing was taken."""
         now_us = round(now * 1e6)
-        if ask.requests == 1:
-            tokens, cost, by_object = ask.tokens, ask.cost or 0, self._by_object
-            states: list[ScopeState] = []
-            lanes: list[Lane] = []
-            for scope in scopes:
-                state = by_object.get(id(scope))
-                if state is None:
-                    break
-                lane = state.lane
+        found = self._lanes_of.get(id(scopes))
+        if found is not None and found.scopes is scopes and ask.requests == 1:
+            tokens, cost = ask.tokens, ask.cost or 0
+            for lane in found.lanes:
                 if (
-                    lane is None
-                    or not lane.at <= now_us < lane.until
+                    not lane.at <= now_us < lane.until
                     or lane.room <= 0
                     or lane.free <= 0
                     or tokens > lane.tokens
-                    or lane.money < (cost if cost > lane.dearest else lane.dearest)
+                    or cost > lane.money
                 ):
                     break
-                states.append(state)
-                lanes.append(lane)
             else:
-                take(lanes, ask, now_us)
-                return MemoryHeld(self, scopes, states, lanes, ask, now_us)
+                rates = take(found.lanes, ask, now_us)
+                return MemoryHeld(self, scopes, ask, now_us, found.lanes, (), rates, self.adoptions)
         return self._reserve_slowly(scopes, ask, now_us)
 
     def _reserve_slowly(self, scopes: Sequence[Scope], ask: Ask, now_us: int) -> MemoryHeld:
         """Where some scope has no lane with room. The others' are gone through all the same."""
         known = len(self._states)
         states = [self._state(scope) for scope in scopes]
-        parts: list[Lane | Marks] = []
+        counted: list[Counted] = []
         lanes: list[Lane] = []
         for state in states:
             lane = state.lane
             if lane is not None and lane.has_room(ask, now_us):
                 lanes.append(lane)
-                parts.append(lane)
                 continue
             state.close_lane()
             for counter in state.counters:
@@ -236,28 +105,35 @@ class MemoryLimits:
                     refusal = self._refused(scopes, ask, now_us)
                     self._forget_idle(now_us, len(self._states) - known)
                     raise refusal
-            parts.append((state.counters, []))
+            counted.append(Counted(state, state.counters, []))
         take(lanes, ask, now_us)
-        for state, part in zip(states, parts, strict=True):
-            if not isinstance(part, Lane):
-                part[1].extend([counter.take(ask, now_us) for counter in state.counters])
-                if now_us - state.slow_at < SECOND_US:  # what is asked for seldom would open it in vain
-                    state.lane = open_lane(state.counters, now_us)
-                state.slow_at = now_us
+        for state, counters, marks in counted:
+            marks.extend([counter.take(ask, now_us) for counter in counters])
+            if now_us - state.slow_at < SECOND_US:  # what is asked for seldom would open it in vain
+                state.lane = open_lane(state, now_us)
+            state.slow_at = now_us
         if len(self._states) > known:
             self._forget_idle(now_us, len(self._states) - known)
-        return MemoryHeld(self, scopes, states, parts, ask, now_us)
+        if not counted and type(scopes) is tuple:  # a list may be another one by the next time
+            self._remember(scopes, lanes)
+        return MemoryHeld(self, scopes, ask, now_us, lanes, counted, rates_of(states, now_us), self.adoptions)
+
+    def _remember(self, scopes: tuple[Scope, ...], lanes: Sequence[Lane]) -> None:
+        """All had room in their lanes; so may the next that asks for the same."""
+        if len(self._lanes_of) >= LANES_KEPT:
+            self._lanes_of.clear()
+        self._lanes_of[id(scopes)] = Lanes(scopes, lanes)
 
     def restore(self, scopes: Sequence[Scope], ask: Ask, now: float) -> MemoryHeld:
         """Take over a request that runs already: what ends with it is taken, whatever the limits say."""
         now_us = round(now * 1e6)
+        counted: list[Counted] = []
         states = [self._state(scope) for scope in scopes]
-        parts: list[Lane | Marks] = []
         for state in states:
             state.close_lane()
             counters = tuple(counter for counter in state.counters if counter.ends_with_request)
-            parts.append((counters, [counter.take(ask, now_us) for counter in counters]))
-        return MemoryHeld(self, scopes, states, parts, ask, now_us)
+            counted.append(Counted(state, counters, [counter.take(ask, now_us) for counter in counters]))
+        return MemoryHeld(self, scopes, ask, now_us, (), counted, rates_of(states, now_us), self.adoptions)
 
     def _state(self, scope: Scope) -> ScopeState:
         """With the limits of this very object."""
@@ -330,30 +206,6 @@ class MemoryLimits:
                 counters += state.counters
         return standings_of(counters, now)
 
-    def rates_of(self, scopes: Sequence[Scope], now: int) -> Standings:
-        """Requests and tokens alone, without closing a lane."""
-        by_object = self._by_object
-        requests = tokens = None
-        left_requests = left_tokens = PLENTY
-        for scope in scopes:
-            state = by_object.get(id(scope))
-            if state is None:
-                continue
-            lane = state.lane
-            if lane is not None:
-                left, more = lane.room + lane.requests_beyond, lane.tokens + lane.tokens_beyond
-            else:
-                left = PLENTY if state.requests is None else state.requests.limit - state.requests.total
-                more = PLENTY if state.tokens is None else state.tokens.limit - state.tokens.total
-            if left < left_requests:
-                left_requests, requests = left, state
-            if more < left_tokens:
-                left_tokens, tokens = more, state
-        return Standings(
-            None if requests is None else rate_of(requests.requests, left_requests, requests.lane, now),
-            None if tokens is None else rate_of(tokens.tokens, left_tokens, tokens.lane, now),
-        )
-
     def _refused(self, scopes: Sequence[Scope], ask: Ask, now: int) -> Exception:
         """Every limit is asked, so that what is told is the longest wait of all."""
         needs: list[Need] = []
@@ -382,36 +234,17 @@ class MemoryLimits:
                 self._states.move_to_end(key)
 
 
-def take(lanes: Sequence[Lane], ask: Ask, now: int) -> None:
-    """Of lanes that have the room."""
-    tokens, cost, bounded = ask.tokens, ask.cost or 0, ask.bounded
-    for lane in lanes:
-        lane.at = now
-        lane.room -= 1
-        lane.free -= 1
-        lane.tokens -= tokens
-        lane.money -= cost if cost > lane.dearest else lane.dearest
-        if bounded:
-            lane.bounded += cost
-        else:
-            lane.open += cost
-            lane.open_count += 1
-        bucket = lane.bucket
-        if bucket is not None:
-            level = bucket.level - (now - bucket.at) * bucket.rate
-            bucket.level = level + SECOND_US if level > 0 else SECOND_US
-            bucket.at = now
-
-
-def rate_of(window: Window | None, left: int, lane: Lane | None, now: int) -> Standing:
-    assert window is not None
-    if window.limit <= 0:
-        return window.standing(now)
-    last = window.entries[-1].last if window.entries else 0
-    if lane is not None and lane.at > last:
-        last = lane.at
-    reset = last + WINDOW_US - now
-    return Standing(window.limit, left if left > 0 else 0, reset / SECOND_US if reset > 0 else 0.0)
+def rates_of(states: Sequence[ScopeState], now: int) -> Rates:
+    """Without closing a lane."""
+    requests: list[Rate] = []
+    tokens: list[Rate] = []
+    for state in states:
+        lane = state.lane
+        if state.requests is not None:
+            requests.append(lane.requests_left(now) if lane is not None else state.requests.standing(now))
+        if state.tokens is not None:
+            tokens.append(lane.tokens_left(now) if lane is not None else state.tokens.standing(now))
+    return min(requests, key=itemgetter(1), default=None), min(tokens, key=itemgetter(1), default=None)
 
 
 def standings_of(counters: Sequence[Counter], now: int) -> Standings:

@@ -156,17 +156,17 @@ def anything_ends(scopes: Sequence[Scope]) -> bool:
     return False
 
 
-class Hold:
-    """What Redis is told of a running request."""
+class Hold(msgspec.Struct, eq=False):
+    """What Redis is told of a running request. A struct is made three times as fast as a class of Python's."""
 
-    __slots__ = ("ask", "ends", "id", "record", "scopes", "taken_at")
-
-    def __init__(self, id_: int, scopes: Sequence[Scope], ask: Ask) -> None:
-        self.id, self.scopes, self.ask = id_, scopes, ask
-        self.record = id_
-        """The number of what it was let in with, which may be several at once."""
-        self.taken_at = 0
-        self.ends = anything_ends(scopes)
+    id: int
+    scopes: Sequence[Scope]
+    ask: Ask
+    ends: bool
+    """Whether it will have anything to settle."""
+    record: int
+    """The number of what it was let in with, which may be several at once."""
+    taken_at: int
 
     def asked(self) -> list[Any]:
         ask = self.ask

@@ -28,6 +28,8 @@ from keys.limits.base import (
     Held,
     Need,
     OnCrossing,
+    Rate,
+    Rates,
     Standing,
     Standings,
     Unknown,
@@ -35,7 +37,7 @@ from keys.limits.base import (
 from keys.limits.batches import Away, Batches, Reply, Sent
 from keys.limits.lines import Line
 from keys.limits.memory import need_of
-from keys.limits.operations import Cancel, FromLedger, Hold, Operation, Reserve, Restore, Settle, picousd
+from keys.limits.operations import Cancel, FromLedger, Hold, Operation, Reserve, Restore, Settle, anything_ends, picousd
 from keys.limits.refusal import LimitExceeded, Refusal
 from keys.limits.scope import Scope
 
@@ -61,43 +63,39 @@ HELD: list[Any] = ["held"]
 class SharedHeld(Hold):
     """What one request has taken, in Redis, or in this process (`local`), or in both."""
 
-    __slots__ = ("_after", "_limits", "_settled", "_told", "in_redis", "local")
-
-    def __init__(self, limits: RedisLimits, id_: int, scopes: Sequence[Scope], ask: Ask) -> None:
-        super().__init__(id_, scopes, ask)
-        self._limits = limits
-        self._told: list[Any] = []
-        self._after = NOTHING_AFTER
-        self._settled = False
-        self.in_redis = False
-        self.local: Held | None = None
+    limits: RedisLimits
+    told: Sequence[Any] = ()
+    after: After = NOTHING_AFTER
+    has_ended: bool = False
+    in_redis: bool = False
+    local: Held | None = None
 
     @property
     def standings(self) -> Standings:
         """As they were told with the answer; the budget as it stands with all that were let in together."""
-        if self.local is not None and not self._told:
+        if self.local is not None and not self.told:
             return self.local.standings
-        return standings_of(self._told, self._after)
+        return standings_of(self.told, self.after)
 
     @property
-    def rates(self) -> Standings:
-        if self.local is not None and not self._told:
+    def rates(self) -> Rates:
+        if self.local is not None and not self.told:
             return self.local.rates
-        if not self._told:
-            return Standings()
-        requests, tokens, _ = self._told
-        return Standings(rate_standing(requests, self._after[0]), rate_standing(tokens, self._after[1]))
+        if not self.told:
+            return None, None
+        requests, tokens, _ = self.told
+        return rate_of(requests, self.after[0]), rate_of(tokens, self.after[1])
 
-    def granted(self, told: list[Any], at_us: int, after: After) -> None:
-        self._told, self._after, self.taken_at, self.in_redis = told, after, at_us, True
+    def granted(self, told: Sequence[Any], at_us: int, after: After) -> None:
+        self.told, self.after, self.taken_at, self.in_redis = told, after, at_us, True
 
     def settle(self, tokens: int = 0, cost: int | None = 0, requests: int | None = None) -> None:
-        if self._settled:
+        if self.has_ended:
             return
-        self._settled = True
+        self.has_ended = True
         if self.local is not None:
             self.local.settle(tokens, cost, requests)
-        self._limits.settled(self, tokens, cost or 0, requests)
+        self.limits.settled(self, tokens, cost or 0, requests)
 
 
 class RedisLimits:
@@ -161,7 +159,8 @@ class RedisLimits:
 
     def hold(self, scopes: Sequence[Scope], ask: Ask) -> SharedHeld:
         """A hold that nobody has granted yet."""
-        return SharedHeld(self, next(self._ids), scopes, ask)
+        number = next(self._ids)
+        return SharedHeld(number, scopes, ask, anything_ends(scopes), number, 0, self)
 
     async def reserve(self, scopes: Sequence[Scope], ask: Ask, now: float) -> SharedHeld:
         """Raises `LimitExceeded`, `Unknown` and `Away`; then nothing was taken. `now` is Redis' own, not this one."""
@@ -340,19 +339,19 @@ def refusal_of(told: list[Any]) -> Refusal:
     return Refusal(kind, limit, used, asked, cure, wait, None if resets < 0 else resets, spent)
 
 
-def standings_of(told: list[Any], after: After = NOTHING_AFTER) -> Standings:
+def standings_of(told: Sequence[Any], after: After = NOTHING_AFTER) -> Standings:
     if not told:
         return Standings()
     requests, tokens, budget = told
     return Standings(
-        rate_standing(requests, after[0]),
-        rate_standing(tokens, after[1]),
+        Standing(*requests_left) if (requests_left := rate_of(requests, after[0])) else None,
+        Standing(*tokens_left) if (tokens_left := rate_of(tokens, after[1])) else None,
         _budget_standing(*budget) if budget else None,
     )
 
 
-def rate_standing(told: Any, after: int) -> Standing | None:
-    return Standing(told[0], told[1] + after, told[2] / SECOND_US) if told else None
+def rate_of(told: Any, after: int) -> Rate | None:
+    return (told[0], told[1] + after, told[2] / SECOND_US) if told else None
 
 
 def _budget_standing(budget: list[int], spent: list[int], reserved: list[int], resets_us: int) -> BudgetStanding:

@@ -21,7 +21,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from keys.limits import Ask, Held, LimitExceeded, Limits, MemoryLimits, Scope, Standings, Unknown
+from keys.limits import Ask, Held, LimitExceeded, Limits, MemoryLimits, Rates, Scope, Unknown
 from keys.limits.memory import need_of
 from keys.limits.redis import LEASE_S, RedisLimits, SharedHeld
 from tests.limits.making import Clock
@@ -310,7 +310,7 @@ class Admission(RuleBasedStateMachine):
                 process.load(need, self.model.ledger(need))
             return await self._in_redis(process, scopes, ask)
 
-    def _rates(self, outcome: Held | LimitExceeded) -> Standings | None:
+    def _rates(self, outcome: Held | LimitExceeded) -> Rates | None:
         return None if isinstance(outcome, LimitExceeded) else outcome.rates
 
     def _plain(self, outcome: Held | LimitExceeded) -> tuple[Any, ...]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from math import inf
 
-from keys.limits.base import SECOND_US, Ask, Standing, Used
+from keys.limits.base import SECOND_US, Ask, Rate, Standing, Used
 from keys.limits.counters.base import Counter
 from keys.limits.refusal import Refusal
 from keys.limits.scope import Scope
@@ -90,10 +90,16 @@ class Window(Counter):
         return not self.entries
 
     def standing(self, now: int) -> Standing:
+        return Standing(*self.rate(self.limit - self.total, 0, now))
+
+    def rate(self, left: int, last: int, now: int) -> Rate:
+        """The same, where so much is left, and what was taken last was taken at `last` or is known here."""
         if self.limit <= 0:
-            return Standing(self.limit, 0, inf)
-        reset = self.entries[-1].last + WINDOW_US - now if self.entries else 0
-        return Standing(self.limit, max(0, self.limit - self.total), max(0, reset) / SECOND_US)
+            return self.limit, 0, inf
+        if self.entries and self.entries[-1].last > last:
+            last = self.entries[-1].last
+        reset = last + WINDOW_US - now
+        return self.limit, left if left > 0 else 0, reset / SECOND_US if reset > 0 else 0.0
 
 
 class RequestWindow(Window):
