@@ -1,4 +1,5 @@
-"""What limits cost where requests are served: one relay without any, and with every kind of them on four scopes."""
+"""What limits cost where requests are served: a relay with every kind of them on four scopes, beside one with a single
+limit, which is what `bench relay` measures, and one with none."""
 
 from __future__ import annotations
 
@@ -28,13 +29,15 @@ EVERY_KIND = {
 }
 """The most that may be set: each is counted, none is reached."""
 
-NONE, HERE, SHARED_NONE, SHARED = (
+RELAY, NONE, HERE, SHARED_NONE, SHARED = (
+    "one limit",
     "no limit",
     "every limit, in the process",
     "no limit, with Redis",
     "every limit, in Redis",
 )
 WANTED = {HERE: 0.90, SHARED: 0.75}
+"""Of the relay's own figure, which is one with a limit by the minute."""
 
 
 def admission(servers: Servers, *, quick: bool) -> list[Result]:
@@ -47,10 +50,11 @@ def admission(servers: Servers, *, quick: bool) -> list[Result]:
             assert store.process is not None
             machine.pin(store.process.pid, machine.REST)
         tested: dict[str, Server] = {}
-        for name in (NONE, HERE, SHARED_NONE, SHARED):
+        for name in (RELAY, NONE, HERE, SHARED_NONE, SHARED):
             settings = {"REDIS_URL": stores[name].url} if name in stores else {}
             tested[name] = server = servers.sluice(upstream, **settings)
-            server.key = new_key(server, EVERY_KIND if name in WANTED else {})
+            if name != RELAY:
+                server.key = new_key(server, EVERY_KIND if name in WANTED else {})
             ask(server, seconds=1 if quick else 3)
         return measured(tested, stores[SHARED], rounds, seconds)
 
@@ -74,12 +78,12 @@ def measured(tested: dict[str, Server], store: RedisServer, rounds: int, seconds
         results.append(middle("admission", name, rates[name], "requests/s"))
         results.append(middle("admission", f"{name}: CPU", costs[name], "us/request"))
     results.append(middle("admission", f"{SHARED}: CPU of Redis", of_redis, "us/request"))
-    for name in (HERE, SHARED_NONE, SHARED):
-        by_rate = [one / own for one, own in zip(rates[name], rates[NONE], strict=True)]
-        by_cpu = [own / one for one, own in zip(costs[name], costs[NONE], strict=True)]
-        wanted = {"at_least": WANTED[name]} if name in WANTED else {}
-        results.append(middle("admission", f"{name} / {NONE}", by_rate, "", **wanted))
-        results.append(middle("admission", f"{name} / {NONE}, by CPU", by_cpu, "", **wanted))
+    for name, base in ((HERE, RELAY), (SHARED, RELAY), (HERE, NONE), (SHARED_NONE, NONE), (SHARED, NONE)):
+        by_rate = [one / own for one, own in zip(rates[name], rates[base], strict=True)]
+        by_cpu = [own / one for one, own in zip(costs[name], costs[base], strict=True)]
+        wanted = {"at_least": WANTED[name]} if base == RELAY else {}
+        results.append(middle("admission", f"{name} / {base}", by_rate, "", **wanted))
+        results.append(middle("admission", f"{name} / {base}, by CPU", by_cpu, "", **wanted))
     return results
 
 

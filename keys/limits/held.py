@@ -9,6 +9,7 @@ import msgspec
 
 from keys.limits.base import Ask, Crossing, Rates, Standings, Used
 from keys.limits.counters import Counter
+from keys.limits.joint import joined, parts_of
 from keys.limits.lane import Lane
 from keys.limits.scope import Scope
 from keys.limits.state import ScopeState
@@ -58,7 +59,9 @@ class MemoryHeld(msgspec.Struct, eq=False):
         asked_cost, bounded = ask.cost or 0, ask.bounded
         back = ask.tokens - tokens
         one = requests is None or requests == 1
-        for lane in self.lanes:
+        for lane in joined(self.lanes):
+            if lane.joint is not None:
+                lane.joint.close()
             if now < lane.until and one and cost <= lane.quiet and (bounded or cost <= lane.dearest):
                 lane.free += 1
                 lane.tokens += back
@@ -74,7 +77,8 @@ class MemoryHeld(msgspec.Struct, eq=False):
                     lane.open -= asked_cost
                     lane.open_count -= 1
             else:
-                self._settle_late(lane.state, lane, Used(tokens, cost, requests, now))
+                for part in parts_of(lane):
+                    self._settle_late(part.state, part, Used(tokens, cost, requests, now))
         for counted in self.counted:
             self._settle_late(counted.state, counted, Used(tokens, cost, requests, now))
         if cost and self.adoptions != backend.adoptions:
@@ -83,7 +87,7 @@ class MemoryHeld(msgspec.Struct, eq=False):
     def _settle_late(self, state: ScopeState, part: Lane | Counted, used: Used) -> None:
         """By the counters. The lane that the scope has by now goes on, unless this is more than it can bear."""
         ask = self.ask
-        current = state.lane
+        current = state.own_lane()
         if current is not None and (current is part or not current.bears(used, ask)):
             state.close_lane()
             current = None
@@ -102,7 +106,7 @@ class MemoryHeld(msgspec.Struct, eq=False):
 
     def _budgets(self) -> list[Counter | None]:
         """Those that it has reserved something of, among others."""
-        found: list[Counter | None] = [lane.budget for lane in self.lanes]
+        found: list[Counter | None] = [part.budget for lane in self.lanes for part in parts_of(lane)]
         for counted in self.counted:
             found += counted.counters
         return found

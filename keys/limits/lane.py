@@ -19,6 +19,7 @@ from keys.limits.counters import Bucket, Budget, Daily, Lifetime, RequestWindow,
 from keys.limits.counters.window import SHARED_US, WINDOW_US, Entry, Window
 
 if TYPE_CHECKING:
+    from keys.limits.joint import Joint
     from keys.limits.state import ScopeState
 
 MINUTE_S = WINDOW_US / SECOND_US
@@ -32,8 +33,9 @@ class Lane:
     """
 
     __slots__ = (
-        *("at", "bounded", "bucket", "budget", "daily", "day", "dearest", "ended_at", "free", "free_at_first"),
-        *("generation", "is_closed", "lifetime", "money", "more_at", "open", "open_count", "quiet", "request_entry"),
+        *("at", "bounded", "buckets", "budget", "commits", "daily", "day", "dearest", "ended_at", "free"),
+        *("free_at_first", "generation", "is_closed", "joint", "lifetime", "money", "more_at", "open", "open_count"),
+        *("quiet", "request_entry"),
         *("requests", "requests_beyond", "room", "room_at_first", "slots", "spent", "state", "token_entry"),
         *("token_window", "tokens", "tokens_at_first", "tokens_beyond", "until"),
     )
@@ -44,12 +46,14 @@ class Lane:
         self.until = now + SHARED_US
         self.room = self.free = self.tokens = self.quiet = self.dearest = PLENTY
         self.room_at_first = self.free_at_first = self.tokens_at_first = PLENTY
-        self.money = PLENTY * PLENTY  # each request may take as much as the dearest
+        self.money = PLENTY * PLENTY
+        self.commits = 0
+        """Of money, at least, by each request: as much as the dearest where there is a budget."""
         self.requests_beyond = self.tokens_beyond = 0
         """What the windows have left beyond `room` and `tokens`."""
         self.requests: RequestWindow | None = None
         self.token_window: TokenWindow | None = None
-        self.bucket: Bucket | None = None
+        self.buckets: tuple[Bucket, ...] = ()
         self.slots: Slots | None = None
         self.daily: Daily | None = None
         self.lifetime: Lifetime | None = None
@@ -60,6 +64,7 @@ class Lane:
         self.bounded = self.open = self.open_count = self.spent = 0
         self.ended_at = self.more_at = 0
         self.is_closed = False
+        self.joint: Joint | None = None
 
     def has_room(self, ask: Ask, now: int) -> bool:
         return (
@@ -118,6 +123,8 @@ class Lane:
 
     def close(self) -> None:
         """Tell the counters. A second time is harmless."""
+        if self.joint is not None:
+            self.joint.close()
         if self.is_closed:
             return
         self.is_closed = True
@@ -168,14 +175,13 @@ def take(lanes: Sequence[Lane], ask: Ask, now: int) -> Rates:
         if left < least_tokens:
             least_tokens, of_tokens = left, lane
         lane.free -= 1
-        lane.money -= cost if cost > lane.dearest else lane.dearest
+        lane.money -= cost if cost > lane.commits else lane.commits
         if bounded:
             lane.bounded += cost
         else:
             lane.open += cost
             lane.open_count += 1
-        bucket = lane.bucket
-        if bucket is not None:
+        for bucket in lane.buckets:
             level = bucket.level - (now - bucket.at) * bucket.rate
             bucket.level = level + SECOND_US if level > 0 else SECOND_US
             bucket.at = now
@@ -204,7 +210,7 @@ def open_lane(state: ScopeState, now: int) -> Lane | None:
                 lane.token_window, lane.token_entry, lane.tokens = counter, newest, left
         elif isinstance(counter, Bucket):
             # As if nothing ran out meanwhile.
-            lane.bucket = counter
+            lane.buckets = (counter,)
             lane.room = min(lane.room, (counter.burst * SECOND_US - counter.level) // SECOND_US)
         elif isinstance(counter, Slots):
             lane.slots, lane.free = counter, counter.limit - counter.running
@@ -216,6 +222,7 @@ def open_lane(state: ScopeState, now: int) -> Lane | None:
             lane.lifetime, lane.room = counter, min(lane.room, counter.limit - counter.used)
         elif isinstance(counter, Budget):
             lane.budget, lane.generation, lane.dearest = counter, counter.generation, counter.dearest
+            lane.commits = counter.dearest
             # One less: a budget that is exactly reached takes nothing more.
             lane.money = counter.limit - counter.spent - counter.reserved - 1
             lane.quiet = counter.threshold - counter.spent - 1 if counter.spent < counter.threshold else PLENTY

@@ -8,7 +8,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from itertools import islice
 from operator import itemgetter
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
+
+import msgspec
 
 from keys.limits.base import (
     DAY_US,
@@ -27,6 +29,7 @@ from keys.limits.base import (
 )
 from keys.limits.counters import UNKNOWN, Budget, Counter, PastCounter, RequestWindow, TokenWindow
 from keys.limits.held import Counted, MemoryHeld
+from keys.limits.joint import JOIN_AFTER, Joint
 from keys.limits.lane import Lane, open_lane, take
 from keys.limits.periods import span_at
 from keys.limits.refusal import LimitExceeded, Refusal
@@ -42,11 +45,16 @@ LOOKED_AT = 2
 AnyStanding = TypeVar("AnyStanding", Standing, BudgetStanding)
 
 
-class Lanes(NamedTuple):
-    """The lanes of some scopes, open or not."""
+class Lanes(msgspec.Struct, eq=False):
+    """The lanes of some scopes, open or not; after a while joined to one."""
 
     scopes: tuple[Scope, ...]
     lanes: Sequence[Lane]
+    asked: int = 0
+
+    def join(self) -> None:
+        if len(self.lanes) > 1:
+            self.lanes = (Joint(self.lanes),)
 
 
 class MemoryLimits:
@@ -84,8 +92,12 @@ class MemoryLimits:
                 ):
                     break
             else:
-                rates = take(found.lanes, ask, now_us)
-                return MemoryHeld(self, scopes, ask, now_us, found.lanes, (), rates, self.adoptions)
+                lanes = found.lanes
+                rates = take(lanes, ask, now_us)
+                found.asked += 1
+                if found.asked == JOIN_AFTER:
+                    found.join()
+                return MemoryHeld(self, scopes, ask, now_us, lanes, (), rates, self.adoptions)
         return self._reserve_slowly(scopes, ask, now_us)
 
     def _reserve_slowly(self, scopes: Sequence[Scope], ask: Ask, now_us: int) -> MemoryHeld:
@@ -95,7 +107,7 @@ class MemoryLimits:
         counted: list[Counted] = []
         lanes: list[Lane] = []
         for state in states:
-            lane = state.lane
+            lane = state.own_lane()
             if lane is not None and lane.has_room(ask, now_us):
                 lanes.append(lane)
                 continue

@@ -36,6 +36,13 @@ class ScopeState:
         self.tokens = next((counter for counter in self.counters if isinstance(counter, TokenWindow)), None)
         self.limits = scope.limits
 
+    def own_lane(self) -> Lane | None:
+        """Not joined to others any more."""
+        lane = self.lane
+        if lane is not None and lane.joint is not None:
+            lane.joint.close()
+        return lane
+
     def close_lane(self) -> None:
         lane, self.lane = self.lane, None
         if lane is not None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from keys.limits import Ask, Baseline, LimitExceeded, Limits, MemoryLimits, Scope, Unknown
+from keys.limits.joint import Joint
 from keys.limits.lane import Lane
 from tests.limits.making import Clock
 
@@ -48,7 +49,7 @@ def some_limits(draw: random.Random, times: int) -> Limits:
     return Limits(**limits, period=draw.choice(["total", "day", "month"]))
 
 
-@pytest.mark.parametrize("seed", range(150))
+@pytest.mark.parametrize("seed", range(250))
 def test_lanes_and_counters_say_the_same(monkeypatch: pytest.MonkeyPatch, seed: int):
     draw, clock = random.Random(seed), Clock()
     both = [Asked(clock, monkeypatch, lanes=True), Asked(clock, monkeypatch, lanes=False)]
@@ -60,12 +61,17 @@ def test_lanes_and_counters_say_the_same(monkeypatch: pytest.MonkeyPatch, seed: 
     pauses = draw.choice([[0, 0.000001, 0.001, 0.01, 0.05, 0.1, 0.4, 2], [0, 0.001, 0.002, 0.01] * 10 + [2]])
     odd = draw.choice([0.1, 0.001])
     """How often something is asked for that closes the lanes: in some runs seldom, so that they get full."""
+    monkeypatch.setattr("keys.limits.memory.JOIN_AFTER", draw.choice([1, 4, 256]))
+    turns = draw.choice([0.5, 0.02])
+    """How often the other key asks, which takes apart what is joined."""
+    own, other = names[:2]
     for step in range(400):
         clock.pass_by(draw.choice(pauses))
         what = draw.random()
         if what < 0.55 or not asks:
             # One key or the other, so that some scopes have lanes and others have none.
-            asked = (scopes[draw.choice(names[:2])], *(scopes[name] for name in names[2:]))
+            own, other = (other, own) if draw.random() < turns else (own, other)
+            asked = (scopes[own], *(scopes[name] for name in names[2:]))
             asked = groups.setdefault(asked, asked)  # the same object for the same scopes, as keys have it
             ask = Ask(
                 draw.choice([0, 2]) if draw.random() < odd else 1,
@@ -121,3 +127,32 @@ def test_after_a_quiet_minute_nothing_is_left_of_a_lane():
     clock.pass_by(61)
     held = limits.reserve([key], Ask(tokens=3), clock())
     assert held.rates == ((3, 2, 60), (100, 97, 60))
+
+
+def test_joined_lanes_tell_of_a_soft_threshold_when_it_is_passed(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("keys.limits.memory.JOIN_AFTER", 3)
+    clock, crossings = Clock(), list[Any]()
+    limits = MemoryLimits(clock=clock, on_crossing=crossings.append)
+    scopes = (Scope("key", "1", "", Limits(budget=100_000)), Scope("team", "1", "", Limits(rpm=1000)))
+    with pytest.raises(Unknown) as unknown:
+        limits.reserve(scopes, Ask(cost=10), clock())
+    limits.load(unknown.value.needs[0], Baseline())
+
+    def spend(cost: int, by: tuple[Scope, ...] = scopes) -> None:
+        clock.pass_by(0.001)
+        limits.reserve(by, Ask(cost=10, bounded=True), clock()).settle(cost=cost)
+
+    def spend_until_they_are_joined() -> None:
+        for _ in range(8):
+            spend(10)
+        (joint,) = limits._lanes_of[id(scopes)].lanes
+        assert isinstance(joint, Joint)
+        assert not joint.is_closed
+
+    spend_until_they_are_joined()
+    spend(79_800)
+    spend(10, by=scopes[:1])  # somebody else, who takes them apart
+    spend_until_they_are_joined()
+    assert crossings == []
+    spend(35)
+    assert [(crossing.kind, crossing.spent) for crossing in crossings] == [("key", 80_005)]
