@@ -25,8 +25,8 @@ from tests.services.redis import RedisServer
 NEVER = 10**9
 ASK = Ask(tokens=500, cost=10**9, bounded=True)
 EVERY_KIND = Limits(NEVER, NEVER, NEVER, NEVER, NEVER, NEVER, NEVER, 10**21, "month", 0.8, "Europe/Berlin")
-ONE = [Scope("key", "one", "", Limits(rpm=NEVER))]
-FOUR = [Scope(kind, "four", "", EVERY_KIND) for kind in ("key", "user", "team", "project")]
+ONE = (Scope("key", "one", "", Limits(rpm=NEVER)),)
+FOUR = tuple(Scope(kind, "four", "", EVERY_KIND) for kind in ("key", "user", "team", "project"))
 NOW = 1_780_315_200.0
 CASES = {"one scope, requests per minute": ONE, "four scopes, every kind of limit": FOUR}
 
@@ -49,7 +49,7 @@ def in_this_process(times: int) -> list[Result]:
             for need in unknown.needs:
                 backend.load(need, Baseline())
 
-        def one(backend: MemoryLimits = backend, step: count[int] = step, scopes: list[Scope] = scopes) -> None:
+        def one(backend: MemoryLimits = backend, step: count[int] = step, scopes: tuple[Scope, ...] = scopes) -> None:
             backend.reserve(scopes, ASK, NOW + next(step) * 1e-4).settle(400, 10**8)
 
         samples = [_us_of(one, times) for _ in range(5)]
@@ -81,7 +81,9 @@ async def in_redis(url: str, times: int) -> list[Result]:
     return results
 
 
-async def _run(backend: RedisLimits, url: str, scopes: list[Scope], at_once: int, times: int) -> tuple[float, ...]:
+async def _run(
+    backend: RedisLimits, url: str, scopes: tuple[Scope, ...], at_once: int, times: int
+) -> tuple[float, ...]:
     async def one_after_the_other() -> None:
         for _ in range(times):
             (await backend.reserve(scopes, ASK, NOW)).settle(400, 10**8)

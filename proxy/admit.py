@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from keys.limits import Ask, Limits, MemoryLimits, Scope, Unknown
 from keys.limits.fallback import FallbackLimits
-from keys.records import KeyRecord
+from keys.records import KeyRecord, ProjectRecord
 from providers.catalog import Catalog, NoProvider
 from proxy.embedding_quota import inputs_of, quota_of
 from proxy.endpoints import EMBEDDINGS
@@ -29,7 +29,9 @@ GUESSED_MOST_OUTPUT = 16_384
 """The same for money, where too little would let too many run at once: a guess, on the high side."""
 
 MODELS_KEPT = 1_000
-KEYS_KEPT = 10_000
+KNOWN = 10_000
+"""Keys, or keys and addresses where these are limited, of which is remembered what applies to them."""
+
 PRICES_KEPT_S = 1.0
 """For estimates: a price that changes at midnight may be a second late there."""
 
@@ -47,7 +49,7 @@ class Admission:
         self._limits = limits
         self._pasts = pasts
         self._of_address = of_address if of_address != Limits() else None
-        self._of_keys: dict[int, OfKey] = {}
+        self._known: dict[object, Known] = {}
 
     async def admit(self, exchange: Exchange, snapshot: Snapshot) -> None:
         """Sets `reservation`. Raises `LimitExceeded`; then nothing was taken."""
@@ -77,14 +79,17 @@ class Admission:
 
     def _applying_to(self, exchange: Exchange, snapshot: Snapshot) -> Applying:
         """Everyone and everything that this request counts for, and that is limited."""
-        key, everyone = exchange.key, snapshot.global_scopes
-        if key is None or exchange.endpoint is EMBEDDINGS or self._of_address is not None:
-            return applying(self._scopes_of(exchange, everyone))
-        found = self._of_keys.get(id(key))
-        if found is None or found.key is not key or found.everyone is not everyone:
-            if len(self._of_keys) >= KEYS_KEPT:
-                self._of_keys.clear()
-            found = self._of_keys[id(key)] = OfKey(key, everyone, applying(key.scopes + everyone))
+        who = exchange.key or exchange.project
+        everyone = snapshot.global_scopes
+        name: object = id(who)
+        if self._of_address is not None or exchange.endpoint is EMBEDDINGS:
+            client = exchange.scope.get("client")
+            name = name, exchange.endpoint is EMBEDDINGS, client and client[0]
+        found = self._known.get(name)
+        if found is None or found.who is not who or found.everyone is not everyone:
+            if len(self._known) >= KNOWN:
+                self._known.clear()
+            found = self._known[name] = Known(who, everyone, applying(self._scopes_of(exchange, everyone)))
         return found.applying
 
     def _scopes_of(self, exchange: Exchange, everyone: tuple[Scope, ...]) -> tuple[Scope, ...]:
@@ -112,10 +117,10 @@ class Applying(NamedTuple):
     """Tokens, where a request does not say: a guess must not be what makes it too large for its limit."""
 
 
-class OfKey(NamedTuple):
-    """What applies to a key as it is, with what applies to everyone as it is."""
+class Known(NamedTuple):
+    """What applies to a key, or to a project without one, as it is, with what applies to everyone as it is."""
 
-    key: KeyRecord
+    who: KeyRecord | ProjectRecord | None
     everyone: tuple[Scope, ...]
     applying: Applying
 

@@ -28,10 +28,11 @@ def picousd(amount: Sequence[int]) -> int:
     return amount[0] * PICO + amount[1]
 
 
-class Operation:
-    """A line of a batch, or a part of one; this one asks nothing, and renews the lease as every batch does."""
+class Operation(msgspec.Struct, eq=False):
+    """A line of a batch, or a part of one; this one asks nothing, and renews the lease as every batch does.
 
-    __slots__ = ()
+    A struct is made three times as fast as a class of Python's.
+    """
 
     def write(self, batch: Batch) -> list[Any]:
         return ["nothing"]
@@ -157,7 +158,7 @@ def anything_ends(scopes: Sequence[Scope]) -> bool:
 
 
 class Hold(msgspec.Struct, eq=False):
-    """What Redis is told of a running request. A struct is made three times as fast as a class of Python's."""
+    """What Redis is told of a running request."""
 
     id: int
     scopes: Sequence[Scope]
@@ -176,10 +177,7 @@ class Hold(msgspec.Struct, eq=False):
 class OfOne(Operation):
     """One that shares its line with others of the same scopes."""
 
-    __slots__ = ("hold",)
-
-    def __init__(self, hold: Hold) -> None:
-        self.hold = hold
+    hold: Hold
 
     def write(self, batch: Batch) -> list[Any]:
         return [*self.line(batch), [self.entry()]]
@@ -193,11 +191,9 @@ class OfOne(Operation):
 
 
 class Reserve(OfOne):
-    __slots__ = ("answer",)
+    """Whether there is room; `answer` is what Redis says."""
 
-    def __init__(self, hold: Hold, answer: asyncio.Future[list[Any]]) -> None:
-        super().__init__(hold)
-        self.answer = answer
+    answer: asyncio.Future[list[Any]]
 
     def line(self, batch: Batch) -> list[Any]:
         return ["reserve", batch.specs_of(self.hold.scopes)]
@@ -209,11 +205,10 @@ class Reserve(OfOne):
 class Settle(OfOne):
     """`noted`: what it used has been counted for the time without Redis, in case this never gets there."""
 
-    __slots__ = ("cost", "noted", "requests", "tokens")
-
-    def __init__(self, hold: Hold, tokens: int, cost: int, requests: int | None, *, noted: bool) -> None:
-        super().__init__(hold)
-        self.tokens, self.cost, self.requests, self.noted = tokens, cost, requests, noted
+    tokens: int
+    cost: int
+    requests: int | None
+    noted: bool
 
     def line(self, batch: Batch) -> list[Any]:
         return ["settle", batch.keys_of(self.hold.scopes)]
@@ -227,10 +222,8 @@ class Settle(OfOne):
 class Restore(Operation):
     """Of what runs already: `late` where Redis has never heard of it."""
 
-    __slots__ = ("hold", "late")
-
-    def __init__(self, hold: Hold, *, late: bool) -> None:
-        self.hold, self.late = hold, late
+    hold: Hold
+    late: bool
 
     def write(self, batch: Batch) -> list[Any]:
         hold, specs = self.hold, batch.specs_of(self.hold.scopes)
@@ -240,10 +233,7 @@ class Restore(Operation):
 class Cancel(Operation):
     """Give back what was taken, if it was taken: nobody waited for the answer."""
 
-    __slots__ = ("hold",)
-
-    def __init__(self, hold: Hold) -> None:
-        self.hold = hold
+    hold: Hold
 
     def write(self, batch: Batch) -> list[Any]:
         return ["cancel", self.hold.id, self.hold.record]
@@ -252,10 +242,9 @@ class Cancel(Operation):
 class FromLedger(Operation):
     """`verb` load: set what is not known; raise: stand no lower; spent: add."""
 
-    __slots__ = ("baseline", "need", "verb")
-
-    def __init__(self, verb: str, need: Need, baseline: Baseline) -> None:
-        self.verb, self.need, self.baseline = verb, need, baseline
+    verb: str
+    need: Need
+    baseline: Baseline
 
     def write(self, batch: Batch) -> list[Any]:
         need, baseline = self.need, self.baseline
