@@ -6,7 +6,7 @@ import asyncio
 import resource
 import time
 from collections.abc import Callable
-from itertools import count
+from itertools import count, cycle
 
 import msgspec
 import redis
@@ -27,8 +27,10 @@ ASK = Ask(tokens=500, cost=10**9, bounded=True)
 EVERY_KIND = Limits(NEVER, NEVER, NEVER, NEVER, NEVER, NEVER, NEVER, 10**21, "month", 0.8, "Europe/Berlin")
 ONE = (Scope("key", "one", "", Limits(rpm=NEVER)),)
 FOUR = tuple(Scope(kind, "four", "", EVERY_KIND) for kind in ("key", "user", "team", "project"))
+OTHER = (Scope("key", "other", "", EVERY_KIND), *FOUR[1:])
 NOW = 1_780_315_200.0
 CASES = {"one scope, requests per minute": ONE, "four scopes, every kind of limit": FOUR}
+IN_TURN = "the same, two keys of one project in turn"
 
 
 def limits(servers: Servers, *, quick: bool) -> list[Result]:
@@ -39,22 +41,29 @@ def limits(servers: Servers, *, quick: bool) -> list[Result]:
 
 
 def in_this_process(times: int) -> list[Result]:
-    at_most = dict(zip(CASES, (6, 25), strict=True))
     results = []
-    for name, scopes in CASES.items():
-        backend, step = MemoryLimits(clock=lambda: NOW), count()
-        try:
-            backend.reserve(scopes, ASK, NOW)
-        except Unknown as unknown:
-            for need in unknown.needs:
-                backend.load(need, Baseline())
+    cases = [*((name, [scopes]) for name, scopes in CASES.items()), (IN_TURN, [FOUR, OTHER])]
+    for (name, keys), at_most in zip(cases, (6, 25, 25), strict=True):
+        backend, step, turn = MemoryLimits(clock=lambda: NOW), count(), cycle(keys)
+        for scopes in keys:
+            _load(backend, scopes)
 
-        def one(backend: MemoryLimits = backend, step: count[int] = step, scopes: tuple[Scope, ...] = scopes) -> None:
-            backend.reserve(scopes, ASK, NOW + next(step) * 1e-4).settle(400, 10**8)
+        def one(
+            backend: MemoryLimits = backend, step: count[int] = step, turn: cycle[tuple[Scope, ...]] = turn
+        ) -> None:
+            backend.reserve(next(turn), ASK, NOW + next(step) * 1e-4).settle(400, 10**8)
 
         samples = [_us_of(one, times) for _ in range(5)]
-        results.append(middle("limits", f"in this process: {name}", samples, "µs", at_most=at_most[name]))
+        results.append(middle("limits", f"in this process: {name}", samples, "µs", at_most=at_most))
     return results
+
+
+def _load(backend: MemoryLimits, scopes: tuple[Scope, ...]) -> None:
+    try:
+        backend.reserve(scopes, ASK, NOW)
+    except Unknown as unknown:
+        for need in unknown.needs:
+            backend.load(need, Baseline())
 
 
 async def in_redis(url: str, times: int) -> list[Result]:

@@ -39,6 +39,8 @@ from keys.limits.state import ScopeState
 log = logging.getLogger("sluice.limits")
 
 LANES_KEPT = 10_000
+"""Tuples of scopes whose lanes are remembered; those of keys that were asked for three times within a second."""
+
 LOOKED_AT = 2
 """Scopes looked at for each new one: more than one, so that the idle ones cannot pile up."""
 
