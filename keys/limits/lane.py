@@ -227,6 +227,8 @@ def open_lane(state: ScopeState, now: int) -> Lane | None:
             lane.money = counter.limit - counter.spent - counter.reserved - 1
             lane.quiet = counter.threshold - counter.spent - 1 if counter.spent < counter.threshold else PLENTY
             lane.until = min(lane.until, counter.end)
+        else:
+            return None  # nobody here knows how much more it would take
     if lane.until <= now or lane.room <= 0 or lane.free <= 0:
         return None
     lane.room_at_first, lane.free_at_first, lane.tokens_at_first = lane.room, lane.free, lane.tokens

@@ -1,11 +1,12 @@
 """P16: what is revoked, disabled, lowered or changed is so in every process within a second, and stays so; what runs
-goes on. Over eight processes that are asked without a pause. The promise says 60 s without a 200; here it is less.
+goes on. Over eight processes that are asked without a pause. The promise says 60 s without a 200: `TEST_WATCH_SECS=60`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from tests.promises.fleet import Fleet, key_of, made
 from tests.sluice import Sluice
 from tests.upstream import Received, Script, WaitFor, chat_answer, chat_stream, usage_of
 
-WATCHED_S = 10
+WATCHED_S = float(os.environ.get("TEST_WATCH_SECS", "10"))
 WARM_S = 1.5
 PAUSE_S = 0.15
 """Between two questions of one asker. There are two for each subject: one for each instance."""
@@ -105,7 +106,7 @@ def answered(received: Received) -> Script:
     return chat_stream(usage=usage) if body.get("stream") else chat_answer(usage=usage)
 
 
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(80 + WATCHED_S)
 def test_a_change_under_load_is_in_force_and_never_undone(fleet: Fleet):
     assert fleet.first.api("POST", "/api/prices", json={"model": MODEL, "input": PRICE, "output": PRICE}).is_success
     new_provider(fleet.first, "priced", fleet.upstream.url, models={MODEL: ""}, api_key="sk-x")

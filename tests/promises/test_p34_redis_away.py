@@ -1,12 +1,13 @@
 """P34, admission's part: Redis is gone, silent, emptied or slow, under load, and nobody is refused for it.
 
-Four workers; each outage lasts `OUTAGE_S` (the promise says 90 s). Budgets stay enforced from the last known spend, and
-when Redis is back it has neither forgotten nor doubled anything.
+Four workers; each outage lasts `OUTAGE_S` (the promise says 90 s: `TEST_OUTAGE_SECS=90`). Budgets stay enforced from
+the last known spend, and when Redis is back it has neither forgotten nor doubled anything.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import time
 from collections import Counter
@@ -28,7 +29,7 @@ from tests.sluice import Sluice
 from tests.upstream import Upstream, chat_answer, usage_of
 
 WORKERS = 4
-OUTAGE_S = 3.0
+OUTAGE_S = float(os.environ.get("TEST_OUTAGE_SECS", "3"))
 BEFORE_S = 0.5
 AFTER_S = 1.0
 ASKERS = 6
@@ -116,6 +117,7 @@ def spend_all(server: Sluice, key: str) -> Answer:
             return answers[0]
 
 
+@pytest.mark.timeout(240 + OUTAGE_S)
 @pytest.mark.parametrize("kind", OUTAGES)
 def test_no_request_fails_and_nothing_is_forgotten_or_doubled(kind: str, server: Sluice, upstream: Upstream):
     assert server.redis is not None
