@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import uvloop
 
+from bench import machine
 from bench.key_rows import SECRET, fill, token_of
 from bench.result import Result, middle
 from bench.servers import Server, Servers
@@ -83,6 +84,7 @@ def keys(servers: Servers, *, quick: bool) -> list[Result]:
                     for count in (FEW, many)
                 ]
             results += growth_of(tested[many], database, 30_000 if quick else 200_000)
+            machine.wait_until_idle([tested[many].pid])
             results += lists(tested[many], database)
             servers.end(tested[many])
     return results

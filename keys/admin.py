@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path, reverse
@@ -68,6 +68,17 @@ class StatusFilter(admin.SimpleListFilter):
         return queryset.with_status(status, timezone.now()) if status else queryset
 
 
+class InUseFilter(admin.RelatedFieldListFilter):
+    """Offers those that some key has. Django's `RelatedOnlyFieldListFilter` goes through all keys for that; this looks
+    for one key of each.
+    """
+
+    def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> Any:
+        its_keys = model_admin.get_queryset(request).filter(**{field.name: OuterRef("pk")})
+        ordering = self.field_admin_ordering(field, request, model_admin)
+        return field.get_choices(include_blank=False, limit_choices_to=Q(Exists(its_keys)), ordering=ordering)
+
+
 @admin.register(VirtualKey)
 class VirtualKeyAdmin(SpendingShown, KeyModelAdmin):
     """Adding one mints it; nothing here shows more of a token than its mask. Keys are revoked, not deleted."""
@@ -79,8 +90,8 @@ class VirtualKeyAdmin(SpendingShown, KeyModelAdmin):
     )
     list_filter = (
         StatusFilter,
-        ("project", admin.RelatedOnlyFieldListFilter),
-        ("team", admin.RelatedOnlyFieldListFilter),
+        ("project", InUseFilter),
+        ("team", InUseFilter),
         "created_at",
     )
     list_select_related = ("project", "owner", "team")

@@ -162,6 +162,19 @@ def test_the_list_takes_as_many_queries_for_many_keys_as_for_one(admin, make_use
         assert admin.get(LIST).status_code == 200
 
 
+def test_the_list_can_be_filtered_by_the_projects_that_have_keys(admin, django_assert_max_num_queries):
+    used, too, unused = (make_project(name=name) for name in ("used", "used too", "unused"))
+    make_key(project=used)
+    make_key("other", project=too)
+    with django_assert_max_num_queries(20) as asked:
+        page = admin.get(LIST).content.decode()
+    offered = {int(pk) for pk in re.findall(r"\?project__id__exact=(\d+)", page)}
+    assert {used.pk, too.pk} <= offered
+    assert unused.pk not in offered
+    through_all_keys = [query["sql"] for query in asked.captured_queries if "DISTINCT" in query["sql"]]
+    assert through_all_keys == [], "with a million keys that takes seconds"
+
+
 def test_a_project_with_keys_is_not_deleted(admin):
     key = make_key()
     page = admin.post(f"/admin/keys/project/{key.project_id}/delete/", {"post": "yes"})
