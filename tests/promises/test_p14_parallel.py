@@ -75,6 +75,8 @@ def test_a_slot_is_free_at_once_after_the_end(way: str, fleet: Fleet):
         end.get(way, clients[0].close)()
         if way in end:
             assert clients[0].recv(20)  # the answer has begun, so its upstream has ended
+        else:
+            fleet.upstream.wait_until(lambda: fleet.upstream.open_requests < PARALLEL)  # noticed; how soon, P21 says
         tries, _answer = follow_up(fleet, key)
         assert tries <= TRIES
 
