@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -42,10 +43,24 @@ class SharedFile(logging.Handler):
         self._file = RotatedFile(path, max_bytes, backups, mode=0o640)
 
     def emit(self, record: logging.LogRecord) -> None:
+        """One record may be the lines of many requests."""
+        lines = self.format(record).encode(errors="replace") + b"\n"
         try:
-            self._file.append(self.format(record).encode(errors="replace") + b"\n")
+            for piece in _pieces(lines, self._file.max_bytes):
+                self._file.append(piece)
         except OSError:
             self.handleError(record)  # says so on standard error
+
+
+def _pieces(lines: bytes, size: int) -> Iterator[bytes]:
+    """Whole lines of up to `size` bytes together; a line that is longer than that is a piece by itself."""
+    start = 0
+    while len(lines) - start > size:
+        end = lines.rfind(b"\n", start, start + size) + 1 or lines.index(b"\n", start) + 1
+        yield lines[start:end]
+        start = end
+    if start < len(lines):
+        yield lines[start:]
 
 
 def check_log_file(env: Environment, path: str) -> None:

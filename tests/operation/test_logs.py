@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from config.environment import ConfigurationError, Environment
-from config.logs import check_log_file
+from config.logs import SharedFile, check_log_file
 from tests.access.asking import ask, soon
 from tests.environment import MANAGEMENT_TOKEN, ROOT, UPSTREAM_KEY
 from tests.promises.crowd import at_once, statuses
@@ -158,7 +159,20 @@ def test_workers_share_one_log_file(start_sluice: Callable[..., Sluice], upstrea
 
     server.stop()
     assert sorted(logged()) == sorted(ids)
-    assert len(list(tmp_path.glob("sluice.log.*"))) > 3
+    assert max(file.stat().st_size for file in tmp_path.glob("sluice.log*")) <= 8_000
+
+
+@pytest.mark.parametrize(
+    "text", ["a\n", "a\nb\n", "aaaa\nbb\ncccccc\n", "aaaaaaaaaaaaaaaaaaaa\nb\n", "\n\n\n\n\n\n\n\n\n"]
+)
+def test_lines_that_are_told_at_once_are_parted_where_they_would_not_fit_into_one_file(tmp_path: Path, text: str):
+    handler = SharedFile(str(tmp_path / "log"), 8, 20)
+    handler.emit(logging.makeLogRecord({"msg": text.removesuffix("\n")}))
+    handler.emit(logging.makeLogRecord({"msg": "last"}))
+    files = sorted(tmp_path.glob("log*"), key=lambda file: int(file.suffix[1:] or 0), reverse=True)
+    written = [file.read_text() for file in files]
+    assert "".join(written) == f"{text}last\n"
+    assert all(len(part) <= 8 or part.count("\n") == 1 for part in written)
 
 
 def test_a_file_that_cannot_be_written_is_told_at_the_start(tmp_path: Path):
