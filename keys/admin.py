@@ -16,7 +16,7 @@ from django.utils.html import format_html
 from django.views.decorators.http import require_POST
 
 from keys import admin_accounts  # noqa: F401 (Django finds the pages of an app through this module)
-from keys.admin_limits import LIMIT_FIELDSETS, CappedPaginator, InUseShown, SpendingShown
+from keys.admin_limits import LIMIT_FIELDSETS, CappedPaginator, InUseShown, PaginatedList, SpendingShown
 from keys.forms import ProjectForm, RotationForm, VirtualKeyForm
 from keys.models import Project, VirtualKey, VirtualKeyQuerySet, default_limits
 from keys.models.key_set import STATUSES
@@ -113,6 +113,9 @@ class VirtualKeyAdmin(SpendingShown, KeyModelAdmin):
         ("Notes", {"fields": ("tags", "notes", "metadata")}),
     )
     history = ("History", {"fields": seen})
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[PaginatedList]:
+        return PaginatedList
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[VirtualKey], search_term: str

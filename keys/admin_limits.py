@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -27,12 +28,26 @@ LIMIT_FIELDSETS: Any = (
 
 
 class CappedPaginator(Paginator):  # type: ignore[type-arg]
-    """Counts up to `MOST_COUNTED` rows and leaves the rest to the filters."""
+    """Counts up to `MOST_COUNTED` rows and leaves the rest to the filters. A search for a few rows may have to read the
+    whole table: once, for the count and the page.
+    """
 
     @cached_property
     def count(self) -> int:
         assert isinstance(self.object_list, QuerySet)
-        return self.object_list.order_by().values("pk")[:MOST_COUNTED].count()
+        found = list(self.object_list.order_by().values_list("pk", flat=True)[:MOST_COUNTED])
+        if len(found) < MOST_COUNTED:
+            self.object_list = self.object_list.filter(pk__in=found)
+        return len(found)
+
+
+class PaginatedList(ChangeList):
+    """Has its rows from the paginator also where they fit one page: Django's asks the database itself there."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        if not self.multi_page:
+            self.result_list = self.paginator.page(1).object_list
 
 
 class InUseShown:

@@ -8,6 +8,8 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.test import Client
 
+from keys.admin import VirtualKeyAdmin
+from keys.admin_limits import CappedPaginator
 from keys.models import VirtualKey
 from keys.tokens import read_token, secret_matches
 from tests.management.conftest import make_key, make_project
@@ -184,3 +186,32 @@ def test_a_project_with_keys_is_not_deleted(admin):
 
 def test_the_site_is_named_sluice(admin):
     assert "Sluice" in admin.get("/admin/").content.decode()
+
+
+@pytest.fixture
+def seven_keys(db, monkeypatch):
+    monkeypatch.setattr("keys.admin_limits.MOST_COUNTED", 5)
+    for name in ("few 1", "few 2", "few 3", "many 4", "many 5", "many 6", "many 7"):
+        make_key(name)
+
+
+@pytest.mark.parametrize("list_per_page", [2, 100])
+@pytest.mark.parametrize(
+    "query,first,count", [("few", ["few 3", "few 2", "few 1"], 3), ("FEW 2", ["few 2"], 1), ("nothing", [], 0)]
+)
+def test_a_search_for_a_few_keys_reads_the_table_once(
+    admin, seven_keys, monkeypatch, django_assert_max_num_queries, list_per_page, query, first, count
+):
+    monkeypatch.setattr(VirtualKeyAdmin, "list_per_page", list_per_page)
+    with django_assert_max_num_queries(20) as asked:
+        shown = admin.get(f"{LIST}?q={query}").context_data["cl"]
+        assert [key.name for key in shown.result_list] == first[:list_per_page]
+    assert shown.result_count == count
+    of_keys = [query["sql"] for query in asked.captured_queries if " LIKE " in query["sql"] and "salt" in query["sql"]]
+    assert all('"id" IN (' in sql for sql in of_keys), of_keys
+
+
+def test_keys_are_counted_up_to_a_cap(seven_keys):
+    many, every = (CappedPaginator(VirtualKey.objects.filter(name__contains=word), 2) for word in ("many", ""))
+    assert (many.count, many.num_pages, [key.name for key in many.page(2)]) == (4, 2, ["many 5", "many 4"])
+    assert (every.count, every.num_pages, [key.name for key in every.page(2)]) == (5, 3, ["many 5", "many 4"])

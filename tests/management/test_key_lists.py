@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
+from keys.models import VirtualKey
 from tests.management.conftest import make_key, make_project
 
 
@@ -148,3 +151,21 @@ def test_a_list_takes_as_many_queries_for_many_rows_as_for_one(api, make_user, d
         make_key(f"k{number}", project=make_project(f"p{number}"), owner=make_user(name=f"u{number}"))
     with django_assert_max_num_queries(4):  # one, and the savepoint around the view
         assert len(names(api.get("/api/keys"))) == 20
+
+
+def test_postgresql_knows_which_words_of_names_are_common(db):
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite has no statistics of expressions; it walks")
+    project = make_project()
+    VirtualKey.objects.bulk_create(
+        VirtualKey(name=f"Of customer {number}", project=project, public_id=str(number)) for number in range(2_000)
+    )
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE keys_virtualkey")
+
+    def expected(word: str) -> int:
+        plan = json.loads(VirtualKey.objects.filter(name__icontains=word).explain(format="json"))
+        return int(plan[0]["Plan"]["Plan Rows"])
+
+    assert expected("customer") > 1_000
+    assert expected("nobody") < 100
