@@ -19,10 +19,11 @@ from usage.event import RequestEvent
 from usage.ledger import write_events
 
 pytestmark = pytest.mark.django_db
-NOW = datetime.now(UTC).timestamp()
+YEAR_S = 365 * 86_400
 
 
-def spend(cost, at=NOW, **fields):
+def spend(cost, ago_s=0, **fields):
+    at = datetime.now(UTC).timestamp() - ago_s
     common = ("POST", "/v1/chat/completions", 200, "complete", 2.0)
     write_events(
         [RequestEvent(uuid4().hex, at, *common, provider="up", model="m", cost_picousd=cost, requests=1, **fields)]
@@ -41,7 +42,7 @@ def installation(api):
     make_key("free")
     make_key("gone", budget=1).revoke()
     spend(1_200_000_000_007, key=key.pk, user=owner.pk, team=team.pk, project=project.pk)
-    spend(700_000_000_000, at=NOW - 400 * 86_400, user=owner.pk, team=team.pk, project=project.pk)
+    spend(700_000_000_000, ago_s=YEAR_S, user=owner.pk, team=team.pk, project=project.pk)
     return api
 
 
