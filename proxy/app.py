@@ -1,7 +1,7 @@
 """The data plane's door: an ASGI application for `/v1/*`, `/health*` and `/metrics`.
 
-It builds the parts once, when the server starts (or at the first request, for servers without a lifespan), and hands
-them to each request.
+It builds the parts once, when the server starts (or when it is first asked for something, for servers without a
+lifespan), and hands them to each request.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ import gc
 import logging
 
 from django.conf import settings
+from django.db import DatabaseError
 
 from keys.limits.fallback import FallbackLimits
 from proxy import pipeline
 from proxy.build import LedgerThread, build_parts
 from proxy.condition import Condition
 from proxy.exchange import Exchange, Receive, Scope, Send
-from proxy.health import PATHS, answer_health
+from proxy.health import ALIVE, PATHS, answer_health
 from proxy.parts import Parts
 
 log = logging.getLogger("sluice.proxy")
@@ -34,6 +35,8 @@ class DataPlane:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] in PATHS:
+            if self._condition is None and scope["path"] not in ALIVE:
+                await self._try_to_start()
             await answer_health(scope, send, self._condition)
         else:
             await pipeline.run(Exchange(scope, receive, send), self._parts or await self.start())
@@ -52,6 +55,13 @@ class DataPlane:
                 gc.collect()
                 gc.freeze()
         return self._parts
+
+    async def _try_to_start(self) -> None:
+        """Whoever waits to be told that it is ready sends no request before."""
+        try:
+            await self.start()
+        except DatabaseError as error:
+            log.error("Sluice cannot start: %s", error)
 
     async def stop(self) -> None:
         """Write what is left, and let go of everything."""

@@ -114,10 +114,8 @@ class Sluice:
         """Start the process, also again after `stop()` or `kill()`, with the same state and the same port."""
         for _ in range(3):
             self.port = getattr(self, "port", 0) or processes.free_port()
-            address = ["--host", "127.0.0.1", "--port", str(self.port)]
-            command = [sys.executable, "manage.py", "serve", *address, *self.options]
             with self._log.open("ab") as output:
-                self.process = processes.start(command, env=self.env, cwd=ROOT, output=output)
+                self.process = processes.start(self.command(), env=self.env, cwd=ROOT, output=output)
             deadline = time.monotonic() + START_SECS
             while self.process.poll() is None and time.monotonic() < deadline:
                 if self._is_ready():
@@ -130,6 +128,10 @@ class Sluice:
             self.port = 0
         how = f"was not ready within {START_SECS} s" if code is None else f"ended with {code}"
         raise RuntimeError(f"manage.py serve {how}. It wrote:\n{self.log_text()}")
+
+    def command(self) -> list[str]:
+        address = ["--host", "127.0.0.1", "--port", str(self.port)]
+        return [sys.executable, "manage.py", "serve", *address, *self.options]
 
     def stop(self, timeout: float | None = None) -> int:
         """SIGTERM; the exit code once it has ended."""
