@@ -12,35 +12,48 @@ _LINE_END = re.compile(rb"\r\n|\n|\r")
 _LONGEST_BLANK_LINE = 4
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
+LATE_LF = b"\n"
+"""What is left of the frame before. No frame is as short as this."""
+
 
 class FrameSplitter:
     """Cuts a stream at its blank lines, wherever its pieces happen to end.
 
-    A frame leaves as soon as its blank line is there. Where that line ends in CR, a LF that follows later belongs to it
-    but comes out at the head of the next frame: to wait for it could mean to wait for ever.
+    A frame leaves as soon as its blank line is there. Where that line ends in CR, a LF that follows later is its last
+    byte and comes out as `LATE_LF`: to wait for it could mean to wait for ever.
     """
 
-    __slots__ = ("_pending", "_searched")
+    __slots__ = ("_may_follow", "_pending", "_searched")
 
     def __init__(self) -> None:
         self._pending = bytearray()
         self._searched = 0
+        self._may_follow = False
 
     def feed(self, piece: bytes) -> list[bytes]:
         """The frames that this piece completes."""
+        if self._may_follow:
+            return self._feed_after_cr(piece)
         if not self._pending and 0 <= piece.find(b"\n\n") == len(piece) - 2 and b"\r" not in piece:
             return [piece]
         pending = self._pending
         pending += piece
-        frames = []
+        frames: list[bytes] = []
         start = 0
         for match in _BLANK_LINE.finditer(pending, self._searched):
             frames.append(bytes(pending[start : match.end()]))
             start = match.end()
         if start:
             del pending[:start]
+            self._may_follow = not pending and frames[-1].endswith(b"\r")
         self._searched = max(0, len(pending) - _LONGEST_BLANK_LINE)
         return frames
+
+    def _feed_after_cr(self, piece: bytes) -> list[bytes]:
+        self._may_follow = not piece
+        if piece.startswith(b"\n"):
+            return [LATE_LF, *self.feed(piece[1:])]
+        return self.feed(piece) if piece else []
 
     def rest(self) -> bytes:
         """What came after the last blank line; a stream's end completes it."""
@@ -74,12 +87,12 @@ def data_of(frame: bytes) -> bytes | None:
 
 
 def replace_data(frame: bytes, data: bytes) -> bytes:
-    """The frame with other data, its other lines as they were."""
+    """The frame with other data; its other lines and its end as they were."""
     if is_simple(frame):
         return b"data: " + data + b"\n\n"
     mark = _BYTE_ORDER_MARK if frame.startswith(_BYTE_ORDER_MARK) else b""
     lines = _LINE_END.split(frame.removeprefix(_BYTE_ORDER_MARK))
     end = _LINE_END.search(frame)
     line_end = end[0] if end else b"\n"
-    kept = [line for line in lines if line and line != b"data" and not line.startswith(b"data:")]
-    return mark + b"".join(line + line_end for line in [*kept, b"data: " + data, b""])
+    kept = [line + line_end for line in lines if line and line != b"data" and not line.startswith(b"data:")]
+    return mark + b"".join(kept) + b"data: " + data + frame[len(frame.rstrip(b"\r\n")) :]

@@ -12,7 +12,7 @@ from proxy.errors import ClientGone, ProxyError, UpstreamError
 from proxy.exchange import Exchange
 from proxy.parts import Parts
 from proxy.passed import passed_lines
-from proxy.sse import FrameSplitter
+from proxy.sse import LATE_LF, FrameSplitter
 from proxy.uncounted import finish_estimate
 from proxy.upstream import Answer
 from proxy.watch import Watch
@@ -70,8 +70,9 @@ async def pump(exchange: Exchange, answer: Answer, reader: StreamReader, parts: 
     exchange.upstream_done_at = time.monotonic()
     watch.relax()
     rest = splitter.rest()
-    await send_frames(exchange, answer, reader.frame(rest) if rest else b"")
-    reader.end()
+    out = reader.frame(rest) if rest else b""
+    reader.end()  # raises before half an event is sent, which would swallow the one that tells of the error
+    await send_frames(exchange, answer, out)
     if not exchange.answer_started:
         await start(exchange, answer)
     await count(exchange, reader)
@@ -86,18 +87,29 @@ async def count(exchange: Exchange, reader: StreamReader) -> None:
 
 def read_frames(reader: StreamReader, frames: list[bytes]) -> tuple[bytes, StreamFault | None]:
     """What goes to the client for these frames, up to the first that no client could read."""
-    if len(frames) == 1:
+    if len(frames) == 1 and frames[0] is not LATE_LF:
         try:
-            return reader.frame(frames[0]), None
+            out = reader.frame(frames[0])
         except StreamFault as fault:
             return b"", fault
-    out = []
+        reader.hid_last = not out
+        return out, None
+    return read_several(reader, frames)
+
+
+def read_several(reader: StreamReader, frames: list[bytes]) -> tuple[bytes, StreamFault | None]:
+    outs: list[bytes] = []
     for frame in frames:
-        try:
-            out.append(reader.frame(frame))
-        except StreamFault as fault:
-            return b"".join(out), fault
-    return b"".join(out), None
+        if frame is LATE_LF:
+            out = b"" if reader.hid_last else frame
+        else:
+            try:
+                out = reader.frame(frame)
+            except StreamFault as fault:
+                return b"".join(outs), fault
+            reader.hid_last = not out
+        outs.append(out)
+    return b"".join(outs), None
 
 
 async def send_frames(exchange: Exchange, answer: Answer, out: bytes) -> None:

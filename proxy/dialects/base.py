@@ -53,6 +53,9 @@ class StreamReader:
     failed = False
     """The provider told of an error inside the stream, in the stream's own words."""
 
+    hid_last = False
+    """Nothing of the last frame went to the client."""
+
     def frame(self, frame: bytes) -> bytes:
         """What goes to the client for this frame: mostly the same bytes, nothing for one it must not see.
 

@@ -8,7 +8,9 @@ import re
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from proxy.sse import FrameSplitter, data_of
+from proxy.dialects.base import StreamReader
+from proxy.sse import FrameSplitter, data_of, replace_data
+from proxy.stream import read_frames
 
 LINE_ENDS = (b"\n", b"\r", b"\r\n")
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -68,7 +70,6 @@ def test_no_byte_is_lost_added_or_moved(stream: bytes, borders: list[int]):
 @example(frames=[b"data: {\r\ndata: }\r\n\r\n"], borders=[])
 def test_a_frame_ends_at_its_blank_line_and_nowhere_else(frames: list[bytes], borders: list[int]):
     found = split(pieces_of(b"".join(frames), borders))
-    # A LF that comes after its CR has left belongs to the next frame's bytes, but to no event.
     assert [data for frame in found if (data := data_of(frame)) is not None] == [
         data for frame in frames if (data := data_of(frame)) is not None
     ]
@@ -99,6 +100,39 @@ def test_single_bytes_make_the_same_events_as_one_piece(frames: list[bytes]):
     whole = [data_of(frame) for frame in split([stream])]
     single = [data_of(frame) for frame in split([stream[at : at + 1] for at in range(len(stream))])]
     assert [data for data in single if data is not None] == [data for data in whole if data is not None]
+
+
+class Rewriting(StreamReader):
+    """Hides some frames and writes others anew."""
+
+    def frame(self, frame: bytes) -> bytes:
+        data = data_of(frame)
+        if data == b"hide":
+            return b""
+        return frame if data is None else replace_data(frame, data.upper().replace(b"\n", b" "))
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    contents=st.lists(st.sampled_from([b"data: hide", b"data: a", b": b", b"event: c{}data: d", b"id: e"]), max_size=6),
+    end=line_end,
+    borders=cuts,
+)
+@example(contents=[b"data: a", b"data: hide", b"data: a"], end=b"\r\n", borders=[10, 24])
+def test_what_is_rewritten_is_the_same_for_any_pieces(contents: list[bytes], end: bytes, borders: list[int]):
+    def rewritten(pieces: list[bytes]) -> bytes:
+        splitter, reader = FrameSplitter(), Rewriting()
+        outs = [read_frames(reader, splitter.feed(piece)) for piece in pieces]
+        assert all(fault is None for _, fault in outs)
+        return b"".join(out for out, _ in outs)
+
+    frames = [content.replace(b"{}", end) + end + end for content in contents]
+    stream = b"".join(frames)
+    expected = b"".join(Rewriting().frame(frame) for frame in frames)
+    assert rewritten([stream]) == expected
+    assert rewritten(pieces_of(stream, borders)) == expected
+    assert rewritten([stream[at : at + 1] for at in range(len(stream))]) == expected
+    assert end == b"\n" or b"\n\n" not in expected
 
 
 def test_a_frame_leaves_with_its_last_byte():

@@ -42,6 +42,12 @@ FAULTS: dict[str, tuple[Sequence[Action], str]] = {
     "stalled": ([WaitFor(threading.Event())], "upstream_idle_timeout"),
     "half a JSON as a frame": ([Chunk(b'data: {"choices":[{"del\n\n')], "upstream_malformed"),
     "half a JSON at a clean end": ([Chunk(b'data: {"choices":[{"del'), EndChunks()], "upstream_malformed"),
+    "half a comment at a clean end": ([Chunk(b": keep"), EndChunks()], "upstream_incomplete"),
+    "half a field at a clean end": ([Chunk(b"da"), EndChunks()], "upstream_incomplete"),
+    "half a [DONE] at a clean end": ([Chunk(b"data: [DO"), EndChunks()], "upstream_incomplete"),
+    "no blank line at a clean end": ([Chunk(b'data: {"choices":[]}\n'), EndChunks()], "upstream_incomplete"),
+    "half a comment, then closed": ([Chunk(b": keep"), Close()], "upstream_disconnected"),
+    "a page at a clean end": ([Chunk(b"<html>oops</html>"), EndChunks()], "upstream_incomplete"),
     "a chunk's size that is none": ([Send(b"zz\r\n")], "upstream_malformed"),
     "no finish at a clean end": ([EndChunks()], "upstream_incomplete"),
 }
