@@ -140,6 +140,10 @@ class Batches:
         self._queue = deque(operation for operation in self._queue if not belongs_to_epoch(operation))
         return dropped
 
+    def unanswered(self) -> list[Operation]:
+        """What Redis may not have heard of, while it is away."""
+        return [*(self.uncertain.operations if self.uncertain is not None else ()), *self._queue]
+
     def withdraw(self, operation: Operation) -> bool:
         """Take it back if it has not been sent."""
         try:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from keys.limits.base import DAY_US, SECOND_US, Baseline, Need
+from keys.limits.memory import need_of
 from keys.limits.operations import picousd
 from keys.limits.scope import Limits, Scope
 
@@ -60,8 +61,12 @@ class LastKnown:
         last.total = None if total is False else total
         last.today, last.day = (None, 0) if today is False else (today, day * DAY_S)
 
+    def spend(self, scope: Scope, taken_at: int, more: Baseline) -> None:
+        """What was spent since by a request that was let in then (Unix microseconds)."""
+        if (scope.kind, scope.id) in self._scopes:
+            self.add(need_of(scope, taken_at), more)
+
     def add(self, need: Need, more: Baseline) -> None:
-        """What was spent here since."""
         last = self._scopes.get((need.kind, need.id))
         if last is None:
             return

@@ -51,6 +51,7 @@ class Past(Protocol):
     """Who wants to know what Redis knows, for when it does not answer."""
 
     def note(self, scope: Scope, known: Sequence[Any], now_us: int) -> None: ...
+    def spend(self, scope: Scope, taken_at: int, more: Baseline) -> None: ...
 
 
 After = tuple[int, int]
@@ -263,8 +264,11 @@ class RedisLimits:
             self._emptied(reply)
             return
         for line, answer in zip(sent.lines, reply.answers, strict=True):
-            if isinstance(line.operations[0], Reserve):
+            first = line.operations[0]
+            if isinstance(first, Reserve):
                 self._answered(line, answer, sent, reply.now_us)
+            elif isinstance(first, Settle):
+                self._heard(line.operations)
         for crossing in reply.crossings:
             self._crossed(crossing)
         if self._past is not None:
@@ -272,6 +276,21 @@ class RedisLimits:
                 self._past.note(scope, known, reply.now_us)
         if reply.lost:
             self._batches.add_first(self._restores(lost=True))
+
+    def _heard(self, settlements: Sequence[Any]) -> None:
+        """What Redis adds to what it told last: it tells of a scope when it is asked for room there."""
+        if self._past is None:
+            return
+        cost = requests = 0
+        for settlement in settlements:
+            if not settlement.noted:
+                cost += settlement.cost
+                if settlement.requests is not None:
+                    requests += settlement.requests - settlement.hold.ask.requests
+        if cost or requests:
+            hold = settlements[0].hold
+            for scope in hold.scopes:
+                self._past.spend(scope, hold.taken_at, Baseline(cost, requests, requests))
 
     def _answered(self, line: Line, answer: Any, sent: Sent, now_us: int) -> None:
         """`all` together with the limits as they stand after the last, or `each` by itself."""
@@ -318,6 +337,10 @@ class RedisLimits:
             log.exception("Nobody was told that %s %s passed its soft threshold.", kind, id_)
 
     def _went_away(self, error: Exception) -> None:
+        for operation in self._batches.unanswered():
+            if isinstance(operation, Settle) and not operation.noted and isinstance(operation.hold, SharedHeld):
+                operation.noted = True
+                self._ended_unheard(operation.hold, operation.cost, operation.requests)
         if self._on_away is not None:
             self._on_away(error)
 

@@ -104,6 +104,30 @@ def test_redis_away_refuses_nobody_and_budgets_go_on_from_the_last_known_spend(s
     run(server, test)
 
 
+@pytest.mark.parametrize("heard", [True, False], ids=["Redis has heard of it", "on its way"])
+def test_what_ended_just_before_redis_went_away_is_spent(server: RedisServer, heard: bool):
+    async def test(ground: Ground) -> None:
+        async with ground.processes() as [process]:
+            key, ask = scope(budget=5 * USD, max_requests=7), Ask(cost=USD, bounded=True)
+            for held in [await process.reserve(key, ask) for _ in range(3)]:
+                held.settle(cost=USD, requests=2)
+            if heard:
+                await process.told()
+            server.freeze()
+            fourth = await process.reserve(key, ask)
+            assert not process.limits.up
+            fourth.settle(cost=USD // 2, requests=0)
+            (await process.reserve(key, ask)).settle(cost=USD // 2)
+            assert (await process.refused(key, Ask(cost=2 * USD, bounded=True, requests=0))).limit_kind == "budget"
+            assert (await process.refused(key, Ask())).limit_kind == "max_requests"
+            server.thaw()
+            await process.back.wait()
+            await process.told()
+            assert ground.spent() == 4 * USD
+
+    run(server, test)
+
+
 def test_what_is_away_is_not_waited_for(server: RedisServer):
     async def test(ground: Ground) -> None:
         async with ground.processes() as [process]:
