@@ -74,7 +74,7 @@ class RequestMetrics:
     def ended(self, event: RequestEvent, document: bytes) -> None:
         """`document` is the event as JSON."""
         self._active -= 1
-        self._ended.append((event, self._worker.note(document) if self._worker is not None else 0))
+        self._ended.append((event, self._worker.note(document, self._active) if self._worker is not None else 0))
 
     def dropped(self, events: int) -> None:
         _dropped.inc(events)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import random
+import threading
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,7 @@ def test_what_is_not_in_the_sums_is_in_the_ring_wherever_it_wraps(tmp_path: Path
     counted = 0
     waiting: list[str] = []
     for number in range(3_000):
-        at = worker.note(document(number, draw.randrange(90)))
+        at = worker.note(document(number, draw.randrange(90)), 3)
         waiting.append(f"req_{number}")
         if len(waiting) == 4:
             found = [event.id for event in events(worker.ring.read_bytes(), counted)]
@@ -52,21 +53,21 @@ def test_what_is_not_in_the_sums_is_in_the_ring_wherever_it_wraps(tmp_path: Path
 def test_without_room_an_event_is_left_out_and_the_others_stay(tmp_path: Path):
     worker = Worker(tmp_path)
     for number in range(50):
-        worker.note(document(number, 10))
+        worker.note(document(number, 10), 3)
     found = [event.id for event in events(worker.ring.read_bytes(), 0)]
     assert found == [f"req_{number}" for number in range(len(found))]
     assert 5 < len(found) < 50
 
 
-def test_of_a_worker_that_lives_its_sums_count_and_of_a_dead_one_the_rest_too(tmp_path: Path):
+def test_of_a_worker_its_sums_count_and_what_it_has_answered_since(tmp_path: Path):
     own, other = Worker(tmp_path), Worker(tmp_path)
-    at = other.note(document(1, 10))
+    at = other.note(document(1, 10), 3)
     numbers = Numbers(active=3)
     numbers.count(("x",), 5)
     other.publish(at, numbers)
-    other.note(document(2, 10))
+    other.note(document(2, 10), 3)
     (told,) = others(tmp_path, own.ring)
-    assert (told.alive, told.numbers, told.uncounted) == (True, numbers, [])
+    assert (told.alive, told.numbers, [event.id for event in told.uncounted]) == (True, numbers, ["req_2"])
     die(other)
     (told,) = others(tmp_path, own.ring)
     assert (told.alive, [event.id for event in told.uncounted]) == (False, ["req_2"])
@@ -75,9 +76,41 @@ def test_of_a_worker_that_lives_its_sums_count_and_of_a_dead_one_the_rest_too(tm
     assert (whole.active, whole.counters) == (1, {("x",): 5})
 
 
+def test_a_ring_that_is_written_while_it_is_read_tells_each_event_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(shared, "RING_BYTES", 2_000_000)
+    own, other = Worker(tmp_path), Worker(tmp_path)
+    stop = threading.Event()
+
+    def work() -> None:
+        numbers, number = Numbers(), 0
+        while not stop.is_set():
+            at = 0
+            for _ in range(200):
+                number += 1
+                at = other.note(document(number, 5_000), 3)
+                numbers.count(("x",), 1)
+            other.publish(at, numbers)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    try:
+        last = 0
+        for _ in range(100):
+            (told,) = others(tmp_path, own.ring)
+            counted = told.numbers.counters.get(("x",), 0)
+            numbers = [int(event.id.removeprefix("req_")) for event in told.uncounted]
+            assert numbers == list(range(counted + 1, counted + len(numbers) + 1))
+            assert counted + len(numbers) >= last
+            last = counted + len(numbers)
+    finally:
+        stop.set()
+        worker.join()
+    assert last > 1_000, "the ring was written over many times"
+
+
 def test_one_that_died_before_it_told_anything_is_read_from_its_ring(tmp_path: Path):
     own, other = Worker(tmp_path), Worker(tmp_path)
-    other.note(document(1, 10))
+    other.note(document(1, 10), 3)
     die(other)
     (told,) = others(tmp_path, own.ring)
     assert [event.id for event in told.uncounted] == ["req_1"]

@@ -24,8 +24,9 @@ from usage.event import RequestEvent
 RING_BYTES = 4 * 1024 * 1024
 """Some thousands of events; the sums are written anew ten times a second."""
 
-HEAD = struct.Struct("@Q")
-"""How many bytes were ever written to the ring: the first of its file."""
+HEAD = struct.Struct("@Qq")
+"""The first of a ring's file: how many bytes were ever written to it, and how many requests are under way."""
+ACTIVE = struct.Struct("@q")
 LENGTH = struct.Struct("@I")
 WRAPPED = LENGTH.pack(0)
 
@@ -59,8 +60,9 @@ class Worker:
         new.rename(self.ring)
         self._written = self._counted = 0
 
-    def note(self, document: bytes) -> int:
-        """Keep an event, as JSON, until it is in the sums. Returns where the ring has got to.
+    def note(self, document: bytes, active: int) -> int:
+        """Keep an event, as JSON, until it is in the sums, and how many requests are under way now. Returns where the
+        ring has got to.
 
         Without room it is not kept: that is where the sums are minutes behind.
         """
@@ -74,7 +76,7 @@ class Worker:
         at = HEAD.size + (0 if gap else at)
         self._map[at : at + size] = LENGTH.pack(len(document)) + document
         self._written += gap + size
-        self._map[: HEAD.size] = HEAD.pack(self._written)  # at once; `pack_into` writes zeros first
+        self._map[: HEAD.size] = HEAD.pack(self._written, active)  # at once; `pack_into` writes zeros first
         return self._written
 
     def publish(self, counted: int, numbers: Numbers) -> None:
@@ -83,10 +85,11 @@ class Worker:
         new.write_bytes(_encoder.encode(Sums(counted, numbers)))
         new.replace(self._numbers)
         self._counted = counted
+        self._map[HEAD.size - ACTIVE.size : HEAD.size] = ACTIVE.pack(numbers.active)
 
 
 class Told(NamedTuple):
-    """What a worker counted, and what it did not live to count."""
+    """What a worker counted, and what it has answered since."""
 
     numbers: Numbers
     uncounted: list[RequestEvent]
@@ -99,11 +102,27 @@ def others(directory: Path, own: Path) -> Iterator[Told]:
         if ring == own:
             continue
         alive = is_locked(ring)  # asked first: what it writes before it dies is read below
+        numbers, uncounted = told_by(ring)
+        yield Told(numbers, uncounted, alive)
+
+
+def told_by(ring: Path) -> tuple[Numbers, list[RequestEvent]]:
+    """A worker's sums, and the events after them. Raises `OSError`."""
+    while True:
         try:
             sums = _sums.decode(ring.with_suffix(".numbers").read_bytes())
         except FileNotFoundError:
             sums = Sums(0, Numbers())
-        yield Told(sums.numbers, [] if alive else list(events(ring.read_bytes(), sums.counted)), alive)
+        written = ring.read_bytes()
+        sums.numbers.active = HEAD.unpack_from(written)[1]
+        if bytes_ever_written(ring) - sums.counted <= RING_BYTES:
+            return sums.numbers, list(events(written, sums.counted))
+        # It has told new sums meanwhile, and written over what the old ones did not have.
+
+
+def bytes_ever_written(ring: Path) -> int:
+    with ring.open("rb") as file:
+        return int(HEAD.unpack(file.read(HEAD.size))[0])
 
 
 def is_locked(path: Path) -> bool:
@@ -117,7 +136,7 @@ def is_locked(path: Path) -> bool:
 
 def events(ring: bytes, since: int) -> Iterator[RequestEvent]:
     """The events of a ring from this byte on."""
-    (written,) = HEAD.unpack_from(ring)
+    written, _ = HEAD.unpack_from(ring)
     while since < written:
         at = since % RING_BYTES
         left = RING_BYTES - at
