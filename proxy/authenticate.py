@@ -23,9 +23,9 @@ async def authenticate(exchange: Exchange, parts: Parts) -> None:
             belongs(exchange, snapshot.default_project, parts)
             return
         key = await prove(exchange.head, text, parts)
-    check_state(key, exchange.started_at)
-    exchange.key = key
+    exchange.key = key  # also of one that is refused for its state: the row says whose it was
     belongs(exchange, snapshot.projects.get(key.project_id), parts)
+    check_state(key, exchange.started_at)
 
 
 def belongs(exchange: Exchange, project: ProjectRecord | None, parts: Parts) -> None:
@@ -59,9 +59,14 @@ async def prove(head: Head, text: str, parts: Parts) -> KeyRecord:
 
 
 def presented_token(fields: dict[bytes, bytes]) -> str | None:
-    """`Authorization: Bearer` (the word in any case), `X-API-Key` or `api-key`; None when there is none."""
-    authorization = fields.get(b"authorization")
-    if authorization is not None and authorization[:7].lower() == b"bearer ":
+    """`Authorization: Bearer` (the word in any case), `X-API-Key` or `api-key`; None when there is none.
+
+    Of an unknown scheme it is a key that nobody has; a browser's own, Basic, is none.
+    """
+    authorization = fields.get(b"authorization", b"")
+    if authorization[:6].lower() == b"bearer" and authorization[6:7] in (b" ", b"\t"):
         return authorization[7:].strip().decode("latin-1")
     given = fields.get(b"x-api-key") or fields.get(b"api-key")
+    if not given and authorization[:6].lower() != b"basic ":
+        given = authorization
     return given.strip().decode("latin-1") if given else None

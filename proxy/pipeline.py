@@ -19,7 +19,7 @@ from proxy.own_endpoints import answer_own
 from proxy.parts import Parts
 from proxy.receive import read, receive
 from proxy.relay import relay
-from proxy.route import route
+from proxy.route import refuse_unserved, route
 from proxy.trace import begin
 from proxy.uncounted import finish_estimate
 from proxy.watch import Watch
@@ -43,6 +43,7 @@ async def steps(exchange: Exchange, parts: Parts, watch: Watch) -> None:
     if exchange.endpoint.own:
         await answer_own(exchange, parts)
         return
+    refuse_unserved(exchange, parts.snapshot.catalog)
     await parts.admission.admit(exchange, parts.snapshot)
     look_up(exchange)
     await route(exchange, parts)

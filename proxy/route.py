@@ -24,6 +24,12 @@ async def route(exchange: Exchange, parts: Parts) -> None:
     exchange.names_put_back = candidate.model != exchange.model
 
 
+def refuse_unserved(exchange: Exchange, catalog: Catalog) -> None:
+    """What nobody can serve uses up nothing of any limit. Raises `NoProvider`."""
+    if exchange.model and exchange.endpoint.reads_body:
+        catalog.candidates(exchange.model)
+
+
 def choose_candidate(exchange: Exchange, catalog: Catalog) -> Candidate:
     if exchange.model:
         try:

@@ -94,6 +94,18 @@ def changed(server: Sluice, path: str, **fields: Any) -> float:
     return time.monotonic()
 
 
+def row_of(server: Sluice, request_id: str) -> dict[str, Any]:
+    """The ledger's row of a request, as soon as it is there."""
+    found: list[dict[str, Any]] = []
+
+    def written() -> bool:
+        found[:] = [row for row in server.rows() if row["id"] == request_id]
+        return bool(found)
+
+    soon(written)
+    return found[0]
+
+
 def new_project(server: Sluice, **fields: Any) -> int:
     answer = server.api("POST", "/api/projects", json={"name": f"project-{time.monotonic_ns()}", **fields})
     assert answer.status_code == httpx.codes.CREATED, answer.text

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from keys.tokens import new_token, write_token
-from tests.access.asking import ask, changed, from_now, in_force, minted, refused, soon
+from tests.access.asking import ask, changed, from_now, in_force, minted, refused, row_of, soon
 from tests.services import Services
 from tests.sluice import Sluice
 from tests.upstream import Upstream
@@ -19,17 +19,6 @@ def open_sluice(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
     server = Sluice.start(upstream_url=_upstream.url, REQUIRE_API_KEY=False)
     yield server
     server.close()
-
-
-def row_of(server: Sluice, request_id: str) -> dict[str, object]:
-    found: list[dict[str, object]] = []
-
-    def written() -> bool:
-        found[:] = [row for row in server.rows() if row["id"] == request_id]
-        return bool(found)
-
-    soon(written)
-    return found[0]
 
 
 def default_project_id(server: Sluice) -> int:
@@ -69,6 +58,12 @@ def test_an_unknown_key_is_401_also_where_none_is_needed(open_sluice: Sluice, up
     for text in (write_token(new_token(), "sk-sluice-"), "sk-someone-elses"):
         answer = ask(open_sluice, headers={name: f"Bearer {text}" if name == "authorization" else text})
         refused(answer, 401, "invalid_api_key")
+    assert upstream.requests == []
+
+
+@pytest.mark.parametrize("given", ["Bearer\tnope", "Bearernope", "Token nope", "nope"])
+def test_whatever_is_shown_as_a_key_is_held_to_be_one(open_sluice: Sluice, upstream: Upstream, given: str):
+    refused(ask(open_sluice, headers={"authorization": given}), 401, "invalid_api_key")
     assert upstream.requests == []
 
 

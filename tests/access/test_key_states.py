@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from keys.tokens import new_token, read_token, write_token
-from tests.access.asking import ask, changed, from_now, in_force, minted, new_project, refused, soon
+from tests.access.asking import ask, changed, from_now, in_force, minted, new_project, refused, row_of, soon
 from tests.sluice import Sluice
 from tests.upstream import Upstream
 
@@ -62,7 +62,10 @@ def test_a_refusal_names_the_first_reason(sluice: Sluice, upstream: Upstream, st
     error = refused(ask(sluice, key), status, code)
     assert error["type"] == ("permission_error" if status == 403 else "authentication_error")
     assert key not in error["message"]
-    refused(ask(sluice, key, path="/v1/models", method="GET"), status, code)
+    last = ask(sluice, key, path="/v1/models", method="GET")
+    refused(last, status, code)
+    whose = row_of(sluice, last.headers["x-request-id"])["key_id"]
+    assert (whose is None) is state.wrong_secret, "the row says whose key it was, if it was anybody's"
     refused(ask(sluice, key, path="/v1/files", method="GET"), status, code)
     assert upstream.requests == []
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.access.asking import ask, minted, new_project, soon
+from tests.access.asking import ask, changed, minted, new_project, soon
 from tests.promises import crowd
 from tests.promises.fleet import Fleet, key_of
 from tests.sluice import Sluice
@@ -95,3 +95,16 @@ def test_what_is_refused_before_the_limits_takes_nothing(place: tuple[list[Sluic
         assert ask(server, key, **body).status_code in (400, 403)
     assert ask(server, key).status_code == 200
     assert ask(server, key).status_code == 429
+
+
+def test_a_model_that_nobody_has_takes_nothing(start_sluice, upstream: Upstream):
+    server = start_sluice()
+    for provider in server.api("GET", "/api/providers").json()["results"]:
+        changed(server, f"/api/providers/{provider['id']}", models={"gpt-4.1-mini": ""})
+    _, key = minted(server, rpm=1, rps=1, burst=1, tpm=1_000, daily=1, max_requests=1)
+    soon(lambda: ask(server, key, model="nope").status_code == 404)
+    for _ in range(3):
+        assert ask(server, key, model="nope").json()["error"]["code"] == "model_not_found"
+    assert ask(server, key).status_code == 200
+    assert ask(server, key).status_code == 429
+    assert len(upstream.requests) == 1
