@@ -1,11 +1,13 @@
-"""`manage.py credentials`: create, list, show, update and delete what providers are paid with."""
+"""`manage.py credentials`: create, list, show, update, delete and re-encrypt what providers are paid with."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError
 from django.utils.module_loading import import_string
 
 from providers.management.secret_options import add_secret, said_secret
@@ -30,6 +32,7 @@ class Command(BaseCommand):
                 "show": (self.show, "Show one credential, without its secret."),
                 "update": (self.update, "Change a credential."),
                 "delete": (self.delete, "Delete a credential."),
+                "reencrypt": (self.reencrypt, "Write all of this installation under the first key of ENCRYPTION_KEY."),
             },
         )
         verbs["create"].add_argument("--alias", required=True)
@@ -74,6 +77,25 @@ class Command(BaseCommand):
         row = self._find(api, options)
         api.call("DELETE", f"credentials/{row['id']}")
         return row, f"Deleted credential {row['alias']!r} (id {row['id']})."
+
+    def reencrypt(self, _api: Any, options: dict[str, Any]) -> tuple[Any, str]:
+        from providers.reencrypt import reencrypt
+
+        if options["api_url"]:
+            raise self.cli.refuse("Credentials are re-encrypted where their database is, not from afar.")
+        try:
+            done = reencrypt()
+        except DatabaseError as error:
+            raise self.cli.refuse(f"The database refused it ({error}); run it again for what is left.") from None
+        lost = [{"id": each.pk, "alias": each.alias, "provider": each.provider_id} for each in done.undecryptable]
+        document = {"rewritten": done.rewritten, "undecryptable": lost}
+        text = f"Rewrote {done.rewritten} credentials."
+        if lost:
+            if options["json"]:
+                self.stdout.write(json.dumps(document, indent=2))
+            names = ", ".join(f"{row['alias']!r} (id {row['id']})" for row in lost)
+            raise self.cli.refuse(f"{text} No key of ENCRYPTION_KEY decrypts {names}.")
+        return document, f"{text} All are under the first key of ENCRYPTION_KEY."
 
     def _find(self, api: Any, options: dict[str, Any]) -> Any:
         if options["id"] is not None:
