@@ -33,7 +33,7 @@ class CredentialFilters(filters.FilterSet):  # type: ignore[misc]
 class CredentialViewSet(ModelViewSet[Credential]):
     """Upstream secrets under names. Only their masks are ever shown."""
 
-    queryset = Credential.objects.all()
+    queryset = Credential.objects.select_related("provider")
     serializer_class = CredentialSerializer
     filterset_class = CredentialFilters
     search_fields = ("alias",)

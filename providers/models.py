@@ -119,11 +119,15 @@ class Credential(models.Model):
         return self.mask != UNDECRYPTABLE_MASK
 
     def change(self, **fields: Any) -> None:
-        """Set these fields (`secret` among them) and check all of them."""
+        """Set these fields (`secret` among them) and check all of them.
+
+        No other column is written: a secret that is re-encrypted meanwhile stays so.
+        """
         for field, value in fields.items():
             setattr(self, field, value)
         self.full_clean()
-        self.save()
+        written = ["encrypted" if field == "secret" else field for field in fields]
+        self.save(update_fields=[*written, "updated_at"] if self.pk else None)
 
 
 def mask_secret(secret: str) -> str:

@@ -133,6 +133,7 @@ class ProviderSerializer(serializers.ModelSerializer[Provider]):
 
 
 class CredentialSerializer(serializers.ModelSerializer[Credential]):
+    provider_name = serializers.CharField(source="provider.name", default=None, allow_null=True, read_only=True)
     secret = SecretField(help_text="Never shown again; leave it out of an update to keep it.")
     mask = serializers.CharField(read_only=True)
     usable = serializers.BooleanField(
@@ -141,7 +142,7 @@ class CredentialSerializer(serializers.ModelSerializer[Credential]):
 
     class Meta:
         model = Credential
-        fields = ("id", "alias", "provider", "secret", "mask", "usable", "created_at", "updated_at")
+        fields = ("id", "alias", "provider", "provider_name", "secret", "mask", "usable", "created_at", "updated_at")
         validators: ClassVar[list[Any]] = []  # the model finds an alias that is taken: a conflict (409)
 
     def create(self, validated_data: dict[str, Any]) -> Credential:

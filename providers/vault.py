@@ -1,7 +1,7 @@
 """Provider credentials at rest: encrypted with Fernet under `ENCRYPTION_KEY`.
 
 `ENCRYPTION_KEY` may list several keys, comma-separated: the first encrypts, all of them decrypt, so a key is
-replaced by putting the new one in front.
+replaced by putting the new one in front, and rewriting what is stored (`reencrypt.py`).
 """
 
 from __future__ import annotations
@@ -30,3 +30,13 @@ def decrypt(stored: str) -> str:
         return _box(tuple(settings.ENCRYPTION_KEYS)).decrypt(stored.encode()).decode()
     except InvalidToken as error:
         raise Undecryptable("It was encrypted under a key that ENCRYPTION_KEY does not list.") from error
+
+
+def renew(stored: str) -> str:
+    """The same secret under the first key; what was given, where that is its key already. Raises `Undecryptable`."""
+    keys = tuple(settings.ENCRYPTION_KEYS)
+    try:
+        _box(keys[:1]).decrypt(stored.encode())
+    except InvalidToken:
+        return encrypt(decrypt(stored))
+    return stored

@@ -16,3 +16,4 @@ class ProxyConfig(AppConfig):
         providers.changes.changed.connect(record)
         usage.changes.changed.connect(record)
         keys.changes.acted.connect(after_action)
+        providers.changes.acted.connect(after_action)

@@ -1,4 +1,4 @@
-"""What the commands for nouns (`keys`, `projects`, `providers`) share.
+"""What the commands for nouns (`keys`, `projects`, `providers`, …) share.
 
 Each verb of a noun is written once, against the management API, and works on this installation or, with `--api-url`,
 on another. Other apps get this from the setting MANAGEMENT_CLI: they do not import this one.
@@ -60,11 +60,11 @@ class ManagementCLI:
         return [item.strip() for item in text.split(",") if item.strip()]
 
     @staticmethod
-    def one_of(parser: CommandParser) -> None:
-        """The options that name one row."""
+    def one_of(parser: CommandParser, called: str = "name") -> None:
+        """The options that name one row: its id, or the field that it is called by."""
         which = parser.add_mutually_exclusive_group(required=True)
         which.add_argument("--id", type=_row_id)
-        which.add_argument("--name")
+        which.add_argument(f"--{called}")
 
     def _connect(self, options: dict[str, Any]) -> Connection:
         if not options["api_url"]:

@@ -55,17 +55,17 @@ class Connection:
             raise Refused(f"The management API is not at this address: it redirects (HTTP {status}).")
         return document
 
-    def everything(self, path: str, **query: Any) -> dict[str, Any]:
-        """All pages of a list, in the shape of one."""
+    def everything(self, path: str, *, most: int | None = None, **query: Any) -> dict[str, Any]:
+        """All pages of a list, or as many as hold so many rows, in the shape of one."""
         rows: list[Any] = []
-        following: dict[str, Any] | None = {"page_size": 500, **query}
-        while following is not None:
+        following: dict[str, Any] | None = {"page_size": min(500, most or 500), **query}
+        while following is not None and (most is None or len(rows) < most):
             page = self.call("GET", path, **following)
             if not isinstance(page, dict) or "results" not in page:
                 raise Refused("The answer is not the management API's; check the address.")
             rows += page["results"]
             following = dict(parse_qsl(urlsplit(page["next"]).query)) if page["next"] else None
-        return {"next": None, "previous": None, "results": rows}
+        return {"next": None, "previous": None, "results": rows[:most]}
 
     def find(self, path: str, what: str, *, id: int | str | None, name: str | None, **query: Any) -> Any:  # noqa: A002
         """The one row of that id or name. Raises `Refused` when there is none, or more than one."""

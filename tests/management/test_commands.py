@@ -226,6 +226,10 @@ def test_what_is_shown_cannot_steer_the_terminal(run):
         ("providers", "create", "--name", "x", "--options", "{"),
         ("providers", "create", "--name", "x", "--kind", "teleprinter"),
         ("providers", "update", "--id", "1", "--enable", "--disable"),
+        ("credentials", "create", "--alias", "a"),
+        ("credentials", "show", "--id", "1", "--alias", "a"),
+        ("credentials", "update", "--id", "1"),
+        ("credentials", "update", "--id", "1", "--bind", "up", "--unbind"),
     ],
     ids=" ".join,
 )

@@ -6,7 +6,7 @@ from cryptography.fernet import Fernet
 from providers.models import Credential
 from tests.management.conftest import SECRET, make_credential, make_provider
 
-FIELDS = {"id", "alias", "provider", "mask", "usable", "created_at", "updated_at"}
+FIELDS = {"id", "alias", "provider", "provider_name", "mask", "usable", "created_at", "updated_at"}
 
 
 def test_a_credential_is_created_read_updated_and_deleted(api):
@@ -15,6 +15,7 @@ def test_a_credential_is_created_read_updated_and_deleted(api):
     assert made.status_code == 201
     assert set(made.json()) == FIELDS
     assert (made.json()["mask"], made.json()["usable"]) == ("…6789", True)
+    assert made.json()["provider_name"] == provider.name
     path = f"/api/credentials/{made.json()['id']}"
     assert api.get(path).json() == made.json()
     assert api.patch(path, {"alias": "b", "provider": None}).json()["alias"] == "b"

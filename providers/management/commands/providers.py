@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from typing import Any
 
 from django.conf import settings
@@ -12,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils.module_loading import import_string
 
 from providers.kinds import KINDS
+from providers.management.secret_options import add_secret, said_secret
 
 
 class Command(BaseCommand):
@@ -47,9 +47,7 @@ class Command(BaseCommand):
     def _add_settings(self, verb: CommandParser) -> None:
         verb.add_argument("--kind", choices=sorted(KINDS))
         verb.add_argument("--base-url", metavar="URL", help="With its version prefix: https://api.openai.com/v1.")
-        secret = verb.add_mutually_exclusive_group()
-        secret.add_argument("--api-key", metavar="SECRET", help="Others on this machine can see it; see --api-key-env.")
-        secret.add_argument("--api-key-env", metavar="VAR", help="The environment variable that holds the secret.")
+        add_secret(verb, "api-key")
         verb.add_argument("--credential", metavar="ALIAS", help="Alias of the credential it is called with.")
         verb.add_argument("--models", type=_models, metavar="a,b | client=upstream,…", help="Blank: every model.")
         verb.add_argument("--priority", type=int, help="Lower goes first.")
@@ -96,12 +94,8 @@ class Command(BaseCommand):
         return {"results": findings}, "\n".join(lines) or "There is no provider to ask."
 
     def _body(self, options: dict[str, Any], name: str | None) -> dict[str, Any]:
-        fields = ("kind", "base_url", "api_key", "credential", "models", "priority", "weight", "options", "is_enabled")
-        said = {"name": name, **{field: options[field] for field in fields}}
-        if variable := options["api_key_env"]:
-            said["api_key"] = os.environ.get(variable, "").strip()
-            if not said["api_key"]:
-                raise self.cli.refuse(f"The environment variable {variable} is not set.")
+        fields = ("kind", "base_url", "credential", "models", "priority", "weight", "options", "is_enabled")
+        said = {"name": name, "api_key": said_secret(options, "api-key"), **{field: options[field] for field in fields}}
         return {field: value for field, value in said.items() if value is not None}
 
 

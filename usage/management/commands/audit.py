@@ -12,6 +12,7 @@ from django.utils.module_loading import import_string
 
 from usage.audit.entry import ActorKind, Result
 from usage.audit.prune import prune
+from usage.management.reading import listed
 
 FILTERS = ("actor_kind", "actor", "action", "target_kind", "target_id", "target", "result", "code", "status_code",
            "ip", "request_id", "created_after", "created_before", "search")  # fmt: skip
@@ -47,11 +48,7 @@ class Command(BaseCommand):
         self.cli.run(options)
 
     def list(self, api: Any, options: dict[str, Any]) -> tuple[Any, str]:
-        query = {name: options[name] for name in FILTERS}
-        if options["limit"] > 0:
-            page = api.call("GET", "audit", page_size=min(options["limit"], 500), **query)
-            return page, ""
-        return api.everything("audit", **{name: value for name, value in query.items() if value is not None}), ""
+        return listed(api, "audit", FILTERS, options), ""
 
     def prune(self, api: Any, options: dict[str, Any]) -> tuple[Any, str]:
         if options["api_url"]:

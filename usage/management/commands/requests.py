@@ -1,7 +1,9 @@
-"""`manage.py requests`: what becomes of old requests, and where PostgreSQL puts new ones."""
+"""`manage.py requests`: list and show them; what becomes of old ones, and where PostgreSQL puts new ones."""
 
 from __future__ import annotations
 
+import argparse
+import re
 from typing import Any
 
 from django.conf import settings
@@ -10,12 +12,35 @@ from django.utils.module_loading import import_string
 
 from usage import partitions
 from usage.ids import time_of
+from usage.management.reading import add_filters, listed
+from usage.management.tables import table
+from usage.models import Outcome
 from usage.retention import prune_requests
+from usage.search import MEANS
+
+COLUMNS = ("id", "created_at", "key_name", "provider", "model", "status_code", "outcome", "cost_usd", "duration_ms")
+FILTERS = {
+    "key": "Its number.",
+    "project": "Its name or number.",
+    "user": "Its number.",
+    "team": "Its number.",
+    "provider": "Its name.",
+    "model": "As it was asked for.",
+    "endpoint": "Its path, such as /v1/chat/completions.",
+    "status_code": "As the client got it.",
+    "outcome": Outcome.values,
+    "stream": ("true", "false"),
+    "response_id": "Of the answer.",
+    "correlation_id": "The client's.",
+    "created_after": "ISO 8601, such as 2027-01-01T00:00:00Z; from then on.",
+    "created_before": "ISO 8601; before then.",
+    "search": MEANS,
+}
 
 
 class Command(BaseCommand):
-    help = "The requests' table of this installation."
-    requires_system_checks = ()
+    help = "Requests that went through, here or, with --api-url, another Sluice; and their table of this installation."
+    requires_system_checks = ()  # a remote one needs nothing of this installation
 
     @property
     def cli(self) -> Any:
@@ -26,21 +51,32 @@ class Command(BaseCommand):
         verbs = self.cli.read(
             parser,
             {
+                "list": (self.list, "List requests, newest first."),
+                "show": (self.show, "Show one request."),
                 "prune": (self.prune, "Forget requests older than REQUEST_RETENTION_DAYS. What was spent stays."),
                 "partitions": (self.partitions, "Make PostgreSQL's partitions of the coming weeks, and list all."),
             },
         )
+        add_filters(verbs["list"], FILTERS)
+        verbs["show"].add_argument("--id", type=_request_id, required=True)
         verbs["prune"].add_argument(
             "--days", type=int, choices=range(1, 36_501), metavar="N", help="Instead of REQUEST_RETENTION_DAYS."
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if options["api_url"]:
+        if options["api_url"] and options["verb"] in ("prune", "partitions"):
             raise self.cli.refuse("The requests' table is kept where it is, not from afar.")
         try:
             self.cli.run(options)
         except partitions.TableBusy as error:
             raise self.cli.refuse(str(error)) from None
+
+    def list(self, api: Any, options: dict[str, Any]) -> tuple[Any, str]:
+        found = listed(api, "requests", FILTERS, options)
+        return found, table(COLUMNS, found["results"])
+
+    def show(self, api: Any, options: dict[str, Any]) -> tuple[Any, str]:
+        return api.call("GET", f"requests/{options['id']}"), ""
 
     def prune(self, _api: Any, options: dict[str, Any]) -> tuple[Any, str]:
         days = options["days"] or settings.REQUEST_RETENTION_DAYS
@@ -61,3 +97,9 @@ class Command(BaseCommand):
 def told(bound: str) -> str:
     moment = time_of(bound)
     return bound if moment is None else moment.isoformat()
+
+
+def _request_id(text: str) -> str:
+    if not re.fullmatch("[A-Za-z0-9_-]+", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a request's id")
+    return text

@@ -1,0 +1,38 @@
+"""A secret on the command line: from the environment or standard input, where nobody else on the machine sees it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+
+
+def add_secret(parser: CommandParser, name: str, *, required: bool = False) -> None:
+    """The options `--<name>` and `--<name>-env`."""
+    secret = parser.add_mutually_exclusive_group(required=required)
+    secret.add_argument(
+        f"--{name}",
+        metavar="SECRET",
+        help=f"`-` reads it from standard input. Others on this machine can see it here; see --{name}-env.",
+    )
+    secret.add_argument(f"--{name}-env", metavar="VAR", help="The environment variable that holds the secret.")
+
+
+def said_secret(options: dict[str, Any], name: str) -> str | None:
+    """The secret that was given; None where nothing was said."""
+    option = name.replace("-", "_")
+    given: str | None = options[option]
+    variable: str | None = options[f"{option}_env"]
+    if variable is not None:
+        secret = os.environ.get(variable, "").strip()
+        if not secret:
+            raise CommandError(f"The environment variable {variable} is not set.")
+        return secret
+    if given != "-":
+        return given
+    secret = sys.stdin.readline().strip()
+    if not secret:
+        raise CommandError("Standard input has no secret on its first line.")
+    return secret
