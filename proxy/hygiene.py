@@ -14,16 +14,22 @@ HOP_BY_HOP = frozenset(
 NEVER_UP = HOP_BY_HOP | frozenset(
     # credentials, and what chooses whose money is spent
     b"authorization x-api-key api-key cookie openai-organization openai-project "
+    b"x-auth-token x-goog-api-key x-amz-security-token x-csrf-token "
     # framing and addressing, which are made anew
     b"host content-length expect accept-encoding "
     # who the client is and where it came from
     b"forwarded via x-real-ip x-client-ip true-client-ip x-request-id x-correlation-id origin referer "
-    b"x-cluster-client-ip "
+    b"x-cluster-client-ip x-forwarded client-ip x-originating-ip x-remote-ip x-remote-addr x-remote-user remote-user "
+    b"x-proxyuser-ip fly-client-ip fastly-client-ip x-azure-clientip x-azure-socketip x-amzn-trace-id x-rewrite-url "
+    b"x-host front-end-https "
     # words for Sluice
     b"x-preferred-model x-cache-skip x-cache-replay x-cache-key cache-control pragma if-none-match "
     b"if-modified-since".split()
 )
-NEVER_UP_PREFIXES = (b"x-forwarded-", b"x-sluice-", b"cf-", b"sec-", b"proxy-", b"access-control-")
+NEVER_UP_PREFIXES = (
+    *(b"x-forwarded-", b"x-original-", b"x-envoy-", b"x-auth-request-", b"cf-"),
+    *(b"x-sluice-", b"sec-", b"proxy-", b"access-control-"),
+)
 
 NEVER_DOWN = HOP_BY_HOP | frozenset(
     b"set-cookie set-cookie2 server date via x-powered-by alt-svc strict-transport-security www-authenticate nel "

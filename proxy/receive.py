@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from urllib.parse import quote
 
 from proxy.bounds import Bounds
-from proxy.endpoints import READ, UNKNOWN, Endpoint, allowed_methods, find_endpoint
+from proxy.endpoints import MODELS, READ, UNKNOWN, Endpoint, allowed_methods, find_endpoint
 from proxy.errors import BadRequest, ClientGone, MethodNotAllowed, NotFound, UnsupportedMediaType
 from proxy.exchange import Exchange
 from proxy.jsonbody import JSONBody, NotAnObject
@@ -28,6 +29,7 @@ _SAFE_TARGET = re.compile(r"[!-~]*")
 _HIDDEN = re.compile(r"%(?:0[0-9a-f]|1[0-9a-f]|7f|5c)", re.IGNORECASE)
 _DOTS = re.compile(r"(?:^|/)(?:\.|%2e){1,2}(?:[/;?#]|$|%2f)", re.IGNORECASE)
 _SLASHES = re.compile(r"/+")
+_MODELS = re.compile(r"/v1/+models(?:/+(.*?))?/*", re.IGNORECASE)
 
 
 def receive(exchange: Exchange) -> None:
@@ -70,6 +72,10 @@ def locate(exchange: Exchange) -> Endpoint:
             exchange.rest = path[3:]
             return endpoint
         path = exchange.path
+    elif exchange.method in ("GET", "HEAD") and (listing := _MODELS.fullmatch(path)):
+        # As forgiving: the provider's own list has models that a key may not use.
+        exchange.rest = "/models" + (f"/{quote(listing[1])}" if listing[1] else "")
+        return MODELS
     raw = exchange.scope.get("raw_path", path.encode()).decode("latin-1")
     if not _SAFE_TARGET.fullmatch(raw) or _HIDDEN.search(raw) or _DOTS.search(raw) or "\\" in raw:
         raise BadRequest("invalid_path", "The path has dot segments or characters that no path here has.")

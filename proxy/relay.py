@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import zlib
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -28,6 +29,7 @@ from proxy.watch import Watch
 
 MAX_READ_ANSWER_BYTES = 64 * 1024 * 1024
 MAX_ERROR_BYTES = 1024 * 1024
+_WINDOW_BITS = {b"gzip": 31, b"x-gzip": 31, b"deflate": 15}
 TRY_AGAIN = b"retry-after: 1\r\n"
 """For a provider that has no room and does not say until when."""
 Way = Callable[[Exchange, Answer, Parts, Watch], Awaitable[None]]
@@ -87,13 +89,13 @@ async def relay_object(exchange: Exchange, answer: Answer, parts: Parts, watch: 
 
 async def relay_error(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch) -> None:
     """The provider's refusal: its status and its own words, where they are JSON, without the credential in them."""
-    raw = await read_whole(exchange, answer, parts, watch, MAX_ERROR_BYTES, [])
+    raw = plain(answer, await read_whole(exchange, answer, parts, watch, MAX_ERROR_BYTES, []))
     exchange.outcome = "upstream_error"
     exchange.error_code = f"upstream_{answer.status}"
-    lines = passed_lines(exchange, answer)
+    lines = passed_lines(exchange, answer, without=(b"content-encoding",))
     if raw and (secret := secret_of(exchange)):
         raw = raw.replace(secret, b"[credential]")
-    if not raw or is_encoded(answer) or not _is_json(raw):
+    if not raw or not _is_json(raw):
         message = f"The provider answered {answer.status} {reason_phrase(answer.status)}."
         raw = error_body(message, "upstream_error", None, exchange.error_code)
         lines = passed_lines(exchange, answer, without=(b"content-type", b"content-encoding")) + respond.JSON
@@ -151,8 +153,19 @@ async def read_whole(
     return whole
 
 
-def is_encoded(answer: Answer) -> bool:
-    return any(name == b"content-encoding" and value.lower() != b"identity" for name, value in answer.headers)
+def plain(answer: Answer, raw: bytes | None) -> bytes | None:
+    """A small answer as it was before it was compressed; None where that cannot be undone here, or is large."""
+    encoding = next((value.lower() for name, value in answer.headers if name == b"content-encoding"), b"identity")
+    if raw is None or encoding == b"identity":
+        return raw
+    if encoding not in _WINDOW_BITS:
+        return None
+    inflater = zlib.decompressobj(_WINDOW_BITS[encoding])
+    try:
+        whole = inflater.decompress(raw, MAX_ERROR_BYTES)
+    except zlib.error:
+        return None
+    return whole if inflater.eof else None
 
 
 def _is_json(raw: bytes) -> bool:

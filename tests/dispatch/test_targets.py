@@ -12,7 +12,7 @@ import pytest
 
 from tests.dispatch.making import AT, SECRET, event, target
 from tests.services import processes
-from tests.upstream import Received, Upstream, json_answer
+from tests.upstream import Received, Upstream, body_answer, json_answer
 from usage.dispatch import DISPATCHERS
 from usage.dispatch.base import Dispatcher, Later, PartlyDelivered, Refused
 from usage.dispatch.ids import trace_and_span_of, uuid_of
@@ -123,6 +123,18 @@ def test_lunary_gets_a_start_and_an_end(make: Make, upstream: Upstream):
     assert (start["userId"], start["tags"]) == ("5", ["a", "b"])
     assert start["metadata"]["request_id"] == "req_1"
     assert (other["type"], error["event"], error["error"]) == ("embed", "error", {"message": "upstream_timeout"})
+
+
+@pytest.mark.parametrize("answer", [b"", b"ok", b"[]", b"{}", b'{"success":true}'])
+def test_what_lunary_took_it_need_not_speak_of(make: Make, upstream: Upstream, answer: bytes):
+    upstream.answers(body_answer(answer, content_type="application/json"))
+    assert make("lunary").deliver([event(1)]) == []
+
+
+def test_a_page_is_not_lunarys(make: Make, upstream: Upstream):
+    upstream.answers(body_answer(b"<html>Sign in</html>", content_type="text/html"))
+    with pytest.raises(Later):
+        make("lunary").deliver([event(1)])
 
 
 def test_lunary_knows_a_run_again_and_says_which_it_will_not_have(make: Make, upstream: Upstream):

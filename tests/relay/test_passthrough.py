@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import itertools
 import threading
+import zlib
 from collections.abc import Iterator
 
 import httpx
@@ -136,6 +137,29 @@ def test_what_comes_compressed_stays_compressed(sluice: Sluice, upstream: Upstre
         assert b"".join(answer.iter_raw()) == packed
         assert answer.headers["content-encoding"] == "gzip"
     assert upstream.last.header("accept-encoding") == "gzip, br"
+
+
+ERROR = b'{"error":{"message":"No such file: f","type":"invalid_request_error","param":"id","code":"no_file"}}'
+
+
+@pytest.mark.parametrize("encoding,packed", [("gzip", gzip.compress(ERROR)), ("deflate", zlib.compress(ERROR))])
+def test_a_compressed_error_keeps_its_words(sluice: Sluice, upstream: Upstream, encoding: str, packed: bytes):
+    upstream.answers(body_answer(packed, 404, {"content-encoding": encoding}, content_type="application/json"))
+    answer = client_of(sluice).get("/v1/files/f")
+    assert (answer.status_code, answer.content) == (404, ERROR)
+    assert "content-encoding" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    "encoding,packed",
+    [("br", b"x"), ("gzip", b"x"), ("gzip", gzip.compress(ERROR)[:-9]), ("gzip", gzip.compress(bytes(2_000_000)))],
+    ids=["unknown", "broken", "cut", "a bomb"],
+)
+def test_an_error_that_cannot_be_unpacked_is_wrapped(sluice: Sluice, upstream: Upstream, encoding: str, packed: bytes):
+    upstream.answers(body_answer(packed, 404, {"content-encoding": encoding}, content_type="application/json"))
+    answer = client_of(sluice).get("/v1/files/f")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "upstream_404")
+    assert "content-encoding" not in answer.headers
 
 
 def test_events_of_what_is_passed_through_are_not_looked_into(sluice: Sluice, upstream: Upstream):

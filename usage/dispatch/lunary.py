@@ -52,7 +52,9 @@ class LunaryDispatcher(Dispatcher):
         try:
             results = msgspec.json.decode(answer, type=Results).results
         except msgspec.MsgspecError:
-            raise Later("what it answered is not Lunary's") from None
+            if answer.lstrip().startswith(b"<"):  # the page of something that stands before it
+                raise Later("what it answered is not Lunary's") from None
+            results = []  # it took them, and says no more
         wrong = {
             result.id: result.error for result in results if not result.success and ALREADY_THERE not in result.error
         }
