@@ -95,13 +95,18 @@ class LimitExceeded(Exception):
         return f"{head}: {self.limit} {self.name} on {label}; {self.used} used, {refusal.asked} asked for."
 
     def _cure(self) -> str:
-        if self.refusal.cure == "never":
-            return "Waiting does not help."
         if self.refusal.cure == "others":
             return "Try again when one of them has ended."
-        if self.resets_at is not None:
-            return f"It resets at {datetime.fromtimestamp(self.resets_at, UTC):%Y-%m-%dT%H:%M:%SZ}."
+        resets = "" if self.resets_at is None else f"It resets at {_moment(self.resets_at)}"
+        if self.refusal.cure == "never":
+            return f"{resets}, but this request has no room even then." if resets else "Waiting does not help."
+        if resets:
+            return f"{resets}."
         return f"Try again in {-(-self.refusal.wait_us // SECOND_US)} s."
+
+
+def _moment(unix_s: float) -> str:
+    return f"{datetime.fromtimestamp(unix_s, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def usd(picousd: int) -> str:

@@ -103,7 +103,8 @@ def test_what_waiting_cannot_cure_is_told_before_everything_else(gate: Gate):
 def test_a_request_larger_than_the_whole_limit_is_told_so_and_no_time(gate: Gate, limits, ask: Ask, said: str):
     refusal = gate.refused(scope(**limits), ask)
     assert refusal.retry_after_s is None
-    assert refusal.explanation == f"{said} Waiting does not help."
+    resets = "It resets at 2026-06-02T00:00:00Z, but this request has no room even then."
+    assert refusal.explanation == f"{said} {resets if 'daily' in limits else 'Waiting does not help.'}"
     gate.reserve(scope(**limits), Ask(tokens=1))
 
 

@@ -51,6 +51,17 @@ def test_a_budget_without_a_period_says_that_waiting_does_not_help(server: Sluic
     assert got.headers["x-should-retry"] == "false"
 
 
+def test_a_request_beyond_the_whole_budget_is_told_when_it_resets_too(server: Sluice, upstream: Upstream):
+    crew = new_crew(server, team={"budget": usd(COST / 10), "period": "day", "time_zone": "UTC"})
+    got = post(server, crew.token, **BOUNDED)
+    tomorrow = datetime.combine(datetime.now(UTC).date() + timedelta(days=1), time(), UTC)
+    assert got.error["message"].startswith("This request may cost ")
+    assert got.error["message"].endswith(
+        f"It resets at {tomorrow:%Y-%m-%dT%H:%M:%SZ}, but this request has no room even then."
+    )
+    assert got.headers["x-should-retry"] == "false"
+
+
 def test_models_health_and_key_info_are_never_blocked(server: Sluice, upstream: Upstream):
     crew = exhausted(server, upstream)
     upstream.script = None
