@@ -20,6 +20,7 @@ from tests.sluice import Sluice
 from tests.upstream import Upstream, chat_answer, json_answer, usage_of
 from usage.sending.signature import verify
 
+pytestmark = pytest.mark.any_database
 WORK = """
 from usage.alerts.tasks import look_for_alerts, send_waiting_alerts
 print("made", look_for_alerts(), "sent", send_waiting_alerts())

@@ -24,6 +24,8 @@ from tests.management.conftest import (
 from usage.models import AuditEntry, DayRollup, PriceOverride, RequestBodies
 from usage.rollups.state import SUMS
 
+pytestmark = pytest.mark.any_database
+
 KEY = {"name": "new"}
 NAMED = {"name": "new"}
 PROVIDER = {"name": "new", "kind": "simulator"}

@@ -233,6 +233,7 @@ def test_what_is_shown_cannot_steer_the_terminal(run):
     ],
     ids=" ".join,
 )
+@pytest.mark.any_database
 def test_a_wrong_use_exits_with_2_and_nothing_on_stdout(arguments):
     done = subprocess.run(
         [sys.executable, "manage.py", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
@@ -241,6 +242,7 @@ def test_a_wrong_use_exits_with_2_and_nothing_on_stdout(arguments):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.any_database
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "nonsense", "http://[", "ftp://x", "http://nil.invalid"])
 def test_a_sluice_that_cannot_be_reached_is_one_line_and_exit_1(url):
     arguments = ["keys", "list", "--json", "--api-url", url, "--token", "t"]

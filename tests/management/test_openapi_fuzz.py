@@ -62,7 +62,7 @@ def rows(_one_connection: None, make_user: Any) -> dict[str, Any]:
 @pytest.mark.timeout(120)
 @schema.parametrize()
 @settings(
-    max_examples=10 if connection.vendor == "sqlite" else 4,
+    max_examples=6 if connection.vendor == "sqlite" else 4,
     deadline=None,
     derandomize=True,  # a failure comes with the change that made it, not with luck
     suppress_health_check=list(HealthCheck),
