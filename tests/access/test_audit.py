@@ -122,6 +122,13 @@ def test_the_file_has_what_the_log_has(server: Sluice):
     }
 
 
+def test_a_quick_series_is_told_one_by_one(server: Sluice):
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: ask(server, "sk-sluice-wrong"), range(60)))
+    ids = {answer.headers["x-request-id"] for answer in answers}
+    soon(lambda: ids <= {row["request_id"] for row in entries(server, code="invalid_api_key")})
+
+
 def test_a_flood_is_told_by_its_number(start_sluice: StartSluice):
     server = start_sluice(AUDIT_REFUSALS_PER_SECOND=PER_SECOND)
     with ThreadPoolExecutor(8) as pool:
