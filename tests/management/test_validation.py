@@ -77,6 +77,33 @@ def test_no_key_is_a_missing_one(api, body):
     assert api.post("/api/keys/validate", body).json()["error"] == "missing_api_key"
 
 
+@pytest.mark.parametrize(
+    "body,content_type,code",
+    [
+        ("", "application/json", "missing_api_key"),
+        ("{", "application/json", "invalid_json"),
+        ("\xff", "application/json", "invalid_json"),
+        ("[" * 100_000, "application/json", "invalid_json"),
+        ("[]", "application/json", "invalid_json"),
+        ('"sk-sluice-x"', "application/json", "invalid_json"),
+        ("null", "application/json", "invalid_json"),
+        ("key=sk-sluice-x", "application/x-www-form-urlencoded", "unsupported_media_type"),
+        ("sk-sluice-x", "text/plain", "unsupported_media_type"),
+    ],
+    ids=lambda value: value[:20],
+)
+def test_a_question_that_is_none_is_answered_all_the_same(api, body, content_type, code):
+    answer = api.post("/api/keys/validate", body.encode("latin-1"), content_type=content_type)
+    assert answer.status_code == 200
+    assert answer.json() == {"valid": False, "key_id": None, "error": code, "key": None, "rate_limits": None}
+
+
+def test_who_is_not_known_is_told_nothing_whatever_is_asked(db):
+    for body in (b"{", b"[]", b'{"key": "x"}'):
+        answer = APIClient().post("/api/keys/validate", body, content_type="application/json")
+        assert answer.status_code == 401
+
+
 def test_a_wrong_secret_tells_nothing_of_the_key(api):
     _, token = mint()
     forged = write_token(read_token(token, "sk-sluice-")._replace(secret=new_token().secret), "sk-sluice-")
