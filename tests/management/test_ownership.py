@@ -64,6 +64,30 @@ def test_what_is_the_operators_is_403(as_ann, ann, make_user, fields):
     assert VirtualKey.objects.get().owner == ann
 
 
+@pytest.mark.parametrize("more", [{}, {"rpm": "x"}, {"name": ""}], ids=str)
+@pytest.mark.parametrize("field", ["owner", "project", "team"])
+def test_no_answer_tells_whether_there_is_one_of_that_name(as_ann, ann, make_user, field, more):
+    make_user(name="there")
+    make_project("there")
+    Team.objects.create(name="there")
+    key = make_key("mine", owner=ann)
+    for method, path in (("post", "/api/keys"), ("patch", f"/api/keys/{key.pk}")):
+        answers = [getattr(as_ann, method)(path, {"name": "k", field: name, **more}) for name in ("there", "nobody")]
+        assert [answer.status_code for answer in answers] == [403, 403]
+        assert answers[0].json() == answers[1].json()
+    assert VirtualKey.objects.get().name == "mine"
+
+
+@pytest.mark.parametrize("field", ["owner", "project", "team"])
+def test_no_list_tells_whether_there_is_one_of_that_name(as_ann, ann, make_user, field):
+    make_user(name="there")
+    make_project("there")
+    Team.objects.create(name="there")
+    make_key("mine", owner=ann)
+    answers = [as_ann.get(f"/api/keys?{field}={name}") for name in ("there", "nobody", "99999")]
+    assert [(answer.status_code, answer.json()["results"]) for answer in answers] == [(200, [])] * 3
+
+
 def test_a_key_may_be_made_for_a_team_of_ones_own_and_no_other(as_ann, ann):
     mine, other = Team.objects.create(name="mine"), Team.objects.create(name="other")
     mine.members.add(ann)
