@@ -13,6 +13,7 @@ from keys.models import Team, VirtualKey
 from keys.tokens import read_token
 from tests.management.conftest import make_key, make_project, make_record
 
+SINCE = datetime(2020, 1, 1, tzinfo=UTC)
 LATER, SOONER = datetime(2030, 1, 2, tzinfo=UTC), datetime(2030, 1, 1, tzinfo=UTC)
 
 
@@ -196,13 +197,13 @@ def test_a_row_of_somebody_else_is_not_there(as_ann, make_user):
 
 
 def test_keys_of_a_deactivated_user_are_inactive_wherever_they_are_looked_for(api, ann, make_user):
-    for name, fields in (("on", {}), ("off", {"is_active": False})):
+    for name, fields in (("on", {}), ("off", {"is_active": False}), ("over", {"expires_at": SINCE})):
         make_key(f"ann's {name}", owner=ann, **fields)
         make_key(f"bob's {name}", owner=make_user(name=f"bob-{name}"), **fields)
         make_key(f"nobody's {name}", **fields)
     ann.is_active = False
     ann.save()
-    for status in ("active", "inactive"):
+    for status, many in (("active", 2), ("inactive", 5), ("expired", 2)):
         rows = api.get(f"/api/keys?status={status}").json()["results"]
         assert {row["status"] for row in rows} == {status}
-        assert len(rows) == (2 if status == "active" else 4)
+        assert len(rows) == many

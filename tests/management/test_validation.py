@@ -45,6 +45,7 @@ def test_a_good_key_is_valid_and_summed_up_without_its_secret(api):
     [
         ({"is_active": False}, "key_inactive"),
         ({"expires_at": datetime(2020, 1, 1, tzinfo=UTC)}, "key_expired"),
+        ({"is_active": False, "expires_at": datetime(2020, 1, 1, tzinfo=UTC)}, "key_inactive"),
         ({"revoked_at": datetime(2020, 1, 1, tzinfo=UTC)}, "key_revoked"),
     ],
 )
@@ -52,6 +53,7 @@ def test_a_key_that_is_refused_says_why(api, fields, code):
     key, token = mint(**fields)
     told = validate(api, token)
     assert (told["valid"], told["error"], told["key_id"]) == (False, code, key.pk)
+    assert f"key_{told['key']['status']}" == code
 
 
 def test_a_key_of_an_inactive_project_or_owner_is_refused(api, make_user):
