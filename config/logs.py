@@ -11,13 +11,17 @@ from typing import Any
 import msgspec
 
 from config.environment import Environment
+from usage.masking import without_tokens
 from usage.rotated_file import RotatedFile
 
 REQUEST_LOGGER = "sluice.requests"  # its messages are JSON lines already
 
 
 class JSONLines(logging.Formatter):
-    """One line a record, whatever is in it: a newline in a message cannot forge a second entry."""
+    """One line a record, whatever is in it: a newline in a message cannot forge a second entry.
+
+    Django tells of addresses, into which clients write tokens. Lines of requests are made without, and by the thousand.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         if record.name == REQUEST_LOGGER:
@@ -26,10 +30,10 @@ class JSONLines(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": without_tokens(record.getMessage()),
         }
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+            line["exception"] = without_tokens(self.formatException(record.exc_info))
         return msgspec.json.encode(line).decode()
 
 

@@ -128,7 +128,7 @@ AUDIT_FILE = "" if env.text("AUDIT_FILE").lower() == "none" else env.text("AUDIT
 AUDIT_FILE_MAX_BYTES = env.integer("AUDIT_FILE_MAX_BYTES", 50 * 1024 * 1024, least=1024)
 AUDIT_FILE_BACKUPS = env.integer("AUDIT_FILE_BACKUPS", 5, most=1000)
 AUDIT_RETENTION_DAYS = env.optional_integer("AUDIT_RETENTION_DAYS", most=365_000)
-AUDIT_REFUSALS_PER_SECOND = env.integer("AUDIT_REFUSALS_PER_SECOND", 20, least=1, most=10_000)
+AUDIT_REFUSALS_PER_SECOND = env.integer("AUDIT_REFUSALS_PER_SECOND", 100, least=1, most=10_000)
 
 # --- Who is told of what happens ---------------------------------------------------------------------------
 DISPATCHERS = dispatchers_from(env)

@@ -17,8 +17,8 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/", include("config.api")),
     # Those of /v1/ that config/asgi.py gives to this plane.
-    re_path(r"^v1/auth/signup/?$", Signup.as_view()),
-    re_path(r"^v1/auth/login/?$", Login.as_view()),
+    re_path(r"^v1/auth/signup/?$", Signup.as_view(), name="signup"),
+    re_path(r"^v1/auth/login/?$", Login.as_view(), name="login"),
     re_path(r"^v1/keys/?$", OwnKeys.as_view()),
     re_path(r"^v1/keys/(?P<prefix>[A-Za-z0-9_-]+)/?$", OwnKey.as_view()),
     path("v1/<path:rest>", NothingHere.as_view()),

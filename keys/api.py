@@ -21,6 +21,7 @@ from keys.key_usage import KeyUsageSerializer, key_usage, usage_parameters, want
 from keys.models import Project, VirtualKey, VirtualKeyQuerySet
 from keys.models.key_set import STATUSES
 from keys.people import find_team, find_user
+from keys.permissions import holds_permission
 from keys.serializers import (
     BulkRevocationSerializer,
     KeySerializer,
@@ -59,6 +60,8 @@ class KeyFilters(filters.FilterSet):  # type: ignore[misc]
         try:
             return keys.filter(project=Project.find(value))
         except Project.DoesNotExist:
+            if not holds_permission(self.request, self.request.parser_context["view"]):
+                return keys.none()  # as one that is others'
             raise ValidationError({"project": [f"There is no project {value!r}."]}) from None
 
     def of_owner(self, keys: VirtualKeyQuerySet, _name: str, value: str) -> QuerySet[VirtualKey]:

@@ -6,11 +6,12 @@ import hashlib
 from typing import Any
 
 from rest_framework.request import Request
-from rest_framework.throttling import SimpleRateThrottle
+
+from keys.shared_throttle import SharedThrottle
 
 
-class ByAddress(SimpleRateThrottle):
-    """Counted in this process; behind a reverse proxy it counts the proxy, so its rate leaves room for many people."""
+class ByAddress(SharedThrottle):
+    """Behind a reverse proxy it counts the proxy, so its rate leaves room for many people."""
 
     scope = "login_address"
     rate = "60/min"
@@ -19,7 +20,7 @@ class ByAddress(SimpleRateThrottle):
         return f"sluice-login-address-{self.get_ident(request)}"
 
 
-class ByEmail(SimpleRateThrottle):
+class ByEmail(SharedThrottle):
     """Attempts at one account, from wherever they come, right ones too: only those who fail know they are counted."""
 
     scope = "login_email"

@@ -22,19 +22,31 @@ CEILINGS = (*COUNTS, "budget", "expires_at")
 OF_THE_BUDGET = ("period", "time_zone", "soft_threshold")
 
 
-def check_own_key(user: Any, key: VirtualKey | None, attrs: dict[str, Any]) -> dict[str, Any]:
-    """The settings of a user's own key, which is new where `key` is None.
+UNKNOWN = object()
+"""Stands for what a name means that is nobody's."""
 
-    Raises `PermissionDenied` for what is the operator's, `ValidationError` for what would widen the key.
+
+def check_choices(user: Any, key: VirtualKey | None, meant: Mapping[str, Any]) -> None:
+    """Whether a user may choose what these of `OPERATORS` and `team` mean. `key` is None where it is new.
+
+    Raises `PermissionDenied`, in the same words for what there is not and for what is others': it is asked before
+    anything else is looked at, so that no other mistake in a request tells them apart.
     """
     for name in OPERATORS:
-        if name in attrs and (key is None or attrs[name] != getattr(key, name)):
+        if name in meant and (key is None or meant[name] != getattr(key, name)):
             raise PermissionDenied(f"Only an operator sets `{name}` of a key.")
-    team = attrs.get("team")
-    if team is not None and not team.members.filter(pk=user.pk).exists():
+    team = meant.get("team")
+    if team is UNKNOWN or (team is not None and not team.members.filter(pk=user.pk).exists()):
         raise PermissionDenied("You are not a member of this team.")
-    if key is not None and "team" in attrs and attrs["team"] != key.team:
+    if key is not None and "team" in meant and team != key.team:
         raise PermissionDenied("Only an operator moves a key to another team.")
+
+
+def check_own_key(user: Any, key: VirtualKey | None, attrs: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a user's own key, which is new where `key` is None, and whose choices were checked.
+
+    Raises `ValidationError` for what would widen the key.
+    """
     wider = widened(attrs, of_new_keys() if key is None else settings_of(key))
     if wider:
         raise ValidationError({name: ["You may narrow your keys, not widen them; ask an operator."] for name in wider})

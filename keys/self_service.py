@@ -8,6 +8,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import authenticate
+from django.contrib.auth.signals import user_logged_in
 from django.http import HttpResponse
 from django.utils import timezone
 from django.utils.module_loading import import_string
@@ -35,27 +36,35 @@ class SelfServiceView(APIView):
     permission_classes: Any = (SignedIn,)
 
     def handle_exception(self, exc: Exception) -> Any:
-        response = super().handle_exception(exc)
-        headers = {**response.headers, "Content-Type": "application/json", "Cache-Control": "no-store"}
-        return HttpResponse(
-            error_body(response.status_code, response.data), status=response.status_code, headers=headers
-        )
+        return OpenAIError(super().handle_exception(exc))
 
     def get_exception_handler(self) -> Any:
         return answer
 
 
-def error_body(status: int, problem: Any) -> bytes:
+class OpenAIError(HttpResponse):
     """DRF's error in OpenAI's shape, whose one place is handed to us by the setting OPENAI_ERROR."""
+
+    def __init__(self, response: Any) -> None:
+        message, param, code = words_of(response.data)
+        status = response.status_code
+        kind = TYPES.get(status, "invalid_request_error" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "api_error")
+        headers = {**response.headers, "Content-Type": "application/json", "Cache-Control": "no-store"}
+        body = import_string(settings.OPENAI_ERROR)(message, kind, param, code)
+        super().__init__(body, status=status, headers=headers)
+        self.data = {"code": code}
+        """What the audit log asks of every response of DRF's."""
+
+
+def words_of(problem: Any) -> tuple[str, str | None, str]:
+    """Message, parameter and code of what DRF answers."""
     code, param, message = "invalid_value", None, ""
     if isinstance(problem, dict) and "detail" in problem:
         message, code = str(problem["detail"]), str(problem.get("code") or "error")
     elif isinstance(problem, dict) and problem:
         param, found = next(iter(problem.items()))
         message = " ".join(map(str, found)) if isinstance(found, list) else str(found)
-    kind = TYPES.get(status, "invalid_request_error" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "api_error")
-    body: bytes = import_string(settings.OPENAI_ERROR)(message, kind, param, code)
-    return body
+    return message, param, code
 
 
 class EmailField(serializers.EmailField):
@@ -112,6 +121,7 @@ class Login(SelfServiceView):
         user = authenticate(request._request, username=fields["email"].strip().lower(), password=fields["password"])
         if user is None:
             raise WrongCredentials
+        user_logged_in.send(sender=type(user), request=request._request, user=user)
         return told({"token": issue_token(user, timezone.now()), "expires_in": settings.JWT_EXPIRY_SECONDS})
 
 
@@ -128,6 +138,8 @@ class KeyRequestSerializer(serializers.Serializer[Any]):
 class OwnKeys(SelfServiceView):
     """A new key of one's own → `{api_key, prefix}`."""
 
+    queryset = VirtualKey.objects.all()
+
     def post(self, request: Request) -> Response:
         fields = checked(KeyRequestSerializer, request)
         account = Account.of(request.user)
@@ -136,6 +148,8 @@ class OwnKeys(SelfServiceView):
 
 
 class OwnKey(SelfServiceView):
+    queryset = VirtualKey.objects.all()
+
     def delete(self, request: Request, prefix: str) -> Response:
         """Revoke it, by the prefix that making it answered with."""
         public_id = prefix.removeprefix(settings.KEY_PREFIX)

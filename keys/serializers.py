@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from drf_spectacular.utils import extend_schema_field
@@ -11,7 +12,7 @@ from keys.json_fields import ObjectField, RulesSerializer, TextsField
 from keys.limited_serializers import LimitedSerializer
 from keys.models import MOST_GRACE_S, Project, VirtualKey, validate_object, validate_patterns, validate_strings
 from keys.models.key_set import STATUSES
-from keys.ownership import check_own_key
+from keys.ownership import OPERATORS, UNKNOWN, check_choices, check_own_key
 from keys.people import TeamField, UserField
 from keys.permissions import holds_permission
 from keys.ruled import RULES
@@ -116,10 +117,25 @@ class KeySerializer(LimitedSerializer[VirtualKey]):
     def get_team_name(self, key: VirtualKey) -> str | None:
         return key.team.name if key.team is not None else None
 
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        if isinstance(data, Mapping) and not self._may_make_any():
+            meant = {name: self._meaning_of(name, data[name]) for name in (*OPERATORS, "team") if name in data}
+            check_choices(self.context["request"].user, self.instance, meant)
+        fields: dict[str, Any] = super().to_internal_value(data)
+        return fields
+
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         """Those who may make or change any key say what they like; others what they may of their own."""
-        request, view = self.context["request"], self.context["view"]
-        return attrs if holds_permission(request, view) else check_own_key(request.user, self.instance, attrs)
+        return attrs if self._may_make_any() else check_own_key(self.context["request"].user, self.instance, attrs)
+
+    def _may_make_any(self) -> bool:
+        return holds_permission(self.context["request"], self.context["view"])
+
+    def _meaning_of(self, name: str, value: Any) -> Any:
+        try:
+            return self.fields[name].run_validation(value)
+        except serializers.ValidationError:
+            return UNKNOWN
 
 
 class MintedKeySerializer(KeySerializer):

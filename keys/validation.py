@@ -8,7 +8,7 @@ from django.conf import settings
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
-from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.exceptions import AuthenticationFailed, ParseError, UnsupportedMediaType
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -52,7 +52,9 @@ class RateLimitsSerializer(serializers.ModelSerializer[VirtualKey]):
 class KeyValidationSerializer(serializers.Serializer[Any]):
     valid = serializers.BooleanField()
     key_id = serializers.IntegerField(allow_null=True, help_text="Null: the token is nobody's.")
-    error = serializers.CharField(allow_null=True, help_text="The `code` that a request with this key would get.")
+    error = serializers.CharField(
+        allow_null=True, help_text="The `code` that a request with this key, or of such a body, would get."
+    )
     key = KeySummarySerializer(allow_null=True)
     rate_limits = RateLimitsSerializer(allow_null=True)
 
@@ -64,16 +66,37 @@ class KeyValidationView(APIView):
 
     @extend_schema(operation_id="keys_validate", request=KeyQuestionSerializer, responses=KeyValidationSerializer)
     def post(self, request: Request) -> Response:
-        given = request.data.get("key") if isinstance(request.data, dict) else None
-        key, refusal = judge(given)
-        answer = {
-            "valid": refusal is None,
-            "key_id": key and key.pk,
-            "error": refusal and refusal.code,
-            "key": key,
-            "rate_limits": key,
-        }
-        return Response(KeyValidationSerializer(answer).data)
+        try:
+            key, refusal = judge(asked(request))
+        except BadQuestion as problem:
+            return told(None, problem.code)
+        return told(key, refusal.code if refusal else None)
+
+
+class BadQuestion(Exception):
+    """A body that asks nothing; `code` is what the proxy calls it."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+def asked(request: Request) -> Any:
+    """What stands as the key in the body. Raises `BadQuestion`."""
+    try:
+        body = request.data
+    except ParseError:
+        raise BadQuestion("invalid_json") from None
+    except UnsupportedMediaType:
+        raise BadQuestion("unsupported_media_type") from None
+    if not isinstance(body, dict):
+        raise BadQuestion("invalid_json")
+    return body.get("key")
+
+
+def told(key: VirtualKey | None, error: str | None) -> Response:
+    answer = {"valid": error is None, "key_id": key and key.pk, "error": error, "key": key, "rate_limits": key}
+    return Response(KeyValidationSerializer(answer).data)
 
 
 def judge(given: Any) -> tuple[VirtualKey | None, KeyRefused | None]:

@@ -33,11 +33,11 @@ class VirtualKeyQuerySet(models.QuerySet["VirtualKey"]):
         if status == "revoked":
             return self.filter(revoked_at__isnull=False)
         kept = self.filter(revoked_at__isnull=True)
-        if status == "expired":
-            return kept.filter(expires_at__lte=now)
-        unexpired = kept.exclude(expires_at__isnull=False, expires_at__lte=now)
         inactive = Q(is_active=False) | Q(owner__is_active=False)
-        return unexpired.filter(inactive) if status == "inactive" else unexpired.exclude(inactive)
+        if status == "inactive":
+            return kept.filter(inactive)
+        in_use, over = kept.exclude(inactive), Q(expires_at__isnull=False, expires_at__lte=now)
+        return in_use.filter(over) if status == "expired" else in_use.exclude(over)
 
     def tagged(self, tag: str) -> VirtualKeyQuerySet:
         if connections[self.db].vendor != "sqlite":

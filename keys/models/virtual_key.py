@@ -98,13 +98,14 @@ class VirtualKey(Limited, Changing):
         return self.status_at(timezone.now())
 
     def status_at(self, now: datetime) -> str:
-        """`revoked`, `expired`, `inactive` (the key is, or its owner) or `active`."""
+        """`revoked`, `inactive` (the key is, or its owner), `expired` or `active`: the first that fits, which is what
+        its requests are refused for.
+        """
         if self.revoked_at is not None:
             return "revoked"
-        if self.expires_at is not None and self.expires_at <= now:
-            return "expired"
-        owner_is_active = self.owner is None or self.owner.is_active
-        return "active" if self.is_active and owner_is_active else "inactive"
+        if not self.is_active or (self.owner is not None and not self.owner.is_active):
+            return "inactive"
+        return "expired" if self.expires_at is not None and self.expires_at <= now else "active"
 
     def change(self, **fields: Any) -> None:
         """Set these settings and no other column: what others write meanwhile (a revocation, its use) stays.

@@ -6,6 +6,7 @@ import base64
 import json
 import secrets
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -141,6 +142,30 @@ def test_one_account_is_not_tried_without_end(sluice: Sluice, upstream: Upstream
     assert [answer.status_code for answer in answers] == [401] * 10 + [429]
     refused(answers[-1], 429, "throttled")
     assert 0 < int(answers[-1].headers["retry-after"]) <= 60
+
+
+def test_one_account_is_tried_as_often_by_all_workers_together(start_sluice: StartSluice):
+    server = start_sluice(redis=True, workers=3)
+    email = new_email()
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(lambda _: post(server, "/v1/auth/login", {"email": email, "password": "x"}), range(24)))
+    assert sorted(answer.status_code for answer in answers) == [401] * 10 + [429] * 14
+    assert all(0 < int(answer.headers["retry-after"]) <= 60 for answer in answers if answer.status_code == 429)
+
+
+@pytest.mark.parametrize("how", ["stop", "freeze"])
+def test_tries_are_counted_while_redis_is_away(start_sluice: StartSluice, how: str):
+    server = start_sluice(redis=True)
+    email = new_email()
+
+    def tried(times: int) -> list[int]:
+        return [post(server, "/v1/auth/login", {"email": email, "password": "x"}).status_code for _ in range(times)]
+
+    assert tried(4) == [401] * 4
+    assert server.redis is not None
+    getattr(server.redis, how)()
+    assert tried(8) == [401] * 6 + [429] * 2
+    server.redis.thaw() if how == "freeze" else server.redis.start()
 
 
 def forged(token: str, **claims: Any) -> list[str]:

@@ -17,11 +17,12 @@ from tests.sluice import Sluice
 from tests.upstream import Upstream
 
 PER_SECOND = 5
+LARGEST_BODY = 50_000
 
 
 @pytest.fixture(scope="module", params=databases)
 def server(request: pytest.FixtureRequest, services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    started = Sluice.start(request.param, upstream_url=_upstream.url)
+    started = Sluice.start(request.param, upstream_url=_upstream.url, MAX_PAYLOAD_BYTES=LARGEST_BODY)
     yield started
     started.close()
 
@@ -61,6 +62,15 @@ def test_refusals_of_every_kind_are_told(server: Sluice, upstream: Upstream):
     assert (entry["target_kind"], entry["target_id"]) == ("project", str(project))
     assert (entry["target"], entry["changes"]) == ("POST /v1/chat/completions", {"model": "gpt-5"})
     assert entry_of(server, missing)["actor_kind"] == "anonymous"
+
+
+def test_bodies_that_are_refused_are_told(server: Sluice, upstream: Upstream):
+    _, key = minted(server)
+    large = ask(server, key, padding="x" * LARGEST_BODY)
+    form = ask(server, key, headers={"content-type": "text/csv"})
+    told = [(entry["status_code"], entry["code"]) for entry in (entry_of(server, a) for a in (large, form))]
+    assert told == [(413, "payload_too_large"), (415, "unsupported_media_type")]
+    assert upstream.requests == []
 
 
 def test_what_is_not_refused_leaves_no_entry(server: Sluice, upstream: Upstream):
@@ -110,6 +120,13 @@ def test_the_file_has_what_the_log_has(server: Sluice):
     assert {name: line[name] for name in ("action", "code", "ip")} == {
         name: entry[name] for name in ("action", "code", "ip")
     }
+
+
+def test_a_quick_series_is_told_one_by_one(server: Sluice):
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: ask(server, "sk-sluice-wrong"), range(60)))
+    ids = {answer.headers["x-request-id"] for answer in answers}
+    soon(lambda: ids <= {row["request_id"] for row in entries(server, code="invalid_api_key")})
 
 
 def test_a_flood_is_told_by_its_number(start_sluice: StartSluice):

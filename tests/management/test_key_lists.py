@@ -32,8 +32,8 @@ def keys(make_user):
     [
         ("", ["gone", "off and old", "old", "off", "plain"]),
         ("status=active", ["plain"]),
-        ("status=inactive", ["off"]),
-        ("status=expired", ["off and old", "old"]),
+        ("status=inactive", ["off and old", "off"]),
+        ("status=expired", ["old"]),
         ("status=revoked", ["gone"]),
         ("tag=blue", ["plain"]),
         ("tag=blue-green", ["old"]),

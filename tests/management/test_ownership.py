@@ -13,6 +13,7 @@ from keys.models import Team, VirtualKey
 from keys.tokens import read_token
 from tests.management.conftest import make_key, make_project, make_record
 
+SINCE = datetime(2020, 1, 1, tzinfo=UTC)
 LATER, SOONER = datetime(2030, 1, 2, tzinfo=UTC), datetime(2030, 1, 1, tzinfo=UTC)
 
 
@@ -62,6 +63,30 @@ def test_what_is_the_operators_is_403(as_ann, ann, make_user, fields):
     key = make_key(owner=ann)
     assert as_ann.patch(f"/api/keys/{key.pk}", fields).status_code == 403
     assert VirtualKey.objects.get().owner == ann
+
+
+@pytest.mark.parametrize("more", [{}, {"rpm": "x"}, {"name": ""}], ids=str)
+@pytest.mark.parametrize("field", ["owner", "project", "team"])
+def test_no_answer_tells_whether_there_is_one_of_that_name(as_ann, ann, make_user, field, more):
+    make_user(name="there")
+    make_project("there")
+    Team.objects.create(name="there")
+    key = make_key("mine", owner=ann)
+    for method, path in (("post", "/api/keys"), ("patch", f"/api/keys/{key.pk}")):
+        answers = [getattr(as_ann, method)(path, {"name": "k", field: name, **more}) for name in ("there", "nobody")]
+        assert [answer.status_code for answer in answers] == [403, 403]
+        assert answers[0].json() == answers[1].json()
+    assert VirtualKey.objects.get().name == "mine"
+
+
+@pytest.mark.parametrize("field", ["owner", "project", "team"])
+def test_no_list_tells_whether_there_is_one_of_that_name(as_ann, ann, make_user, field):
+    make_user(name="there")
+    make_project("there")
+    Team.objects.create(name="there")
+    make_key("mine", owner=ann)
+    answers = [as_ann.get(f"/api/keys?{field}={name}") for name in ("there", "nobody", "99999")]
+    assert [(answer.status_code, answer.json()["results"]) for answer in answers] == [(200, [])] * 3
 
 
 def test_a_key_may_be_made_for_a_team_of_ones_own_and_no_other(as_ann, ann):
@@ -172,13 +197,13 @@ def test_a_row_of_somebody_else_is_not_there(as_ann, make_user):
 
 
 def test_keys_of_a_deactivated_user_are_inactive_wherever_they_are_looked_for(api, ann, make_user):
-    for name, fields in (("on", {}), ("off", {"is_active": False})):
+    for name, fields in (("on", {}), ("off", {"is_active": False}), ("over", {"expires_at": SINCE})):
         make_key(f"ann's {name}", owner=ann, **fields)
         make_key(f"bob's {name}", owner=make_user(name=f"bob-{name}"), **fields)
         make_key(f"nobody's {name}", **fields)
     ann.is_active = False
     ann.save()
-    for status in ("active", "inactive"):
+    for status, many in (("active", 2), ("inactive", 5), ("expired", 2)):
         rows = api.get(f"/api/keys?status={status}").json()["results"]
         assert {row["status"] for row in rows} == {status}
-        assert len(rows) == (2 if status == "active" else 4)
+        assert len(rows) == many

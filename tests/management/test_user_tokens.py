@@ -31,7 +31,13 @@ def test_a_token_names_its_user_until_it_expires(ann, settings):
     settings.JWT_EXPIRY_SECONDS = 60
     assert user_of(issue_token(ann, now - timedelta(seconds=50))) == ann
     with pytest.raises(AuthenticationFailed):
-        user_of(issue_token(ann, now - timedelta(seconds=66)))
+        user_of(issue_token(ann, now - timedelta(seconds=60)))
+
+
+def test_a_token_from_a_machine_whose_clock_is_ahead_is_taken_at_once(ann):
+    assert user_of(issue_token(ann, timezone.now() + timedelta(seconds=3))) == ann
+    with pytest.raises(AuthenticationFailed):
+        user_of(issue_token(ann, timezone.now() + timedelta(seconds=30)))
 
 
 def test_a_changed_password_a_deactivation_and_a_deletion_end_it(ann):

@@ -45,6 +45,7 @@ def test_a_good_key_is_valid_and_summed_up_without_its_secret(api):
     [
         ({"is_active": False}, "key_inactive"),
         ({"expires_at": datetime(2020, 1, 1, tzinfo=UTC)}, "key_expired"),
+        ({"is_active": False, "expires_at": datetime(2020, 1, 1, tzinfo=UTC)}, "key_inactive"),
         ({"revoked_at": datetime(2020, 1, 1, tzinfo=UTC)}, "key_revoked"),
     ],
 )
@@ -52,6 +53,7 @@ def test_a_key_that_is_refused_says_why(api, fields, code):
     key, token = mint(**fields)
     told = validate(api, token)
     assert (told["valid"], told["error"], told["key_id"]) == (False, code, key.pk)
+    assert f"key_{told['key']['status']}" == code
 
 
 def test_a_key_of_an_inactive_project_or_owner_is_refused(api, make_user):
@@ -75,6 +77,33 @@ def test_what_is_no_key_is_invalid(api, wrong):
 @pytest.mark.parametrize("body", [{}, {"key": None}, {"key": ""}])
 def test_no_key_is_a_missing_one(api, body):
     assert api.post("/api/keys/validate", body).json()["error"] == "missing_api_key"
+
+
+@pytest.mark.parametrize(
+    "body,content_type,code",
+    [
+        ("", "application/json", "missing_api_key"),
+        ("{", "application/json", "invalid_json"),
+        ("\xff", "application/json", "invalid_json"),
+        ("[" * 100_000, "application/json", "invalid_json"),
+        ("[]", "application/json", "invalid_json"),
+        ('"sk-sluice-x"', "application/json", "invalid_json"),
+        ("null", "application/json", "invalid_json"),
+        ("key=sk-sluice-x", "application/x-www-form-urlencoded", "unsupported_media_type"),
+        ("sk-sluice-x", "text/plain", "unsupported_media_type"),
+    ],
+    ids=lambda value: value[:20],
+)
+def test_a_question_that_is_none_is_answered_all_the_same(api, body, content_type, code):
+    answer = api.post("/api/keys/validate", body.encode("latin-1"), content_type=content_type)
+    assert answer.status_code == 200
+    assert answer.json() == {"valid": False, "key_id": None, "error": code, "key": None, "rate_limits": None}
+
+
+def test_who_is_not_known_is_told_nothing_whatever_is_asked(db):
+    for body in (b"{", b"[]", b'{"key": "x"}'):
+        answer = APIClient().post("/api/keys/validate", body, content_type="application/json")
+        assert answer.status_code == 401
 
 
 def test_a_wrong_secret_tells_nothing_of_the_key(api):

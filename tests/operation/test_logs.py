@@ -78,6 +78,15 @@ def test_no_prompt_no_answer_and_no_secret_is_in_it(start_sluice: Callable[..., 
         assert secret not in server.log_text()
 
 
+def test_no_token_that_stands_in_an_address_of_the_control_plane_is_in_it(sluice: Sluice):
+    key = sluice.mint()
+    prefix = key[: len("sk-sluice-") + 12]
+    for path in (f"/v1/keys/{key}", f"/v1/keys/{prefix}", f"/v1/auth/{key}", f"/api/keys/{key}", f"/admin/{key}/"):
+        assert ask(sluice, path=path, method="DELETE").status_code in (401, 403, 404)
+    assert f"/v1/keys/{key[: len('sk-sluice-') + 4]}…" in sluice.log_text()
+    assert prefix not in sluice.log_text()
+
+
 def test_bodies_are_in_it_for_who_asks_bounded_and_without_keys(
     start_sluice: Callable[..., Sluice], upstream: Upstream
 ):

@@ -17,8 +17,12 @@ from usage.audit.bound import bound, now
 from usage.audit.changes import kind_of
 from usage.audit.entry import AuditEntry, Result
 from usage.audit.keep import keep, keep_if_possible
+from usage.masking import SHOWN_CHARS, without_tokens
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
+AUDITED = ("/api/", "/admin/", "/v1/")
+"""Of /v1/ Django gets the accounts alone: signing up and in, and keys of one's own."""
+
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 VERBS = {"POST": "create", "PUT": "update", "PATCH": "update", "DELETE": "delete", "GET": "view", "HEAD": "view"}
 
@@ -27,14 +31,14 @@ def audit_attempts(get_response: GetResponse) -> GetResponse:
     """Outside of the transaction: refused and failed requests, logins that failed."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        if not request.path.startswith(("/api/", "/admin/")):
+        if not request.path.startswith(AUDITED):
             return get_response(request)
         current = Scope(request)
         token = scope.set(current)
         try:
             response = get_response(request)
             if response.status_code >= 400 and (request.method not in READING or response.status_code in (401, 403)):
-                current.attempted.append(attempt(request, response))
+                tell_refusal(current, response)
             keep_attempts(current.attempted)
         finally:
             scope.reset(token)
@@ -52,7 +56,7 @@ def audit_changes(get_response: GetResponse) -> GetResponse:
         current = scope.get()
         if current is None or response.status_code >= 400:
             return response
-        if not current.done and request.method not in READING and request.path.startswith("/api/"):
+        if not current.done and request.method not in READING and request.path.startswith(("/api/", "/v1/")):
             current.done.append(attempt(request, response))
         for entry in current.done:
             entry.status_code = response.status_code
@@ -62,9 +66,17 @@ def audit_changes(get_response: GetResponse) -> GetResponse:
     return middleware
 
 
+def tell_refusal(current: Scope, response: HttpResponse) -> None:
+    """A login that failed has told of itself already, and knows more than the address does."""
+    if not current.attempted:
+        current.attempted.append(attempt(current.request, response))
+    for entry in current.attempted:
+        entry.status_code = response.status_code
+
+
 def attempt(request: HttpRequest, response: HttpResponse) -> AuditEntry:
     """The request itself, by its method and address."""
-    action, kind, target_id = meaning_of(request)
+    action, kind, target_id, target = meaning_of(request)
     status = response.status_code
     data = getattr(response, "data", None)
     code = str(data.get("code", "")) if isinstance(data, dict) and isinstance(data.get("code", ""), str) else ""
@@ -72,6 +84,7 @@ def attempt(request: HttpRequest, response: HttpResponse) -> AuditEntry:
         action=action,
         target_kind=kind,
         target_id=target_id,
+        target=target,
         result=Result.OK if status < 400 else Result.REFUSED if status < 500 else Result.FAILED,
         code=code[:64],
         status_code=status,
@@ -79,25 +92,34 @@ def attempt(request: HttpRequest, response: HttpResponse) -> AuditEntry:
     return signed(entry)
 
 
-def meaning_of(request: HttpRequest) -> tuple[str, str, str]:
-    """Action, kind and id of the target, as the address says them."""
+def meaning_of(request: HttpRequest) -> tuple[str, str, str, str]:
+    """Action, and kind, id and name of the target, as the address says them. A client may write a token into it."""
     method = request.method or ""
     action = VERBS.get(method, "other")
     try:
         match = resolve(request.path)
     except Resolver404:
-        return action, "", ""
+        return action, "", "", ""
     view = getattr(match.func, "cls", None)
     queryset = getattr(view, "queryset", None)
     if queryset is not None:
         named = (getattr(match.func, "actions", None) or {}).get(method.lower(), "")
-        target_id = str(match.kwargs.get("pk", ""))
+        target_id = without_tokens(str(match.kwargs.get("pk", "")))
         if named and named not in ("list", "retrieve", "create", "update", "partial_update", "destroy"):
             action = named
-        return action[:64], kind_of(queryset.model), target_id[:64]
+        return action[:64], kind_of(queryset.model), target_id[:64], masked(str(match.kwargs.get("prefix", "")))
+    if request.path.startswith("/v1/"):
+        return match.url_name or action, "user" if match.url_name else "", "", ""
     # The admin's addresses are /admin/app/model/id/action/.
-    parts = [*request.path.strip("/").split("/"), "", "", ""]
-    return action, parts[2][:64] or parts[1][:64], str(match.kwargs.get("object_id", ""))[:64]
+    parts = [*without_tokens(request.path).strip("/").split("/"), "", "", ""]
+    target_id = without_tokens(str(match.kwargs.get("object_id", "")))
+    return action, parts[2][:64] or parts[1][:64], target_id[:64], ""
+
+
+def masked(prefix: str) -> str:
+    """As much as a key's mask shows, also of what is no token of ours: it may be another secret."""
+    shown = len(settings.KEY_PREFIX) + SHOWN_CHARS
+    return prefix if len(prefix) <= shown else f"{prefix[:shown]}…"
 
 
 def keep_attempts(entries: list[AuditEntry]) -> None:

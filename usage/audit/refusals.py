@@ -15,7 +15,7 @@ from usage.audit.entry import ActorKind, AuditEntry, Result
 from usage.audit.keep import keep_if_possible
 from usage.event import RequestEvent
 
-STATUSES = frozenset({400, 401, 403, 404, 405, 429})
+STATUSES = frozenset({400, 401, 403, 404, 405, 413, 415, 429})
 
 
 def audit_refusals(events: Iterable[RequestEvent]) -> None:

@@ -1,0 +1,23 @@
+"""Tokens of keys in what is written down, such as addresses: as much of them is left as tells one key from another."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from django.conf import settings
+
+SHOWN_CHARS = 4
+LEAST_CHARS = 12
+"""The public id's, which is the shortest part of a token that finds its key."""
+
+
+def without_tokens(text: str) -> str:
+    prefix: str = settings.KEY_PREFIX
+    return _tokens(prefix).sub(r"\1…", text) if prefix in text else text
+
+
+@lru_cache(maxsize=4)
+def _tokens(prefix: str) -> re.Pattern[str]:
+    rest = f"{{{LEAST_CHARS - SHOWN_CHARS},}}"
+    return re.compile(rf"({re.escape(prefix)}[A-Za-z0-9]{{{SHOWN_CHARS}}})[A-Za-z0-9]{rest}")
