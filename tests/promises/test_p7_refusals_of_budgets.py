@@ -52,7 +52,7 @@ def test_a_budget_without_a_period_says_that_waiting_does_not_help(server: Sluic
 
 
 def test_a_request_beyond_the_whole_budget_is_told_when_it_resets_too(server: Sluice, upstream: Upstream):
-    crew = new_crew(server, team={"budget": usd(COST / 10), "period": "day", "time_zone": "UTC"})
+    crew = new_crew(server, team={"budget": usd(COST // 10), "period": "day", "time_zone": "UTC"})
     got = post(server, crew.token, **BOUNDED)
     tomorrow = datetime.combine(datetime.now(UTC).date() + timedelta(days=1), time(), UTC)
     assert got.error["message"].startswith("This request may cost ")
