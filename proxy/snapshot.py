@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -37,6 +38,9 @@ log = logging.getLogger("sluice.snapshot")
 T = TypeVar("T")
 
 LOOK_EVERY_S = 0.4
+READ_WITHIN_S = 0.5
+"""Of a change in this process; it is in force a little later where the database is that slow."""
+
 MISSING_KEPT = 50_000
 KEYS_IN_ONE_QUERY = 500
 
@@ -64,10 +68,11 @@ class Snapshot:
         self._tasks: list[asyncio.Task[None]] = []
         self._wake = asyncio.Event()
         self._ask = asyncio.Event()
+        self._waiting: list[threading.Event] = []
 
     async def start(self) -> None:
         """Load everything once. Raises what the database raises: without a configuration there is nothing to serve."""
-        self._loop = asyncio.get_running_loop()
+        self._loop, self._loops_thread = asyncio.get_running_loop(), threading.get_ident()
         listeners.append(self.wake)
         self._apply(await self.run(read_everything, retry=False))
         self._tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._look_up())]
@@ -75,8 +80,17 @@ class Snapshot:
             self._tasks.append(asyncio.create_task(self._listen()))
 
     def wake(self) -> None:
-        """There is a note to read. Callable from any thread."""
-        self._loop.call_soon_threadsafe(self._wake.set)
+        """There is a note to read. Callable from any thread; another than the event loop's waits until it was read, so
+        that who is told of a change finds it in force in this process.
+        """
+        read = threading.Event()
+        self._loop.call_soon_threadsafe(self._look_for, read)
+        if threading.get_ident() != self._loops_thread:
+            read.wait(READ_WITHIN_S)
+
+    def _look_for(self, read: threading.Event) -> None:
+        self._waiting.append(read)
+        self._wake.set()
 
     async def stop(self) -> None:
         listeners.remove(self.wake)
@@ -172,18 +186,24 @@ class Snapshot:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), LOOK_EVERY_S)
             self._wake.clear()
-            try:
-                news = await self.run(lambda: read_news(self.version))
-            except DatabaseError as error:
-                if self.database_ok:
-                    log.warning("The database does not answer; serving what is known: %s", type(error).__name__)
-                self.database_ok = False
-                continue
-            if not self.database_ok:
-                log.warning("The database answers again.")
-            self.database_ok = True
-            if news is not None:
-                self._apply(news)
+            waiting, self._waiting = self._waiting, []
+            await self._look()
+            for read in waiting:
+                read.set()
+
+    async def _look(self) -> None:
+        try:
+            news = await self.run(lambda: read_news(self.version))
+        except DatabaseError as error:
+            if self.database_ok:
+                log.warning("The database does not answer; serving what is known: %s", type(error).__name__)
+            self.database_ok = False
+            return
+        if not self.database_ok:
+            log.warning("The database answers again.")
+        self.database_ok = True
+        if news is not None:
+            self._apply(news)
 
     def _apply(self, news: News) -> None:
         """Take in what was read. On the event loop's thread, so that no request sees half of it."""

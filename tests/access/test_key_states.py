@@ -88,3 +88,17 @@ def test_the_old_token_dies_with_a_rotation(sluice: Sluice, upstream: Upstream):
     in_force(lambda: ask(sluice, old).status_code == 401)
     refused(ask(sluice, old), 401, "invalid_api_key")
     assert ask(sluice, new).status_code == 200
+
+
+@pytest.mark.parametrize("way", ["rotate", "revoke", "disable"])
+def test_in_one_process_what_is_told_of_a_key_is_in_force(sluice: Sluice, upstream: Upstream, way: str):
+    client = sluice.client()
+    for _ in range(25):
+        key_id, key = minted(sluice)
+        headers = {"authorization": f"Bearer {key}"}
+        assert client.get("/v1/models", headers=headers).status_code == 200
+        if way == "disable":
+            changed(sluice, f"/api/keys/{key_id}", is_active=False)
+        else:
+            assert sluice.api("POST", f"/api/keys/{key_id}/{way}").status_code == 200
+        assert client.get("/v1/models", headers=headers).status_code == 401
