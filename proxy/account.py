@@ -14,6 +14,7 @@ from proxy.exchange import Exchange
 from proxy.parts import Parts
 from proxy.trace import target_of
 from usage.event import RequestEvent
+from usage.masking import without_tokens
 from usage.prices.book import Prices
 from usage.prices.price import FREE
 
@@ -55,7 +56,7 @@ def event_of(exchange: Exchange, now: float, prices: Prices) -> RequestEvent:
         exchange.request_id,
         exchange.started_at,
         exchange.method[:16],
-        exchange.path[:200],
+        exchange.path if exchange.endpoint.reads_body else without_tokens(exchange.path[:200]),
         exchange.status,
         exchange.outcome,
         milliseconds(now - t0),
@@ -65,8 +66,8 @@ def event_of(exchange: Exchange, now: float, prices: Prices) -> RequestEvent:
         key.team_id if key is not None else None,
         candidate.provider.name if candidate is not None else "",
         credential.alias if credential is not None else "",
-        exchange.model,
-        candidate.model[:200] if candidate is not None else "",
+        without_tokens(exchange.model),
+        without_tokens(candidate.model[:200]) if candidate is not None else "",
         exchange.stream,
         exchange.error_code,
         exchange.cache,

@@ -13,11 +13,13 @@ LEAST_CHARS = 12
 
 
 def without_tokens(text: str) -> str:
+    prefix, tokens = _looked_for()
+    return tokens.sub(r"\1…", text) if prefix in text else text
+
+
+@lru_cache(maxsize=1)
+def _looked_for() -> tuple[str, re.Pattern[str]]:
+    """Asked for with each request: Django's settings take longer to ask than all of the rest."""
     prefix: str = settings.KEY_PREFIX
-    return _tokens(prefix).sub(r"\1…", text) if prefix in text else text
-
-
-@lru_cache(maxsize=4)
-def _tokens(prefix: str) -> re.Pattern[str]:
     rest = f"{{{LEAST_CHARS - SHOWN_CHARS},}}"
-    return re.compile(rf"({re.escape(prefix)}[A-Za-z0-9]{{{SHOWN_CHARS}}})[A-Za-z0-9]{rest}")
+    return prefix, re.compile(rf"({re.escape(prefix)}[A-Za-z0-9]{{{SHOWN_CHARS}}})[A-Za-z0-9]{rest}")

@@ -198,3 +198,19 @@ def test_the_database_and_all_files_hold_no_secret(played: Played):
     for path in files:
         text = path.read_bytes().decode("latin-1")
         assert not found(text, [*played.needles, PASSWORD]), path
+
+
+def test_a_token_that_stands_for_a_model_or_in_an_address_is_masked(start_sluice, upstream: Upstream):
+    server = start_sluice()
+    _, key = minted(server)
+    paths = (f"/v1/files/{key}", f"/v1/nothing/{key}/x", f"/v1/models/{key}", f"/v1/../{key}")
+    answers = [ask(server, key, model=key), *(ask(server, key, path=path, method="GET") for path in paths)]
+    ids = [answer.headers["x-request-id"] for answer in answers]
+    rows = {row["id"]: row for row in server.rows(expect=len(ids))}
+    assert rows[ids[0]]["model"] == rows[ids[0]]["model_served"] == f"{key[:14]}…"
+    assert rows[ids[1]]["endpoint"] == f"/v1/files/{key[:14]}…"
+    metrics = server.client().get("/metrics").text
+    audit = server.api("GET", "/api/audit").text
+    journal = b"".join(file.read_bytes() for file in (server.directory / "data").rglob("*") if file.is_file())
+    for text in (server.log_text(), str(rows), metrics, audit, journal.decode("latin-1")):
+        assert key[20:] not in text
