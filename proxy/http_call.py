@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import MutableMapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from proxy.errors import reason_phrase
 
@@ -29,6 +29,14 @@ class InvalidAnswer(RuntimeError):
     """The application said something that is not a valid answer."""
 
 
+class Fault(NamedTuple):
+    """Why something is refused that is no request, or not to its end."""
+
+    status: int
+    code: str
+    message: str
+
+
 class Call:
     """The head of the answer waits for the first piece of its body, so that the two leave as one write."""
 
@@ -39,6 +47,9 @@ class Call:
     has_begun = False
     is_answered = False
     is_lost = False
+    fault: Fault | None = None
+    """Its body is no HTTP; nothing more of it will come."""
+
     _more = True
     _event: asyncio.Future[None] | None = None
     _waiting_bytes = 0
@@ -71,7 +82,7 @@ class Call:
             if not self.has_begun and not self.is_lost:
                 await self._send_failure()
         if not self.is_answered and not self.is_lost:
-            self._door.broke_off()
+            self._door.broke_off(None if self.has_begun else self.fault)
 
     async def _send_failure(self) -> None:
         headers = [(b"content-type", b"text/plain"), (b"content-length", b"21"), (b"connection", b"close")]
@@ -95,6 +106,11 @@ class Call:
         self.is_lost = True
         self._wake()
 
+    def break_off(self, fault: Fault) -> None:
+        """The rest of its body cannot be understood; whoever reads it hears of that, and answers."""
+        self.fault = fault
+        self._wake()
+
     def _wake(self) -> None:
         event = self._event
         if event is not None and not event.done():
@@ -107,7 +123,7 @@ class Call:
             self._owes_continue = False
             if not self._pieces and self._more:
                 self._door.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        while not (self.is_lost or self.is_answered):
+        while not (self.is_lost or self.is_answered or self.fault):
             if self._pieces or (not self._more and not self._told_all):
                 pieces, self._pieces = self._pieces, []
                 body = pieces[0] if len(pieces) == 1 else b"".join(pieces)

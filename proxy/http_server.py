@@ -25,7 +25,7 @@ from providers.kinds.base import header_lines
 from proxy.errors import error_body, reason_phrase
 from proxy.exchange import CALL
 from proxy.head import Head
-from proxy.http_call import Call
+from proxy.http_call import Call, Fault
 from proxy.keeper import keeper_of
 from proxy.outbox import outbox_of
 
@@ -306,10 +306,15 @@ class Door(asyncio.Protocol):
         else:
             self._rest()
 
-    def broke_off(self) -> None:
-        """A call ended without a whole answer. Only a closed connection tells the client so."""
+    def broke_off(self, fault: Fault | None) -> None:
+        """A call ended without a whole answer. Only a closed connection tells the client so; where nothing of an answer
+        has left, what is wrong with the request can be said before.
+        """
         self.call = None
-        self.close()
+        if fault is not None:
+            self.write_refusal(fault)
+        else:
+            self.close()
 
     def _rest(self) -> None:
         self.resume_reading()
@@ -352,19 +357,22 @@ class Door(asyncio.Protocol):
         """Answer what never became a request, and close; after the answers that are still owed, without one."""
         self._broken = True
         self.keeps_alive = False
-        call = self.call
-        if call is not None:
-            if self.incoming is not call:
-                return
-            call.lose()  # it is the body of this very request that is broken
+        fault, call = Fault(status, code, message), self.call
+        if call is None:
+            self.write_refusal(fault)
+        elif self.incoming is call:  # it is the body of this very request that is broken
             if call.has_begun:
+                call.lose()
                 self.close()
-                return
+            else:
+                call.break_off(fault)
+
+    def write_refusal(self, fault: Fault) -> None:
         if not self.transport.is_closing():
-            body = error_body(message, "invalid_request_error", None, code)
+            body = error_body(fault.message, "invalid_request_error", None, fault.code)
             self.write(
                 b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s"
-                % (status, reason_phrase(status).encode(), len(body), body)
+                % (fault.status, reason_phrase(fault.status).encode(), len(body), body)
             )
             self.close()
 

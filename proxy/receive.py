@@ -107,6 +107,12 @@ def has_body(exchange: Exchange) -> bool:
     return exchange.length not in (None, b"0") or b"transfer-encoding" in exchange.head.fields
 
 
+def broken_off(exchange: Exchange) -> Exception:
+    """Why no more of a body comes."""
+    fault = exchange.call.fault if exchange.call is not None else None
+    return ClientGone() if fault is None else BadRequest(fault.code, fault.message)
+
+
 def declared_length(exchange: Exchange, bounds: Bounds, most: int) -> int | None:
     """The body's length where the client says it. Raises `TooLarge`."""
     declared = exchange.length
@@ -130,7 +136,7 @@ async def read_body(exchange: Exchange, bounds: Bounds, watch: Watch) -> bytes:
         message = await exchange.receive()
         if message["type"] == "http.disconnect":
             exchange.request_bytes = size
-            raise ClientGone
+            raise broken_off(exchange)
         piece = message.get("body", b"")
         size += len(piece)
         if exchange.capture is not None:
@@ -153,8 +159,10 @@ async def upload_pieces(exchange: Exchange, bounds: Bounds, watch: Watch) -> Asy
         watch.expect(bounds.body_s, bounds.body_late)
         message = await exchange.receive()
         if message["type"] == "http.disconnect":
-            watch.client_left()  # who relays an early answer by now does not read this
-            raise ClientGone
+            reason = broken_off(exchange)
+            if isinstance(reason, ClientGone):
+                watch.client_left()  # who relays an early answer by now does not read this
+            raise reason
         piece = message.get("body", b"")
         exchange.request_bytes += len(piece)
         if exchange.capture is not None:

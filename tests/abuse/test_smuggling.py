@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.abuse.wire import CHAT, chunked, request, send, sized, statuses, still_serves
+from tests.access.asking import row_of
 from tests.sluice import Sluice
 from tests.upstream import Upstream
 
@@ -83,6 +84,24 @@ def test_a_body_in_broken_chunks_is_refused(strict: Sluice, upstream: Upstream, 
     assert len(replies) == 1
     assert not [received for received in upstream.requests if received.complete.is_set()]
     still_serves(strict, key)
+    if request_id := replies[0].headers.get("x-request-id"):
+        row = row_of(strict, request_id)
+        assert (row["status_code"], row["outcome"]) == (replies[0].status, "refused")
+
+
+@pytest.mark.parametrize("path", [b"/v1/chat/completions", b"/v1/files"], ids=["read", "passed"])
+def test_a_body_that_breaks_later_is_refused_and_has_its_row(strict: Sluice, key: str, path: bytes):
+    raw = request(key, CHUNKED, line=b"POST " + path + b" HTTP/1.1", body=b"5\r\nhello\r\nZZ\r\n")
+    [reply] = send(strict, raw)
+    assert (reply.status, reply.error["code"]) == (400, "invalid_http")
+    row = row_of(strict, reply.headers["x-request-id"])
+    assert (row["status_code"], row["outcome"], row["error"]) == (400, "refused", "invalid_http")
+
+
+def test_a_body_that_breaks_on_the_control_plane_is_refused(strict: Sluice, key: str):
+    raw = request(key, CHUNKED, line=b"POST /api/keys HTTP/1.1", body=b"5\r\nhello\r\nZZ\r\n")
+    [reply] = send(strict, raw)
+    assert 400 <= reply.status < 500
 
 
 @pytest.mark.parametrize(
