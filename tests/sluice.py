@@ -241,30 +241,39 @@ class Sluice:
         """The processes that serve: the workers, or the one process where there are none."""
         assert self.process is not None
         # multiprocessing's own helper is a child too.
-        commands = {child: Path(f"/proc/{child}/cmdline").read_bytes() for child, _ in self._children("python")}
-        return [child for child, command in commands.items() if b"resource_tracker" not in command] or [
-            self.process.pid
-        ]
+        commands = {child: told_of(child, "cmdline") for child in self._children("python")}
+        return [child for child, command in commands.items() if "resource_tracker" not in command] or [self.process.pid]
 
     def ledger_pid(self) -> int:
         """The process that writes the ledger."""
-        found = processes.poll(lambda: [pid for pid, _ in self._children("sluice-ledger")], timeout=START_SECS)
+        found = processes.poll(lambda: self._children("sluice-ledger"), timeout=START_SECS)
         assert found, self.log_text()
         return int(found[0])
 
-    def _children(self, name: str) -> list[tuple[int, str]]:
+    def _children(self, name: str) -> list[int]:
         """The process's children of this name."""
         assert self.process is not None
-        threads = Path(f"/proc/{self.process.pid}/task").glob("*/children")
-        children = [child for thread in threads for child in thread.read_text().split()]
-        names = [(int(child), Path(f"/proc/{child}/comm").read_text().strip()) for child in children]
-        return [(child, called) for child, called in names if called.startswith(name)]
+        tasks = Path(f"/proc/{self.process.pid}/task")
+        children = [
+            int(child)
+            for thread in tasks.glob("*")
+            for child in told_of(self.process.pid, f"task/{thread.name}/children").split()
+        ]
+        return [child for child in children if told_of(child, "comm").startswith(name)]
 
     def _is_ready(self) -> bool:
         try:
             return httpx.get(f"{self.url}/ready", timeout=5, trust_env=False).status_code == httpx.codes.OK
         except httpx.TransportError:
             return False
+
+
+def told_of(pid: int, what: str) -> str:
+    """What the kernel says of a process; nothing of one that has ended meanwhile."""
+    try:
+        return Path(f"/proc/{pid}/{what}").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def _typed(row: dict[str, Any]) -> dict[str, Any]:
