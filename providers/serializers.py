@@ -133,7 +133,7 @@ class ProviderSerializer(serializers.ModelSerializer[Provider]):
 
 
 class CredentialSerializer(serializers.ModelSerializer[Credential]):
-    provider_name = serializers.CharField(source="provider.name", default=None, allow_null=True, read_only=True)
+    provider_name = serializers.SerializerMethodField()
     secret = SecretField(help_text="Never shown again; leave it out of an update to keep it.")
     mask = serializers.CharField(read_only=True)
     usable = serializers.BooleanField(
@@ -144,6 +144,9 @@ class CredentialSerializer(serializers.ModelSerializer[Credential]):
         model = Credential
         fields = ("id", "alias", "provider", "provider_name", "secret", "mask", "usable", "created_at", "updated_at")
         validators: ClassVar[list[Any]] = []  # the model finds an alias that is taken: a conflict (409)
+
+    def get_provider_name(self, credential: Credential) -> str | None:
+        return credential.provider.name if credential.provider is not None else None
 
     def create(self, validated_data: dict[str, Any]) -> Credential:
         return self.update(Credential(), validated_data)

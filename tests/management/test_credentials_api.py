@@ -96,3 +96,10 @@ def test_credentials_are_filtered(api):
     found = api.get(f"/api/credentials?provider={provider.pk}").json()["results"]
     assert [row["alias"] for row in found] == ["b"]
     assert [row["alias"] for row in api.get("/api/credentials?alias=a").json()["results"]] == ["a"]
+
+
+def test_a_changed_credential_is_told_whole(api):
+    credential = make_credential()
+    told = api.patch(f"/api/credentials/{credential.pk}", {"alias": "other", "provider": None}, format="json").json()
+    assert told == api.get(f"/api/credentials/{credential.pk}").json()
+    assert (told["alias"], told["provider"], told["provider_name"]) == ("other", None, None)
