@@ -67,6 +67,6 @@ def presented_token(fields: dict[bytes, bytes]) -> str | None:
     if authorization[:6].lower() == b"bearer" and authorization[6:7] in (b" ", b"\t"):
         return authorization[7:].strip().decode("latin-1")
     given = fields.get(b"x-api-key") or fields.get(b"api-key")
-    if not given and authorization[:6].lower() != b"basic ":
+    if not given and authorization[:6].lower() != b"basic " and authorization.strip().lower() != b"bearer":
         given = authorization
     return given.strip().decode("latin-1") if given else None

@@ -10,8 +10,8 @@ from django.db import connection, models, transaction
 
 from proxy.models import ConfigChange
 
-listeners: list[Callable[[], None]] = []
-"""Called after a change that this process made is in the database."""
+listeners: list[Callable[[], Callable[[], object]]] = []
+"""Told after a change that this process made is in the database; what one returns waits until it has been taken in."""
 
 KEPT = 10_000
 """Notes kept. A process that is further behind forgets all it knows and starts anew."""
@@ -54,10 +54,16 @@ def current_version() -> int:
 
 
 def _wake() -> None:
-    for listener in listeners:
-        listener()
-    if not settings.REDIS_URL:
-        return
+    waits = [tell() for tell in listeners]
+    try:
+        if settings.REDIS_URL:
+            _tell_others()
+    finally:
+        for wait in waits:
+            wait()
+
+
+def _tell_others() -> None:
     import redis
 
     with redis.Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1) as client:

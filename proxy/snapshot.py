@@ -79,14 +79,13 @@ class Snapshot:
         if settings.REDIS_URL:
             self._tasks.append(asyncio.create_task(self._listen()))
 
-    def wake(self) -> None:
-        """There is a note to read. Callable from any thread; another than the event loop's waits until it was read, so
-        that who is told of a change finds it in force in this process.
+    def wake(self) -> Callable[[], object]:
+        """There is a note to read. Callable from any thread. What it returns waits until that was read, so that who is
+        told of a change finds it in force in this process; on the event loop's own thread nothing waits.
         """
         read = threading.Event()
         self._loop.call_soon_threadsafe(self._look_for, read)
-        if threading.get_ident() != self._loops_thread:
-            read.wait(READ_WITHIN_S)
+        return read.is_set if threading.get_ident() == self._loops_thread else partial(read.wait, READ_WITHIN_S)
 
     def _look_for(self, read: threading.Event) -> None:
         self._waiting.append(read)

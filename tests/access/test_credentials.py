@@ -36,7 +36,14 @@ def test_a_key_is_taken_from_each_of_its_headers_in_any_case(
 
 @pytest.mark.parametrize(
     "headers",
-    [{}, {"authorization": ""}, {"authorization": "Basic dXNlcjpwYXNz"}, {"x-api-key": ""}, {"cookie": "api-key=x"}],
+    [
+        {},
+        {"authorization": ""},
+        {"authorization": "Bearer"},
+        {"authorization": "Basic dXNlcjpwYXNz"},
+        {"x-api-key": ""},
+        {"cookie": "api-key=x"},
+    ],
     ids=str,
 )
 def test_a_missing_key_is_401_in_openais_shape(sluice: Sluice, upstream: Upstream, headers: dict[str, str]):
