@@ -5,7 +5,7 @@ from django.db import migrations
 
 PUT = """
 CREATE STATISTICS keys_virtualkey_upper_name ON (UPPER("name"::text)) FROM keys_virtualkey;
-ANALYZE keys_virtualkey ("name");
+ANALYZE keys_virtualkey;
 """
 LIFT = "DROP STATISTICS IF EXISTS keys_virtualkey_upper_name"
 

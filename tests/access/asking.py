@@ -103,6 +103,7 @@ def row_of(server: Sluice, request_id: str) -> dict[str, Any]:
         return bool(found)
 
     soon(written)
+    assert len(found) == 1
     return found[0]
 
 

@@ -6,11 +6,10 @@ import json
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 
-from tests.access.asking import CHAT, ask, minted, new_project, soon
+from tests.access.asking import CHAT, ask, minted, new_project, row_of, soon
 from tests.databases import databases
 from tests.services import Services
 from tests.sluice import Sluice
@@ -22,18 +21,6 @@ def server(request: pytest.FixtureRequest, services: Services, _upstream: Upstre
     started = Sluice.start(request.param, upstream_url=_upstream.url)
     yield started
     started.close()
-
-
-def row_of(server: Sluice, request_id: str) -> dict[str, Any]:
-    found: list[dict[str, Any]] = []
-
-    def written() -> bool:
-        found[:] = [row for row in server.rows() if row["id"] == request_id]
-        return bool(found)
-
-    soon(written)
-    assert len(found) == 1
-    return found[0]
 
 
 def test_a_complete_request_tells_all_that_is_known(server: Sluice, upstream: Upstream):
