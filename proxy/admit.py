@@ -74,7 +74,7 @@ class Admission:
                         exchange.reservation = await self._limits.reserve(applying.scopes, ask, time.time())
                     break
                 except Unknown as unknown:
-                    await self._pasts.load(unknown.needs)
+                    await self._pasts.load(unknown.needs, unknown.patience_s)
         exchange.admitted = True
 
     def _applying_to(self, exchange: Exchange, snapshot: Snapshot) -> Applying:

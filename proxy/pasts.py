@@ -26,28 +26,35 @@ FOLLOWED_S = 600.0
 FOLLOWED = 5_000
 """Scopes read again at most; those that were asked for last."""
 
+NOTHING = Baseline()
+
 Run = Callable[[Callable[[], list[Baseline]]], Awaitable[list[Baseline]]]
 
 
 class Pasts:
     """One for each process. `run` does work with the database off the event loop."""
 
-    def __init__(self, limits: MemoryLimits | FallbackLimits, run: Run) -> None:
+    def __init__(
+        self, limits: MemoryLimits | FallbackLimits, run: Run, *, again_every_s: float = AGAIN_EVERY_S
+    ) -> None:
         self._limits = limits
         self._run = run
+        self._again_every_s = again_every_s
         self._wanted: dict[Need, asyncio.Future[None]] = {}
         self._reading: asyncio.Task[None] | None = None
         self._followed: dict[Need, float] = {}
         self._following = asyncio.get_running_loop().create_task(self._follow())
 
-    async def load(self, needs: Sequence[Need]) -> None:
-        """Let admission know them. While the database cannot tell they begin at nothing, to be raised later."""
+    async def load(self, needs: Sequence[Need], patience_s: float | None = None) -> None:
+        """Let admission know them. Where the database cannot tell, or not in time, they are raised later."""
         loop = asyncio.get_running_loop()
         futures = [self._wanted.setdefault(need, loop.create_future()) for need in needs]
         if self._reading is None or self._reading.done():
             self._reading = loop.create_task(self._read_wanted())
-        for future in futures:
-            await asyncio.shield(future)
+        _, late = await asyncio.wait(futures, timeout=patience_s)
+        for need, future in zip(needs, futures, strict=True):
+            if future in late:
+                self._limits.load(need, NOTHING)
 
     async def stop(self) -> None:
         for task in (self._following, self._reading):
@@ -63,7 +70,7 @@ class Pasts:
                 baselines = await self._read(needs)
             except Error as error:
                 log.warning("What %d scopes spent before cannot be read (%s).", len(needs), type(error).__name__)
-                baselines = [Baseline()] * len(needs)
+                baselines = [NOTHING] * len(needs)
             until = time.monotonic() + FOLLOWED_S
             for need, baseline in zip(needs, baselines, strict=True):
                 self._limits.load(need, baseline)
@@ -77,7 +84,7 @@ class Pasts:
 
     async def _follow(self) -> None:
         while True:
-            await asyncio.sleep(AGAIN_EVERY_S)
+            await asyncio.sleep(self._again_every_s)
             now = time.monotonic()
             needs = [need for need, until in self._followed.items() if until > now][-FOLLOWED:]
             self._followed = {need: self._followed[need] for need in needs}

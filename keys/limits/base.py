@@ -74,11 +74,14 @@ class Need(msgspec.Struct, frozen=True):
 
 
 class Unknown(Exception):
-    """Load a baseline for each of `needs`, then ask again."""
+    """Load a baseline for each of `needs`, then ask again.
 
-    def __init__(self, needs: list[Need]) -> None:
+    `patience_s`: one that takes longer is to be loaded as nothing, because something known stands in for it.
+    """
+
+    def __init__(self, needs: list[Need], patience_s: float | None = None) -> None:
         super().__init__(", ".join(f"{need.kind} {need.id}" for need in needs))
-        self.needs = needs
+        self.needs, self.patience_s = needs, patience_s
 
 
 class Standing(NamedTuple):

@@ -2,8 +2,9 @@
 
 As long as Redis answers, it decides. The first that waits for it in vain (`PATIENCE_S`) opens the circuit: from then
 on this process decides alone, at once, with its own counters, and asks in the background whether Redis is back. Budgets
-and quotas go on from what Redis said last. On the way back Redis is told, once, what was spent meanwhile, and what
-still runs.
+and quotas go on from what the ledger has or what Redis said last, whichever is more: the ledger is a moment late, and
+Redis may have told this process long ago, if only others were asked since. On the way back Redis is told, once, what
+was spent meanwhile, and what still runs.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from keys.limits.script import Client
 log = logging.getLogger("sluice.limits")
 
 PROBE_EVERY_S = 0.5
+LEDGER_PATIENCE_S = 0.1
+"""How long the ledger is waited for where Redis' last word can stand in for it: both may be away."""
 
 OnChange = Callable[[bool, str], None]
 
@@ -106,26 +109,14 @@ class FallbackLimits:
         try:
             local = self._local.reserve(scopes, ask, now)
         except Unknown as unknown:
-            self._load_last_known(scopes, unknown)
-            local = self._local.reserve(scopes, ask, now)
+            limits = {(scope.kind, scope.id): scope.limits for scope in scopes}
+            known = all(self._past.knows(need, limits[need.kind, need.id]) for need in unknown.needs)
+            raise Unknown(unknown.needs, LEDGER_PATIENCE_S if known else None) from None
         held = self._shared.hold(scopes, ask)
         held.local, held.taken_at = local, round(now * 1e6)
         if held.ends:
             self._shared.live[held.id] = held
         return held
-
-    def _load_last_known(self, scopes: Sequence[Scope], unknown: Unknown) -> None:
-        """Raises what is still unknown."""
-        by_name = {(scope.kind, scope.id): scope for scope in scopes}
-        missing = []
-        for need in unknown.needs:
-            baseline = self._past.baseline(need, by_name[need.kind, need.id].limits)
-            if baseline is None:
-                missing.append(need)
-            else:
-                self._local.load(need, baseline)
-        if missing:
-            raise Unknown(missing)
 
     def _ended_unheard(self, held: SharedHeld, cost: int, requests: int | None) -> None:
         """What was reserved and settled here is owed to Redis. For what it has reserved itself a settlement waits."""

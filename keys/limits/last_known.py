@@ -78,19 +78,17 @@ class LastKnown:
         if last.today is not None and last.day == need.day:
             last.today += more.requests_today
 
-    def baseline(self, need: Need, limits: Limits) -> Baseline | None:
-        """None where something that these limits need is not known."""
+    def knows(self, need: Need, limits: Limits) -> bool:
+        """Whether all is known that these limits need."""
         last = self._scopes.get((need.kind, need.id))
         if last is None:
-            return None
+            return False
         last.turn(need)
-        if (
-            (limits.budget is not None and last.spent is None)
-            or (limits.max_requests is not None and last.total is None)
-            or (limits.daily is not None and last.today is None)
-        ):
-            return None
-        return Baseline(last.spent or 0, last.total or 0, last.today or 0)
+        return (
+            (limits.budget is None or last.spent is not None)
+            and (limits.max_requests is None or last.total is not None)
+            and (limits.daily is None or last.today is not None)
+        )
 
     def at_least(self, need: Need, baseline: Baseline) -> Baseline:
         """The baseline, or what was known last where that is more: the ledger may be a moment late."""

@@ -6,10 +6,11 @@ import asyncio
 
 import pytest
 
-from keys.limits import Ask, Baseline, LimitExceeded
+from keys.limits import Ask, Baseline, LimitExceeded, Unknown
 from keys.limits.base import DAY_US
 from keys.limits.connection import connect
 from keys.limits.redis import RedisLimits
+from proxy.pasts import Pasts
 from tests.limits.ground import ONE, Ground, Process, run
 from tests.limits.making import USD, scope
 from tests.services.redis import RedisServer
@@ -99,7 +100,62 @@ def test_redis_away_refuses_nobody_and_budgets_go_on_from_the_last_known_spend(s
             assert (await process.refused(key)).limit_kind == "budget"
             third.settle(cost=0)
             await process.reserve(key, Ask(cost=USD, bounded=True))
-            assert process.loads == process.loads[:1]
+
+    run(server, test)
+
+
+def test_what_others_spent_is_asked_of_the_ledger_when_redis_went_away(server: RedisServer):
+    async def test(ground: Ground) -> None:
+        async with ground.processes(2) as (busy, idle):
+            key = scope(budget=5 * USD)
+            (await idle.reserve(key)).settle(cost=USD)
+            await idle.told()
+            (await busy.reserve(key)).settle(cost=3 * USD)
+            await busy.told()
+            ground.ledger["key", "1"] = Baseline(spent_picousd=4 * USD)
+            server.freeze()
+            held = await idle.reserve(key)
+            assert not idle.limits.up
+            assert held.standings.budget is not None
+            assert held.standings.budget.spent == 4 * USD
+            assert (await idle.refused(key)).limit_kind == "budget"
+
+    run(server, test)
+
+
+def test_a_ledger_that_says_nothing_either_is_not_waited_for(server: RedisServer):
+    """What was known last stands in for it, and it is heard when it comes."""
+
+    async def test(ground: Ground) -> None:
+        answers = asyncio.Event()
+
+        async def read(_: object) -> list[Baseline]:
+            await answers.wait()
+            return [Baseline(spent_picousd=4 * USD)]
+
+        async def spent(process: Process) -> int:
+            held = await process.limits.reserve([key], Ask(cost=0), ground.clock())
+            held.settle(cost=0)
+            assert held.standings.budget is not None
+            return held.standings.budget.spent
+
+        key = scope(budget=5 * USD)
+        async with ground.processes() as [process]:
+            (await process.reserve(key)).settle(cost=USD)
+            await process.told()
+            server.stop()
+            pasts = Pasts(process.limits, read, again_every_s=0.01)
+            with pytest.raises(Unknown) as unknown:
+                await process.limits.reserve([key], ONE, ground.clock())
+            await pasts.load(unknown.value.needs, unknown.value.patience_s)
+            assert await spent(process) == USD
+            answers.set()
+            for _ in range(500):
+                if await spent(process) == 4 * USD:
+                    break
+                await asyncio.sleep(0.01)
+            assert await spent(process) == 4 * USD
+            await pasts.stop()
 
     run(server, test)
 
