@@ -11,6 +11,7 @@
     ├── UnsupportedMediaType 415
     ├── RateLimited          429
     ├── Unavailable          503
+    │   └── ShuttingDown          the server's grace ran out
     └── UpstreamError        502  the provider failed, in transport or in what it said
         └── UpstreamTimeout  504
 
@@ -111,6 +112,14 @@ class QuotaExceeded(RateLimited):
 class Unavailable(ProxyError):
     status = 503
     type = "service_unavailable_error"
+
+
+class ShuttingDown(Unavailable):
+    """Whoever tells the client must not wait for anything: the process ends."""
+
+    def __init__(self) -> None:
+        message = "The gateway is being stopped, and this request took longer than it could wait for. Send it again."
+        super().__init__("shutdown", message, headers=[(b"retry-after", b"1")])
 
 
 class UpstreamError(ProxyError):

@@ -89,6 +89,11 @@ class Call:
         await self.send({"type": "http.response.start", "status": 500, "headers": headers})
         await self.send({"type": "http.response.body", "body": b"Internal Server Error"})
 
+    @property
+    def is_held_back(self) -> bool:
+        """Whether `send` would wait until the client has taken more."""
+        return self._door.drained is not None
+
     # --- what the door says -----------------------------------------------------------------------------
 
     def take(self, body: bytes) -> int:

@@ -12,7 +12,7 @@ from proxy.authenticate import authenticate
 from proxy.authorize import authorize
 from proxy.capture import Capture
 from proxy.cors import answer_preflight, is_preflight, own_origin
-from proxy.errors import ClientGone, UpstreamError, as_proxy_error
+from proxy.errors import ClientGone, ShuttingDown, UpstreamError, as_proxy_error
 from proxy.exchange import Exchange
 from proxy.lookup import look_up
 from proxy.own_endpoints import answer_own
@@ -83,6 +83,8 @@ async def fail(exchange: Exchange, error: Exception, watch: Watch) -> None:
     exchange.error_code = failure.code
     if isinstance(failure, UpstreamError):
         exchange.outcome = "upstream_error"
+    elif isinstance(failure, ShuttingDown):
+        exchange.outcome = "internal_error"
     elif failure.status == 500:
         exchange.outcome = "internal_error"
         log.error("Request %s failed in a way that nobody foresaw.", exchange.request_id, exc_info=error)

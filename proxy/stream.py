@@ -8,7 +8,7 @@ import time
 from proxy import respond
 from proxy.connection import ConnectionFailed
 from proxy.dialects.base import StreamFault, StreamReader
-from proxy.errors import ClientGone, ProxyError, UpstreamError
+from proxy.errors import ClientGone, ProxyError, ShuttingDown, UpstreamError
 from proxy.exchange import Exchange
 from proxy.parts import Parts
 from proxy.passed import passed_lines
@@ -37,10 +37,14 @@ async def relay_stream(exchange: Exchange, answer: Answer, parts: Parts, watch: 
         if not exchange.answer_started:
             raise failure from error
         watch.relax()
+        is_stop = isinstance(failure, ShuttingDown)
         if not reader.is_finished:
-            exchange.outcome, exchange.error_code = "upstream_error", failure.code
+            exchange.outcome, exchange.error_code = "internal_error" if is_stop else "upstream_error", failure.code
             await respond.send_piece(exchange, reader.error_frame(failure.code, failure.message))
-        await count(exchange, reader)
+        if is_stop:
+            exchange.usage = reader.counted()
+        else:
+            await count(exchange, reader)
         await respond.end(exchange)
     finally:
         if not exchange.answer_ended:

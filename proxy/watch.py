@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from math import inf
 
-from proxy.errors import ClientGone, ProxyError
+from proxy.errors import ClientGone, ProxyError, ShuttingDown
 from proxy.exchange import Exchange
 
 LOOK_EVERY_S = 0.08
@@ -47,11 +47,17 @@ class Watch:
         self.deadline = inf
 
     def cause(self, interruption: asyncio.CancelledError) -> ProxyError | ClientGone:
-        """Why the task was interrupted. Raises the interruption itself when it was not this watch's."""
-        if self.reason is None or self._task is None:
+        """Why the task was interrupted: by this watch, or because the server ends.
+
+        Raises the interruption itself where the server ends and nobody can be told without waiting.
+        """
+        if self.reason is not None and self._task is not None:
+            self._task.uncancel()
+            return self.reason
+        call = self._exchange.call
+        if call is None or call.is_lost or call.is_held_back:
             raise interruption
-        self._task.uncancel()
-        return self.reason
+        return ShuttingDown()
 
     def close(self) -> None:
         self._watched.discard(self)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -53,12 +54,32 @@ def test_a_stop_does_not_wait_for_idle_connections_or_beyond_its_grace(start_slu
     script = list(chat_stream())
     upstream.answers([*script[:3], WaitFor(threading.Event()), *script[3:]])
     with server.client(key).stream("POST", "/v1/chat/completions", json={**CHAT, "stream": True}) as answer:
-        pieces = answer.iter_bytes()  # held: the client would hang up with it
+        pieces = answer.iter_bytes()
         next(pieces)
         assert server.stop(timeout=5) == 0
+        rest = b"".join(pieces)
+    # It was cut off, and told so, as a provider's failure is told; and its end is one.
+    [event] = [line[6:] for line in rest.splitlines() if line.startswith(b"data: {")]
+    assert json.loads(event)["error"]["code"] == "shutdown"
+    assert b"[DONE]" not in rest
     outcomes = {row["stream"]: (row["outcome"], row["error"]) for row in server.rows(expect=2)}
-    # The client did not leave: it was cut off.
     assert outcomes == {False: ("complete", ""), True: ("internal_error", "shutdown")}
+
+
+def test_who_still_waits_when_the_grace_is_over_is_told_so(start_sluice, upstream: Upstream):
+    server = start_sluice(GRACE_SECS=1)
+    key = server.mint()
+    upstream.answers([WaitFor(threading.Event())])
+    with dial(server) as peer:
+        peer.sendall(request(key, sized(CHAT_BYTES), body=CHAT_BYTES))
+        upstream.wait_for(1)
+        assert server.stop(timeout=5) == 0
+        reply = read_reply(peer)
+    assert reply is not None
+    assert (reply.status, reply.error["code"], reply.headers["retry-after"]) == (503, "shutdown", "1")
+    [row] = server.rows(expect=1)
+    assert (row["id"], row["status_code"]) == (reply.headers["x-request-id"], 503)
+    assert (row["outcome"], row["error"]) == ("internal_error", "shutdown")
 
 
 def test_what_comes_on_an_open_connection_just_after_the_stop_is_answered(start_sluice, upstream: Upstream):

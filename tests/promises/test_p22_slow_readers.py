@@ -122,3 +122,15 @@ def test_others_are_served_beside_them(sluice: Sluice, upstream: Upstream, slowl
             other.sendall(request_bytes(sluice, WITH_USAGE))
             assert answer_on(other).read().endswith(b"data: [DONE]\n\n")
     assert is_idle(sluice)
+
+
+def test_a_stop_does_not_wait_for_who_does_not_read(start_sluice, upstream: Upstream):
+    server = start_sluice(GRACE_SECS=1)
+    upstream.script = [stream_head(), *map(Chunk, STREAM), EndChunks()]
+    with connect(server, receive_buffer=65_536) as peer:
+        peer.sendall(request_bytes(server, WITH_USAGE))
+        upstream.wait_for(1)
+        assert stand_still(upstream) < STREAM_BYTES
+        assert server.stop(timeout=10) == 0
+    [row] = server.rows(expect=1)
+    assert (row["outcome"], row["error"]) == ("internal_error", "shutdown")
