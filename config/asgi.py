@@ -22,6 +22,7 @@ control_plane: Application = get_asgi_application()  # sets Django up, which the
 
 from proxy.app import DataPlane  # noqa: E402
 from proxy.errors import error_body  # noqa: E402
+from proxy.exchange import REFUSED  # noqa: E402
 from proxy.health import PATHS  # noqa: E402
 
 CONTROL = ("/admin", "/api", "/static/", "/favicon.ico", "/v1/auth/", "/v1/keys/")
@@ -54,6 +55,14 @@ def planes(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
     return not_served(send)
 
 
+async def refused(scope: Scope, receive: Receive, send: Send) -> None:
+    """A head that Sluice's server refuses: the data plane's are in the ledger; the others it answers by itself."""
+    path = scope["path"]
+    is_controls = path.startswith(CONTROL) or path in CONTROL_EXACTLY
+    if path.startswith("/v1/") and not is_controls and SURFACE != "admin":
+        await data_plane(scope, receive, send)
+
+
 async def not_served(send: Send) -> None:
     body = error_body("This surface does not serve this path.", "invalid_request_error", None, "not_found")
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
@@ -80,4 +89,4 @@ async def no_websocket(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "websocket.close", "code": 1000})
 
 
-application = ProtocolTypeRouter({"http": planes, "lifespan": lifespan, "websocket": no_websocket})
+application = ProtocolTypeRouter({"http": planes, REFUSED: refused, "lifespan": lifespan, "websocket": no_websocket})

@@ -10,6 +10,7 @@
     ├── TooLarge             413
     ├── UnsupportedMediaType 415
     ├── RateLimited          429
+    ├── HeadTooLarge         431
     ├── Unavailable          503
     │   └── ShuttingDown          the server's grace ran out
     └── UpstreamError        502  the provider failed, in transport or in what it said
@@ -32,6 +33,7 @@ from keys.limits import LimitExceeded
 from keys.rules import MethodRefused, OriginRefused, PathRefused, RuleBroken
 from providers.catalog import CredentialUnavailable, NoProvider
 from providers.kinds.base import read_lines
+from proxy.head import Fault
 from proxy.jsonbody import NotAnObject
 from proxy.limit_headers import rate_lines
 
@@ -109,6 +111,11 @@ class QuotaExceeded(RateLimited):
     type = "insufficient_quota"  # as OpenAI has it, for whose clients this is no rate that waiting cures
 
 
+class HeadTooLarge(ProxyError):
+    status = 431
+    type = "invalid_request_error"
+
+
 class Unavailable(ProxyError):
     status = 503
     type = "service_unavailable_error"
@@ -145,6 +152,12 @@ def as_proxy_error(error: Exception) -> ProxyError:
         if isinstance(error, kind):
             return convert(error)
     return ProxyError("internal_error", "The gateway failed on this request. Its log says more under the request id.")
+
+
+def refusal_of(fault: Fault) -> ProxyError:
+    """In the same words as the server's own, for what never became a request."""
+    kinds: dict[int, type[ProxyError]] = {408: RequestTimeout, 431: HeadTooLarge}
+    return kinds.get(fault.status, BadRequest)(fault.code, fault.message)
 
 
 def _key_refused(error: KeyRefused) -> ProxyError:

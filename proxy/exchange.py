@@ -29,6 +29,9 @@ Headers = list[tuple[bytes, bytes]]
 CALL = "sluice.call"
 """Where Sluice's own server leaves its side of the request in the scope; other servers have nothing there."""
 
+REFUSED = "sluice.refused"
+"""The scope's type for a head that Sluice's own server refuses: of it, nothing but its target is to be believed."""
+
 _serial = count(1)
 _process = os.urandom(5).hex()
 _latest_ms = 0

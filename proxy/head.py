@@ -7,7 +7,7 @@ shared between connections: what a stranger sends is never compared with what so
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from providers.kinds.base import Headers, header_lines
 from proxy.hygiene import upward
@@ -21,19 +21,25 @@ SINGLE = (b"host", b"authorization", b"x-api-key", b"api-key", b"content-type", 
 MAX_CORRELATION_CHARS = 128
 
 
+class Fault(NamedTuple):
+    """Why something is refused that is no request, or not to its end, or not one that can be understood in one way."""
+
+    status: int
+    code: str
+    message: str
+
+
 class Head:
     """`headers` are those of the request without the first `content-length`, names in lower case."""
 
-    __slots__ = ("_lines_above", "correlation_id", "fields", "headers", "proven", "repeated")
+    __slots__ = ("_lines_above", "correlation_id", "fault", "fields", "headers", "proven")
 
-    def __init__(self, headers: Headers) -> None:
+    def __init__(self, headers: Headers, fault: Fault | None = None) -> None:
         self.headers = headers
         self.fields = fields = dict(headers)
-        self.repeated: bytes | None = None
-        """The first header that stands more than once and must not."""
         if len(fields) != len(headers) or b"content-length" in fields:
-            names = [b"content-length", *(name for name, _ in headers)]  # its first one is kept apart
-            self.repeated = next((name for name in SINGLE if names.count(name) > 1), None)
+            fault = fault or repeated(headers)
+        self.fault = fault
         given = fields.get(b"x-correlation-id") or fields.get(b"x-request-id") or b""
         self.correlation_id = given.decode("latin-1")[:MAX_CORRELATION_CHARS]
         """The client's own name for what it does."""
@@ -47,6 +53,15 @@ class Head:
         if lines is None:
             lines = self._lines_above = header_lines(upward(self.headers))
         return lines
+
+
+def repeated(headers: Headers) -> Fault | None:
+    """Of the first header that stands more than once and must not."""
+    names = [b"content-length", *(name for name, _ in headers)]  # its first one is kept apart
+    for name in SINGLE:
+        if names.count(name) > 1:
+            return Fault(400, "duplicate_header", f"The header {name.decode()} stands more than once.")
+    return None
 
 
 def read_head(headers: Headers) -> tuple[Head, bytes | None]:

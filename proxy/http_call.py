@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import MutableMapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from proxy.errors import reason_phrase
 
 if TYPE_CHECKING:
-    from proxy.head import Head
+    from proxy.head import Fault, Head
     from proxy.http_server import Door
 
 Message = MutableMapping[str, Any]
@@ -27,14 +27,6 @@ class ClientDisconnected(ConnectionError):
 
 class InvalidAnswer(RuntimeError):
     """The application said something that is not a valid answer."""
-
-
-class Fault(NamedTuple):
-    """Why something is refused that is no request, or not to its end."""
-
-    status: int
-    code: str
-    message: str
 
 
 class Call:

@@ -23,9 +23,9 @@ from uvicorn.server import ServerState
 
 from providers.kinds.base import header_lines
 from proxy.errors import error_body, reason_phrase
-from proxy.exchange import CALL
-from proxy.head import Head
-from proxy.http_call import Call, Fault
+from proxy.exchange import CALL, REFUSED
+from proxy.head import Fault, Head
+from proxy.http_call import Call
 from proxy.keeper import keeper_of
 from proxy.outbox import outbox_of
 
@@ -74,6 +74,7 @@ class Door(asyncio.Protocol):
         self.drained: asyncio.Future[None] | None = None
         self.keeps_alive = True
         self.is_reading = True
+        self._url = b""
         self._head: Head | None = None
         self._version = ""
         self._place = Place(b"", b"", "", b"")
@@ -210,9 +211,19 @@ class Door(asyncio.Protocol):
         if len(self.waiting) >= PIPELINED:
             self._refuse(400, "invalid_http", "Too many requests wait for their answers on this connection.")
             return
-        headers, length = head.headers, self._length
+        keeps_alive = version == "1.1" and self.parser.should_keep_alive()
+        self.incoming = call = self._new_call("http", version, place, head, self._length, keeps_alive=keeps_alive)
+        if self.call is None:
+            self._start(call)
+        else:
+            self.waiting.append(call)
+
+    def _new_call(
+        self, type_: str, version: str, place: Place, head: Head, length: bytes | None, *, keeps_alive: bool
+    ) -> Call:
+        headers = head.headers
         scope: dict[str, Any] = {
-            "type": "http",
+            "type": type_,
             "asgi": {"version": "3.0", "spec_version": "2.4"},
             "http_version": version,
             "server": self.server,
@@ -226,12 +237,8 @@ class Door(asyncio.Protocol):
             "headers": headers if length is None else [*headers, (b"content-length", length)],
             "state": self.app_state.copy(),
         }
-        keeps_alive = version == "1.1" and self.parser.should_keep_alive()
-        self.incoming = scope[CALL] = call = Call(self, scope, head, length, keeps_alive=keeps_alive)
-        if self.call is None:
-            self._start(call)
-        else:
-            self.waiting.append(call)
+        scope[CALL] = call = Call(self, scope, head, length, keeps_alive=keeps_alive)
+        return call
 
     def _is_addressed(self, fields: dict[bytes, bytes], version: str) -> bool:
         """Whether there is one Host header, of one name (RFC 9112, section 3.2)."""
@@ -259,6 +266,7 @@ class Door(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         self._in_head = True
+        self._url = b""
         self._head_bytes = 0
         self._dropped_bytes = 0
         call, self.incoming = self.incoming, None
@@ -354,12 +362,22 @@ class Door(asyncio.Protocol):
         self._refuse(431, "headers_too_large", f"The request's head is larger than {MAX_HEAD_BYTES:,} bytes.")
 
     def _refuse(self, status: int, code: str, message: str) -> None:
-        """Answer what never became a request, and close; after the answers that are still owed, without one."""
+        """Answer what never became a request, and close; after the answers that are still owed, without one.
+
+        Where it is known what was asked for, the application may answer, and keep a record of it.
+        """
         self._broken = True
         self.keeps_alive = False
+        self._calm()
         fault, call = Fault(status, code, message), self.call
         if call is None:
-            self.write_refusal(fault)
+            place = _place(self._url) if self._url else None
+            if place is None:
+                self.write_refusal(fault)
+                return
+            call = self._new_call(REFUSED, "1.1", place, Head([], fault), None, keeps_alive=False)
+            call.fault = fault
+            self._start(call)
         elif self.incoming is call:  # it is the body of this very request that is broken
             if call.has_begun:
                 call.lose()

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from proxy.bounds import Bounds
 from proxy.endpoints import MODELS, READ, UNKNOWN, Endpoint, allowed_methods, find_endpoint
-from proxy.errors import BadRequest, ClientGone, MethodNotAllowed, NotFound, UnsupportedMediaType
+from proxy.errors import BadRequest, ClientGone, MethodNotAllowed, NotFound, UnsupportedMediaType, refusal_of
 from proxy.exchange import Exchange
 from proxy.jsonbody import JSONBody, NotAnObject
 from proxy.parts import Parts
@@ -33,10 +33,13 @@ _MODELS = re.compile(r"/v1/+models(?:/+(.*?))?/*", re.IGNORECASE)
 
 
 def receive(exchange: Exchange) -> None:
-    """Path, method and the client's own name for the request. Raises `BadRequest`, `NotFound`, `MethodNotAllowed`."""
+    """Path, method and the client's own name for the request.
+
+    Raises `BadRequest`, `RequestTimeout`, `HeadTooLarge`, `NotFound`, `MethodNotAllowed`.
+    """
     exchange.endpoint = UNKNOWN
-    if repeated := exchange.head.repeated:
-        raise BadRequest("duplicate_header", f"The header {repeated.decode()} stands more than once.")
+    if fault := exchange.head.fault:
+        raise refusal_of(fault)
     exchange.endpoint = endpoint = locate(exchange)
     exchange.dialect = endpoint.dialect
 
@@ -110,7 +113,7 @@ def has_body(exchange: Exchange) -> bool:
 def broken_off(exchange: Exchange) -> Exception:
     """Why no more of a body comes."""
     fault = exchange.call.fault if exchange.call is not None else None
-    return ClientGone() if fault is None else BadRequest(fault.code, fault.message)
+    return ClientGone() if fault is None else refusal_of(fault)
 
 
 def declared_length(exchange: Exchange, bounds: Bounds, most: int) -> int | None:

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from tests.abuse.wire import CHAT, dial, read_reply, request, send, sized, statuses, still_serves
+from tests.access.asking import row_of
 from tests.sluice import Sluice
 from tests.upstream import Upstream
 
@@ -41,6 +42,14 @@ HEADS = {
 }
 
 
+WITHOUT_A_TARGET = {
+    "HTTP/2 preface", "TLS", "zeros", "random", "long garbage", "unknown method", "method in small letters",
+    "control character in the target", "NUL in the target", "bytes above ASCII in the target", "empty target",
+    "target without a slash", "CONNECT",
+}  # fmt: skip
+"""Nobody can say what was asked for, so there is nothing to record."""
+
+
 @pytest.mark.parametrize("case", HEADS)
 def test_a_bad_head_is_a_4xx_in_openais_shape(strict: Sluice, upstream: Upstream, key: str, case: str):
     replies = send(strict, HEADS[case].replace(b"Bearer k", b"Bearer " + key.encode()))
@@ -48,6 +57,12 @@ def test_a_bad_head_is_a_4xx_in_openais_shape(strict: Sluice, upstream: Upstream
     assert all(400 <= reply.status < 500 and reply.error for reply in replies), replies
     assert upstream.requests == []
     still_serves(strict, key)
+    is_recorded = "x-request-id" in replies[0].headers
+    assert is_recorded == (case not in WITHOUT_A_TARGET)
+    if is_recorded:
+        row = row_of(strict, replies[0].headers["x-request-id"])
+        told = (replies[0].status, "refused", replies[0].error["code"])
+        assert (row["status_code"], row["outcome"], row["error"]) == told
 
 
 @pytest.mark.parametrize("size", [10_000, 60_000])
@@ -67,6 +82,9 @@ def test_a_slow_head_is_not_waited_for(strict: Sluice, upstream: Upstream, key: 
         assert reply is not None
         assert (reply.status, reply.error["code"]) == (408, "request_timeout")
     still_serves(strict, key)
+    if b"models HTTP" in start:
+        assert reply is not None
+        assert row_of(strict, reply.headers["x-request-id"])["error"] == "request_timeout"
 
 
 def test_a_head_that_trickles_in_is_cut_off(strict: Sluice, upstream: Upstream, key: str):

@@ -72,6 +72,10 @@ def test_an_ambiguous_request_is_refused(strict: Sluice, upstream: Upstream, key
     assert len(replies) == 1
     assert upstream.requests == []
     still_serves(strict, key)
+    row = row_of(strict, replies[0].headers["x-request-id"])
+    told = (replies[0].status, "refused", replies[0].error["code"])
+    assert (row["status_code"], row["outcome"], row["error"]) == told
+    assert (row["method"], row["endpoint"]) == ("POST", "/v1/chat/completions")
 
 
 @pytest.mark.parametrize("case", CHUNKS)
@@ -102,6 +106,14 @@ def test_a_body_that_breaks_on_the_control_plane_is_refused(strict: Sluice, key:
     raw = request(key, CHUNKED, line=b"POST /api/keys HTTP/1.1", body=b"5\r\nhello\r\nZZ\r\n")
     [reply] = send(strict, raw)
     assert 400 <= reply.status < 500
+
+
+@pytest.mark.parametrize("path", [b"/health", b"/api/keys", b"/admin/", b"/v1/keys", b"/v1/auth/login"])
+def test_a_bad_head_for_another_than_the_data_plane_is_refused(strict: Sluice, key: str, path: bytes):
+    [reply] = send(strict, request(key, b"x-a: 1\0 2", line=b"GET " + path + b" HTTP/1.1"))
+    assert (reply.status, reply.error["code"], reply.headers["connection"]) == (400, "invalid_http", "close")
+    assert "x-request-id" not in reply.headers
+    still_serves(strict, key)
 
 
 @pytest.mark.parametrize(
