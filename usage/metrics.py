@@ -92,7 +92,7 @@ class RequestMetrics:
             return
         began = time.thread_time()  # the processor's: where it is busy with others, nobody has to rest for that
         try:
-            self._worker.publish(self._counted, self._numbers)
+            self._worker.publish(self._counted, self._numbers, lambda: self._active)
         except OSError as error:
             log.warning("What was counted cannot be told to the other workers: %s", error.strerror)
         else:

@@ -45,7 +45,7 @@ def test_what_is_not_in_the_sums_is_in_the_ring_wherever_it_wraps(tmp_path: Path
         if len(waiting) == 4:
             found = [event.id for event in events(worker.ring.read_bytes(), counted)]
             assert found == waiting
-            worker.publish(at, Numbers())
+            worker.publish(at, Numbers(), lambda: 3)
             counted = at
             waiting.clear()
 
@@ -64,7 +64,7 @@ def test_of_a_worker_its_sums_count_and_what_it_has_answered_since(tmp_path: Pat
     at = other.note(document(1, 10), 3)
     numbers = Numbers(active=3)
     numbers.count(("x",), 5)
-    other.publish(at, numbers)
+    other.publish(at, numbers, lambda: 3)
     other.note(document(2, 10), 3)
     (told,) = others(tmp_path, own.ring)
     assert (told.alive, told.numbers, [event.id for event in told.uncounted]) == (True, numbers, ["req_2"])
@@ -74,6 +74,23 @@ def test_of_a_worker_its_sums_count_and_what_it_has_answered_since(tmp_path: Pat
     whole = Numbers(active=1)
     whole.add(told.numbers, alive=told.alive)
     assert (whole.active, whole.counters) == (1, {("x",): 5})
+
+
+def test_what_ends_while_the_sums_are_told_is_no_longer_under_way(tmp_path: Path):
+    """The event loop ends the last request just when another thread has read that it runs."""
+    own, other = Worker(tmp_path), Worker(tmp_path)
+    running = [1]
+
+    def active() -> int:
+        found = running[0]
+        if found:
+            running[0] = 0
+            other.note(document(1, 10), 0)
+        return found
+
+    other.publish(0, Numbers(active=1), active)
+    (told,) = others(tmp_path, own.ring)
+    assert told.numbers.active == 0
 
 
 def test_a_ring_that_is_written_while_it_is_read_tells_each_event_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -89,7 +106,7 @@ def test_a_ring_that_is_written_while_it_is_read_tells_each_event_once(tmp_path:
                 number += 1
                 at = other.note(document(number, 5_000), 3)
                 numbers.count(("x",), 1)
-            other.publish(at, numbers)
+            other.publish(at, numbers, lambda: 3)
 
     worker = threading.Thread(target=work)
     worker.start()

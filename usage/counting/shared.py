@@ -12,7 +12,7 @@ import mmap
 import os
 import secrets
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -79,13 +79,15 @@ class Worker:
         self._map[: HEAD.size] = HEAD.pack(self._written, active)  # at once; `pack_into` writes zeros first
         return self._written
 
-    def publish(self, counted: int, numbers: Numbers) -> None:
-        """Tell the sums, which include the ring up to there. Raises `OSError`."""
+    def publish(self, counted: int, numbers: Numbers, active: Callable[[], int]) -> None:
+        """Tell the sums, which include the ring up to there, and how many requests are under way. Raises `OSError`."""
         new = self._numbers.with_suffix(".new")
         new.write_bytes(_encoder.encode(Sums(counted, numbers)))
         new.replace(self._numbers)
         self._counted = counted
-        self._map[HEAD.size - ACTIVE.size : HEAD.size] = ACTIVE.pack(numbers.active)
+        told = None
+        while told != (told := active()):  # the event loop's thread may have noted another number meanwhile
+            self._map[HEAD.size - ACTIVE.size : HEAD.size] = ACTIVE.pack(told)
 
 
 class Told(NamedTuple):
