@@ -52,6 +52,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # Never taken from REDIS_URL: with a broker, nothing runs by the clock but what a Celery worker runs.
 CELERY_BROKER_URL = env.url("CELERY_BROKER_URL", "", BROKERS)
 LIMIT_LEASE_SECS = env.seconds("LIMIT_LEASE_SECS", 15, least=1, most=3600)
+LIMIT_PATIENCE_SECS = env.seconds("LIMIT_PATIENCE_SECS", 0.2, least=0.01, most=10)
 if WORKERS > 1 and not REDIS_URL:
     env.refuse(
         "WORKERS", f"{WORKERS} workers need REDIS_URL, which they share their state through; set it, or WORKERS=1"

@@ -118,7 +118,9 @@ async def build_limits() -> MemoryLimits | FallbackLimits:
     """This process's own, or those that all share through Redis, also when it is away at the moment."""
     if not settings.REDIS_URL:
         return MemoryLimits()
-    limits = FallbackLimits(connect(settings.REDIS_URL), lease_s=settings.LIMIT_LEASE_SECS)
+    limits = FallbackLimits(
+        connect(settings.REDIS_URL), lease_s=settings.LIMIT_LEASE_SECS, patience_s=settings.LIMIT_PATIENCE_SECS
+    )
     await limits.start()
     return limits
 
