@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import django
+import hypothesis
 import pytest
 
 from tests.environment import isolate
@@ -23,6 +24,10 @@ isolate(
 
 # pytest-django does this only where the settings are named on its own ways.
 django.setup()
+
+# How long an example takes says more of the machine than of the code.
+hypothesis.settings.register_profile("suite", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("suite")
 
 from tests.sluice import Sluice  # noqa: E402
 from tests.upstream import Upstream  # noqa: E402

@@ -16,6 +16,7 @@ import psycopg
 import pytest
 
 from config.environment import ConfigurationError, Environment
+from tests import plain
 from tests.databases import databases, drop_database, make_database, query
 from tests.environment import ROOT, server_environment
 from tests.services import PostgresServer, RedisServer, Services, packages, processes
@@ -44,7 +45,7 @@ CHAT = {"model": "gpt-4.1-mini", "messages": [{"role": "user", "content": "hi"}]
 
 @pytest.fixture
 def client(upstream: Upstream):
-    with httpx.Client(base_url=upstream.url, trust_env=False, timeout=5) as client:
+    with plain.client(base_url=upstream.url, timeout=5) as client:
         yield client
 
 

@@ -189,5 +189,5 @@ def test_a_body_that_trickles_in_is_cut_off(strict: Sluice, upstream: Upstream, 
     head = request(key, b"content-length: 1000")
     began = time.monotonic()
     replies = send(strict, head, *[b" "] * 40, every=0.1)
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began < 20
     assert statuses(replies) == [408]

@@ -16,14 +16,14 @@ GET = b"GET /v1/models HTTP/1.1"
 
 def test_pipelined_requests_are_answered_in_order(strict: Sluice, upstream: Upstream, key: str):
     raws = [request(key, sized(CHAT), b"x-correlation-id: c%d" % n, body=CHAT) for n in range(20)]
-    replies = send(strict, b"".join(raws))
+    replies = send(strict, b"".join(raws), expect=20)
     assert statuses(replies) == [200] * 20
     assert [reply.headers["x-correlation-id"] for reply in replies] == [f"c{n}" for n in range(20)]
 
 
 def test_a_pipeline_with_a_refusal_in_it_goes_on_in_order(strict: Sluice, upstream: Upstream, key: str):
     good, bad = request(key, sized(CHAT), body=CHAT), request(key, sized(b"{}"), body=b"{}")
-    assert statuses(send(strict, good + bad + good)) == [200, 400, 200]
+    assert statuses(send(strict, good + bad + good, expect=3)) == [200, 400, 200]
 
 
 def test_what_breaks_a_pipeline_ends_it_after_the_answers_before(strict: Sluice, upstream: Upstream, key: str):

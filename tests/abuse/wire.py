@@ -55,8 +55,8 @@ def read_reply(peer: socket.socket, buffer: bytearray | None = None) -> Reply | 
     return Reply(int(status_line.split()[1]), headers, rest[:length])
 
 
-def send(server: Sluice, *pieces: bytes, every: float = 0.0) -> list[Reply]:
-    """Send the pieces, and read answers until the connection ends or is quiet after at least one."""
+def send(server: Sluice, *pieces: bytes, every: float = 0.0, expect: int = 1) -> list[Reply]:
+    """Send the pieces, and read answers until the connection ends or is quiet after at least so many."""
     with dial(server) as peer:
         for position, piece in enumerate(pieces):
             if position and every:
@@ -77,7 +77,8 @@ def send(server: Sluice, *pieces: bytes, every: float = 0.0) -> list[Reply]:
                 return replies
             if reply.status != 100:
                 replies.append(reply)
-            peer.settimeout(0.2)
+            if len(replies) >= expect:
+                peer.settimeout(0.2)
 
 
 def request(

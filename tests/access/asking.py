@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
 
+from tests import plain
 from tests.services import processes
 from tests.sluice import Sluice
 
@@ -38,7 +41,7 @@ def ask(
     if content is None and method == "POST":
         content = json.dumps({**CHAT, **body}).encode()
         told = {**JSON, **told}
-    return httpx.request(method, server.url + path, headers=told, content=content, timeout=20, trust_env=False)
+    return plain.request(method, server.url + path, headers=told, content=content)
 
 
 def refused(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
@@ -74,6 +77,16 @@ def in_force(question: Callable[[], Any]) -> None:
 def let_a_second_pass(since: float) -> None:
     """Until a change that was made then must be in force. A late cache write would show only after that."""
     time.sleep(max(0.0, since + IN_FORCE_S - time.monotonic()))
+
+
+def contents(directory: Path) -> dict[Path, bytes]:
+    """Of every file below it, but for those that a server has taken away by the time that they are read."""
+    found: dict[Path, bytes] = {}
+    for path in directory.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            if path.is_file():
+                found[path] = path.read_bytes()
+    return found
 
 
 def from_now(**span: float) -> str:

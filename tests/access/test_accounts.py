@@ -13,6 +13,7 @@ import httpx
 import jwt
 import pytest
 
+from tests import plain
 from tests.access.asking import ask, error_of, in_force, refused
 from tests.conftest import StartSluice
 from tests.databases import query
@@ -32,7 +33,7 @@ def sluice(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
 
 def post(server: Sluice, path: str, body: Any = None, token: str = "", method: str = "POST") -> httpx.Response:
     headers = {"authorization": f"Bearer {token}"} if token else {}
-    return httpx.request(method, server.url + path, json=body, headers=headers, timeout=20, trust_env=False)
+    return plain.request(method, server.url + path, json=body, headers=headers)
 
 
 def new_email() -> str:
@@ -69,7 +70,7 @@ def test_a_user_makes_lists_and_revokes_keys(sluice: Sluice, upstream: Upstream)
     key, prefix = answer.json()["api_key"], answer.json()["prefix"]
     assert key.startswith(prefix)
     assert ask(sluice, key).status_code == 200
-    listed = httpx.get(sluice.url + "/api/keys", headers={"authorization": f"Bearer {token}"}, trust_env=False)
+    listed = plain.get(sluice.url + "/api/keys", headers={"authorization": f"Bearer {token}"})
     assert len(listed.json()["results"]) == 2
     revoked = post(sluice, f"/v1/keys/{prefix}", token=token, method="DELETE")
     assert (revoked.status_code, revoked.json()) == (200, {"revoked": True})
@@ -120,7 +121,7 @@ def test_what_does_not_fit_is_400_and_named(sluice: Sluice, upstream: Upstream, 
 def test_what_is_no_object_is_400_in_openais_shape(sluice: Sluice, upstream: Upstream, raw: bytes):
     for path in ("/v1/auth/signup", "/v1/auth/login"):
         headers = {"content-type": "application/json"}
-        answer = httpx.post(sluice.url + path, content=raw, headers=headers, trust_env=False)
+        answer = plain.post(sluice.url + path, content=raw, headers=headers)
         assert answer.status_code == 400
         error_of(answer)
 

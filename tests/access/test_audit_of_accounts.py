@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests import plain
 from tests.conftest import StartSluice
 from tests.databases import databases
 from tests.services import Services
@@ -28,7 +29,7 @@ def server(request: pytest.FixtureRequest, services: Services, _upstream: Upstre
 
 def send(server: Sluice, method: str, path: str, body: Any = None, token: str = "") -> httpx.Response:
     headers = {"authorization": f"Bearer {token}"} if token else {}
-    return httpx.request(method, server.url + path, json=body, headers=headers, timeout=20, trust_env=False)
+    return plain.request(method, server.url + path, json=body, headers=headers)
 
 
 def entries(server: Sluice, answer: httpx.Response) -> list[dict[str, Any]]:

@@ -22,7 +22,6 @@ from tests.access.asking import (
     new_project,
     new_provider,
     refused,
-    soon,
 )
 from tests.services import Services
 from tests.sluice import Sluice
@@ -186,7 +185,7 @@ def test_what_one_process_mints_is_served_by_it_within_moments(sluice: Sluice, u
     key_id, key = minted(sluice)
     assert ask(sluice, key).status_code == 200
     sluice.api("POST", f"/api/keys/{key_id}/revoke")
-    soon(lambda: ask(sluice, key).status_code == 401, 0.3)
+    in_force(lambda: ask(sluice, key).status_code == 401)
 
 
 def test_a_key_revoked_by_a_command_is_refused_on_sqlite(sluice: Sluice, upstream: Upstream):

@@ -106,6 +106,10 @@ def test_a_refusal_names_the_limit_its_scope_and_its_end(kind: str, priced: Slui
     for _ in range(count):
         assert ask(priced, key, model=MODEL, max_tokens=40).status_code == 200
     answer = ask(priced, key, model=MODEL, max_tokens=40)
+    for _ in range(20):  # a second may be over between two requests
+        if kind != "rps" or answer.status_code == 429:
+            break
+        answer = ask(priced, key, model=MODEL, max_tokens=40)
     error = refused(answer, 429, code)
     kind_of_error = "insufficient_quota" if code == "insufficient_quota" else "rate_limit_error"
     assert (error["type"], error["param"]) == (kind_of_error, None)

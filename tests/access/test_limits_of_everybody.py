@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.access.asking import CHAT, ask, changed, in_force, minted, refused
+from tests.access.asking import CHAT, ask, changed, in_force, let_a_second_pass, minted, refused
 from tests.promises.crowd import at_once, statuses
 from tests.services import Services
 from tests.sluice import Sluice
@@ -60,8 +60,8 @@ def test_who_has_no_key_is_under_the_default_project_s_limits(open_sluice: Sluic
     upstream.script = chat_answer(usage=usage_of(5, 5))
     [project] = open_sluice.api("GET", "/api/projects?name=default").json()["results"]
     path = f"/api/projects/{project['id']}"
-    changed(open_sluice, path, max_requests=1)
-    in_force(lambda: ask_from(open_sluice, "127.0.0.4")[0] == 429)
+    let_a_second_pass(changed(open_sluice, path, max_requests=1))
+    assert ask_from(open_sluice, "127.0.0.4")[0] == 429
     told = [ask_from(open_sluice, f"127.0.1.{n}") for n in range(1, 9)]
     assert {status for status, _ in told} == {429}
     assert "on project 'default'" in told[0][1]

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from keys.tokens import CHECKSUM_CHARS, PUBLIC_ID_CHARS, Token, write_token
+from tests import plain
 from tests.access.asking import CHAT, in_force, minted, refused
 from tests.sluice import Sluice
 from tests.upstream import Upstream, chat_answer
@@ -20,7 +21,7 @@ def connection(sluice: Sluice, upstream: Upstream) -> Iterator[httpx.Client]:
     """A client that has exactly one connection, and a provider that answers whatever comes."""
     upstream.answers(*[chat_answer()] * 20)
     limits = httpx.Limits(max_connections=1, max_keepalive_connections=1)
-    with httpx.Client(base_url=sluice.url, limits=limits, trust_env=False, timeout=20) as client:
+    with plain.client(base_url=sluice.url, limits=limits) as client:
         yield client
 
 

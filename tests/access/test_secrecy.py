@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import httpx
 import pytest
 
-from tests.access.asking import CHAT, JSON, ask, in_force, minted, new_provider, soon
+from tests import plain
+from tests.access.asking import CHAT, JSON, ask, contents, in_force, minted, new_provider, soon
 from tests.environment import MANAGEMENT_TOKEN, UPSTREAM_KEY
 from tests.services import Services
 from tests.sluice import Sluice
@@ -138,7 +138,7 @@ def test_the_log_tells_no_secret(played: Played):
 
 
 def test_the_metrics_tell_no_secret(played: Played):
-    assert not found(httpx.get(f"{played.server.url}/metrics", trust_env=False).text, played.needles)
+    assert not found(plain.get(f"{played.server.url}/metrics").text, played.needles)
 
 
 @pytest.mark.parametrize("name", LISTS)
@@ -193,11 +193,9 @@ def test_every_sort_of_entry_is_in_the_audit_log_and_its_file(played: Played):
 def test_the_database_and_all_files_hold_no_secret(played: Played):
     database = Path(played.server.database_url.removeprefix("sqlite:///"))
     files = [p for p in database.parent.glob(database.name + "*") if p.is_file()]
-    files += [p for p in played.server.directory.rglob("*") if p.is_file()]
     assert database in files
-    for path in files:
-        text = path.read_bytes().decode("latin-1")
-        assert not found(text, [*played.needles, PASSWORD]), path
+    for path, content in [*((file, file.read_bytes()) for file in files), *contents(played.server.directory).items()]:
+        assert not found(content.decode("latin-1"), [*played.needles, PASSWORD]), path
 
 
 def test_a_token_that_stands_for_a_model_or_in_an_address_is_masked(start_sluice, upstream: Upstream):
@@ -211,6 +209,6 @@ def test_a_token_that_stands_for_a_model_or_in_an_address_is_masked(start_sluice
     assert rows[ids[1]]["endpoint"] == f"/v1/files/{key[:14]}…"
     metrics = server.client().get("/metrics").text
     audit = server.api("GET", "/api/audit").text
-    journal = b"".join(file.read_bytes() for file in (server.directory / "data").rglob("*") if file.is_file())
+    journal = b"".join(contents(server.directory / "data").values())
     for text in (server.log_text(), str(rows), metrics, audit, journal.decode("latin-1")):
         assert key[20:] not in text

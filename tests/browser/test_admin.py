@@ -6,10 +6,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
+from tests import plain
 from tests.sluice import Sluice
 from tests.upstream import Upstream
 
@@ -47,11 +47,10 @@ def test_a_key_minted_in_the_admin_is_shown_once_and_works(page: Page, server: S
     page.click("input[name=_save]")
     token = page.locator("code").first.inner_text()
     assert token.startswith("sk-sluice-")
-    answer = httpx.post(
+    answer = plain.post(
         f"{server.url}/v1/chat/completions",
         headers={"authorization": f"Bearer {token}"},
         json={"model": "gpt-4.1-mini", "messages": []},
-        trust_env=False,
     )
     assert answer.status_code == 200
     page.reload()

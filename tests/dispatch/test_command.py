@@ -101,6 +101,11 @@ def introduced(server: Sluice) -> Sluice:
     return server
 
 
+def wait_for_backlog(server: Sluice, events: int) -> None:
+    """Until that many are there for the dispatcher `hook`: with Redis the ledger's process brings them."""
+    soon(lambda: server.metrics().total("llm_proxy_dispatch_backlog_events", dispatcher="hook") >= events, WAIT_S)
+
+
 @everywhere
 def test_finished_requests_reach_all_dispatchers(introduced: Sluice, receiver: Upstream):
     ids = asked(introduced, introduced.mint(), 5)
@@ -124,6 +129,7 @@ def test_a_killed_dispatcher_goes_on_where_it_stopped(introduced: Sluice, receiv
     """kill -9 in the middle of a delivery: what was under way comes again, what was before does not."""
     key = introduced.mint()
     first = asked(introduced, key, 3)
+    wait_for_backlog(introduced, 3)
     introduced.manage("dispatch", "--name", "hook", "--once", json=False)
     assert sorted(sent_to(receiver)) == sorted(first)
     never = threading.Event()
@@ -143,6 +149,7 @@ def test_a_killed_dispatcher_goes_on_where_it_stopped(introduced: Sluice, receiv
 def test_metrics_tell_what_was_delivered_and_what_waits(introduced: Sluice, receiver: Upstream):
     receiver.script = error_answer(503)
     asked(introduced, introduced.mint(), 4)
+    wait_for_backlog(introduced, 4)
     done = introduced.manage("dispatch", "--once", json=False, check=False)
     assert done.returncode == 1
     assert "dispatcher hook: not all of it was delivered: it answered 503" in done.stderr

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.access.asking import CHAT, ask, changed, let_a_second_pass, minted, new_project, soon
+from tests.access.asking import CHAT, ask, changed, contents, let_a_second_pass, minted, new_project, soon
 from tests.databases import databases, query
 from tests.promises.breaking import HALF
 from tests.relay.wire import answer_on, connect, request_bytes
@@ -252,9 +252,9 @@ def test_nothing_of_it_is_in_the_log_the_journal_or_the_row(server: Sluice, upst
     soon(lambda: answer.headers["x-request-id"] in server.log_text())
     rows = query(server.database_url, "SELECT * FROM usage_requestrecord")
     places = [server.log_text(), str(rows), *map(str, query(server.database_url, "SELECT * FROM usage_auditentry"))]
-    files = [file for file in Path(server.env["DATA_DIR"]).rglob("*") if file.is_file() and "sqlite" not in file.name]
+    files = contents(Path(server.env["DATA_DIR"]))
     assert files
-    places += [file.read_bytes().decode("latin-1") for file in files]
+    places += [content.decode("latin-1") for path, content in files.items() if "sqlite" not in path.name]
     for place in places:
         assert "answer-canary-11" not in place
         assert "prompt-canary-12" not in place

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import httpx
 import pytest
 
+from tests import plain
 from tests.access.asking import ask
 from tests.services import Services
 from tests.sluice import Sluice
@@ -49,7 +49,7 @@ def test_a_surface_serves_its_own_paths_alone(surfaces: dict[str, Sluice], upstr
     key = surfaces["proxy"].mint()
     assert ask(surfaces["proxy"], key).status_code == 200
     for path in ("/admin/", "/api/keys", "/static/x", "/"):
-        answer = httpx.get(surfaces["proxy"].url + path, trust_env=False)
+        answer = plain.get(surfaces["proxy"].url + path)
         assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
     answer = ask(surfaces["admin"], surfaces["admin"].mint())
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 
+from tests import plain
 from tests.access.asking import ask, soon
 from tests.environment import MANAGEMENT_TOKEN, ROOT
 from tests.services import PostgresServer, processes
@@ -19,7 +20,7 @@ STATUSES = {"ok", "degraded", "down", "unknown"}
 
 def detailed(server: Sluice, token: str | None = MANAGEMENT_TOKEN) -> httpx.Response:
     headers = {"authorization": f"Bearer {token}"} if token else {}
-    return httpx.get(f"{server.url}/health/detailed", headers=headers, timeout=20, trust_env=False)
+    return plain.get(f"{server.url}/health/detailed", headers=headers)
 
 
 def told(server: Sluice) -> dict[str, Any]:
@@ -71,9 +72,7 @@ def test_operators_learn_all_of_it(sluice: Sluice, upstream: Upstream):
 
 def test_a_wrong_token_is_told_so_and_a_client_key_is_none(sluice: Sluice, upstream: Upstream):
     for wrong in ("x", sluice.mint()):
-        answer = httpx.get(
-            f"{sluice.url}/health/detailed", headers={"authorization": f"Bearer {wrong}"}, trust_env=False
-        )
+        answer = plain.get(f"{sluice.url}/health/detailed", headers={"authorization": f"Bearer {wrong}"})
         assert (answer.status_code, answer.json()["error"]["code"]) == (401, "invalid_management_token")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 
+from tests import plain
 from tests.environment import ROOT, server_environment
 from tests.services import processes
 
@@ -26,7 +27,7 @@ def start(data: Path, log: Path) -> tuple[subprocess.Popen[bytes], str]:
 
 def ready(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/ready", trust_env=False).status_code == 200
+        return plain.get(f"{url}/ready").status_code == 200
     except httpx.TransportError:
         return False
 
@@ -41,7 +42,7 @@ def test_the_first_start_prints_a_curl_line_that_works_and_the_second_prints_no_
         answer = subprocess.run([*shlex.split(line), "-sS"], capture_output=True, text=True, check=True, timeout=20)
         assert '"object":"chat.completion"' in answer.stdout
         password = re.findall(r"password: (\S+)", told)[0]
-        with httpx.Client(base_url=url, trust_env=False) as browser:
+        with plain.client(base_url=url) as browser:
             form_page = browser.get("/admin/login/")
             assert form_page.status_code == 200, form_page.text[:500]
             form = {"username": "admin", "password": password, "csrfmiddlewaretoken": browser.cookies["csrftoken"]}

@@ -93,7 +93,7 @@ def test_what_an_answer_says_is_not_repeated(upstream: Upstream, capsys: pytest.
 
 
 def test_who_does_not_answer_is_down_and_holds_no_other_up(upstream: Upstream, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(checks, "TIMEOUT_S", 0.5)
+    monkeypatch.setattr(checks, "TIMEOUT_S", 2)
     never = threading.Event()
     upstream.paths["/slow/models"] = [WaitFor(never)]
     make_provider("slow", upstream.url + "/slow")

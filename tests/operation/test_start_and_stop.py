@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,7 @@ def test_a_stop_lets_a_stream_end_and_takes_no_new_connection(start_sluice, upst
         go.set()
         text += b"".join(pieces)
     assert text.endswith(b"data: [DONE]\n\n")
-    stopping.join(10)
+    stopping.join(40)
     assert codes == [0]
     rows = server.rows(expect=1)
     assert [(row["outcome"], row["stream"]) for row in rows] == [("complete", True)]
@@ -56,8 +57,12 @@ def test_a_stop_does_not_wait_for_idle_connections_or_beyond_its_grace(start_slu
     with server.client(key).stream("POST", "/v1/chat/completions", json={**CHAT, "stream": True}) as answer:
         pieces = answer.iter_bytes()
         next(pieces)
-        assert server.stop(timeout=5) == 0
+        began = time.monotonic()
+        stopping = threading.Thread(target=server.stop)
+        stopping.start()
         rest = b"".join(pieces)
+        assert time.monotonic() - began < 10
+        stopping.join()
     # It was cut off, and told so, as a provider's failure is told; and its end is one.
     [event] = [line[6:] for line in rest.splitlines() if line.startswith(b"data: {")]
     assert json.loads(event)["error"]["code"] == "shutdown"
@@ -73,7 +78,7 @@ def test_who_still_waits_when_the_grace_is_over_is_told_so(start_sluice, upstrea
     with dial(server) as peer:
         peer.sendall(request(key, sized(CHAT_BYTES), body=CHAT_BYTES))
         upstream.wait_for(1)
-        assert server.stop(timeout=5) == 0
+        assert server.stop() == 0
         reply = read_reply(peer)
     assert reply is not None
     assert (reply.status, reply.error["code"], reply.headers["retry-after"]) == (503, "shutdown", "1")

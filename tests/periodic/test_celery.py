@@ -13,7 +13,7 @@ from tests.environment import ROOT
 from tests.periodic.chores import notes
 from tests.services import processes
 
-PATIENCE_S = 45
+PATIENCE_S = 90
 
 
 def celery(server, log, *args):

@@ -9,6 +9,7 @@ import time
 import httpx
 import pytest
 
+from tests import plain
 from tests.access.asking import soon
 from tests.databases import databases, query
 from tests.environment import ROOT
@@ -62,7 +63,7 @@ def test_who_dies_with_a_task_is_followed_by_another(start_sluice, chores, datab
     soon(lambda: len(notes(chores, "hanging")) == 2, PATIENCE_S)
     soon(lambda: "was not ended by" in second.log_text(), PATIENCE_S)
     chores.with_name(RELEASE).touch()
-    soon(lambda: len(notes(chores, "released")) == 1, PATIENCE_S)
+    soon(lambda: notes(chores, "released"), PATIENCE_S)
 
 
 def test_a_stop_waits_for_the_task_under_way(start_sluice, chores):
@@ -72,7 +73,7 @@ def test_a_stop_waits_for_the_task_under_way(start_sluice, chores):
     soon(lambda: is_closed(server.url), PATIENCE_S)
     chores.with_name(RELEASE).touch()
     assert server.process.wait(PATIENCE_S) == 0
-    assert len(notes(chores, "released")) == 1
+    assert len(notes(chores, "released")) == len(notes(chores, "hanging"))  # it may have come round once more
     assert task(server, "hang")["outcome"] == "ok"
 
 
@@ -90,7 +91,7 @@ def test_who_writes_the_ledger_beside_the_servers_runs_the_schedule(start_sluice
 
 def is_closed(url):
     try:
-        httpx.get(f"{url}/health", timeout=5, trust_env=False)
+        plain.get(f"{url}/health", timeout=5)
     except httpx.TransportError:
         return True
     return False

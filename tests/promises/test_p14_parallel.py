@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 
 import pytest
 
+from tests.access.asking import let_a_second_pass
 from tests.promises.crowd import Answer, at_once, statuses, written
 from tests.promises.fleet import Fleet, key_of
 from tests.services import processes
@@ -18,20 +21,22 @@ from tests.sluice import Sluice
 from tests.upstream import Reset, Script, Wait, WaitFor, chat_answer, chat_stream
 
 PARALLEL = 5
+LONG_S = 0.2
+"""Long enough that the first of so many still runs when the last has come."""
 TRIES = 50
 """Follow-ups one after the other until one has found the slot free; each takes a few milliseconds."""
+HELD_UP_S = 2.0
+"""For a process that has no time to tell of an end."""
+LEASE_LEFT_S = 0.6
+"""At least, of two seconds' lease, which is renewed when a third of it is over and a tick has passed."""
 SCOPES = ("key", "user", "team", "project", "global")
 
 
 @pytest.mark.parametrize("scope", SCOPES)
 def test_no_more_than_p_run_at_the_upstream(scope: str, fleet: Fleet):
-    fleet.upstream.script = [Wait(0.02), *chat_answer()]
     key, path = key_of(fleet.first, scope, parallel=PARALLEL)
-    if scope == "global":
-        assert processes.poll(lambda: {429} <= statuses(at_once(fleet.servers, key, 64)).keys(), timeout=20)
-        at_once(fleet.servers, key, 64)  # by now every process knows
-        fleet.upstream.reset()
-        fleet.upstream.script = [Wait(0.02), *chat_answer()]
+    let_a_second_pass(time.monotonic())  # then every process knows
+    fleet.upstream.script = [Wait(LONG_S), *chat_answer()]
     try:
         answers = [answer for _ in range(3) for answer in at_once(fleet.servers, key, 64)]
     finally:
@@ -43,12 +48,14 @@ def test_no_more_than_p_run_at_the_upstream(scope: str, fleet: Fleet):
 
 def follow_up(fleet: Fleet, key: str) -> tuple[int, Answer]:
     """How many tries it took until a request was accepted, each at the next server."""
-    for number in range(1, TRIES + 1):
+    began = time.monotonic()
+    for number in itertools.count(1):
         server = fleet.servers[number % len(fleet.servers)]
         [answer] = at_once(server, key, 1)
         if answer.status == 200:
             return number, answer
-    raise AssertionError(f"no slot after {TRIES} tries")
+        assert number < TRIES or time.monotonic() < began + HELD_UP_S, f"no slot after {number} tries"
+    raise AssertionError
 
 
 @pytest.mark.parametrize("way", ["end", "failure", "disconnect", "disconnect in mid-stream"])
@@ -77,8 +84,7 @@ def test_a_slot_is_free_at_once_after_the_end(way: str, fleet: Fleet):
             assert clients[0].recv(20)  # the answer has begun, so its upstream has ended
         else:
             fleet.upstream.wait_until(lambda: fleet.upstream.open_requests < PARALLEL)  # noticed; how soon, P21 says
-        tries, _answer = follow_up(fleet, key)
-        assert tries <= TRIES
+        follow_up(fleet, key)
 
 
 def opened(server: Sluice, key: str) -> socket.socket:
@@ -99,5 +105,7 @@ def test_a_killed_process_gives_its_slots_back_when_its_lease_ends(fleet: Fleet)
         fleet.upstream.wait_until(lambda: fleet.upstream.open_requests == PARALLEL)
         for pid in fleet.last.worker_pids():
             os.kill(pid, signal.SIGKILL)
-        assert statuses(at_once(fleet.first, key, 8)) == {429: 8}
+        killed_at = time.monotonic()
+        answers = at_once(fleet.first, key, 8)
+        assert {answer.status for answer in answers if answer.ended < killed_at + LEASE_LEFT_S} <= {429}
         assert processes.poll(lambda: statuses(at_once(fleet.first, key, 8)).get(200, 0) > 0, timeout=25, every=0.3)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.access.asking import let_a_second_pass
+from tests.promises.fleet import fleet_of
 from tests.promises.spending import (
     BOUNDED,
     COST,
@@ -55,16 +56,9 @@ class Dear(Books):
 @pytest.fixture(scope="module")
 def pair(services: Services, _upstream: Upstream) -> Iterator[Servers]:
     """Two instances of four workers each on one PostgreSQL and one Redis."""
-    first = Sluice.start("postgres", redis=True, workers=4, upstream_url=_upstream.url)
-    try:
-        second = Sluice.start(first.database_url, redis=first.redis_url, workers=4, upstream_url=_upstream.url)
-        try:
-            set_price(first)
-            yield [first, second]
-        finally:
-            second.close()
-    finally:
-        first.close()
+    with fleet_of(_upstream) as fleet:
+        set_price(fleet.first)
+        yield fleet.servers
 
 
 @pytest.fixture(scope="module")

@@ -66,7 +66,7 @@ PLAIN: dict[str, tuple[Sequence[Action], int, str]] = {
 
 @pytest.fixture(scope="module")
 def sluice(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    server = Sluice.start(upstream_url=_upstream.url, TTFT_TIMEOUT_SECS="0.5", REQUEST_TIMEOUT_SECS=1)
+    server = Sluice.start(upstream_url=_upstream.url, TTFT_TIMEOUT_SECS=2, REQUEST_TIMEOUT_SECS=3)
     yield server
     server.close()
 

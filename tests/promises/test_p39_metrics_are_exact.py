@@ -44,7 +44,7 @@ def workers(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
 
 
 def started(upstream: Upstream) -> Sluice:
-    server = Sluice.start(redis=True, workers=WORKERS, upstream_url=upstream.url)
+    server = Sluice.start(redis=True, workers=WORKERS, upstream_url=upstream.url, LIMIT_PATIENCE_SECS=5)
     assert processes.poll(lambda: len(server.worker_pids()) == WORKERS, timeout=30)
     return server
 

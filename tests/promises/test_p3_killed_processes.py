@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.access.asking import soon
+from tests.promises.fleet import fleet_of
 from tests.promises.spending import BOUNDED, COST, MODEL, Books, Crew, new_crew, post, set_price, statuses, usd, wave
 from tests.services import Services
 from tests.sluice import Sluice
@@ -29,17 +30,9 @@ ROOM: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def servers(services: Services, _upstream: Upstream) -> Iterator[list[Sluice]]:
-    settings: dict[str, Any] = {"upstream_url": _upstream.url, "LIMIT_LEASE_SECS": LEASE_S}
-    first = Sluice.start("postgres", redis=True, workers=2, **settings)
-    try:
-        second = Sluice.start(first.database_url, redis=first.redis_url, workers=2, **settings)
-        try:
-            set_price(first)
-            yield [first, second]
-        finally:
-            second.close()
-    finally:
-        first.close()
+    with fleet_of(_upstream, workers=2, LIMIT_LEASE_SECS=LEASE_S) as fleet:
+        set_price(fleet.first)
+        yield fleet.servers
 
 
 def is_let_through(server: Sluice, crew: Crew) -> bool:
@@ -74,6 +67,7 @@ def test_what_was_reserved_comes_back(servers: list[Sluice], upstream: Upstream,
     for crew in crews.values():
         soon(partial(is_let_through, stays, crew), LEASE_S + 4)
     assert books.answered == len(crews)
+    upstream.script = Books(takes_s=2)
     for kind in ("parallel", "tpm"):
         crew = new_crew(stays, key=ROOM[kind])
         assert statuses(wave([stays], crew.token, 4, **BOUNDED)) == {200: 3, 429: 1}
@@ -92,6 +86,7 @@ def test_all_of_it_comes_back_and_nothing_twice(servers: list[Sluice], upstream:
     upstream.script = Books(takes_s=0.5)
     anybody = new_crew(stays, key={"rpm": 10_000}).token
     soon(lambda: post(stays, anybody, **BOUNDED).status == 200 and not held_by_the_dead(stays), LEASE_S + 6)
+    upstream.script = Books(takes_s=2)
     for kind, crew in crews.items():
         assert statuses(wave([stays], crew.token, 5, **BOUNDED)) == {200: 3, 429: 2}, kind
 

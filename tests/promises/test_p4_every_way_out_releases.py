@@ -45,7 +45,7 @@ HALF: list[Action] = [stream_head(), *map(Chunk, chat_frames()[:4])]
 @pytest.fixture(scope="module", params=["in the process", "in Redis"])
 def server(request: pytest.FixtureRequest, services: Services, _upstream: Upstream) -> Iterator[Sluice]:
     server = Sluice.start(
-        redis=request.param == "in Redis", upstream_url=_upstream.url, TTFT_TIMEOUT_SECS=1, STREAM_IDLE_TIMEOUT_SECS=1
+        redis=request.param == "in Redis", upstream_url=_upstream.url, TTFT_TIMEOUT_SECS=3, STREAM_IDLE_TIMEOUT_SECS=3
     )
     try:
         set_price(server)

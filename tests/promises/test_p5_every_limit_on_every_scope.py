@@ -63,7 +63,7 @@ def server(request: pytest.FixtureRequest, services: Services, _upstream: Upstre
 @pytest.mark.parametrize("limit", ONE)
 @pytest.mark.parametrize("kind", [kind for kind in SCOPES if kind != "global"])
 def test_one_is_let_through(server: Sluice, upstream: Upstream, kind: str, limit: str):
-    upstream.script = Books(takes_s=0.3 if limit == "parallel" else 0)
+    upstream.script = Books(takes_s=1 if limit == "parallel" else 0)
     crew = new_crew(server, **{kind: ONE[limit]})
     answers = wave([server], crew.token, 3, **BOUNDED)
     assert statuses(answers) == {200: 1, 429: 2}

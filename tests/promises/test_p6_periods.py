@@ -23,7 +23,9 @@ from tests.upstream import Upstream
 from usage.event import RequestEvent
 from usage.journal.record import encode, sealed
 
-ZONES = ("UTC", "Asia/Kathmandu", "Pacific/Kiritimati", "America/St_Johns")
+ZONES = ("UTC", "Asia/Kathmandu", "Pacific/Kiritimati", "America/St_Johns", "Pacific/Chatham", "Australia/Eucla")
+MIDNIGHT_AT_LEAST_S = 120.0
+"""Until the next midnight of a zone that is tested: none comes meanwhile."""
 PERIODS = ("day", "week", "month")
 
 
@@ -60,7 +62,9 @@ def server(request: pytest.FixtureRequest, services: Services, _upstream: Upstre
 
 def test_only_what_was_spent_in_the_period_counts(server: Sluice, upstream: Upstream):
     """Of a budget of three requests one was spent on the boundary itself; before it, far more than the budget."""
-    cases = {(period, zone): began(period, zone) for period in PERIODS for zone in ZONES}
+    now = datetime.now(UTC)
+    zones = [zone for zone in ZONES if (following("day", zone) - now).total_seconds() > MIDNIGHT_AT_LEAST_S]
+    cases = {(period, zone): began(period, zone) for period in PERIODS for zone in zones}
     crews: dict[tuple[str, str], Crew] = {}
     left: list[bytes] = []
     for (period, zone), start in cases.items():

@@ -71,8 +71,8 @@ PROMPT_OF_BOTH = -(-len(json.dumps(MESSAGES) + json.dumps("hello")) // 4)
 
 @pytest.fixture(scope="module")
 def server(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    """Its own patience: a second for a first byte and between two pieces, two for a whole answer."""
-    waits = {"TTFT_TIMEOUT_SECS": 1, "STREAM_IDLE_TIMEOUT_SECS": 1, "REQUEST_TIMEOUT_SECS": 2}
+    """Its own patience: two seconds for a first byte and between two pieces, three for a whole answer."""
+    waits = {"TTFT_TIMEOUT_SECS": 2, "STREAM_IDLE_TIMEOUT_SECS": 2, "REQUEST_TIMEOUT_SECS": 3}
     with priced(_upstream, MODEL, PRICE, **waits) as server:
         yield server
 

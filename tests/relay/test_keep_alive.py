@@ -72,9 +72,9 @@ def test_a_connection_that_dies_as_it_is_used_is_no_error_either(start_sluice: S
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(20)
+        sluice = start_sluice(upstream_url=f"http://127.0.0.1:{listener.getsockname()[1]}/v1")
         providing = threading.Thread(target=provide, args=(listener,))
         providing.start()
-        sluice = start_sluice(upstream_url=f"http://127.0.0.1:{listener.getsockname()[1]}/v1")
         call = new_id()
         first = ask(sluice)
         second = client_of(sluice).post("/v1/chat/completions", json=CHAT, headers=named(call))

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -70,12 +71,25 @@ def sweep(process: subprocess.Popen[bytes]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
+_reserved: deque[int] = deque()
+RESERVED = 100
+"""Ports kept, the latest ones: a server listens on its own by the time that so many others were asked for."""
+
+
 def free_port() -> int:
-    """A port that nobody listens on now. Another process may take it first, so callers try again."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that nobody listens on, and that the kernel gives to nobody else for now.
+
+    It is kept by a socket that is bound and does not listen: beside it servers may bind, which all allow that
+    (SO_REUSEADDR), and who connects before they do is refused.
+    """
+    probe = socket.socket()
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    probe.bind(("127.0.0.1", 0))
+    port: int = probe.getsockname()[1]
+    _reserved.append(probe.detach())
+    if len(_reserved) > RESERVED:
+        os.close(_reserved.popleft())
+    return port
 
 
 def limit_file_size(pid: int, most_bytes: int | None) -> None:

@@ -7,9 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import httpx
 import pytest
 
+from tests import plain
 from tests.simulator.play import HELLO
 
 ROOT = Path(__file__).parents[2]
@@ -29,7 +29,7 @@ def test_it_serves_with_its_defaults_until_the_signal(number):
             line = process.stdout.readline()
             assert line.startswith("simulator on http://127.0.0.1:")
             base = line.split()[-1]
-            answer = httpx.post(f"{base}/chat/completions", json=HELLO).json()
+            answer = plain.post(f"{base}/chat/completions", json=HELLO).json()
             assert len(answer["choices"][0]["message"]["content"].split()) == 3
             assert "usage" not in answer
             process.send_signal(number)

@@ -177,6 +177,7 @@ def test_a_slow_reader_does_not_make_it_run_ahead(port):
     """What the simulator may hold is its write buffer; the kernel's buffers hold some megabytes besides."""
     with connect(port) as connection:
         connection.sendall(post(body={"stream": True, "simulate": {"tokens": 200_000}}))
+        eventually(lambda: stats(port)["open"] == 1)
         time.sleep(0.5)
         assert stats(port)["open"] == 1
         assert receive(connection, until=b"0\r\n\r\n").count(b'"content":') == 200_001
