@@ -10,8 +10,8 @@ from typing import NamedTuple
 from proxy.exchange import Exchange
 
 KEPT = 10_000
-LOOKS = 6
-LOOK_EVERY_S = 0.1
+PAUSES_S = (0.1, 0.1, 0.1, 0.2, 0.3, 0.4)
+"""Between looks into the ledger."""
 
 
 class ResponseOrigin(NamedTuple):
@@ -23,8 +23,9 @@ class ResponseOrigin(NamedTuple):
 class ResponseOrigins:
     """The latest ones from memory, the rest from the ledger.
 
-    Another process's response may have been answered a moment before its row is written, so a miss looks again for as
-    long as the writer's batches take. Misses are rare, and only a project's own programs can cause them.
+    Another process's response may have been answered a moment before its row is written, so a miss looks again for
+    longer than the writer's batches take where it is not kept from its work. Misses are rare, and only a project's own
+    programs can cause them.
     """
 
     def __init__(self, find_in_ledger: Callable[[str], Awaitable[ResponseOrigin | None]]) -> None:
@@ -45,12 +46,13 @@ class ResponseOrigins:
             self._recent.popitem(last=False)
 
     async def find(self, response_id: str) -> ResponseOrigin | None:
-        for _ in range(LOOKS):
+        for pause_s in (*PAUSES_S, None):
             origin = self._recent.get(response_id)
             if origin is None:
                 origin = await self._find_in_ledger(response_id)
             if origin is not None:
                 self.remember(response_id, origin)
                 return origin
-            await asyncio.sleep(LOOK_EVERY_S)
+            if pause_s is not None:
+                await asyncio.sleep(pause_s)
         return None

@@ -69,8 +69,15 @@ def play(server: Sluice) -> Played:
     assert server.api("POST", "/api/credentials", json={"alias": "canary", "secret": SECRET}).is_success
     new_provider(server, "bound", server.env["OPENAI_BASE_URL"], api_key=SECRET, models={"bound-model": ""})
     tokens = [signed_up["api_key"], own, first, rotated, revoked, expired]
-    soon(lambda: ask(server, own, model="bound-model").headers.get("x-provider") == "bound")
-    server.rows(expect=1)  # else it may sleep with a key's row locked
+    asked: list[str] = []
+
+    def is_bound() -> bool:
+        answer = ask(server, own, model="bound-model")
+        asked.append(answer.headers["x-request-id"])
+        return answer.headers.get("x-provider") == "bound"
+
+    soon(is_bound)
+    server.rows(expect=len(asked))  # else the ledger's process may sleep with a key's row locked
     os.kill(server.ledger_pid(), signal.SIGSTOP)
     for token in [*tokens, jwt, MANAGEMENT_TOKEN, SECRET, UPSTREAM_KEY]:
         for more in ({}, {"stream": True}, {"model": "bound-model"}):

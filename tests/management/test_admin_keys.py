@@ -192,14 +192,18 @@ def test_the_site_is_named_sluice(admin):
 def seven_keys(db, monkeypatch):
     monkeypatch.setattr("keys.admin_limits.MOST_COUNTED", 5)
     # Long words: a key is also found by how its public id begins, which is random.
-    for name in ("few first", "few second", "few third", "many 4", "many 5", "many 6", "many 7"):
+    for name in ("scarce first", "scarce second", "scarce third", "many 4", "many 5", "many 6", "many 7"):
         make_key(name)
 
 
 @pytest.mark.parametrize("list_per_page", [2, 100])
 @pytest.mark.parametrize(
     "query,first,count",
-    [("few", ["few third", "few second", "few first"], 3), ("FEW SECOND", ["few second"], 1), ("nothing", [], 0)],
+    [
+        ("scarce", ["scarce third", "scarce second", "scarce first"], 3),
+        ("SCARCE SECOND", ["scarce second"], 1),
+        ("nothing", [], 0),
+    ],
 )
 def test_a_search_for_a_few_keys_reads_the_table_once(
     admin, seven_keys, monkeypatch, django_assert_max_num_queries, list_per_page, query, first, count

@@ -139,7 +139,7 @@ async def load(fleet: Fleet, subjects: dict[str, Subject], go_on: threading.Even
             await asyncio.sleep(PAUSE_S)
 
     async def stream(subject: Subject) -> None:
-        told = await ask(fleet.last, subject.key, model=MODEL, stream=True, user="held", patience_s=60)
+        told = await ask(fleet.last, subject.key, model=MODEL, stream=True, user="held", patience_s=60 + WATCHED_S)
         subject.stream = told.body
 
     streams = [asyncio.create_task(stream(subject)) for subject in subjects.values()]

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.access.asking import let_a_second_pass
+from tests.access.asking import let_a_second_pass, soon
 from tests.promises.fleet import fleet_of
 from tests.promises.spending import (
     BOUNDED,
@@ -108,6 +108,7 @@ def test_several_keys_of_one_project_share_its_budget(servers: Servers, upstream
     for token in tokens:
         until_exhausted(servers, token, first=PARALLEL // 4, **BOUNDED)
     assert books.owed == BUDGET
+    soon(lambda: crew.spent(servers[0], "project") >= BUDGET)
     assert crew.spent(servers[0], "project") == BUDGET
 
 

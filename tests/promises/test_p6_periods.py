@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, time, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -52,7 +53,8 @@ def past(crew: Crew, at: datetime, cost: int) -> bytes:
 @pytest.fixture(scope="module", params=["in the process", "in Redis"])
 def server(request: pytest.FixtureRequest, services: Services, _upstream: Upstream) -> Iterator[Sluice]:
     shared = request.param == "in Redis"
-    server = Sluice.start(redis=shared, workers=2 if shared else 1, upstream_url=_upstream.url)
+    options: dict[str, Any] = {"redis": shared, "workers": 2 if shared else 1, "LIMIT_PATIENCE_SECS": 5}
+    server = Sluice.start(upstream_url=_upstream.url, **options)
     try:
         set_price(server)
         yield server

@@ -91,6 +91,7 @@ def test_another_worker_and_a_restarted_server_know_it(start_sluice, upstream: U
     upstream.script = make
     key = server.mint()
     made = [make_one(server, key) for _ in range(4)]
+    server.rows(expect=4)  # what one worker made the other knows from the ledger
     for response_id in made * 3:
         assert ask(server, key, path=f"/v1/responses/{response_id}", method="GET").status_code == 200
     assert server.stop() == 0
