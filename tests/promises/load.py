@@ -43,6 +43,7 @@ class Load:
         self.key_id, self._key = minted(servers[0])
         self.whole: dict[str, int] = {}
         self.statuses: Counter[int] = Counter()
+        self._served: set[int] = set()
         self._servers = servers
         self._body = json.dumps({**CHAT, **body})
         self._over = threading.Event()
@@ -52,7 +53,7 @@ class Load:
         """When it ends, what was asked has been answered."""
         self._over.clear()
         with ThreadPoolExecutor(CLIENTS) as pool:
-            asking = [pool.submit(self._keep_asking, self._servers[n % len(self._servers)]) for n in range(CLIENTS)]
+            asking = [pool.submit(self._keep_asking, n, self._servers[n % len(self._servers)]) for n in range(CLIENTS)]
             try:
                 yield self
             finally:
@@ -61,10 +62,14 @@ class Load:
             one.result()
 
     def wait_for(self, more: int) -> None:
+        """So many more answers, and one at least for every client: then each worker that serves one knows the key."""
         enough = len(self.whole) + more
-        assert processes.poll(lambda: len(self.whole) >= enough, timeout=30), len(self.whole)
+        assert processes.poll(lambda: len(self.whole) >= enough and len(self._served) == CLIENTS, timeout=30), (
+            len(self.whole),
+            self._served,
+        )
 
-    def _keep_asking(self, server: Sluice) -> None:
+    def _keep_asking(self, number: int, server: Sluice) -> None:
         headers = {"authorization": f"Bearer {self._key}", "content-type": "application/json"}
         while not self._over.is_set():
             connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE_S)
@@ -76,6 +81,7 @@ class Load:
                     self.statuses[answer.status] += 1
                     if answer.status == http.client.OK:
                         self.whole[answer.headers["x-request-id"]] = told["usage"]["completion_tokens"]
+                        self._served.add(number)
             except (OSError, http.client.HTTPException, json.JSONDecodeError):
                 self._over.wait(AGAIN_AFTER_S)  # it is being killed, or not up again
             finally:
@@ -117,6 +123,6 @@ def the_books_balance(server: Sluice, load: Load, provider: Numbered, *, exactly
     assert len(numbers) == len(set(numbers)), "an answer has two rows"
     assert max(numbers, default=0) <= provider.given
     if exactly:
-        assert load.statuses.keys() == {http.client.OK}
+        assert load.statuses.keys() == {http.client.OK}, load.statuses
         assert len(rows) == len(load.whole) == provider.given
         assert sum(numbers) == provider.given * (provider.given + 1) // 2
