@@ -60,6 +60,8 @@ test-clients: $(DEV)
 	@command -v node > /dev/null && command -v npm > /dev/null \
 	  || { echo "make test-clients needs Node 20 or newer, with npm" >&2; exit 1; }
 	@$(PYTHON) -m tests.clients_node.run
+	@if command -v javac > /dev/null; then $(PYTHON) -m tests.clients_java.run; \
+	  else echo "The JDK's HTTP client was not tried: there is no JDK here"; fi
 
 pins: $(PYTHON)
 	@command -v uv > /dev/null || test -x .venv/uv/bin/uv \

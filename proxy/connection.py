@@ -88,7 +88,9 @@ class Connection(asyncio.Protocol):
             await self._drain
 
     def upload(self, sending: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        """Send the rest of the body beside the reading. Until all is sent, the connection can serve no one else."""
+        """Send the rest of the body beside the reading. `sending` raises unless it sends all that the head promised:
+        the next request on this connection would be read as the rest of this one.
+        """
         self._upload = self._loop.create_task(sending)
         self._upload.add_done_callback(self._uploaded)
         return self._upload
@@ -140,8 +142,8 @@ class Connection(asyncio.Protocol):
         """Done with this answer: back to the pool where it was read to its end, closed at once where it was not."""
         if not self._busy:
             return
-        whole = self._complete and not self._pieces and self._upload is None
-        if whole and self._keeps_alive and not self.transport.is_closing():
+        whole = self._complete and not self._pieces and self._upload is None and self._keeps_alive
+        if whole and not self.transport.is_closing() and not self.transport.get_write_buffer_size():
             self._busy = False
             self._released(self)
         else:

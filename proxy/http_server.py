@@ -14,8 +14,7 @@ import re
 from collections import deque
 from collections.abc import Callable
 from math import inf
-from typing import Any, NamedTuple, cast
-from urllib.parse import unquote
+from typing import Any, cast
 
 import httptools
 from uvicorn.config import Config
@@ -28,10 +27,14 @@ from proxy.head import Fault, Head
 from proxy.http_call import Call
 from proxy.keeper import keeper_of
 from proxy.outbox import outbox_of
+from proxy.target import Place, place_of
 
 log = logging.getLogger("sluice.server")
 
 MAX_HEAD_BYTES = 64 * 1024
+MAX_SILENT_BYTES = 64 * 1024
+"""Of a body that came without any of its content: chunk extensions and trailers."""
+
 BUFFERED_BYTES = 256 * 1024
 """Of a body that nobody has asked for yet; beyond it the client is held back."""
 
@@ -41,6 +44,7 @@ LAST_CALL_S = 0.2
 LINGER_S = 5.0
 LINGER_BYTES = 256 * 1024 * 1024
 PIPELINED = 64
+FRAMING = (b"connection", b"transfer-encoding", b"content-length")
 _HOST = re.compile(rb"[A-Za-z0-9._~\[\]:-]*")
 
 
@@ -81,6 +85,9 @@ class Door(asyncio.Protocol):
         self._head_bytes = 0
         self._in_head = True
         self._head_begun = False
+        self._may_upgrade = False
+        self._replays_head = False
+        self._silent_bytes = 0
         self._broken = False
         self._dropped_bytes = 0
         self._keeper = keeper_of(self.loop)
@@ -153,26 +160,55 @@ class Door(asyncio.Protocol):
             if not self._head_bytes and self.call is None:
                 self._wait(self._keeper.head_s, self._head_is_late)
             self._head_bytes += len(data)
+        else:
+            self._silent_bytes += len(data)
         try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._refuse(400, "upgrade_not_supported", "This connection cannot be upgraded.")
-        except httptools.HttpParserError:
+            self._parse(data)
+        except (httptools.HttpParserError, ValueError):
             self._refuse(400, "invalid_http", "The request is not valid HTTP/1.1.")
         else:
-            if self._in_head and self._head_bytes > MAX_HEAD_BYTES:
+            if not self._in_head:
+                if self._silent_bytes > MAX_SILENT_BYTES:
+                    self._refuse_trailers()
+            elif self._head_bytes > MAX_HEAD_BYTES:
                 self._refuse_head()
+
+    def _parse(self, data: bytes) -> None:
+        """Raises `HttpParserError`, `ValueError`."""
+        while True:
+            try:
+                self.parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as upgrade:
+                # The parser takes what follows for another protocol. Nobody here speaks one, so it is a body as ever.
+                if self._broken:
+                    return
+                data = data[upgrade.args[0] :]
+                self._parse_without_upgrade()
+
+    def _parse_without_upgrade(self) -> None:
+        """Have a new parser frame the same request without its wish for another protocol (RFC 9110, section 7.8)."""
+        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
+        headers = [header for header in self._headers if header[0] in FRAMING]
+        if self._length is not None:
+            headers.append((b"content-length", self._length))
+        self.parser = httptools.HttpRequestParser(self)
+        self._replays_head = True
+        self.parser.feed_data(b"%s / HTTP/%s\r\n%s\r\n" % (method, version, header_lines(headers)))
 
     # --- the parser -------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
+        if self._replays_head:
+            return
         self._head_begun = True
         self._url = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._length: bytes | None = None
 
     def on_url(self, url: bytes) -> None:
-        self._url += url
+        if not self._replays_head:
+            self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._in_head:
@@ -184,8 +220,12 @@ class Door(asyncio.Protocol):
             self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
+        if self._replays_head:
+            self._replays_head = self._may_upgrade = False
+            return
         self._calm()
         self._in_head = self._head_begun = False
+        self._silent_bytes = 0
         if self._broken:
             return  # what comes behind a refused request is not to be believed
         if self._head_bytes > MAX_HEAD_BYTES and self._head_size() > MAX_HEAD_BYTES:
@@ -202,8 +242,13 @@ class Door(asyncio.Protocol):
                 self._refuse(400, "invalid_http", "The only transfer coding is chunked.")
                 return
             self._head, self._version = head, version
+        self._may_upgrade = b"upgrade" in head.fields
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            self._refuse(400, "upgrade_not_supported", "This server is no tunnel to others.")
+            return
         if place.url != self._url:
-            found = _place(self._url)
+            found = place_of(self._url)
             if found is None:
                 self._refuse(400, "invalid_http", "The request needs one Host header and a path as its target.")
                 return
@@ -253,6 +298,7 @@ class Door(asyncio.Protocol):
         return len(self._url) + sum(len(name) + len(value) + 4 for name, value in self._headers)
 
     def on_body(self, body: bytes) -> None:
+        self._silent_bytes = 0
         call = self.incoming
         if call is None:
             return
@@ -265,6 +311,8 @@ class Door(asyncio.Protocol):
             self.transport.pause_reading()
 
     def on_message_complete(self) -> None:
+        if self._may_upgrade and self.parser.should_upgrade():
+            return  # only its head is: see `_parse`
         self._in_head = True
         self._url = b""
         self._head_bytes = 0
@@ -361,6 +409,9 @@ class Door(asyncio.Protocol):
     def _refuse_head(self) -> None:
         self._refuse(431, "headers_too_large", f"The request's head is larger than {MAX_HEAD_BYTES:,} bytes.")
 
+    def _refuse_trailers(self) -> None:
+        self._refuse(431, "headers_too_large", f"What follows the body is larger than {MAX_SILENT_BYTES:,} bytes.")
+
     def _refuse(self, status: int, code: str, message: str) -> None:
         """Answer what never became a request, and close; after the answers that are still owed, without one.
 
@@ -371,7 +422,7 @@ class Door(asyncio.Protocol):
         self._calm()
         fault, call = Fault(status, code, message), self.call
         if call is None:
-            place = _place(self._url) if self._url else None
+            place = place_of(self._url) if self._url else None
             if place is None:
                 self.write_refusal(fault)
                 return
@@ -397,30 +448,3 @@ class Door(asyncio.Protocol):
 
 def _address(info: Any) -> tuple[str, int] | None:
     return (str(info[0]), int(info[1])) if isinstance(info, tuple) else None
-
-
-class Place(NamedTuple):
-    """What a request target names here."""
-
-    url: bytes
-    raw_path: bytes
-    path: str
-    query: bytes
-
-
-def _place(url: bytes) -> Place | None:
-    """Path and query of a request target in origin or absolute form; None for one that names no path here."""
-    if url.startswith(b"/"):
-        raw_path, _, query = url.partition(b"?")
-        if not url.isascii() or b"#" in url:
-            return None
-    else:
-        try:
-            parsed = httptools.parse_url(url)
-        except httptools.HttpParserInvalidURLError:
-            return None
-        raw_path, query = parsed.path, parsed.query or b""
-        if not raw_path or not raw_path.startswith(b"/") or not raw_path.isascii():
-            return None
-    path = raw_path.decode("ascii")
-    return Place(url, raw_path, unquote(path) if "%" in path else path, query)

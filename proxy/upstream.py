@@ -86,32 +86,27 @@ class Upstream:
             data = b"%s%s\r\n%s\r\n%s" % (first, provider.host_header, lines, body)
             return await self._send_whole(origin, method, data, again)
         head = b"%s%s\r\n%s\r\n" % (first, provider.host_header, lines)
-        return await self._send_streamed(origin, method, head, body, chunked=lines.endswith(CHUNKED))
+        return await self._send_streamed(origin, method, head, body, declared_length(lines))
 
     async def _send_whole(self, origin: Origin, method: str, data: bytes, again: Callable[[], None] | None) -> Answer:
-        while True:
-            connection = self._pooled(origin) or await self._connect(origin)
-            was_used = connection.was_used
-            connection.start(method, data)
+        connection = self._pooled(origin)
+        if connection is not None:
             try:
-                await connection.read_head()
-                return connection
+                return await _ask(connection, method, data)
             except BrokenBeforeAnswer:
-                if not was_used:
-                    raise  # closed on a fresh connection: the server's will, not a race with its idle timeout
+                # A race with the server's idle timeout, or its answer to this very request. So it is sent once more,
+                # and on a fresh connection: the others of the pool may be dead as well.
                 if again is not None:
                     again()
-            except BaseException:
-                connection.close()
-                raise
+        return await _ask(await self._connect(origin), method, data)
 
     async def _send_streamed(
-        self, origin: Origin, method: str, head: bytes, body: AsyncIterator[bytes], *, chunked: bool
+        self, origin: Origin, method: str, head: bytes, body: AsyncIterator[bytes], length: int | None
     ) -> Answer:
         # A stream cannot be sent twice, so it does not go on a connection that may be dead already.
         connection = await self._connect(origin)
         connection.start(method, head)
-        upload = connection.upload(_upload(connection, body, chunked=chunked))
+        upload = connection.upload(_upload(connection, body, length))
         reading = asyncio.create_task(connection.read_head())
         try:
             await asyncio.wait({upload, reading}, return_when=asyncio.FIRST_COMPLETED)
@@ -200,9 +195,37 @@ class Upstream:
         self._idle.clear()
 
 
-async def _upload(connection: Connection, body: AsyncIterator[bytes], *, chunked: bool) -> None:
+async def _ask(connection: Connection, method: str, data: bytes) -> Connection:
+    connection.start(method, data)
+    try:
+        await connection.read_head()
+    except BrokenBeforeAnswer:
+        raise
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def declared_length(lines: bytes) -> int | None:
+    """The length of a body that is streamed, from the line that ends its headers; None where it goes in chunks."""
+    return None if lines.endswith(CHUNKED) else int(lines.rstrip().rpartition(b" ")[2])
+
+
+async def _upload(connection: Connection, body: AsyncIterator[bytes], length: int | None) -> None:
+    """Raises `ConnectionFailed` for a body of another length than its head promised."""
+    sent = 0
     async for piece in body:
-        if piece:
-            await connection.write(b"%x\r\n%s\r\n" % (len(piece), piece) if chunked else piece)
-    if chunked:
+        if not piece:
+            continue
+        sent += len(piece)
+        if length is None:
+            await connection.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+        elif sent <= length:
+            await connection.write(piece)
+        else:
+            raise ConnectionFailed("request_broken_off", "The request's body is longer than its head says.")
+    if length is None:
         await connection.write(b"0\r\n\r\n")
+    elif sent < length:
+        raise ConnectionFailed("request_broken_off", "The request's body ended before its declared length.")

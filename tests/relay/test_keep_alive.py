@@ -217,3 +217,20 @@ def test_a_provider_may_begin_to_answer_before_it_has_the_whole_body(sluice: Slu
         upstream.wait_until(lambda: upstream.last.body == b"x" * 10 + b"y" * 10)
         whole.set()
         assert answer.read() == b""
+
+
+def test_a_request_that_makes_the_provider_hang_up_is_sent_at_most_twice(sluice: Sluice, upstream: Upstream):
+    """However many connections wait in the pool."""
+    gate = threading.Event()
+    upstream.answers(*[[WaitFor(gate), *chat_answer()]] * 8)
+    with ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit(ask, sluice) for _ in range(8)]
+        upstream.wait_for(8)
+        gate.set()
+        assert [future.result().status_code for future in asked] == [200] * 8
+    assert len({received.connection_id for received in upstream.requests}) == 8
+    upstream.answers(*[[Close()]] * 9)
+    answer = ask(sluice)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (502, "upstream_disconnected")
+    assert len(upstream.requests) == 8 + 2
+    upstream.reset()
