@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from proxy.capture import keep_bodies, with_bodies
 from proxy.dialects.base import ESTIMATED, Usage
-from proxy.endpoints import STORED_RESPONSE
+from proxy.endpoints import READING, STORED_RESPONSE
 from proxy.estimate import estimated_prompt
 from proxy.exchange import Exchange
 from proxy.parts import Parts
@@ -19,7 +19,6 @@ from usage.prices.book import Prices
 from usage.prices.price import FREE
 
 NO_USAGE = Usage(source="")
-READING = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
 UNKNOWN_PRICE = "unknown"
 
 

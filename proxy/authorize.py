@@ -33,11 +33,8 @@ def authorize(exchange: Exchange) -> None:
 
 
 def check_head(exchange: Exchange, rules: Rules) -> None:
-    endpoint = exchange.endpoint
-    # What is forgiven a slash or a capital letter (`receive.locate`) is held to the path that it is taken for.
-    path = endpoint.label if endpoint.reads_body else exchange.path
     try:
-        rules.check_head(exchange.method, path, exchange.head.headers)
+        rules.check_head(exchange.method, exchange.path, exchange.head.headers)
     except OriginRefused:
         exchange.cors_origin = b""
         raise

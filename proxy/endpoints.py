@@ -32,6 +32,8 @@ STORED_RESPONSE = Endpoint("/v1/responses/{id}", ResponsesDialect())
 MODELS = Endpoint("/v1/models", own=True)
 
 READ = {endpoint.label: endpoint for endpoint in (CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES)}
+READ_RAW = {path.encode(): endpoint for path, endpoint in READ.items()}
+"""By the bytes of the request's target."""
 
 # What is passed through, by its first segment: names of OpenAI's API, so that no client can invent a label.
 PASSED = {
@@ -49,7 +51,6 @@ PASSED = {
         "files",
         "fine_tuning",
         "images",
-        "messages",
         "models",
         "moderations",
         "organization",
@@ -64,6 +65,9 @@ PASSED = {
 OTHER = Endpoint("/v1/{other}")
 UNKNOWN = Endpoint("{unknown}")
 """Outside of `/v1`, or not understood before it was refused."""
+
+READING = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
+"""Methods that make nothing."""
 
 # Who lists or reads what is stored, asks with GET; the rest of what OpenAI has no use for is refused here.
 ONLY_POST = frozenset({"/v1/completions", "/v1/embeddings", "/v1/responses"})

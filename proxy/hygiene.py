@@ -22,6 +22,8 @@ NEVER_UP = HOP_BY_HOP | frozenset(
     b"x-cluster-client-ip x-forwarded client-ip x-originating-ip x-remote-ip x-remote-addr x-remote-user remote-user "
     b"x-proxyuser-ip fly-client-ip fastly-client-ip x-azure-clientip x-azure-socketip x-amzn-trace-id x-rewrite-url "
     b"x-host front-end-https "
+    # another method or path than the one that was authorized
+    b"x-http-method x-http-method-override x-method-override "
     # words for Sluice
     b"x-preferred-model x-cache-skip x-cache-replay x-cache-key cache-control pragma if-none-match "
     b"if-modified-since".split()

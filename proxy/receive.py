@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
-from urllib.parse import quote
 
 from proxy.bounds import Bounds
-from proxy.endpoints import MODELS, READ, UNKNOWN, Endpoint, allowed_methods, find_endpoint
-from proxy.errors import BadRequest, ClientGone, MethodNotAllowed, NotFound, UnsupportedMediaType, refusal_of
+from proxy.endpoints import READ, READ_RAW, READING, UNKNOWN, Endpoint, allowed_methods, find_endpoint
+from proxy.errors import BadRequest, ClientGone, MethodNotAllowed, UnsupportedMediaType, refusal_of
 from proxy.exchange import Exchange
 from proxy.jsonbody import JSONBody, NotAnObject
 from proxy.parts import Parts
+from proxy.paths import canonical_path, check_names_no_endpoint
 from proxy.watch import Watch
 
 SLOWEST_BYTES_PER_S = 1024
@@ -26,10 +26,6 @@ REPLACEMENT = "\ufffd"
 """What stands where the text was no text."""
 
 _SAFE_TARGET = re.compile(r"[!-~]*")
-_HIDDEN = re.compile(r"%(?:0[0-9a-f]|1[0-9a-f]|7f|5c)", re.IGNORECASE)
-_DOTS = re.compile(r"(?:^|/)(?:\.|%2e){1,2}(?:[/;?#]|$|%2f)", re.IGNORECASE)
-_SLASHES = re.compile(r"/+")
-_MODELS = re.compile(r"/v1/+models(?:/+(.*?))?/*", re.IGNORECASE)
 
 
 def receive(exchange: Exchange) -> None:
@@ -59,40 +55,34 @@ async def read(exchange: Exchange, parts: Parts, watch: Watch) -> None:
 
 
 def locate(exchange: Exchange) -> Endpoint:
-    """The endpoint; sets `rest` (what follows `/v1`, as it was written) and `query`."""
-    path = exchange.path
+    """The endpoint; sets `path` to its one spelling, `rest` to what follows `/v1` in it, and `query`.
+
+    Raises `BadRequest`, `NotFound`, `MethodNotAllowed`.
+    """
     if query := exchange.scope["query_string"]:
         exchange.query = query.decode("latin-1")
         if not _SAFE_TARGET.fullmatch(exchange.query):
             raise BadRequest(
                 "invalid_query", "The query string has characters that a URL cannot have; percent-encode them."
             )
-    if exchange.method == "POST":
-        if path not in READ:
-            # A server that forgives slashes and case must not be a way around what is checked on these paths.
-            path = _SLASHES.sub("/", path).rstrip("/").lower()
-        if endpoint := READ.get(path):
-            exchange.rest = path[3:]
-            return endpoint
-        path = exchange.path
-    elif exchange.method in ("GET", "HEAD") and (listing := _MODELS.fullmatch(path)):
-        # As forgiving: the provider's own list has models that a key may not use.
-        exchange.rest = "/models" + (f"/{quote(listing[1])}" if listing[1] else "")
-        return MODELS
-    raw = exchange.scope.get("raw_path", path.encode()).decode("latin-1")
-    if not _SAFE_TARGET.fullmatch(raw) or _HIDDEN.search(raw) or _DOTS.search(raw) or "\\" in raw:
-        raise BadRequest("invalid_path", "The path has dot segments or characters that no path here has.")
-    if not raw.startswith("/v1/") or len(raw) == len("/v1/"):
-        raise NotFound("not_found", f"There is nothing at {exchange.method} {raw[:200]}. The API is under /v1/.")
-    exchange.rest = raw[3:]
+    raw: bytes = exchange.scope.get("raw_path") or exchange.path.encode()
+    method = exchange.method
+    if method == "POST" and (endpoint := READ_RAW.get(raw)):
+        exchange.rest = exchange.path[3:]
+        return endpoint
+    is_listing = method in ("GET", "HEAD") and raw.startswith(b"/v1/models/")
+    exchange.path = path = canonical_path(raw.decode("latin-1"), slash_in_name=is_listing)
+    exchange.rest = path[3:]
+    if method not in READING and path not in READ:
+        check_names_no_endpoint(path)
     allowed = allowed_methods(path)
-    if allowed is not None and exchange.method not in allowed:
+    if allowed is not None and method not in allowed:
         raise MethodNotAllowed(
             "method_not_allowed",
-            f"{path} does not take {exchange.method}.",
+            f"{path} does not take {method}.",
             headers=[(b"allow", ", ".join(sorted(allowed)).encode())],
         )
-    return find_endpoint(exchange.method, path)
+    return find_endpoint(method, path)
 
 
 def check_content_type(exchange: Exchange) -> None:

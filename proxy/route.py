@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import random
+import re
 
 from providers.catalog import Candidate, Catalog, NoProvider, choose
 from proxy.endpoints import STORED_RESPONSE
 from proxy.errors import NotFound
 from proxy.exchange import Exchange
 from proxy.parts import Parts
+
+_RESPONSE_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+"""A blank or an escape in an id is none: two readers could look two ids up."""
 
 
 async def route(exchange: Exchange, parts: Parts) -> None:
@@ -43,6 +47,8 @@ def choose_candidate(exchange: Exchange, catalog: Catalog) -> Candidate:
 async def route_to_maker(exchange: Exchange, parts: Parts) -> None:
     """What was stored lives at the provider that made it, under the credential that it was made with."""
     response_id = exchange.rest.split("/")[2]
+    if not _RESPONSE_ID.fullmatch(response_id):
+        raise NotFound("response_not_found", "No response has an id with such characters.", param="id")
     origin = await parts.origins.find(response_id)
     project_id = exchange.project.id if exchange.project else None
     provider = parts.snapshot.catalog.named(origin.provider) if origin else None

@@ -144,13 +144,12 @@ def test_the_list_of_models_has_what_the_key_may_use(
     _, some = minted(router, allowed_models=["listed*"])
     names = [model["id"] for model in ask(router, some, path="/v1/models", method="GET").json()["data"]]
     assert names == ["listed-b", "listed/a"]
-    for written in ("/v1/models/", "/v1//models", "/v1/Models//"):  # not the provider's own list
-        again = ask(router, some, path=written, method="GET").json()
-        assert [model["id"] for model in again["data"]] == names
+    for written in ("/v1/models/", "/v1//models", "/v1/Models"):  # nor the provider's own list
+        refused(ask(router, some, path=written, method="GET"), 404, "path_not_canonical")
     everything = {model["id"] for model in ask(router, key, path="/v1/models", method="GET").json()["data"]}
     assert {"listed-b", "listed/a", "private"} <= everything
     assert not {"globbed-*", "drained-model"} & everything
-    for written in ("/v1/models/listed/a", "/v1/models/listed%2Fa", "/v1//models/listed/a/"):
+    for written in ("/v1/models/listed/a", "/v1/models/listed%2Fa"):
         one = ask(router, some, path=written, method="GET").json()
         assert (one["id"], one["object"], one["owned_by"]) == ("listed/a", "model", "listed")
     refused(ask(router, some, path="/v1/models/private", method="GET"), 404, "model_not_found")

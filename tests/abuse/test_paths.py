@@ -1,0 +1,110 @@
+"""One spelling of a path: what two readers could understand differently is refused, and no provider sees it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.errors import BadRequest, NotFound
+from proxy.paths import RESERVED, canonical_path
+from tests.abuse.wire import CHAT, Reply, request, send, sized
+from tests.sluice import Sluice
+from tests.upstream import Upstream
+
+RESPONSE = "resp_0123456789"
+
+OF_OTHERS = [
+    f"/v1//responses/{RESPONSE}", f"/v1/responses//{RESPONSE}", f"/v1/responses/{RESPONSE}/", "/v1/responses/",
+    "/v1/responses/%20", "/v1/responses/%09", f"/v1/Responses/{RESPONSE}", f"/v1/%72esponses/{RESPONSE}",
+    f"/v1/responses%2f{RESPONSE}", f"/v1/responses%2F{RESPONSE}", f"/v1/v1/responses/{RESPONSE}",
+    f"/v1/x%2f..%2fresponses/{RESPONSE}", f"/v1/responses;a=b/{RESPONSE}", f"/v1/responses/%2e/{RESPONSE}",
+    f"/v1/responses/x/..;/{RESPONSE}", f"/v1/responses/{RESPONSE}%00", f"/v1/responses/{RESPONSE}%20",
+    f"/v1/responses/{RESPONSE};v=1", f"/v1/responses/%25{RESPONSE}", f"/v1/responses/x%252f..%252f{RESPONSE}",
+]  # fmt: skip
+LEADING_OUT = [
+    "/v1/x%2f..%2f..%2finternal", "/v1/x%2F..%2F..%2Finternal", "/v1/x%5c..%5cinternal", "/v1/x/%2e%2e/internal",
+    "/v1/x/.%2E/%2e./internal", "/v1/x/..;/internal", "/v1/files/x%252f..%252finternal", "/v1/.", "/v1/..",
+    "/v1/files/x%3f/../y", "/v1/files/%23", "/v1/files/%", "/v1/files/%zz", "/v1/files/%0d%0ax", "/v1/files\\x",
+    "/v1/V1/files", "/v1/v1beta/files", "/v1/v2/files",
+]  # fmt: skip
+MODELS_UNREAD = [
+    "/v1/chat%2fcompletions", "/v1/chat%2f.%2fcompletions", "/v1/chat//completions", "/v1/chat/completions/",
+    "/v1/Chat/Completions", "/v1/%63hat/completions", "/v1/chat/./completions", "/v1/chat/completions;a=b",
+    "/v1/chat;x/completions", "/v1/chat/completions%20", "/v1/chat/completions.", "/v1/chat/COMPLETIONS",
+    "/v1/v1/chat/completions", "/v1/openai/v1/chat/completions", "/v1/deployments/M/chat/completions",
+    "/v1/openai/deployments/M/chat/completions", "/v1/engines/M/completions", "/v1/engines/M/embeddings",
+    "/v1/deployments/M/embeddings", "/v1/deployments/M/responses", "/v1/Embeddings", "/v1/embeddings/",
+    "/v1/responses/", "/v1/x/responses",
+]  # fmt: skip
+
+
+def ask(server: Sluice, key: str, method: str, path: str) -> Reply:
+    line = f"{method} {path} HTTP/1.1".encode()
+    body = CHAT if method == "POST" else b""
+    (reply,) = send(server, request(key, sized(body), b"connection: close", line=line, body=body))
+    return reply
+
+
+@pytest.mark.parametrize("path", OF_OTHERS)
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+def test_no_spelling_reads_or_deletes_a_stored_response(
+    strict: Sluice, upstream: Upstream, key: str, method: str, path: str
+):
+    reply = ask(strict, key, method, path)
+    assert reply.status in (400, 404), reply
+    assert reply.error["code"] in ("invalid_path", "path_not_canonical", "response_not_found"), reply
+    assert not upstream.requests
+
+
+@pytest.mark.parametrize("path", LEADING_OUT)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_no_spelling_leaves_the_providers_base_path(
+    strict: Sluice, upstream: Upstream, key: str, method: str, path: str
+):
+    reply = ask(strict, key, method, path)
+    assert reply.status in (400, 404), reply
+    assert reply.error["code"] in ("invalid_path", "path_not_canonical"), reply
+    assert not upstream.requests
+
+
+@pytest.mark.parametrize("path", MODELS_UNREAD)
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
+def test_no_spelling_runs_a_model_unread(strict: Sluice, upstream: Upstream, key: str, method: str, path: str):
+    reply = ask(strict, key, method, path)
+    assert (reply.status, reply.error["code"]) == (404, "path_not_canonical"), reply
+    assert not upstream.requests
+
+
+@pytest.mark.parametrize("header", ["x-http-method-override", "x-method-override", "x-http-method", "x-original-url"])
+def test_no_header_asks_for_another_method_or_path(strict: Sluice, upstream: Upstream, key: str, header: str):
+    line = b"GET /v1/files HTTP/1.1"
+    send(strict, request(key, f"{header}: DELETE".encode(), b"connection: close", line=line))
+    assert upstream.last.header(header) is None
+
+
+@pytest.mark.parametrize("name", sorted(RESERVED - {"auth", "keys"}))
+@pytest.mark.parametrize("tail", ["", "/x", "/batch"])
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+def test_what_is_the_gateways_own_never_goes_to_a_provider(
+    strict: Sluice, upstream: Upstream, key: str, name: str, tail: str, method: str
+):
+    """A program of the system that has it there sends a secret of its user's."""
+    reply = ask(strict, key, method, f"/v1/{name}{tail}")
+    assert not upstream.requests
+    if (name, tail, method) != ("health", "", "GET"):
+        assert reply.status in (404, 405), reply
+    if name != "health":
+        assert reply.error["code"] == "reserved_path"
+
+
+@given(st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=40))
+def test_what_is_canonical_stays_as_it_is(rest: str):
+    try:
+        path = canonical_path("/v1/" + rest)
+    except (BadRequest, NotFound):
+        return
+    assert canonical_path(path) == path
+    assert path.lower() == ("/v1/" + rest).lower()
+    assert "//" not in path
+    assert "/../" not in path
