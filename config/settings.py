@@ -85,6 +85,11 @@ STREAM_IDLE_TIMEOUT_SECS = env.seconds("STREAM_IDLE_TIMEOUT_SECS", 300)
 
 # --- What clients may send ---------------------------------------------------------------------------------
 MAX_PAYLOAD_BYTES = env.integer("MAX_PAYLOAD_BYTES", 64 * 1024 * 1024, least=1024)
+MAX_HELD_BODY_BYTES = env.integer("MAX_HELD_BODY_BYTES", max(4 * MAX_PAYLOAD_BYTES, 64 * 1024 * 1024), least=1024)
+if MAX_HELD_BODY_BYTES < MAX_PAYLOAD_BYTES:
+    env.refuse(
+        "MAX_HELD_BODY_BYTES", f"it is smaller than MAX_PAYLOAD_BYTES ({MAX_PAYLOAD_BYTES}), so no such body fits"
+    )
 MAX_UPLOAD_BYTES = env.integer("MAX_UPLOAD_BYTES", 1024 * 1024 * 1024, least=1024)
 HEADER_TIMEOUT_SECS = env.seconds("HEADER_TIMEOUT_SECS", 15)
 BODY_TIMEOUT_SECS = env.seconds("BODY_TIMEOUT_SECS", 30)

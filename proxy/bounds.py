@@ -16,6 +16,8 @@ class Bounds(msgspec.Struct, frozen=True):
     key_prefix: str
     provider_suffix: str
     payload_bytes: int
+    held_body_bytes: int
+    """Of all bodies that are read, at once."""
     upload_bytes: int
     body_s: float
     first_byte_s: float
@@ -33,6 +35,7 @@ class Bounds(msgspec.Struct, frozen=True):
             key_prefix=settings.KEY_PREFIX,
             provider_suffix=settings.PROVIDER_SUFFIX,
             payload_bytes=settings.MAX_PAYLOAD_BYTES,
+            held_body_bytes=settings.MAX_HELD_BODY_BYTES,
             upload_bytes=settings.MAX_UPLOAD_BYTES,
             body_s=settings.BODY_TIMEOUT_SECS,
             first_byte_s=settings.TTFT_TIMEOUT_SECS,

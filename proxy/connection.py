@@ -82,7 +82,7 @@ class Connection(asyncio.Protocol):
     async def write(self, data: bytes) -> None:
         """Send more of the body, no faster than the provider takes it. Raises `ConnectionFailed`."""
         if self._error is not None:
-            raise self._error
+            raise self._failure(self._error)
         self._outbox.write(self.transport, data)
         if self._drain is not None:
             await self._drain
@@ -108,7 +108,7 @@ class Connection(asyncio.Protocol):
         """Wait for status and headers. Raises `ConnectionFailed`."""
         while not self._has_head:
             if self._error is not None:
-                raise self._error
+                raise self._failure(self._error)
             await self._wait()
 
     async def read(self) -> bytes:
@@ -118,7 +118,7 @@ class Connection(asyncio.Protocol):
                 self.abort()
                 return b""
             if self._error is not None:
-                raise self._error
+                raise self._failure(self._error)
             await self._wait()
         pieces = self._pieces
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
@@ -157,6 +157,11 @@ class Connection(asyncio.Protocol):
         if upload is not None:
             upload.cancel()
         self.transport.abort()
+
+    @staticmethod
+    def _failure(error: ConnectionFailed) -> ConnectionFailed:
+        """The error anew: the kept one would know the frames that it passed, and with them the request."""
+        return type(error)(error.code, str(error))
 
     async def _wait(self) -> None:
         self._waiter = self._loop.create_future()

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from keys.limits import Held
     from keys.records import KeyRecord, ProjectRecord
     from providers.catalog import Access, Candidate, CredentialRecord
+    from proxy.body_room import BodyRoom
     from proxy.capture import Capture
     from proxy.dialects.base import Dialect, Usage
     from proxy.endpoints import Endpoint
@@ -79,6 +80,8 @@ class Exchange:
     model = ""
     stream = False
     request_bytes = 0
+    held_bytes = 0
+    """What its body takes of the process's room for bodies."""
     # authenticate, authorize
     key: KeyRecord | None = None
     project: ProjectRecord | None = None
@@ -135,6 +138,13 @@ class Exchange:
     def count_attempt(self) -> None:
         """The request goes to a provider, be it for the first time or once more."""
         self.attempts += 1
+
+    def let_go(self, room: BodyRoom) -> None:
+        """It has ended. Whoever still knows it, such as an exception's frames, does not keep its body."""
+        self.body = self.passed_body = self.capture = None
+        if self.held_bytes:
+            room.give_back(self.held_bytes)
+            self.held_bytes = 0
 
     @property
     def credential(self) -> CredentialRecord | None:

@@ -8,6 +8,7 @@ from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from proxy.errors import reason_phrase
+from proxy.exchange import CALL
 
 if TYPE_CHECKING:
     from proxy.head import Fault, Head
@@ -75,6 +76,7 @@ class Call:
                 await self._send_failure()
         if not self.is_answered and not self.is_lost:
             self._door.broke_off(None if self.has_begun else self.fault)
+        self.scope.pop(CALL, None)  # which knows this call: a cycle, and with it what nobody read of the body
 
     async def _send_failure(self) -> None:
         headers = [(b"content-type", b"text/plain"), (b"content-length", b"21"), (b"connection", b"close")]

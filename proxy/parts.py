@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from proxy.admit import Admission
+from proxy.body_room import BodyRoom
 from proxy.bounds import Bounds
 from proxy.open_models import OpenModels
 from proxy.origins import ResponseOrigins
@@ -31,6 +32,7 @@ class Parts:
     __slots__ = (
         "admission",
         "bodies",
+        "body_room",
         "bounds",
         "journal",
         "limits",
@@ -65,6 +67,7 @@ class Parts:
         bodies: BodyKeeper,
     ) -> None:
         self.bounds = bounds
+        self.body_room = BodyRoom(bounds.held_body_bytes)
         self.snapshot = snapshot
         self.admission = admission
         self.limits = limits

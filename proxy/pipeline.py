@@ -61,14 +61,15 @@ async def run(exchange: Exchange, parts: Parts) -> None:
     try:
         await steps(exchange, parts, watch)
         exchange.outcome = exchange.outcome or "complete"
-    except asyncio.CancelledError as interruption:
+    except asyncio.CancelledError:
         exchange.outcome, exchange.error_code = "internal_error", "shutdown"
-        await fail(exchange, watch.cause(interruption), watch)
+        await fail(exchange, watch.cause(), watch)
     except Exception as error:
         await fail(exchange, error, watch)
     finally:
         watch.close()
         account(exchange, parts)
+        exchange.let_go(parts.body_room)
 
 
 async def fail(exchange: Exchange, error: Exception, watch: Watch) -> None:

@@ -47,11 +47,11 @@ async def read(exchange: Exchange, parts: Parts, watch: Watch) -> None:
     """
     if exchange.endpoint.reads_body:
         check_content_type(exchange)
-        read_json(exchange, await read_body(exchange, parts.bounds, watch), parts.bounds)
+        read_json(exchange, await read_body(exchange, parts, watch), parts.bounds)
     elif not has_body(exchange):
         watch.listens = True
     elif not exchange.endpoint.own and is_small_json(exchange, parts.bounds):
-        peek_model(exchange, await read_body(exchange, parts.bounds, watch))
+        peek_model(exchange, await read_body(exchange, parts, watch))
 
 
 def locate(exchange: Exchange) -> Endpoint:
@@ -117,10 +117,13 @@ def declared_length(exchange: Exchange, bounds: Bounds, most: int) -> int | None
     return length
 
 
-async def read_body(exchange: Exchange, bounds: Bounds, watch: Watch) -> bytes:
-    """The whole body, bounded in size and in time."""
+async def read_body(exchange: Exchange, parts: Parts, watch: Watch) -> bytes:
+    """The whole body, bounded in size and in time, and by the room that all bodies have together."""
+    bounds, room = parts.bounds, parts.body_room
     most = bounds.payload_bytes
-    declared_length(exchange, bounds, most)
+    if declared := declared_length(exchange, bounds, most):
+        room.take(declared)
+        exchange.held_bytes = declared
     watch.expect(bounds.body_s, bounds.body_late)
     latest = watch.deadline
     pieces: list[bytes] = []
@@ -136,6 +139,9 @@ async def read_body(exchange: Exchange, bounds: Bounds, watch: Watch) -> bytes:
             exchange.capture.take_request(piece)
         if size > most:
             raise bounds.too_large(most)
+        if size > exchange.held_bytes:
+            room.take(size - exchange.held_bytes)
+            exchange.held_bytes = size
         pieces.append(piece)
         if not message.get("more_body"):
             break
@@ -152,10 +158,9 @@ async def upload_pieces(exchange: Exchange, bounds: Bounds, watch: Watch) -> Asy
         watch.expect(bounds.body_s, bounds.body_late)
         message = await exchange.receive()
         if message["type"] == "http.disconnect":
-            reason = broken_off(exchange)
-            if isinstance(reason, ClientGone):
+            if exchange.call is None or exchange.call.fault is None:
                 watch.client_left()  # who relays an early answer by now does not read this
-            raise reason
+            raise broken_off(exchange)
         piece = message.get("body", b"")
         exchange.request_bytes += len(piece)
         if exchange.capture is not None:

@@ -28,6 +28,7 @@ async def relay_stream(exchange: Exchange, answer: Answer, parts: Parts, watch: 
     """
     exchange.stream = True
     reader = exchange.dialect.stream_reader(exchange)
+    failure: ProxyError | ClientGone | None = None
     try:
         await pump(exchange, answer, reader, parts, watch)
     except (StreamFault, ConnectionFailed, ConnectionResetError, asyncio.CancelledError) as error:
@@ -50,6 +51,7 @@ async def relay_stream(exchange: Exchange, answer: Answer, parts: Parts, watch: 
         if not exchange.answer_ended:
             exchange.usage = reader.counted()
         exchange.response_id = reader.response_id
+        failure = None  # raised by the frame that knows it, it is a cycle that keeps the request
     if reader.failed and not exchange.outcome:
         exchange.outcome, exchange.error_code = "upstream_error", "upstream_stream_error"
 
@@ -67,7 +69,7 @@ async def pump(exchange: Exchange, answer: Answer, reader: StreamReader, parts: 
         watch.relax()
         await send_frames(exchange, answer, out)
         if fault is not None:
-            raise fault
+            raise StreamFault(fault.code, fault.message)  # not the one that this frame knows: that is a cycle
         if splitter.waiting_bytes > MAX_FRAME_BYTES:
             raise StreamFault("upstream_malformed", f"The provider sent an event of over {MAX_FRAME_BYTES:,} bytes.")
         watch.expect(bounds.idle_s, bounds.stream_idle)
@@ -131,7 +133,7 @@ async def start(exchange: Exchange, answer: Answer) -> None:
 def failure_of(error: BaseException, watch: Watch) -> ProxyError | ClientGone:
     """What went wrong, in words for the client. Raises an interruption that the watch knows nothing of."""
     if isinstance(error, asyncio.CancelledError):
-        return watch.cause(error)
+        return watch.cause()
     if isinstance(error, StreamFault):
         return UpstreamError(error.code, error.message)
     if isinstance(error, ConnectionFailed):

@@ -46,23 +46,26 @@ class Watch:
         """What comes next may take its time."""
         self.deadline = inf
 
-    def cause(self, interruption: asyncio.CancelledError) -> ProxyError | ClientGone:
+    def cause(self) -> ProxyError | ClientGone:
         """Why the task was interrupted: by this watch, or because the server ends.
 
-        Raises the interruption itself where the server ends and nobody can be told without waiting.
+        Raises `CancelledError` where the server ends and nobody can be told without waiting.
         """
         if self.reason is not None and self._task is not None:
             self._task.uncancel()
             return self.reason
         call = self._exchange.call
         if call is None or call.is_lost or call.is_held_back:
-            raise interruption
+            raise asyncio.CancelledError from None
         return ShuttingDown()
 
     def close(self) -> None:
+        """Nothing is interrupted any more. What it kept is let go of: an exception knows the frames that know it."""
         self._watched.discard(self)
-        if self._listener is not None:
-            self._listener.cancel()
+        self.reason = None
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.cancel()
 
     def look(self, now: float) -> None:
         if now >= self.deadline and self._failure is not None:

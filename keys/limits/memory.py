@@ -116,9 +116,10 @@ class MemoryLimits:
             state.close_lane()
             for counter in state.counters:
                 if counter.check(ask, now_us) is not None:
-                    refusal = self._refused(scopes, ask, now_us)
-                    self._forget_idle(now_us, len(self._states) - known)
-                    raise refusal
+                    try:
+                        raise self._refused(scopes, ask, now_us)
+                    finally:
+                        self._forget_idle(now_us, len(self._states) - known)
             counted.append(Counted(state, state.counters, []))
         take(lanes, ask, now_us)
         for state, counters, marks in counted:
