@@ -8,6 +8,8 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
+from tests.services import reaper
+
 # Program → Debian package.
 PACKAGES = {"postgres": "postgresql", "initdb": "postgresql", "redis-server": "redis-server", "chromium": "chromium"}
 
@@ -57,7 +59,8 @@ def require(programs: Iterable[str]) -> None:
 def _apt_get(*arguments: str) -> None:
     subprocess.run(
         ["apt-get", "-q", *arguments],
-        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+        # Without our run's name: a service that comes with a package is not ours to end.
+        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive", reaper.NAME: ""},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
