@@ -38,16 +38,10 @@ check: $(DEV)
 	  || { cat .services/migrations; exit 1; }
 	@$(CHECKED)/python manage.py spectacular --validate --fail-on-warn --file .services/openapi.yaml
 
-# The promises and dispatchers mostly wait, so they run beside the others, and then what queries may do otherwise on
-# PostgreSQL; the first call installs what all of them need.
+# tests/gate says what runs beside what, and what is run again.
 pytest: $(DEV)
 	@mkdir -p .services
-	@$(BIN)/pytest -q tests/test_ground.py
-	@{ $(BIN)/pytest tests/promises tests/dispatch \
-	    && TEST_DATABASE=postgres $(BIN)/pytest -m 'not any_database' tests/management tests/ledger tests/alerts; } \
-	    > .services/beside 2>&1 & beside=$$!; \
-	  $(BIN)/pytest --ignore tests/promises --ignore tests/dispatch --ignore tests/test_ground.py; others=$$?; \
-	  wait $$beside && grep -E ' in [0-9.]+s' .services/beside || { cat .services/beside; exit 1; }; exit $$others
+	@$(PYTHON) -m tests.gate
 
 format: $(DEV)
 	@$(BIN)/ruff check --quiet --fix . || true

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from cryptography.fernet import Fernet
 
+from tests.services import reaper
+
 ROOT = Path(__file__).resolve().parent.parent
 
 SECRET_KEY = "tests-secret-key-of-more-than-fifty-characters-0123456789"
@@ -16,7 +18,7 @@ MANAGEMENT_TOKEN = "tests-management-token"
 UPSTREAM_KEY = "sk-upstream-canary-3f9c1e"  # must never be seen but by the upstream
 
 # What a program needs to run at all. All else is a setting, or none of a server's business.
-KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "SYSTEMROOT")
+KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "SYSTEMROOT", reaper.NAME)
 
 SETTING = re.compile(r'(?:env\.\w+\(\s*|environ\.get\(|refuse\(\s*)"([A-Z][A-Z0-9_]*)"')
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import socket
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from config.environment import ConfigurationError, Environment
 from tests import plain
 from tests.databases import databases, drop_database, make_database, query
 from tests.environment import ROOT, server_environment
-from tests.services import PostgresServer, RedisServer, Services, packages, processes
+from tests.services import PostgresServer, RedisServer, Services, packages
 from tests.sluice import Metrics
 from tests.upstream import (
     Chunk,
@@ -269,27 +268,6 @@ def test_redis_can_be_stopped_and_started_again(services: Services):
         server.start()
         assert server.port == port
         assert client.get("a") is None
-
-
-def test_programs_end_with_the_process_that_started_them(tmp_path: Path):
-    code = (
-        "import os, signal\n"
-        "from tests.services import processes\n"
-        "child = processes.start(['sleep', '600'])\n"
-        "print(child.pid, flush=True)\n"
-        "os.kill(os.getpid(), signal.SIGKILL)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == -signal.SIGKILL
-    status = Path(f"/proc/{done.stdout.strip()}/status")
-
-    def gone() -> bool:
-        try:
-            return "State:\tZ" in status.read_text()
-        except (FileNotFoundError, ProcessLookupError):
-            return True
-
-    assert processes.poll(gone, timeout=20)
 
 
 def test_a_missing_program_is_one_line_that_says_what_to_install(monkeypatch: pytest.MonkeyPatch):

@@ -140,6 +140,7 @@ def test_a_wrong_method_or_path_is_told(
     assert upstream.requests == []
 
 
+@pytest.mark.elapsed
 @pytest.mark.parametrize("path", [b"/v1/chat/completions", b"/v1/files"], ids=["read", "passed"])
 def test_a_declared_length_beyond_the_bound_is_413_before_the_body(
     strict: Sluice, upstream: Upstream, key: str, path: bytes
@@ -174,6 +175,7 @@ def test_a_body_beyond_the_bound_is_413_that_the_client_can_read(
     still_serves(strict, key)
 
 
+@pytest.mark.elapsed
 @pytest.mark.parametrize("framing", [b"content-length: 1000", CHUNKED])
 @pytest.mark.parametrize("path", [b"/v1/chat/completions", b"/v1/files"], ids=["read", "passed"])
 def test_a_body_that_never_ends_is_408(strict: Sluice, upstream: Upstream, key: str, path: bytes, framing: bytes):
@@ -185,6 +187,7 @@ def test_a_body_that_never_ends_is_408(strict: Sluice, upstream: Upstream, key: 
     assert not [r for r in upstream.requests if r.complete.is_set()]
 
 
+@pytest.mark.elapsed
 def test_a_body_that_trickles_in_is_cut_off(strict: Sluice, upstream: Upstream, key: str):
     head = request(key, b"content-length: 1000")
     began = time.monotonic()

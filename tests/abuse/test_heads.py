@@ -71,6 +71,7 @@ def test_a_large_head_within_the_bound_is_taken(strict: Sluice, upstream: Upstre
     assert statuses(send(strict, raw)) == [200]
 
 
+@pytest.mark.elapsed
 @pytest.mark.parametrize("start", [b"", b"G", b"GET /v1/models HT", b"GET /v1/models HTTP/1.1\r\nhost: a\r\nx-"])
 def test_a_slow_head_is_not_waited_for(strict: Sluice, upstream: Upstream, key: str, start: bytes):
     with dial(strict) as peer:
@@ -87,6 +88,7 @@ def test_a_slow_head_is_not_waited_for(strict: Sluice, upstream: Upstream, key: 
         assert row_of(strict, reply.headers["x-request-id"])["error"] == "request_timeout"
 
 
+@pytest.mark.elapsed
 def test_a_head_that_trickles_in_is_cut_off(strict: Sluice, upstream: Upstream, key: str):
     """Each byte comes in time, the whole does not."""
     raw = request(key, line=GET)

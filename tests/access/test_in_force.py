@@ -27,6 +27,8 @@ from tests.services import Services
 from tests.sluice import Sluice
 from tests.upstream import Upstream, chat_answer
 
+pytestmark = pytest.mark.elapsed
+
 
 class Pair(NamedTuple):
     first: Sluice

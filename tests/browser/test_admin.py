@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
 from tests import plain
+from tests.services import Services
 from tests.sluice import Sluice
 from tests.upstream import Upstream
 
@@ -26,7 +27,8 @@ def server(start_sluice, upstream: Upstream) -> Sluice:
 
 
 @pytest.fixture
-def page(server: Sluice, chromium: Path) -> Iterator[Page]:
+def page(server: Sluice, services: Services, chromium: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Page]:
+    monkeypatch.setenv("TMPDIR", str(services.directory))  # what a killed browser leaves behind goes with it
     arguments = ["--disable-gpu", "--disable-background-networking", "--disable-component-update", "--no-first-run"]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         arguments.append("--no-sandbox")

@@ -47,6 +47,7 @@ def test_a_stop_lets_a_stream_end_and_takes_no_new_connection(start_sluice, upst
     assert [(row["outcome"], row["stream"]) for row in rows] == [("complete", True)]
 
 
+@pytest.mark.elapsed
 def test_a_stop_does_not_wait_for_idle_connections_or_beyond_its_grace(start_sluice, upstream: Upstream):
     server = start_sluice(GRACE_SECS=1)
     key = server.mint()

@@ -20,6 +20,8 @@ from tests.services import processes
 from tests.sluice import Sluice
 from tests.upstream import Reset, Script, Wait, WaitFor, chat_answer, chat_stream
 
+pytestmark = pytest.mark.elapsed
+
 PARALLEL = 5
 LONG_S = 0.2
 """Long enough that the first of so many still runs when the last has come."""

@@ -22,6 +22,8 @@ from tests.promises.fleet import Fleet, key_of, made
 from tests.sluice import Sluice
 from tests.upstream import Received, Script, WaitFor, chat_answer, chat_stream, usage_of
 
+pytestmark = pytest.mark.elapsed
+
 WATCHED_S = float(os.environ.get("TEST_WATCH_SECS", "10"))
 WARM_S = 1.5
 PAUSE_S = 0.15

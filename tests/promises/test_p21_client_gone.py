@@ -40,6 +40,8 @@ from tests.upstream import (
     stream_head,
 )
 
+pytestmark = pytest.mark.elapsed
+
 NEVER = WaitFor(threading.Event())
 PIECE = Chunk(b'data: {"choices":[{"index":0,"delta":{"content":"' + b"x" * 65_536 + b'"}}]}\n\n')
 EVENTS = [action.data for action in responses_stream() if isinstance(action, Chunk)]

@@ -12,6 +12,8 @@ from tests.services import processes
 from tests.sluice import Sluice
 from tests.upstream import Chunk, Upstream, stream_head
 
+pytestmark = pytest.mark.elapsed
+
 
 @leaving
 @pytest.mark.parametrize("framing", ["length", "chunks"])

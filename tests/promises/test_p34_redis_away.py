@@ -28,6 +28,8 @@ from tests.services.redis import RedisServer
 from tests.sluice import Sluice
 from tests.upstream import Upstream, chat_answer, usage_of
 
+pytestmark = pytest.mark.elapsed
+
 WORKERS = 4
 OUTAGE_S = float(os.environ.get("TEST_OUTAGE_SECS", "3"))
 BEFORE_S = 0.5

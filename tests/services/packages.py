@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from tests.services import reaper
 
 # Program → Debian package.
 PACKAGES = {"postgres": "postgresql", "initdb": "postgresql", "redis-server": "redis-server", "chromium": "chromium"}
@@ -45,8 +50,11 @@ def require(programs: Iterable[str]) -> None:
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         raise Missing(f"The tests need {', '.join(missing)}: install {' '.join(packages)}, then run them again.")
     try:
-        _apt_get("update")
-        _apt_get("install", "-y", "--no-install-recommends", *packages)
+        with _one_at_a_time():
+            if all(find(program) for program in missing):
+                return  # another run has installed it
+            _apt_get("update")
+            _apt_get("install", "-y", "--no-install-recommends", *packages)
     except subprocess.CalledProcessError as error:
         last = (error.stdout.decode(errors="replace").strip().splitlines() or ["no output"])[-1]
         raise Missing(f"The tests need {' '.join(packages)}, and apt-get could not install it: {last}") from None
@@ -54,10 +62,19 @@ def require(programs: Iterable[str]) -> None:
         raise Missing(f"The tests need {', '.join(still)}; apt-get installed {' '.join(packages)} without it.")
 
 
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Runs beside each other need the same, and apt-get's lock does not wait."""
+    with (Path(tempfile.gettempdir()) / "sluice-packages").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def _apt_get(*arguments: str) -> None:
     subprocess.run(
         ["apt-get", "-q", *arguments],
-        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+        # Without our run's name: a service that comes with a package is not ours to end.
+        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive", reaper.NAME: ""},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -14,15 +14,47 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from threading import Lock
 from typing import IO, Any
 
-LAUNCHER = Path(__file__).with_name("launcher.py")
+from tests.services import reaper
 
-# The kernel tells a child of the death of the *thread* that started it. This one lives as long as the process.
-_starter = ThreadPoolExecutor(1, "starter")
+_guard = Lock()
+_reaper: int | None = None
+"""Our end of the reaper's pipe."""
+
+
+def run_name() -> str:
+    """This process's name among all runs, whose processes the reaper ends with it."""
+    global _reaper
+    with _guard:
+        name = reaper.run_of(os.getpid())
+        assert name
+        if _reaper is None:
+            os.environ[reaper.NAME] = f"{os.environ.get(reaper.NAME, '')} {name}".strip()
+            command = [sys.executable, "-I", "-S", reaper.__file__, name]
+            # A session of its own: what ends a whole group of processes must not end this one.
+            started = subprocess.Popen(
+                command, cwd="/", stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
+            )
+            assert started.stdin is not None
+            _reaper = os.dup(started.stdin.fileno())
+            started.stdin.close()
+            started.returncode = 0  # it outlives us: nobody waits for it
+    return name
+
+
+def _leave_to_the_parent() -> None:
+    """A copy of this process is no run: it must not hold the pipe open."""
+    global _reaper
+    if _reaper is not None:
+        os.close(_reaper)
+        _reaper = None
+
+
+os.register_at_fork(after_in_child=_leave_to_the_parent)
 
 
 def start(
@@ -30,23 +62,27 @@ def start(
     *,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
-    output: IO[bytes] | int = subprocess.DEVNULL,
+    output: IO[bytes] | int | None = subprocess.DEVNULL,
     user: pwd.struct_passwd | None = None,
-    parting: str = "SIGTERM",
+    parting: str = "SIGKILL",
 ) -> subprocess.Popen[bytes]:
-    """Start `command` in a session of its own, as `user`; it gets the signal `parting` when this process dies."""
-    uid, gid = (user.pw_uid, user.pw_gid) if user else (os.getuid(), os.getgid())
-    own = [sys.executable, "-I", "-S", str(LAUNCHER), parting, str(uid), str(gid), str(os.getpid()), "--"]
-    return _starter.submit(
-        subprocess.Popen,
-        [*own, *map(str, command)],
-        env=env,
+    """Start `command` in a session of its own, as `user`; it ends with this process, by the signal `parting`."""
+    run_name()
+    process = subprocess.Popen(
+        [str(part) for part in command],
+        env={**(os.environ if env is None else env), reaper.NAME: os.environ[reaper.NAME]},
         cwd=cwd or "/",
         stdin=subprocess.DEVNULL,
         stdout=output,
-        stderr=subprocess.STDOUT,
+        stderr=subprocess.STDOUT if output is not None else None,
         start_new_session=True,
-    ).result()
+        user=user.pw_uid if user else None,
+        group=user.pw_gid if user else None,
+        extra_groups=[] if user else None,
+    )
+    assert _reaper is not None
+    os.write(_reaper, f"{process.pid} {parting}\n".encode())
+    return process
 
 
 def end(process: subprocess.Popen[bytes], *, signal_number: int = signal.SIGTERM, timeout: float = 10) -> int:
@@ -107,24 +143,14 @@ def poll(question: Callable[[], Any], *, timeout: float, every: float = 0.02) ->
 
 
 def make_directory(purpose: str) -> Path:
-    """A temporary directory that carries our process id, so that a later run can clear up after a killed one."""
+    """A temporary directory that carries our run's name: its reaper removes it, or a later run if that was killed."""
     _remove_orphans()
-    return Path(tempfile.mkdtemp(prefix=f"sluice-{purpose}-{os.getpid()}-"))
+    return Path(tempfile.mkdtemp(prefix=f"sluice-{purpose}-{run_name()}-"))
 
 
 def _remove_orphans() -> None:
-
-    for path in Path(tempfile.gettempdir()).glob("sluice-*-*-*"):
-        pid = path.name.split("-")[2]
-        if pid.isdigit() and not _alive(int(pid)):
+    for path in reaper.directories_of("*.*"):
+        run = path.name.split("-")[-2]
+        pid = run.partition(".")[0]
+        if pid.isdigit() and reaper.run_of(int(pid)) != run:
             shutil.rmtree(path, ignore_errors=True)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -1,0 +1,106 @@
+"""What the gate asks of each pytest: `-p tests.gate.plugin`. It tells of failures in a file, and runs part of them.
+
+The parts go by files and options, never by a shell: a test's id may have any character in it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("gate")
+    group.addoption("--gate-told", type=Path, help="write here, a line of JSON each, what failed and how it ended")
+    group.addoption("--gate-again", action="store_true", help="a failure counts as one that is run again")
+    group.addoption("--gate-only", type=Path, help="run the tests alone whose ids are in this file, as a list in JSON")
+    group.addoption("--gate-share", type=Path, help="share the tests, file by file, with whom has this directory too")
+    group.addoption("--gate-from-the-end", action="store_true", help="take one's share from the end")
+    group.addoption("--gate-first", action="append", default=[], help="the tests below this path come first")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if path := config.getoption("--gate-told"):
+        config.pluginmanager.register(Teller(config, path))
+    if path := config.getoption("--gate-share"):
+        config.pluginmanager.register(Sharer(config, path))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if path := config.getoption("--gate-only"):
+        wanted = set(json.loads(path.read_text()))
+        config.hook.pytest_deselected(items=[item for item in items if item.nodeid not in wanted])
+        items[:] = [item for item in items if item.nodeid in wanted]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_report_teststatus(report: pytest.TestReport, config: pytest.Config) -> tuple[str, str, str] | None:
+    if report.failed and config.getoption("--gate-again"):
+        return "rerun", "R", "RERUN"
+    return None
+
+
+class Teller:
+    def __init__(self, config: pytest.Config, path: Path) -> None:
+        self._config, self._path = config, path
+        self._seconds: Counter[str] = Counter()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._seconds[report.nodeid] += report.duration  # type: ignore[assignment]
+        if report.failed:
+            parts = [report.longreprtext, *(f"--- {name} ---\n{text}" for name, text in report.sections)]
+            path = self._config.rootpath / report.nodeid.partition("::")[0]
+            self._tell(failed=report.nodeid, path=str(path), when=report.when, text="\n".join(parts))
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
+        """Without this last word the run has crashed, whatever its exit code."""
+        self._tell(finished=int(exitstatus), seconds=dict(self._seconds))
+
+    def _tell(self, **told: Any) -> None:
+        with self._path.open("a") as file:
+            file.write(json.dumps(told) + "\n")
+
+
+class Sharer:
+    """Two that have the same tests and the same directory run each file once, one from the start, one from the end."""
+
+    def __init__(self, config: pytest.Config, directory: Path) -> None:
+        self._directory = directory
+        directory.mkdir(parents=True, exist_ok=True)
+        self._from_the_end = config.getoption("--gate-from-the-end")
+        self._first = tuple(config.getoption("--gate-first"))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
+        if session.testsfailed or session.config.option.collectonly:
+            return None  # pytest's own way tells of errors in the collection
+        items = self._mine(session.items)
+        item = next(items, None)
+        while item is not None:
+            following = next(items, None)
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+            if session.shouldfail:
+                raise session.Failed(session.shouldfail)
+            if session.shouldstop:
+                raise session.Interrupted(session.shouldstop)
+            item = following
+        return True
+
+    def _mine(self, items: list[pytest.Item]) -> Iterator[pytest.Item]:
+        files: dict[str, list[pytest.Item]] = {}
+        for item in items:
+            files.setdefault(item.nodeid.partition("::")[0], []).append(item)
+        in_order = sorted(files, key=lambda path: not path.startswith(self._first) if self._first else 0)
+        for path in reversed(in_order) if self._from_the_end else in_order:
+            try:
+                (self._directory / f"{path.replace('/', '+')}.taken").open("x").close()
+            except FileExistsError:
+                continue  # the other has it
+            yield from files[path]
