@@ -52,10 +52,19 @@ def book(events: Sequence[RequestEvent], positions: Sequence[Position], refused:
                 write(middle, end, is_mended=True)
                 return
             make_sure_that_a_plain_row_is_taken(error)
-            refused(events[first], f"the ledger refused it ({reason_of(error)})")
-            new = write_events([], positions[first] if positions else None)
+            new = write_last(first)
         done(end)
         audit_refusals(new)
+
+    def write_last(number: int) -> list[RequestEvent]:
+        """Once more, now that another row was taken: the database may have been mended since it refused this one."""
+        position = positions[number] if positions else None
+        try:
+            return write_events(events[number : number + 1], position)
+        except UNFIT as error:
+            connection.close()
+            refused(events[number], f"the ledger refused it ({reason_of(error)})")
+            return write_events([], position)
 
     write(0, len(events), is_mended=False)
 
