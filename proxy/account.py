@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
 import time
-from functools import lru_cache
 
 from proxy.capture import keep_bodies, with_bodies
 from proxy.dialects.base import ESTIMATED, Usage
@@ -17,6 +15,7 @@ from usage.event import RequestEvent
 from usage.masking import without_tokens
 from usage.prices.book import Prices
 from usage.prices.price import FREE
+from usage.writable import make_writable
 
 NO_USAGE = Usage(source="")
 UNKNOWN_PRICE = "unknown"
@@ -51,11 +50,11 @@ def event_of(exchange: Exchange, now: float, prices: Prices) -> RequestEvent:
     credential, usage, client = exchange.credential, usage_of(exchange), exchange.scope.get("client")
     cost_picousd, price_source = cost_of(exchange, usage, prices)
     # In the order of the event's fields and without their names: it is the largest object of a request.
-    return RequestEvent(
+    event = RequestEvent(
         exchange.request_id,
         exchange.started_at,
-        exchange.method[:16],
-        exchange.path if exchange.endpoint.reads_body else without_tokens(exchange.path[:200]),
+        exchange.method,
+        exchange.path if exchange.endpoint.reads_body else without_tokens(exchange.path),
         exchange.status,
         exchange.outcome,
         milliseconds(now - t0),
@@ -66,7 +65,7 @@ def event_of(exchange: Exchange, now: float, prices: Prices) -> RequestEvent:
         candidate.provider.name if candidate is not None else "",
         credential.alias if credential is not None else "",
         without_tokens(exchange.model),
-        without_tokens(candidate.model[:200]) if candidate is not None else "",
+        without_tokens(candidate.model) if candidate is not None else "",
         exchange.stream,
         exchange.error_code,
         exchange.cache,
@@ -84,13 +83,14 @@ def event_of(exchange: Exchange, now: float, prices: Prices) -> RequestEvent:
         milliseconds((exchange.upstream_done_at or now) - sent_at) if sent_at is not None else None,
         exchange.request_bytes,
         exchange.response_bytes,
-        address(client[0]) if client else None,
+        client[0] if client else None,
         exchange.head.correlation_id,
-        exchange.response_id.replace("\0", "")[:128],
+        exchange.response_id,
         key.tags if key is not None else (),
         exchange.endpoint.label,
         exchange.counts_as if exchange.admitted and exchange.outcome != "refused" else 0,
     )
+    return make_writable(event)
 
 
 def tokens_of(exchange: Exchange, event: RequestEvent) -> int:
@@ -147,15 +147,6 @@ def cost_of(exchange: Exchange, usage: Usage, prices: Prices) -> tuple[int | Non
         usage.cache_write,
     )
     return cost, price.source
-
-
-@lru_cache(maxsize=4096)
-def address(host: str) -> str | None:
-    """The client's address; None for what is none, such as the name of a Unix socket."""
-    try:
-        return str(ipaddress.ip_address(host))
-    except ValueError:
-        return None
 
 
 def milliseconds(seconds: float) -> float:

@@ -20,10 +20,14 @@ from usage.models import JournalPosition, RequestRecord
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+NOW = 1_790_000_000.0
+NEVER = 1e20
+"""A time that no row can have."""
+
 
 def event(number: int, **changes: Any) -> RequestEvent:
     fields: dict[str, Any] = {
-        "id": f"req_{number}", "at": 1_790_000_000.0, "method": "POST", "path": "/v1/chat/completions", "status": 200,
+        "id": f"req_{number}", "at": NOW, "method": "POST", "path": "/v1/chat/completions", "status": 200,
         "outcome": "complete", "duration_ms": 1.0,
     }  # fmt: skip
     return RequestEvent(**{**fields, **changes})
@@ -47,23 +51,49 @@ def consume(directory: Path, *lines: bytes, name: str = "0000000000001-a.spool")
 
 @pytest.mark.parametrize("bad", [0, 1, 2])
 def test_a_row_that_the_database_refuses_holds_up_no_other(bad: int, tmp_path: Path):
-    consume(tmp_path, *(line(number, attempts=-1 if number == bad else 1) for number in range(3)))
+    consume(tmp_path, *(line(number, at=NEVER if number == bad else NOW) for number in range(3)))
     assert written() == [f"req_{number}" for number in range(3) if number != bad]
     assert b"the ledger refused it" in (tmp_path / DAMAGED).read_bytes()
     assert not list(tmp_path.glob("*.spool"))
 
 
+@pytest.mark.parametrize("bad", [[0], [1_999], [700, 701, 1_500]])
+def test_a_refused_batch_is_halved_and_not_taken_apart(
+    bad: list[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    writes: list[int] = []
+
+    def counted(events: list[RequestEvent], position: Any = None) -> list[RequestEvent]:
+        writes.append(len(events))
+        return write_events(events, position)
+
+    monkeypatch.setattr(book_module, "write_events", counted)
+    consume(tmp_path, *(line(number, at=NEVER if number in bad else NOW) for number in range(2_000)))
+    assert len(written()) == 2_000 - len(bad)
+    assert (tmp_path / DAMAGED).read_bytes().count(b"\n") == len(bad)
+    assert len(writes) < 30 * len(bad)
+
+
+@pytest.mark.parametrize(
+    "older", [{"path": "/v1/" + "a" * 500}, {"path": "/v1/a\0"}, {"correlation_id": "c" * 900}, {"ip": "fe80::1%eth0"}]
+)
+def test_what_an_older_version_wrote_is_cut_and_cleaned(older: dict[str, Any], tmp_path: Path) -> None:
+    consume(tmp_path, line(0), line(1, **older), line(2))
+    assert written() == ["req_0", "req_1", "req_2"]
+    assert not (tmp_path / DAMAGED).exists()
+
+
 def test_a_database_that_goes_away_in_mid_batch_loses_no_row(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    """The refused row makes the consumer go row by row; on the third of them the database is away for a moment."""
+    """The refused row makes the consumer go on in halves; on the third of them the database is away for a moment."""
     calls = iter([False, False, False, True])
 
-    def unsteady(events: list[RequestEvent], position: Any) -> list[RequestEvent]:
+    def unsteady(events: list[RequestEvent], position: Any = None) -> list[RequestEvent]:
         if next(calls, False):
             raise OperationalError("gone")
         return write_events(events, position)
 
     monkeypatch.setattr(book_module, "write_events", unsteady)
-    consume(tmp_path, line(0), line(1, attempts=-1), line(2), line(3))
+    consume(tmp_path, line(0), line(1, at=NEVER), line(2), line(3))
     assert written() == ["req_0", "req_2", "req_3"]
 
 

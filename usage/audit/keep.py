@@ -7,17 +7,29 @@ from collections.abc import Sequence
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection, transaction
+from django.db.models import CharField
 
 from usage.audit.entry import AuditEntry
 from usage.audit.file import AuditFile
+from usage.writable import as_text
 
 log = logging.getLogger("sluice.audit")
+
+TEXTS = [
+    (field.name, field.max_length)
+    for field in AuditEntry._meta.get_fields()
+    if isinstance(field, CharField) and field.max_length is not None
+]
+"""Columns and how long they are. An address that is asked for may be longer, or have what no database takes in it."""
 
 
 def keep(entries: Sequence[AuditEntry]) -> None:
     """In the transaction that is open, if one is: no change without its entry. Raises `DatabaseError`."""
     if not entries or not settings.AUDIT_ENABLED:
         return
+    for entry in entries:
+        for name, most in TEXTS:
+            setattr(entry, name, as_text(getattr(entry, name), most))
     with transaction.atomic():
         AuditEntry.objects.bulk_create(entries, batch_size=500)
         transaction.on_commit(lambda: write_lines(entries), robust=True)

@@ -14,7 +14,7 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from django.db import DatabaseError, InterfaceError, OperationalError, connection
+from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, connection
 from prometheus_client import Counter
 
 from usage.bodies.record import RequestBodies
@@ -26,8 +26,10 @@ WAITING_BYTES = 32 * 1024 * 1024
 WRITTEN_AT_ONCE = 50
 EVERY_S = 0.2
 TRY_AGAIN_S = 1.0
-AWAY = (OperationalError, InterfaceError)
-"""The database is not there or not able; what else it raises is about the rows."""
+UNFIT = (DataError, IntegrityError, ValueError)
+"""What the database raises about a row; anything else is about itself: it is away, only reads, or lacks something."""
+
+AWAY = (DatabaseError, InterfaceError)
 
 _dropped = Counter("llm_proxy_bodies_dropped", "Captured bodies lost because the database did not take them in time.")
 
@@ -104,14 +106,10 @@ class BodyKeeper:
                     # Without its text and its traceback, which may have the body in them.
                     log.error("The bodies of request %s are not kept: %s", captured.id, type(error).__name__)
             try:
-                RequestBodies.objects.bulk_create(ready, ignore_conflicts=True)
+                keep_rows(ready)
             except AWAY:
                 connection.close()  # a broken connection is not used twice
                 return False
-            except DatabaseError as error:
-                connection.close()
-                _dropped.inc(len(ready))
-                log.error("The database refused the bodies of %d requests (%s).", len(ready), type(error).__name__)
             ready.clear()
         return True
 
@@ -134,3 +132,18 @@ class BodyKeeper:
             answer_type=captured.answer.content_type[:100],
             answer_note=answer.note,
         )
+
+
+def keep_rows(rows: list[RequestBodies]) -> None:
+    """Write them; where the database refuses one, all others. Raises what `AWAY` has."""
+    try:
+        RequestBodies.objects.bulk_create(rows, ignore_conflicts=True)
+    except UNFIT as error:
+        connection.close()
+        if len(rows) == 1:
+            _dropped.inc()
+            log.error("The database refused the bodies of request %s (%s).", rows[0].pk, type(error).__name__)
+            return
+        middle = len(rows) // 2
+        keep_rows(rows[:middle])
+        keep_rows(rows[middle:])

@@ -1,23 +1,32 @@
-"""Events into the ledger, in one transaction; or one by one, where the database refuses some of them."""
+"""Events into the ledger, in one transaction; where the database refuses some of them, in halves."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 
-from django.db import DatabaseError, InterfaceError, OperationalError, connection
+from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, connection, transaction
 
 from usage.audit.refusals import audit_refusals
 from usage.event import RequestEvent
+from usage.ids import id_at
 from usage.ledger import Position, write_events
+from usage.writable import make_line_writable
 
-AWAY = (OperationalError, InterfaceError)
-"""The database is not there or not able; what else it raises is about the row."""
+AWAY = (DatabaseError, InterfaceError)
+"""The database is not there or not able: it only reads, lacks a privilege, a column or room. Rows wait for it."""
 
-UNFIT = (DatabaseError, ValueError, OverflowError)
-"""A row that the database refuses, or that cannot even be told to it: a time in the year 300000."""
+UNFIT = (DataError, IntegrityError, ValueError, OverflowError)
+"""What a row is refused with, or cannot even be told to the database: a time in the year 300000. A schema of another
+version raises the same, for every row, so one that is known to be good is tried before a row is given up."""
 
 Refused = Callable[[RequestEvent, str], None]
 Done = Callable[[int], None]
+
+
+class RefusesEveryRow(DatabaseError):
+    """The database refuses also a row with which nothing is wrong."""
 
 
 def book(events: Sequence[RequestEvent], positions: Sequence[Position], refused: Refused, done: Done) -> None:
@@ -26,27 +35,59 @@ def book(events: Sequence[RequestEvent], positions: Sequence[Position], refused:
     `refused` is told of each event that does not fit and why; `done`, of how many of them are through, whenever some
     are. Raises what `AWAY` has; the events that are not through can be written later.
     """
-    try:
-        new = write_events(events, positions[-1] if positions else None)
-    except AWAY:
-        raise
-    except UNFIT:
-        connection.close()
-        _book_singly(events, positions, refused, done)
-    else:
-        done(len(events))
-        audit_refusals(new)
 
-
-def _book_singly(events: Sequence[RequestEvent], positions: Sequence[Position], refused: Refused, done: Done) -> None:
-    for number, event in enumerate(events):
+    def write(first: int, end: int, *, is_mended: bool) -> None:
         try:
-            new = write_events([event], positions[number] if positions else None)
-        except AWAY:
-            raise
+            new = write_events(events[first:end], positions[end - 1] if positions else None)
         except UNFIT as error:
             connection.close()
-            new = []
-            refused(event, f"the ledger refused it ({type(error).__name__})")
-        done(number + 1)
+            if not is_mended:
+                for event in events:  # an older version may have written some of them
+                    make_line_writable(event)
+                write(first, end, is_mended=True)
+                return
+            if end - first > 1:
+                middle = (first + end) // 2
+                write(first, middle, is_mended=True)
+                write(middle, end, is_mended=True)
+                return
+            make_sure_that_a_plain_row_is_taken(error)
+            new = write_last(first)
+        done(end)
         audit_refusals(new)
+
+    def write_last(number: int) -> list[RequestEvent]:
+        """Once more, now that another row was taken: the database may have been mended since it refused this one."""
+        position = positions[number] if positions else None
+        try:
+            return write_events(events[number : number + 1], position)
+        except UNFIT as error:
+            connection.close()
+            refused(events[number], f"the ledger refused it ({reason_of(error)})")
+            return write_events([], position)
+
+    write(0, len(events), is_mended=False)
+
+
+def make_sure_that_a_plain_row_is_taken(error: Exception) -> None:
+    """Write one with which nothing is wrong, and roll it back. Raises `RefusesEveryRow` where that one is refused too,
+    and what `AWAY` has."""
+    now = time.time()
+    row_id = f"{id_at(datetime.fromtimestamp(now, UTC))}-trial"
+    plain = RequestEvent(row_id, now, "GET", "/v1/models", 200, "complete", 1.0, cost_picousd=1, requests=1)
+    try:
+        with transaction.atomic():
+            write_events([plain])
+            transaction.set_rollback(True)
+    except UNFIT as again:
+        connection.close()
+        raise RefusesEveryRow(f"It refuses every row: {reason_of(again)}") from error
+
+
+def reason_of(error: Exception) -> str:
+    """In the database's words where they name no values of a row, as those of details do."""
+    cause = error.__cause__
+    words = getattr(getattr(cause, "diag", None), "message_primary", None)
+    if isinstance(error, RefusesEveryRow) or type(cause).__module__ == "sqlite3":
+        words = str(error)
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__

@@ -22,7 +22,7 @@ from django.db import connection
 from usage.audit.refusals import audit_refusals
 from usage.event import RequestEvent
 from usage.journal.aside import set_aside
-from usage.journal.book import AWAY, Done, book
+from usage.journal.book import AWAY, Done, book, reason_of
 from usage.journal.record import Damaged, encode, read
 from usage.journal.replace import read_file, replace_file
 from usage.journal.segments import is_being_written, read_lines, segments, torn_end
@@ -35,6 +35,9 @@ EVERY_S = 0.1
 TEND_EVERY_S = 1.0
 BATCH = 2_000
 LAST_TRIES = 5
+LONGEST_PAUSE_S = 2.0
+"""Between two tries while the database takes no rows."""
+
 LOCK = "consumer.lock"
 STATE = "state.json"
 
@@ -73,6 +76,7 @@ class Consumer:
         """Guards the state, where another thread moves it on as well."""
         self._told = b""
         self._tend_at = 0.0
+        self._pause_s = self._try_at = 0.0
 
     def run(self, stopping: threading.Event) -> None:
         """Until told to stop; then what is there is still written, if the database takes it."""
@@ -111,18 +115,22 @@ class Consumer:
     def drain(self, *, is_last: bool = False) -> bool:
         """Write what is there. False when the database did not take all of it; it is there the next time."""
         was_failing = self._state.failing
+        if was_failing and not is_last and time.monotonic() < self._try_at:
+            return False
         try:
             self._work(is_last)
             audit_refusals(())  # what it counted but did not list is told when a second is over
             if time.monotonic() >= self._tend_at:
                 bound_backlogs(self._directory, settings.JOURNAL_BACKLOG_MAX_BYTES)
                 self._tend_at = time.monotonic() + TEND_EVERY_S
-            self._state.failing = ""
+            self._state.failing, self._pause_s = "", 0.0
         except (*AWAY, OSError) as error:  # the database, or the disk
             connection.close()
-            if not was_failing:
-                log.warning("The ledger takes no rows (%s); they wait in the journal.", type(error).__name__)
-            self._state.failing = type(error).__name__
+            self._state.failing = reason_of(error)
+            if self._state.failing != was_failing:
+                log.warning("The ledger takes no rows (%s); they wait in the journal.", self._state.failing)
+            self._pause_s = min(self._pause_s * 2 or EVERY_S, LONGEST_PAUSE_S)
+            self._try_at = time.monotonic() + self._pause_s
         if was_failing and not self._state.failing:
             log.warning("The ledger takes rows again.")
         self._tell()

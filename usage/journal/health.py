@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from usage.journal.aside import DAMAGED
 from usage.journal.backlog import backlog_of
 from usage.journal.consumer import LOCK, STATE, State
 from usage.journal.replace import read_file
@@ -19,13 +20,25 @@ class JournalHealth(NamedTuple):
     caught_up_at: float
     """Unix seconds: what ended before is in the ledger. Now, where nothing waits."""
     waiting_bytes: int
+    quarantined_bytes: int
+    """Of lines that could not be used and are kept (`quarantine.py`)."""
 
 
 def journal_health(directory: Path) -> JournalHealth:
     """Reads files; not on an event loop. Raises `OSError`."""
     state = read_file(directory / STATE, State)
     backlog = backlog_of(directory, state.read)
-    return JournalHealth(is_consumed(directory), state.failing, backlog.oldest_at or time.time(), backlog.bytes)
+    caught_up_at = backlog.oldest_at or time.time()
+    return JournalHealth(
+        is_consumed(directory), state.failing, caught_up_at, backlog.bytes, size_of(directory / DAMAGED)
+    )
+
+
+def size_of(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def is_consumed(directory: Path) -> bool:

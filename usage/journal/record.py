@@ -42,7 +42,12 @@ def read(line: bytes) -> RequestEvent:
     """The event of a line without its end. Raises `Damaged`."""
     if not is_sealed(line):
         raise Damaged(BROKEN_SEAL)
+    return event_of(line[CHECKSUM_CHARS + 1 :])
+
+
+def event_of(document: bytes) -> RequestEvent:
+    """The event that stands there as JSON. Raises `Damaged`."""
     try:
-        return _decoder.decode(line[CHECKSUM_CHARS + 1 :])
+        return _decoder.decode(document)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise Damaged(f"it is no event: {error}") from None

@@ -171,6 +171,18 @@ class Stream:
             together.xack(EVENTS, group, entry.id)
             together.execute()
 
+    def quarantined(self, group: str) -> list[tuple[str, str, bytes]]:
+        """Id, reason and line of each entry that was set aside for the group."""
+        return [
+            (entry.decode(), fields[b"why"].decode(errors="replace"), fields[b"line"])
+            for entry, fields in self._client.xrange(ASIDE)
+            if fields.get(b"group") == group.encode()
+        ]
+
+    def forget_quarantined(self, ids: Sequence[str]) -> None:
+        if ids:
+            self._client.xdel(ASIDE, *ids)
+
     def forget_idle_members(self, group: str, idle_ms: int) -> None:
         """Forget those that have nothing and have not been heard of for so long."""
         for member in self._client.xinfo_consumers(EVENTS, group):

@@ -1,14 +1,21 @@
-"""`manage.py ledger`: write the ledger from the journal, in a process that is started and stopped by somebody else."""
+"""`manage.py ledger`: write the ledger from the journal, in a process that is started and stopped by somebody else.
+
+Also what to do with rows that it could not write: `--quarantine` lists them, `--put-back` writes them.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import signal
+import sys
 import threading
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError
+from msgspec import to_builtins
 
 from usage.dispatch.beside import Dispatchers
 from usage.journal.writer import ledger_writer
@@ -23,9 +30,46 @@ class Command(BaseCommand):
     requires_system_checks = []  # noqa: RUF012
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--once", action="store_true", help="Write what is there, and end.")
+        what = parser.add_mutually_exclusive_group()
+        what.add_argument("--once", action="store_true", help="Write what is there, and end.")
+        what.add_argument("--quarantine", action="store_true", help="Print what could not be written, one a line.")
+        what.add_argument(
+            "--put-back",
+            action="store_true",
+            help="Write what could not be written, and forget it. Twice does no harm.",
+        )
 
-    def handle(self, *args: Any, once: bool, **options: Any) -> None:
+    def handle(self, *args: Any, once: bool, quarantine: bool, put_back: bool, **options: Any) -> None:
+        if not quarantine and not put_back:
+            self._write(once)
+            return
+        from redis.exceptions import RedisError  # not in the process that writes: it may do without Redis
+
+        try:
+            self._list() if quarantine else self._put_back()
+        except (DatabaseError, RedisError, OSError) as error:
+            raise CommandError(f"The ledger: {error}") from None
+
+    def _list(self) -> None:
+        from usage.journal.quarantine import quarantined
+
+        for one in quarantined(settings.JOURNAL_DIR):
+            shown: dict[str, Any] = {"segment": one.place, "reason": one.why}
+            if one.event is not None:
+                shown["event"] = to_builtins(one.event)  # as it stands there: it may have what no row can have
+            self.stdout.write(json.dumps(shown))
+
+    def _put_back(self) -> None:
+        from usage.journal.quarantine import put_back
+
+        done = put_back(settings.JOURNAL_DIR)
+        self.stdout.write(
+            f"{done.written} put back into the ledger, {done.refused} refused again, {done.damaged} damaged and left"
+        )
+        if done.refused:
+            sys.exit(1)
+
+    def _write(self, once: bool) -> None:
         stopping = threading.Event()
         if once:
             stopping.set()

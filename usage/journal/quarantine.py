@@ -1,0 +1,120 @@
+"""What the ledger could not use: listed, and put back once the database takes it, or a newer version understands it.
+
+It is in `damaged.log` of this host's journal, and in Redis what no ledger lived to write. Putting back goes straight
+into the ledger, which knows each event by its id: twice is as good as once, and dispatchers get nothing again.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+from django.conf import settings
+
+from usage.event import RequestEvent
+from usage.journal.aside import DAMAGED, locked
+from usage.journal.book import book
+from usage.journal.consumer import BATCH
+from usage.journal.record import Damaged, event_of, read
+from usage.journal.stream import Stream, connect
+from usage.journal.subscribers import LEDGER
+
+_LINE = re.compile(rb'(\S+): (.*?): (\{"id":.*\}|[0-9a-f]{8} \{"id":.*\})', re.DOTALL)
+
+
+class Quarantined(NamedTuple):
+    """`event` is None for what is none: a line that was edited, or one that its writer did not finish."""
+
+    place: str
+    why: str
+    event: RequestEvent | None
+    key: bytes
+    """What it is found by where it is kept."""
+
+
+class PutBack(NamedTuple):
+    """`written`: are in the ledger now. `refused`: it still does not take them. `damaged`: are no events."""
+
+    written: int
+    refused: int
+    damaged: int
+
+
+def in_file(directory: Path) -> Iterator[Quarantined]:
+    """Raises `OSError`."""
+    try:
+        lines = (directory / DAMAGED).read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return
+    for line in filter(None, lines):
+        found = _LINE.fullmatch(line)
+        if found is None:
+            segment, _, why = line.decode(errors="replace").partition(": ")
+            yield Quarantined(segment, why, None, line)
+        else:
+            yield Quarantined(found[1].decode(), found[2].decode(errors="replace"), understood(found[3]), line)
+
+
+def in_redis(stream: Stream) -> Iterator[Quarantined]:
+    """Raises `redis.RedisError`."""
+    for entry, why, line in stream.quarantined(LEDGER):
+        yield Quarantined("redis", why, understood(line), entry.encode())
+
+
+def understood(line: bytes) -> RequestEvent | None:
+    try:
+        return event_of(line) if line.startswith(b"{") else read(line)
+    except Damaged:
+        return None
+
+
+def quarantined(directory: Path) -> list[Quarantined]:
+    """Raises `OSError` and `redis.RedisError`."""
+    found = list(in_file(directory))
+    if settings.REDIS_URL:
+        found += in_redis(Stream(connect(settings.REDIS_URL)))
+    return found
+
+
+def put_back(directory: Path) -> PutBack:
+    """Write what can be written, and forget it here. Raises `OSError`, `DatabaseError` and `redis.RedisError`; whatever
+    was not forgotten by then can be put back again."""
+    done = _write(list(in_file(directory)), lambda lines: _forget_lines(directory, lines))
+    if settings.REDIS_URL:
+        stream = Stream(connect(settings.REDIS_URL))
+        of_redis = _write(list(in_redis(stream)), lambda ids: stream.forget_quarantined([one.decode() for one in ids]))
+        done = PutBack(*map(sum, zip(done, of_redis, strict=True)))
+    return done
+
+
+def _write(kept: Sequence[Quarantined], forget: Callable[[Sequence[bytes]], None]) -> PutBack:
+    usable = [one for one in kept if one.event is not None]
+    refused: set[str] = set()
+    for first in range(0, len(usable), BATCH):
+        part = usable[first : first + BATCH]
+        events = [msgspec.structs.replace(one.event) for one in part if one.event is not None]
+        book(events, (), lambda event, why: refused.add(event.id), lambda count: None)
+        forget([one.key for one in part if one.event is not None and one.event.id not in refused])
+    left = sum(one.event is not None and one.event.id in refused for one in usable)
+    return PutBack(len(usable) - left, left, len(kept) - len(usable))
+
+
+def _forget_lines(directory: Path, lines: Sequence[bytes]) -> None:
+    """What came meanwhile stays."""
+    file, gone = directory / DAMAGED, Counter(lines)
+    with locked(directory):
+        new = file.with_suffix(".new")
+        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as left:
+            for line in file.read_bytes().split(b"\n"):
+                if gone[line]:
+                    gone[line] -= 1
+                elif line:
+                    left.write(line + b"\n")
+            left.flush()
+            os.fsync(left.fileno())
+        new.replace(file)

@@ -1,0 +1,122 @@
+"""An installation as a backup has it: database, journal and secrets. Nothing may serve from it meanwhile."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from django.apps import apps
+from django.conf import settings
+from django.db import connection
+
+from usage.backup import JOURNAL, MANIFEST, POSTGRES_FILE, SECRETS, SQLITE_FILE, Manifest, run
+from usage.journal.consumer import LOCK
+from usage.journal.replace import read_file
+from usage.journal.segments import is_being_written, segments
+
+EARLIER = ".before-restore"
+"""Behind the names of what was there before; what an earlier restore left there goes."""
+
+
+class CannotRestore(Exception):
+    """One line that says what is in the way. Nothing was changed."""
+
+
+def restore(backup: Path, *, replace: bool) -> Manifest:
+    """`replace`: where there is an installation already; its database file, journal and secrets are kept beside the new
+    ones, but not what is in PostgreSQL. Raises `CannotRestore`, `CannotBackUp`, `DatabaseError` and `OSError`."""
+    manifest = read_file(backup / MANIFEST, Manifest)
+    if not manifest.database:
+        raise CannotRestore(f"{backup} has no complete backup: there is no {MANIFEST} in it.")
+    if manifest.database != connection.vendor:
+        raise CannotRestore(f"The backup is of {manifest.database}, and DATABASE_URL names {connection.vendor}.")
+    os.umask(0o077)
+    with nobody_serves(settings.JOURNAL_DIR):
+        if has_data() and not replace:
+            raise CannotRestore("There is an installation already; --replace puts the backup in its place.")
+        if connection.vendor == "postgresql":
+            restore_postgres(backup / POSTGRES_FILE)
+        else:
+            restore_sqlite(backup / SQLITE_FILE, Path(settings.DATABASES["default"]["NAME"]))
+        restore_journal(backup / JOURNAL, settings.JOURNAL_DIR)
+        if manifest.has_secrets:
+            restore_file(backup / SECRETS, settings.DATA_DIR / SECRETS)
+    return manifest
+
+
+@contextmanager
+def nobody_serves(journal: Path) -> Iterator[None]:
+    """A server has a segment of the journal open, and whoever writes the ledger its lock, which is ours meanwhile.
+    Raises `CannotRestore`."""
+    journal.mkdir(parents=True, exist_ok=True)
+    fd = os.open(journal / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_served = any(is_being_written(segment) for segment in segments(journal))
+        except BlockingIOError:
+            is_served = True
+        if is_served:
+            raise CannotRestore(f"A server serves from {settings.DATA_DIR}; stop it first.")
+        yield
+    finally:
+        os.close(fd)
+
+
+def has_data() -> bool:
+    if connection.vendor == "postgresql":
+        return "django_migrations" in connection.introspection.table_names()
+    database = Path(settings.DATABASES["default"]["NAME"])
+    if not database.exists():
+        return False
+    with closing(sqlite3.connect(database)) as found:
+        return bool(found.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone())
+
+
+def restore_postgres(dump: Path) -> None:
+    """All of it or nothing: in one transaction, but for the tables that it replaces."""
+    names = {model._meta.db_table for model in apps.get_models(include_auto_created=True)} | {"django_migrations"}
+    present = names & set(connection.introspection.table_names())
+    if present:
+        tables = ", ".join(map(connection.ops.quote_name, sorted(present)))
+        with connection.cursor() as cursor:
+            cursor.execute(f"DROP TABLE {tables} CASCADE")
+            cursor.execute("DROP FUNCTION IF EXISTS audit_append_only()")
+    connection.close()
+    run("pg_restore", "--no-owner", "--no-privileges", "--exit-on-error", "--single-transaction", str(dump))
+
+
+def restore_sqlite(copy: Path, database: Path) -> None:
+    connection.close()
+    if database.exists():
+        with closing(sqlite3.connect(database)) as before:  # what is in its log alone belongs to what is kept
+            before.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    restore_file(copy, database)
+    for suffix in ("-wal", "-shm"):
+        database.with_name(database.name + suffix).unlink(missing_ok=True)
+
+
+def restore_journal(copy: Path, journal: Path) -> None:
+    """Files of the old one that are left would be read into the restored ledger."""
+    earlier = journal.with_name(journal.name + EARLIER)
+    shutil.rmtree(earlier, ignore_errors=True)
+    earlier.mkdir()
+    for path in journal.iterdir():
+        if path.name != LOCK:
+            path.rename(earlier / path.name)
+    shutil.copytree(copy, journal, copy_function=shutil.copyfile, dirs_exist_ok=True)
+
+
+def restore_file(copy: Path, place: Path) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    new = place.with_name(f"{place.name}.new")
+    shutil.copyfile(copy, new)
+    new.chmod(0o600)
+    if place.exists():
+        place.replace(place.with_name(place.name + EARLIER))
+    new.replace(place)

@@ -1,0 +1,123 @@
+"""What an event must be so that every database takes its row: cut to its columns, in text and numbers that they hold.
+
+In one place, so that nobody who fills in a field need think of it. It happens when the event is made: the journal, the
+log, the metrics and the dispatchers get the same one. The ledger does it again, for lines that an older version wrote.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from functools import lru_cache
+
+from usage.event import RequestEvent
+from usage.prices.price import MOST_PICOUSD
+
+LONGEST = {
+    "method": 16,
+    "path": 200,
+    "outcome": 16,
+    "provider": 64,
+    "credential": 64,
+    "model": 200,
+    "model_served": 200,
+    "error": 64,
+    "cache": 8,
+    "usage_source": 10,
+    "price_source": 16,
+    "correlation_id": 128,
+    "response_id": 128,
+}
+"""Characters of each column of text, but for the id, which is never cut: a part of it is another request's."""
+
+COUNTS = (
+    "prompt_tokens",
+    "completion_tokens",
+    "cached_tokens",
+    "reasoning_tokens",
+    "cache_write_tokens",
+    "audio_tokens",
+    "request_bytes",
+    "response_bytes",
+)
+MOST_COUNTED = 2**40 - 1
+"""Tokens or bytes of one request. Sums of counts are 64-bit numbers: eight million requests of this size fit."""
+
+MOST_SMALL = 32_767
+"""What PostgreSQL's smallint holds."""
+
+REPLACEMENT = "\ufffd"
+_UNFIT = re.compile(r"[\0\ud800-\udfff]")
+
+
+def make_writable(event: RequestEvent) -> RequestEvent:
+    """Mend an event of this version where it has to be, and return it: in what clients and providers choose. What
+    operators choose was checked then. It runs once a request, so it is about as quick as making the event.
+    """
+    path, model, served = event.path, event.model, event.model_served
+    correlation_id, response_id = event.correlation_id, event.response_id
+    if not (
+        # Line ends and the like are as unprintable as what no database takes; the careful way tells them apart.
+        f"{event.method}{path}{model}{served}{correlation_id}{response_id}".isprintable()
+        and len(path) <= 200
+        and len(model) <= 200
+        and len(served) <= 200
+        and len(correlation_id) <= 128
+        and len(response_id) <= 128
+    ):
+        _mend_texts(event)
+    if event.tags:
+        event.tags = tags_as_text(event.tags)
+    counted = (event.prompt_tokens or 0) | (event.completion_tokens or 0) | (event.cached_tokens or 0)
+    counted |= (event.reasoning_tokens or 0) | (event.cache_write_tokens or 0) | (event.audio_tokens or 0)
+    if not 0 <= counted <= MOST_COUNTED:  # as bits: a negative one makes all of it negative
+        _mend_numbers(event)
+    if event.ip is not None:
+        event.ip = address(event.ip)
+    return event
+
+
+def make_line_writable(event: RequestEvent) -> RequestEvent:
+    """For an event that comes from a file, so that any of its fields may be odd."""
+    _mend_texts(event)
+    _mend_numbers(event)
+    return make_writable(event)
+
+
+def _mend_texts(event: RequestEvent) -> None:
+    for name, most in LONGEST.items():
+        text = getattr(event, name)
+        if len(text) > most or not text.isprintable():
+            setattr(event, name, as_text(text, most))
+
+
+def _mend_numbers(event: RequestEvent) -> None:
+    for name in COUNTS:
+        if (count := getattr(event, name)) is not None:
+            setattr(event, name, min(max(count, 0), MOST_COUNTED))
+    if event.cost_picousd is not None:
+        event.cost_picousd = min(max(event.cost_picousd, 0), MOST_PICOUSD)
+    event.status = min(max(event.status, 0), MOST_SMALL)
+    event.attempts = min(max(event.attempts, 0), MOST_SMALL)
+
+
+def as_text(text: str, most: int) -> str:
+    """At most so many characters, and none that a database has no place for: NUL, and halves of surrogate pairs."""
+    return _UNFIT.sub(REPLACEMENT, text[:most])
+
+
+@lru_cache(maxsize=4096)
+def tags_as_text(tags: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(_UNFIT.sub(REPLACEMENT, tag) for tag in tags)
+
+
+@lru_cache(maxsize=4096)
+def address(host: str) -> str | None:
+    """The client's address; None for what is none, such as the name of a Unix socket.
+
+    Without the name of the link that an address of IPv6 may end with, which PostgreSQL does not take.
+    """
+    try:
+        return str(ipaddress.ip_address(host.partition("%")[0]))
+    except ValueError:
+        return None
