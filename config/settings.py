@@ -258,7 +258,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PAGINATION_CLASS": "keys.pagination.NewestFirst",
     "DEFAULT_FILTER_BACKENDS": [
         "keys.permissions.OwnRows",  # first: what is not the caller's cannot be asked about
-        "django_filters.rest_framework.DjangoFilterBackend",
+        "strict.queries.StrictFilters",
         "rest_framework.filters.SearchFilter",
     ],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
