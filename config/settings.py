@@ -246,6 +246,8 @@ LOCAL_MIDDLEWARE = [
     "config.middleware.atomic_changes",
     "usage.audit.middleware.audit_changes",
 ]
+PROVIDER_NAMES = "providers.catalog.provider_names"
+UPSTREAM_ALIASES = "providers.catalog.upstream_aliases"
 PRICE_ADDRESS = "providers.catalog.price_address"
 
 REST_FRAMEWORK = {

@@ -220,6 +220,7 @@ TAKEN = [
 @pytest.mark.parametrize("noun,said,told", TAKEN, ids=lambda value: str(value)[:40])
 def test_old_names_are_taken_for_what_they_mean(sluice, noun, said, told):
     sluice.mint()  # so that the project `default` is there
+    sluice.api("POST", "/api/credentials", json={"alias": "second", "secret": "sk-second-0123456789"})
     answer = sluice.api("POST", f"/api/{noun}", json={"name": f"old-{'-'.join(said)[:50]}", **said})
     assert answer.status_code == 201, answer.text
     assert {name: answer.json()[name] for name in told} == told
