@@ -19,11 +19,16 @@ from keys.api import KeyViewSet, ProjectViewSet
 from keys.budgets import BudgetsView
 from keys.validation import CallerValidationView, KeyValidationView
 from providers.api import CredentialViewSet, ProviderViewSet
+from strict.queries import StrictView
 from usage.alerts.api import AlertViewSet
 from usage.api import RequestViewSet
 from usage.audit.api import AuditViewSet
 from usage.prices.api import PriceViewSet
 from usage.reports.api import UsageViewSet
+
+
+class SchemaView(StrictView, SpectacularAPIView):
+    pass
 
 
 class UnknownAddress(APIView):
@@ -57,7 +62,7 @@ router.register("usage", UsageViewSet, basename="usage")
 
 urlpatterns = [
     path("", RedirectView.as_view(url="/api/docs/")),
-    re_path(r"^schema/?$", SpectacularAPIView.as_view(), name="schema"),
+    re_path(r"^schema/?$", SchemaView.as_view(), name="schema"),
     re_path(r"^docs/?$", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     re_path(r"^keys/validate/?$", KeyValidationView.as_view()),
     re_path(r"^auth/validate/?$", CallerValidationView.as_view()),

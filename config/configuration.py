@@ -14,6 +14,7 @@ from keys.models import Account, Project, Team, VirtualKey
 from providers.models import Credential, Provider
 from proxy.changes import current_version, reload_everything
 from proxy.models import ConfigChange
+from strict.queries import StrictView
 
 
 class VersionSerializer(serializers.Serializer[Any]):
@@ -21,7 +22,7 @@ class VersionSerializer(serializers.Serializer[Any]):
     counts = serializers.DictField(child=serializers.IntegerField(), help_text="Rows by noun.")
 
 
-class VersionView(APIView):
+class VersionView(StrictView, APIView):
     queryset = ConfigChange.objects.all()
 
     @extend_schema(operation_id="config_version", responses=VersionSerializer)
@@ -30,7 +31,8 @@ class VersionView(APIView):
         return Response(version_and_counts())
 
 
-class ReloadView(APIView):
+class ReloadView(StrictView, APIView):
+    bodiless = frozenset({"post"})
     queryset = ConfigChange.objects.all()
 
     @extend_schema(operation_id="config_reload", request=None, responses=VersionSerializer)

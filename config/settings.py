@@ -251,6 +251,8 @@ LOCAL_MIDDLEWARE = [
     "config.middleware.atomic_changes",
     "usage.audit.middleware.audit_changes",
 ]
+PROVIDER_NAMES = "providers.catalog.provider_names"
+UPSTREAM_ALIASES = "providers.catalog.upstream_aliases"
 PRICE_ADDRESS = "providers.catalog.price_address"
 
 REST_FRAMEWORK = {
@@ -263,7 +265,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PAGINATION_CLASS": "keys.pagination.NewestFirst",
     "DEFAULT_FILTER_BACKENDS": [
         "keys.permissions.OwnRows",  # first: what is not the caller's cannot be asked about
-        "django_filters.rest_framework.DjangoFilterBackend",
+        "strict.queries.StrictFilters",
         "rest_framework.filters.SearchFilter",
     ],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",

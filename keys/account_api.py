@@ -20,13 +20,15 @@ from keys.account_serializers import (
     UserSerializer,
 )
 from keys.models import Account, GlobalLimits, Team, Tier
+from strict.queries import StrictView
+from strict.resource import Resource
 
 
 class TeamFilters(filters.FilterSet):  # type: ignore[misc]
     name = filters.CharFilter()
 
 
-class TeamViewSet(ModelViewSet[Team]):
+class TeamViewSet(Resource, ModelViewSet[Team]):
     """People who share limits and a budget. A team that has keys, revoked ones too, cannot be deleted.
 
     Members see their teams; what a team is, is the operators' to say.
@@ -45,7 +47,7 @@ class TierFilters(filters.FilterSet):  # type: ignore[misc]
     compute = filters.CharFilter()
 
 
-class TierViewSet(ModelViewSet[Tier]):
+class TierViewSet(Resource, ModelViewSet[Tier]):
     """Plans of accounts. A tier that has accounts cannot be deleted."""
 
     queryset = Tier.objects.all()
@@ -66,6 +68,7 @@ class UserFilters(filters.FilterSet):  # type: ignore[misc]
     update=extend_schema(description="A user's tier and limits. Users are deactivated, not deleted."),
 )
 class UserViewSet(
+    Resource,
     mixins.CreateModelMixin,
     mixins.RetrieveModelMixin,
     mixins.UpdateModelMixin,
@@ -90,7 +93,7 @@ class UserViewSet(
         return Response(self.get_serializer(serializer.save()).data, status=status.HTTP_201_CREATED)
 
 
-class GlobalLimitsView(APIView):
+class GlobalLimitsView(StrictView, APIView):
     """What all requests together may use."""
 
     queryset = GlobalLimits.objects.all()

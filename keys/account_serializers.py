@@ -12,12 +12,13 @@ from keys.limited_serializers import LimitedSerializer
 from keys.models import Account, GlobalLimits, Team, Tier
 from keys.people import UserField
 from keys.signup import MOST_PASSWORD, make_user
+from strict.members import Strict
 
 CONFLICT: dict[str, Any] = {"validators": []}
 """A name that is taken is a conflict (409), which a serializer's validator cannot say: the model finds it."""
 
 
-class TierSerializer(serializers.ModelSerializer[Tier]):
+class TierSerializer(Strict, serializers.ModelSerializer[Tier]):
     class Meta:
         model = Tier
         fields = ("id", "name", "daily_embeddings", "compute", "created_at", "updated_at")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from django.core.exceptions import ObjectDoesNotExist
 from django.db.models import QuerySet
@@ -30,6 +30,7 @@ from keys.serializers import (
     RevokedSerializer,
     RotationSerializer,
 )
+from strict.resource import Resource
 
 
 class ProjectFilters(filters.FilterSet):  # type: ignore[misc]
@@ -37,7 +38,7 @@ class ProjectFilters(filters.FilterSet):  # type: ignore[misc]
     is_active = filters.BooleanFilter()
 
 
-class ProjectViewSet(ModelViewSet[Project]):
+class ProjectViewSet(Resource, ModelViewSet[Project]):
     """Groups of keys. A project that has keys, revoked ones too, cannot be deleted."""
 
     queryset = Project.objects.all()
@@ -87,13 +88,15 @@ class KeyFilters(filters.FilterSet):  # type: ignore[misc]
     create=extend_schema(responses={201: MintedKeySerializer}),
     destroy=extend_schema(description="Revokes the key, for good. Its row stays, for the ledger."),
 )
-class KeyViewSet(ModelViewSet[VirtualKey]):
+class KeyViewSet(Resource, ModelViewSet[VirtualKey]):
     """Virtual keys. A token is in the answer to `create` and `rotate`, and nowhere else."""
 
     queryset = VirtualKey.objects.select_related("project", "team", "owner")
     serializer_class = KeySerializer
     filterset_class = KeyFilters
     search_fields = ("name",)
+    query: ClassVar = {"usage": ("days",)}
+    bodiless = frozenset({"revoke"})
     owner_field = "owner"
     owner_actions = (
         *("list", "retrieve", "create", "update", "partial_update", "destroy"),

@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from django.core.exceptions import NON_FIELD_ERRORS, RequestDataTooBig, ValidationError
-from django.db import IntegrityError
+from django.db import DatabaseError, IntegrityError
 from django.db.models import ProtectedError
 from rest_framework import exceptions, status
 from rest_framework.response import Response
@@ -58,11 +58,21 @@ def as_api_exception(error: Exception) -> Exception:
             return _protected(error)
         case RequestDataTooBig():
             return BodyTooLarge()
-        case IntegrityError():
+        case DatabaseError() if collided(error):
             # Checked before, and yet refused by the database: another transaction was faster.
             logger.warning("A change collided with another one", exc_info=error)
             return Conflict()
     return error
+
+
+CIRCLES = frozenset({"40001", "40P01"})
+"""What PostgreSQL calls transactions that cannot both be: a serialization failure, a deadlock."""
+
+
+def collided(error: DatabaseError) -> bool:
+    """Whether another change is the reason. `DatabaseError` itself is Django's, of a row that went away meanwhile."""
+    is_circle = getattr(error.__cause__, "sqlstate", None) in CIRCLES
+    return isinstance(error, IntegrityError) or type(error) is DatabaseError or is_circle
 
 
 def _invalid(error: ValidationError) -> exceptions.APIException:

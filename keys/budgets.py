@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from django.db.models import QuerySet
 from django.utils import timezone
@@ -20,6 +20,7 @@ from keys.limited_serializers import written
 from keys.models import Account, GlobalLimits, Limited, Period, Project, Team, VirtualKey
 from keys.permissions import SignedIn
 from keys.spending import Spending, spending_of
+from strict.queries import StrictView
 
 MAX_PAGE_SIZE = 500
 
@@ -76,12 +77,13 @@ class BudgetsSerializer(serializers.Serializer[Any]):
     results = BudgetSerializer(many=True)
 
 
-class BudgetsView(APIView):
+class BudgetsView(StrictView, APIView):
     """Every budget: how much of it is spent in its period, by the same numbers that refuse requests.
 
     Users see those of their keys, their own, and those of their teams.
     """
 
+    query: ClassVar = {"get": BudgetsQuery}
     permission_classes: Sequence[type[BasePermission]] = (SignedIn,)
 
     @extend_schema(operation_id="usage_budgets", parameters=[BudgetsQuery], responses=BudgetsSerializer)

@@ -15,14 +15,15 @@ class StorableJSONParser(JSONParser):
     """JSON of which every value can be stored in every database.
 
     DRF's parser lets through what breaks later, inside the database: NUL and lone surrogates, which PostgreSQL's JSON
-    refuses, numbers that are infinite as floats; and it does not expect nesting deeper than the stack.
+    refuses, numbers that are infinite as floats; and it does not expect nesting deeper than the stack. Of a member that
+    stands twice it drops the first one.
     """
 
     def parse(
         self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> Any:
         try:
-            value = json.loads(stream.read().decode(), parse_constant=_refuse_constant)
+            value = json.loads(stream.read().decode(), parse_constant=_refuse_constant, object_pairs_hook=_unambiguous)
             _check(value)
         except RecursionError:
             raise ParseError("JSON parse error - nested too deep.") from None
@@ -33,6 +34,15 @@ class StorableJSONParser(JSONParser):
 
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
+
+
+def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"the member {json.dumps(name)} stands twice")
+        found[name] = value
+    return found
 
 
 def _check(value: Any) -> None:

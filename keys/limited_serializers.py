@@ -13,6 +13,7 @@ from rest_framework import serializers
 
 from keys.models import LIMIT_FIELDS, Limited
 from keys.spending import Spending, spending_of
+from strict.members import Strict
 
 L = TypeVar("L", bound=Limited)
 
@@ -21,7 +22,7 @@ SPENDING_FIELDS = ("spent", "remaining", "resets_at")
 Spent = serializers.DecimalField(max_digits=22, decimal_places=12, allow_null=True, help_text="Null: no budget.")
 
 
-class LimitedSerializer(serializers.ModelSerializer[L]):
+class LimitedSerializer(Strict, serializers.ModelSerializer[L]):
     """The settings of `Limited`, and beside a budget what is spent of it. Money is in USD, written as text."""
 
     soft_threshold = serializers.DecimalField(
@@ -38,6 +39,7 @@ class LimitedSerializer(serializers.ModelSerializer[L]):
     resets_at = serializers.SerializerMethodField(help_text="When the period ends. Null: never.")
 
     limit_fields: ClassVar = (*LIMIT_FIELDS, *SPENDING_FIELDS)
+    moving = Strict.moving | frozenset(SPENDING_FIELDS)
 
     @extend_schema_field(Spent)
     def get_spent(self, row: L) -> str | None:

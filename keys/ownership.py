@@ -16,7 +16,7 @@ from keys.models import COUNTS, VirtualKey, default_limits
 OPERATORS = ("project", "owner", "upstream_alias")
 """Settings that an owner does not make."""
 
-CEILINGS = (*COUNTS, "budget", "expires_at")
+CEILINGS = (*(name for name in COUNTS if name != "burst"), "budget", "expires_at")
 """Settings of which none is the widest, and less is narrower."""
 
 OF_THE_BUDGET = ("period", "time_zone", "soft_threshold")
@@ -60,6 +60,10 @@ def widened(attrs: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:
         for name in CEILINGS
         if name in attrs and before[name] is not None and (attrs[name] is None or attrs[name] > before[name])
     ]
+    ceiling = burst_of(before)
+    if ceiling is not None and "burst" in attrs and "rps" not in wider:
+        wanted = burst_of({**before, **attrs})
+        wider += ["burst"] if wanted is None or wanted > ceiling else []
     if before["budget"] is not None:
         wider += [name for name in OF_THE_BUDGET if name in attrs and attrs[name] != before[name]]
     models, allowed = attrs.get("allowed_models"), before["allowed_models"]
@@ -70,12 +74,24 @@ def widened(attrs: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:
     return wider
 
 
+def burst_of(limits: Mapping[str, Any]) -> int | None:
+    """How many may come at once, as limits are counted: blank is as many as in a second. None: any number."""
+    burst: int | None = limits["burst"]
+    return limits["rps"] if burst is None else burst
+
+
 def settings_of(key: VirtualKey) -> dict[str, Any]:
-    return {name: getattr(key, name) for name in (*CEILINGS, *OF_THE_BUDGET, "allowed_models", "is_active")}
+    return {name: getattr(key, name) for name in (*CEILINGS, "burst", *OF_THE_BUDGET, "allowed_models", "is_active")}
 
 
 def of_new_keys() -> dict[str, Any]:
     """What a new key is held against: the defaults, which it has where nothing is said."""
     blank = VirtualKey()
     budgets = {name: getattr(blank, name) for name in OF_THE_BUDGET}
-    return {**dict.fromkeys(CEILINGS), **default_limits(), **budgets, "allowed_models": [], "is_active": True}
+    return {
+        **dict.fromkeys((*CEILINGS, "burst")),
+        **default_limits(),
+        **budgets,
+        "allowed_models": [],
+        "is_active": True,
+    }

@@ -24,11 +24,13 @@ from keys.models import Account, VirtualKey
 from keys.permissions import SignedIn
 from keys.signup import LEAST_PASSWORD, MOST_EMAIL, MOST_PASSWORD, EmailTaken, make_user
 from keys.user_tokens import UserTokenAuthentication, issue_token
+from strict.members import Strict
+from strict.queries import StrictView
 
 TYPES = {400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
 
-class SelfServiceView(APIView):
+class SelfServiceView(StrictView, APIView):
     """One of the endpoints: DRF's requests and checks, OpenAI's errors."""
 
     schema = None  # the OpenAPI document is the management API's
@@ -77,12 +79,12 @@ class PasswordField(serializers.CharField):
         super().__init__(max_length=MOST_PASSWORD, trim_whitespace=False, **options)
 
 
-class SignupSerializer(serializers.Serializer[Any]):
+class SignupSerializer(Strict, serializers.Serializer[Any]):
     email = EmailField()
     password = PasswordField(min_length=LEAST_PASSWORD)
 
 
-class LoginSerializer(serializers.Serializer[Any]):
+class LoginSerializer(Strict, serializers.Serializer[Any]):
     email = serializers.CharField(max_length=MOST_EMAIL)
     password = PasswordField()
 
@@ -131,7 +133,7 @@ class WrongCredentials(exceptions.APIException):
     default_detail = "The e-mail address or the password is wrong, or the account is not active."
 
 
-class KeyRequestSerializer(serializers.Serializer[Any]):
+class KeyRequestSerializer(Strict, serializers.Serializer[Any]):
     name = serializers.CharField(max_length=60, required=False)
 
 

@@ -16,6 +16,7 @@ from keys.ownership import OPERATORS, UNKNOWN, check_choices, check_own_key
 from keys.people import TeamField, UserField
 from keys.permissions import holds_permission
 from keys.ruled import RULES
+from strict.members import Strict
 
 if TYPE_CHECKING:
     ProjectRelation = serializers.RelatedField[Project, str | int, int]
@@ -69,6 +70,8 @@ class ProjectField(ProjectRelation):
 
 
 class KeySerializer(LimitedSerializer[VirtualKey]):
+    moving = LimitedSerializer.moving | {"last_used_at", "total_requests"}
+
     project = ProjectField(queryset=Project.objects.all(), required=False)
     project_name = serializers.CharField(source="project.name", read_only=True)
     owner = UserField(required=False, allow_null=True)
@@ -150,7 +153,7 @@ class MintedKeySerializer(KeySerializer):
         return str(self.context["token"])
 
 
-class RotationSerializer(serializers.Serializer[Any]):
+class RotationSerializer(Strict, serializers.Serializer[Any]):
     grace_seconds = serializers.IntegerField(
         default=0,
         min_value=0,
@@ -159,7 +162,7 @@ class RotationSerializer(serializers.Serializer[Any]):
     )
 
 
-class BulkRevocationSerializer(serializers.Serializer[Any]):
+class BulkRevocationSerializer(Strict, serializers.Serializer[Any]):
     """Which keys to revoke: all of one project."""
 
     project = ProjectField(queryset=Project.objects.all())

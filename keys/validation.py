@@ -20,6 +20,8 @@ from keys.models.key_set import STATUSES
 from keys.permissions import SignedIn
 from keys.records import load_keys
 from keys.tokens import MalformedToken, read_token
+from strict.members import check_members
+from strict.queries import StrictView
 
 
 class KeyQuestionSerializer(serializers.Serializer[Any]):
@@ -59,7 +61,7 @@ class KeyValidationSerializer(serializers.Serializer[Any]):
     rate_limits = RateLimitsSerializer(allow_null=True)
 
 
-class KeyValidationView(APIView):
+class KeyValidationView(StrictView, APIView):
     """Whether a token would be taken, and if not, with which error it would be refused. Uses nothing up."""
 
     permission_classes = (SignedIn,)
@@ -82,7 +84,7 @@ class BadQuestion(Exception):
 
 
 def asked(request: Request) -> Any:
-    """What stands as the key in the body. Raises `BadQuestion`."""
+    """What stands as the key in the body. Raises `BadQuestion`, `ValidationError`."""
     try:
         body = request.data
     except ParseError:
@@ -91,6 +93,7 @@ def asked(request: Request) -> Any:
         raise BadQuestion("unsupported_media_type") from None
     if not isinstance(body, dict):
         raise BadQuestion("invalid_json")
+    check_members(body, KeyQuestionSerializer().fields)
     return body.get("key")
 
 
@@ -127,10 +130,11 @@ class CallerValidationSerializer(serializers.Serializer[Any]):
     message = serializers.CharField()
 
 
-class CallerValidationView(APIView):
+class CallerValidationView(StrictView, APIView):
     """Whether the credentials of this very request would be taken."""
 
     permission_classes = (AllowAny,)
+    bodiless = frozenset({"post"})
 
     def perform_authentication(self, request: Request) -> None:
         """Left to `post`, which answers 200 to wrong ones too."""

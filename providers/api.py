@@ -8,6 +8,7 @@ from rest_framework.viewsets import ModelViewSet
 from providers.kinds import KINDS
 from providers.models import Credential, Provider
 from providers.serializers import CredentialSerializer, ProviderSerializer
+from strict.resource import Resource
 
 
 class ProviderFilters(filters.FilterSet):  # type: ignore[misc]
@@ -16,7 +17,7 @@ class ProviderFilters(filters.FilterSet):  # type: ignore[misc]
     is_enabled = filters.BooleanFilter()
 
 
-class ProviderViewSet(ModelViewSet[Provider]):
+class ProviderViewSet(Resource, ModelViewSet[Provider]):
     """Where requests may go. Deleting a provider deletes the credentials that are bound to it."""
 
     queryset = Provider.objects.select_related("health")
@@ -30,7 +31,7 @@ class CredentialFilters(filters.FilterSet):  # type: ignore[misc]
     provider = filters.NumberFilter(field_name="provider_id", min_value=1, max_value=2**63 - 1, decimal_places=0)
 
 
-class CredentialViewSet(ModelViewSet[Credential]):
+class CredentialViewSet(Resource, ModelViewSet[Credential]):
     """Upstream secrets under names. Only their masks are ever shown."""
 
     queryset = Credential.objects.select_related("provider")

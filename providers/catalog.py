@@ -10,6 +10,8 @@ from functools import cached_property
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from django.conf import settings
+
 from providers.kinds import KINDS
 from providers.kinds.base import Headers, Kind, header_lines
 from providers.models import Credential, Provider
@@ -243,6 +245,15 @@ def load_catalog(environment_credentials: Mapping[str, str]) -> Catalog:
     providers = Provider.objects.filter(is_enabled=True).order_by("priority", "id")
     records = sorted((record_of(row) for row in providers), key=lambda record: record.rank)
     return Catalog(tuple(records), tuple(credentials.values()))
+
+
+def provider_names() -> set[str]:
+    return set(Provider.objects.values_list("name", flat=True))
+
+
+def upstream_aliases() -> set[str]:
+    """Those of the environment and of the database."""
+    return {*settings.UPSTREAM_CREDENTIALS, *Credential.objects.values_list("alias", flat=True)}
 
 
 def price_address(provider: str, model: str) -> tuple[str, str, str] | None:

@@ -13,6 +13,7 @@ from rest_framework.exceptions import PermissionDenied
 
 from providers.health import Health, health_of
 from providers.models import Credential, Provider, alias_validator, validate_models, validate_secret
+from strict.members import Strict
 
 
 class SecretField(serializers.CharField):
@@ -66,7 +67,9 @@ class HealthSerializer(serializers.Serializer[Health]):
     error = serializers.CharField()
 
 
-class ProviderSerializer(serializers.ModelSerializer[Provider]):
+class ProviderSerializer(Strict, serializers.ModelSerializer[Provider]):
+    moving = Strict.moving | {"health", "version"}
+
     credential = serializers.CharField(
         source="credential_alias",
         required=False,
@@ -132,7 +135,7 @@ class ProviderSerializer(serializers.ModelSerializer[Provider]):
         return instance
 
 
-class CredentialSerializer(serializers.ModelSerializer[Credential]):
+class CredentialSerializer(Strict, serializers.ModelSerializer[Credential]):
     provider_name = serializers.SerializerMethodField()
     secret = SecretField(help_text="Never shown again; leave it out of an update to keep it.")
     mask = serializers.CharField(read_only=True)
@@ -144,6 +147,12 @@ class CredentialSerializer(serializers.ModelSerializer[Credential]):
         model = Credential
         fields = ("id", "alias", "provider", "provider_name", "secret", "mask", "usable", "created_at", "updated_at")
         validators: ClassVar[list[Any]] = []  # the model finds an alias that is taken: a conflict (409)
+
+    def get_fields(self) -> dict[str, Any]:
+        """An update may leave the secret out, also one that says all else: nobody can read it to say it again."""
+        fields = super().get_fields()
+        fields["secret"].required = self.instance is None
+        return fields
 
     def get_provider_name(self, credential: Credential) -> str | None:
         return credential.provider.name if credential.provider is not None else None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from django.conf import settings
@@ -35,21 +37,60 @@ def reload_everything() -> None:
     write_notes(EVERYTHING, [0])
 
 
+_waiting: ContextVar[list[tuple[str, list[int]]] | None] = ContextVar("notes that wait", default=None)
+
+
+@contextmanager
+def notes_last() -> Iterator[Callable[[], None]]:
+    """Notes wait until what this gives is called, at the end of a transaction.
+
+    Writing one takes a lock that every change needs. Taken in the middle, it stands before the locks of rows in one
+    request and behind them in another, which then wait for each other in a circle.
+    """
+    token = _waiting.set([])
+    try:
+        yield write_waiting
+    finally:
+        _waiting.reset(token)
+
+
+def write_waiting() -> None:
+    waiting = _waiting.get()
+    if waiting:
+        notes = [(subject, pk) for subject, ids in waiting for pk in ids]
+        waiting.clear()
+        _write(list(dict.fromkeys(notes)))
+
+
 def write_notes(subject: str, ids: list[int]) -> None:
+    waiting = _waiting.get()
+    if waiting is None:
+        _write([(subject, pk) for pk in ids])
+    else:
+        waiting.append((subject, list(ids)))
+
+
+def _write(notes: list[tuple[str, int]]) -> None:
     with transaction.atomic():
         if connection.vendor == "postgresql":
             # Held to the end of the transaction: ids appear in the order in which they become visible.
             # SQLite has one writer at a time anyway.
             with connection.cursor() as cursor:
                 cursor.execute("SELECT pg_advisory_xact_lock(%s)", [ADVISORY_LOCK])
-        ConfigChange.objects.bulk_create([ConfigChange(subject=subject, object_id=pk) for pk in ids])
-        newest = current_version()
-        if newest % 100 < len(ids):
+        ConfigChange.objects.bulk_create([ConfigChange(subject=subject, object_id=pk) for subject, pk in notes])
+        newest = _newest()
+        if newest % 100 < len(notes):
             ConfigChange.objects.filter(pk__lte=newest - KEPT).delete()
     transaction.on_commit(_wake, robust=True)
 
 
 def current_version() -> int:
+    """With the changes of the request that asks. Those of it that are still to come are in the next version."""
+    write_waiting()
+    return _newest()
+
+
+def _newest() -> int:
     return ConfigChange.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
 
 

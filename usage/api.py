@@ -16,6 +16,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
+from strict.resource import Resource
 from usage.bodies.api import RequestBodiesSerializer
 from usage.bodies.record import RequestBodies
 from usage.models import Outcome, RequestQuerySet, RequestRecord
@@ -76,7 +77,7 @@ class TooSlow(APIException):
     default_code = "too_slow"
 
 
-class RequestViewSet(ReadOnlyModelViewSet[RequestRecord]):
+class RequestViewSet(Resource, ReadOnlyModelViewSet[RequestRecord]):
     """Every request that went through, newest first. Users see those that were made with their own keys.
 
     A page that takes too long to fill ends early: with fewer rows than asked for, and a `next` that goes on from there.

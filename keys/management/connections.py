@@ -12,6 +12,7 @@ from django.conf import settings
 from django.core.management.base import CommandError
 from django.db import DatabaseError
 from django.http import HttpRequest
+from django.template.response import SimpleTemplateResponse
 from django.urls import resolve
 from django.utils.module_loading import import_string
 
@@ -109,7 +110,8 @@ class Local(Connection):
             response = handle(request)
         except DatabaseError as error:
             raise Refused(f"The database refused it ({error}); is it migrated (manage.py migrate)?") from None
-        response.render()
+        if isinstance(response, SimpleTemplateResponse):
+            response.render()
         return response.status_code, response.content
 
 

@@ -35,6 +35,6 @@ class GlobalLimits(Limited, Changing):
 
     @transaction.atomic
     def change(self, **fields: Any) -> None:
-        row, _ = GlobalLimits.objects.get_or_create(pk=ONLY)
+        row, _ = GlobalLimits.objects.select_for_update(no_key=True).get_or_create(pk=ONLY)
         super(GlobalLimits, row).change(**fields)
         self.refresh_from_db()

@@ -46,10 +46,13 @@ class VirtualKeyQuerySet(models.QuerySet["VirtualKey"]):
         one = "EXISTS (SELECT 1 FROM json_each(keys_virtualkey.tags) WHERE json_each.value = %s)"
         return self.filter(RawSQL(one, [tag], output_field=models.BooleanField()))  # noqa: S611 - the tag is a parameter
 
+    @transaction.atomic
     def revoke(self) -> int:
         """Revoke all of them for good. Returns how many were not revoked before."""
         now = timezone.now()
-        ids = list(self.filter(revoked_at__isnull=True).values_list("pk", flat=True))
+        # In one order: two who revoke many never wait for each other in a circle.
+        kept = self.filter(revoked_at__isnull=True).order_by("pk").select_for_update(of=("self",), no_key=True)
+        ids = list(kept.values_list("pk", flat=True))
         for start in range(0, len(ids), IDS_IN_A_STATEMENT):
             some = ids[start : start + IDS_IN_A_STATEMENT]
             self.model.objects.filter(pk__in=some).update(revoked_at=now, updated_at=now)

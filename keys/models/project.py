@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from django.db import models
 
+from keys.models.alias import Aliased
 from keys.models.announcing import announced
 from keys.models.changing import Changing
 from keys.models.limited import Limited
@@ -22,7 +23,7 @@ CAPTURES = (
 
 
 @announced
-class Project(Limited, Ruled, Changing):
+class Project(Aliased, Limited, Ruled, Changing):
     """A group of keys that share settings, limits and a budget. An inactive one refuses requests and new keys."""
 
     name = models.CharField(max_length=100, unique=True)

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
+from keys.models.alias import Aliased
 from keys.models.announcing import announced
 from keys.models.changing import Changing
 from keys.models.key_set import VirtualKeyQuerySet
@@ -27,7 +28,7 @@ SECRET_FIELDS = (
 
 
 @announced
-class VirtualKey(Limited, Changing):
+class VirtualKey(Aliased, Limited, Changing):
     """A credential for programs. Its secret is stored only as a salted hash."""
 
     name = models.CharField(max_length=100)
@@ -80,6 +81,7 @@ class VirtualKey(Limited, Changing):
             *Limited.Meta.constraints,
             models.UniqueConstraint(
                 fields=["project", "name"],
+                condition=models.Q(revoked_at__isnull=True),  # the name of a key that is gone is free again
                 name="key_name_unique_in_project",
                 violation_error_message="This project has a key of that name already.",
                 violation_error_code="duplicate_name",

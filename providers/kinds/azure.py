@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from providers.kinds.base import Headers, Kind, health_problem
+from providers.kinds.base import Headers, Kind, health_problem, unknown_option
 
 # What is addressed by deployment: https://learn.microsoft.com/azure/ai-foundry/openai/reference
 BY_DEPLOYMENT = ("/chat/completions", "/completions", "/embeddings", "/audio/", "/images/")
@@ -23,8 +23,8 @@ class Azure(Kind):
     def problem_with(self, options: Any) -> str | None:
         if problem := super().problem_with(options):
             return problem
-        if unknown := set(options) - {"api_version", "health_path"}:
-            return f"Unknown option {sorted(unknown)[0]!r}; known are api_version and health_path."
+        if problem := unknown_option(options, ("api_version", "health_path")):
+            return problem
         version = options.get("api_version", DEFAULT_API_VERSION)
         if not isinstance(version, str) or not version.replace("-", "").isalnum():
             return "`api_version` is a date such as 2024-10-21."

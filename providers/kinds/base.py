@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 Headers = list[tuple[bytes, bytes]]
@@ -42,6 +43,18 @@ class Kind:
     def path(self, base_path: str, rest: str, query: str, model: str, options: Mapping[str, Any]) -> str:
         """The request target. `rest` is what follows `/v1`, already checked; `model` is the provider's name for it."""
         return f"{base_path}{rest}?{query}" if query else base_path + rest
+
+
+def unknown_option(options: Mapping[str, Any], known: Iterable[str]) -> str | None:
+    """What is wrong with an option that the kind does not know."""
+    names = sorted(known)
+    for name in options:
+        if name not in names:
+            meant = get_close_matches(str(name), names, 1)
+            return f"Unknown option {name!r}; " + (
+                f"did you mean {meant[0]}?" if meant else f"known are {', '.join(names)}."
+            )
+    return None
 
 
 def header_lines(headers: Headers) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from providers.kinds.base import Headers, Kind, as_headers, header_problem, health_problem
+from providers.kinds.base import Headers, Kind, as_headers, header_problem, health_problem, unknown_option
 
 KNOWN = {"headers", "include_usage", "auth_header", "auth_format", "paths", "health_path"}
 
@@ -24,8 +24,8 @@ class Custom(Kind):
     def problem_with(self, options: Any) -> str | None:
         if problem := super().problem_with(options):
             return problem
-        if unknown := set(options) - KNOWN:
-            return f"Unknown option {sorted(unknown)[0]!r}; known are {', '.join(sorted(KNOWN))}."
+        if problem := unknown_option(options, KNOWN):
+            return problem
         if not isinstance(options.get("include_usage", True), bool):
             return "`include_usage` is true or false."
         if "{key}" not in str(options.get("auth_format", "{key}")):

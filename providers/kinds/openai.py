@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from providers.kinds.base import Headers, Kind, as_headers, header_problem, health_problem
+from providers.kinds.base import Headers, Kind, as_headers, header_problem, health_problem, unknown_option
 
 
 class OpenAI(Kind):
@@ -18,8 +18,8 @@ class OpenAI(Kind):
     def problem_with(self, options: Any) -> str | None:
         if problem := super().problem_with(options):
             return problem
-        if unknown := set(options) - {"headers", "include_usage", "health_path"}:
-            return f"Unknown option {sorted(unknown)[0]!r}; known are headers, health_path and include_usage."
+        if problem := unknown_option(options, ("headers", "include_usage", "health_path")):
+            return problem
         if not isinstance(options.get("include_usage", True), bool):
             return "`include_usage` is true or false."
         return health_problem(options) or header_problem(options.get("headers", {}))

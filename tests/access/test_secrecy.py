@@ -70,12 +70,12 @@ def played(services: Services, _upstream: Upstream) -> Iterator[Played]:
 
 def play(server: Sluice, upstream: Upstream) -> Played:
     _, key = minted(server)
-    _, other = minted(server, upstream_alias="canary", rpm=50)
     revoked_id, revoked = minted(server)
     rotated_id, old = minted(server)
     rotated = server.api("POST", f"/api/keys/{rotated_id}/rotate").json()["key"]
     server.api("POST", f"/api/keys/{revoked_id}/revoke")
     assert server.api("POST", "/api/credentials", json={"alias": "canary", "secret": SECRET}).status_code == 201
+    _, other = minted(server, upstream_alias="canary", rpm=50)
     bound = {"credential": "own", "api_key": SECRET, "models": {"canary-model": ""}}
     new_provider(server, "bound", upstream.url, **bound)
     new_provider(server, "gone", "http://127.0.0.1:9/v1", **{**bound, "models": {"gone-model": ""}})

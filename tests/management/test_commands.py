@@ -15,7 +15,7 @@ from keys.tokens import read_token
 from providers.models import Credential, Provider
 from proxy.changes import current_version
 from tests.environment import ROOT
-from tests.management.conftest import SECRET, TOKEN, make_key, make_project, make_provider
+from tests.management.conftest import SECRET, TOKEN, make_credential, make_key, make_project, make_provider
 
 pytestmark = pytest.mark.django_db(transaction=True)  # a server in another thread has to see the rows
 
@@ -44,6 +44,7 @@ def run(request):
 
 def test_a_key_is_minted_with_all_its_settings(run):
     make_project("team")
+    make_credential("second")
     arguments = ("--project", "team", "--alias", "second", "--models", "gpt-*, o4", "--expires-days", "3", "--rpm", "5")
     key = run.json("keys", "mint", "--name", "ci", *arguments, "--notes", "n", "--tags", "a,b")
     row = VirtualKey.objects.get(pk=key["id"])
@@ -134,12 +135,21 @@ def test_a_list_has_all_pages(run, monkeypatch):
     assert (listed["next"], listed["previous"]) == (None, None)
 
 
+def test_a_name_that_a_revoked_key_had_means_the_key_that_has_it_now(run):
+    first = run.json("keys", "mint", "--name", "ci")
+    run("keys", "revoke", "--name", "ci")
+    second = run.json("keys", "mint", "--name", "ci")
+    assert run.json("keys", "show", "--name", "ci")["id"] == second["id"]
+    assert run.json("keys", "show", "--id", str(first["id"]))["status"] == "revoked"
+
+
 def test_a_project_is_told_which_bodies_to_keep(run):
     assert run.json("projects", "create", "--name", "team")["capture_bodies"] == "off"
     assert run.json("projects", "update", "--name", "team", "--capture-bodies", "errors")["capture_bodies"] == "errors"
 
 
 def test_projects_are_created_listed_shown_updated_and_deleted(run):
+    make_credential("second")
     made = run.json("projects", "create", "--name", "team", "--alias", "second", "--notes", "n")
     assert (made["upstream_alias"], made["notes"]) == ("second", "n")
     assert run.json("projects", "list")["results"] == [made]

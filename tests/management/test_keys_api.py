@@ -6,7 +6,7 @@ import pytest
 
 from keys.models import Project, VirtualKey
 from keys.tokens import read_token, secret_matches
-from tests.management.conftest import LIMITS, make_key, make_project
+from tests.management.conftest import LIMITS, make_credential, make_key, make_project
 
 FIELDS = {
     *("id", "name", "project", "project_name", "owner", "status", "mask", "is_active", "expires_at", "revoked_at"),
@@ -18,6 +18,7 @@ FIELDS = {
 
 def test_minting_answers_201_with_the_key_and_its_token(api, make_user):
     project = make_project("team")
+    make_credential("second")
     body = {
         "name": "ci",
         "project": "team",
@@ -71,6 +72,19 @@ def test_the_same_name_in_another_project_is_fine(api):
     make_key("ci")
     make_project("other")
     assert api.post("/api/keys", {"name": "ci", "project": "other"}).status_code == 201
+
+
+def test_the_name_of_a_deleted_key_is_free_again(api):
+    """X22: its row keeps its id."""
+    gone = make_key("ci")
+    assert api.delete(f"/api/keys/{gone.pk}").status_code == 204
+    made = api.post("/api/keys", {"name": "ci"})
+    assert made.status_code == 201
+    assert made.json()["id"] != gone.pk
+    assert api.get(f"/api/keys/{gone.pk}").json()["status"] == "revoked"
+    assert api.post("/api/keys", {"name": "ci"}).status_code == 409
+    assert api.delete(f"/api/keys/{made.json()['id']}").status_code == 204
+    assert api.post("/api/keys", {"name": "ci"}).status_code == 201
 
 
 def test_minting_in_an_inactive_project_is_403(api):
@@ -168,10 +182,12 @@ def test_renaming_to_a_taken_name_is_409(api):
     assert (answer.status_code, answer.json()["code"]) == (409, "duplicate_name")
 
 
-def test_what_a_caller_may_not_set_is_not_set(api):
+def test_what_a_caller_may_not_set_is_refused(api):
     key = make_key()
-    body = {"revoked_at": "2020-01-01T00:00:00Z", "total_requests": 9, "public_id": "x", "status": "revoked", "id": 99}
-    assert api.patch(f"/api/keys/{key.pk}", body).status_code == 200
+    body = {"revoked_at": "2020-01-01T00:00:00Z", "total_requests": 9, "status": "revoked", "id": 99}
+    for name, value in body.items():
+        answer = api.patch(f"/api/keys/{key.pk}", {name: value})
+        assert (answer.status_code, set(answer.json())) == (400, {name})
     after = VirtualKey.objects.get(pk=key.pk)
     assert (after.revoked_at, after.total_requests, after.public_id) == (None, 0, key.public_id)
 

@@ -134,6 +134,39 @@ def test_owners_do_not_widen_their_keys(as_ann, ann, wider):
     assert (answer.status_code, set(answer.json())) == (400, set(wider))
 
 
+@pytest.mark.parametrize(
+    "said,status",
+    [
+        ({"burst": 6}, 400),
+        ({"burst": 100_000}, 400),
+        ({"rps": 2, "burst": 6}, 400),
+        ({"burst": 5}, 200),
+        ({"rps": 2, "burst": 4}, 200),
+        ({"burst": None}, 200),
+        ({"rps": 2}, 200),
+    ],
+    ids=str,
+)
+def test_a_blank_burst_is_the_operators_rps(as_ann, ann, said, status):
+    """X20: as it is counted."""
+    key = make_key(owner=ann, rps=5)
+    answer = as_ann.patch(f"/api/keys/{key.pk}", said)
+    assert answer.status_code == status
+    if status == 400:
+        assert set(answer.json()) == {"burst"}
+
+
+def test_a_burst_may_be_blank_again_where_that_is_no_more_than_before(as_ann, ann):
+    wide, narrow = make_key("w", owner=ann, rps=5, burst=9), make_key("n", owner=ann, rps=5, burst=2)
+    assert as_ann.patch(f"/api/keys/{wide.pk}", {"burst": None}).status_code == 200
+    assert as_ann.patch(f"/api/keys/{narrow.pk}", {"burst": None}).status_code == 400
+
+
+def test_a_key_without_a_rate_may_get_any_rate_and_burst(as_ann, ann):
+    key = make_key(owner=ann)
+    assert as_ann.patch(f"/api/keys/{key.pk}", {"rps": 5, "burst": 50}).status_code == 200
+
+
 def test_owners_do_not_switch_on_what_was_switched_off(as_ann, ann):
     key = make_key(owner=ann, is_active=False)
     assert as_ann.patch(f"/api/keys/{key.pk}", {"is_active": True}).status_code == 400

@@ -20,6 +20,7 @@ EFFECTIVE = f"/api/prices/effective?provider=up&model={MINI}"
 
 
 def test_a_price_is_made_read_changed_and_deleted(api):
+    make_provider("up")
     made = api.post("/api/prices", {**PRICE, "cached_input": "0.1", "valid_from": "2026-01-01T00:00:00Z"})
     assert made.status_code == 201
     assert made.json()["input"] == "0.123456"
@@ -32,6 +33,7 @@ def test_a_price_is_made_read_changed_and_deleted(api):
 
 
 def test_each_change_leaves_a_note_for_every_process(api):
+    make_provider("up")
     before = current_version()
     path = f"/api/prices/{api.post('/api/prices', PRICE).json()['id']}"
     api.patch(path, {"input": "1"})
@@ -48,6 +50,7 @@ def test_each_change_leaves_a_note_for_every_process(api):
     ],
 )  # fmt: skip
 def test_what_is_no_price_is_refused(api, wrong):
+    make_provider("up")
     answer = api.post("/api/prices", {**PRICE, **wrong})
     assert (answer.status_code, list(answer.json())) == (400, list(wrong))
     assert not PriceOverride.objects.exists()
@@ -55,6 +58,7 @@ def test_what_is_no_price_is_refused(api, wrong):
 
 @pytest.mark.parametrize("start", [{}, {"valid_from": "2026-01-01T00:00:00Z"}])
 def test_a_second_price_of_the_same_start_is_a_conflict(api, start):
+    make_provider("up")
     assert api.post("/api/prices", {**PRICE, **start}).status_code == 201
     again = api.post("/api/prices", {**PRICE, **start})
     assert (again.status_code, again.json()["code"]) == (409, "duplicate_price")
@@ -88,6 +92,7 @@ def test_an_unknown_provider_or_a_missing_question_is_refused(api):
 
 
 def test_the_admin_adds_and_lists_a_price(admin):
+    make_provider("up")
     form = {"provider": "up", "model": "m-*", "input": "1", "output": "2", "per_request": "0"}
     assert admin.post("/admin/usage/priceoverride/add/", form).status_code == 302
     row = PriceOverride.objects.get()

@@ -4,7 +4,7 @@ import pytest
 
 from keys.models import Project
 from keys.ruled import RULES
-from tests.management.conftest import LIMITS, make_key, make_project
+from tests.management.conftest import LIMITS, make_credential, make_key, make_project
 
 FIELDS = {
     "id",
@@ -21,6 +21,7 @@ FIELDS = {
 
 
 def test_a_project_is_created_read_updated_and_deleted(api):
+    make_credential("second")
     made = api.post("/api/projects", {"name": "team", "upstream_alias": "second", "notes": "n"})
     assert made.status_code == 201
     assert set(made.json()) == FIELDS

@@ -6,6 +6,7 @@ from django_filters import rest_framework as filters
 from rest_framework import serializers
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
+from strict.resource import Resource
 from usage.alerts.alert import Alert, AlertDelivery, Level
 from usage.moments import representable
 
@@ -61,7 +62,7 @@ class AlertFilters(filters.FilterSet):  # type: ignore[misc]
     created_before = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt", validators=[representable])
 
 
-class AlertViewSet(ReadOnlyModelViewSet[Alert]):
+class AlertViewSet(Resource, ReadOnlyModelViewSet[Alert]):
     """Budgets and soft thresholds that were reached, newest first. Users see those of their keys and of their own."""
 
     queryset = Alert.objects.prefetch_related("deliveries")

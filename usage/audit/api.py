@@ -7,6 +7,7 @@ from django_filters import rest_framework as filters
 from rest_framework import serializers
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
+from strict.resource import Resource
 from usage.audit.entry import ActorKind, AuditEntry, Result
 from usage.moments import representable
 
@@ -48,7 +49,7 @@ class AuditFilters(filters.FilterSet):  # type: ignore[misc]
     created_before = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt", validators=[representable])
 
 
-class AuditViewSet(ReadOnlyModelViewSet[AuditEntry]):
+class AuditViewSet(Resource, ReadOnlyModelViewSet[AuditEntry]):
     """Who did what, and what was refused, newest first."""
 
     queryset = AuditEntry.objects.all()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.utils import timezone
@@ -15,6 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ModelViewSet
 
+from strict.resource import Resource
 from usage.prices.book import load_prices
 from usage.prices.override import PriceOverride
 from usage.prices.price import Price, Rates, usd
@@ -31,13 +32,14 @@ class PriceFilters(filters.FilterSet):  # type: ignore[misc]
     model = filters.CharFilter()
 
 
-class PriceViewSet(ModelViewSet[PriceOverride]):
+class PriceViewSet(Resource, ModelViewSet[PriceOverride]):
     """What operators say models cost. It goes before the list prices of the genai-prices package."""
 
     queryset = PriceOverride.objects.all()
     serializer_class = PriceSerializer
     filterset_class = PriceFilters
     search_fields = ("provider", "model")
+    query: ClassVar = {"effective": EffectiveQuerySerializer}
 
     @extend_schema(parameters=[EffectiveQuerySerializer], responses=EffectivePriceSerializer, filters=False)
     @action(detail=False, pagination_class=None)

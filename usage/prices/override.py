@@ -6,10 +6,13 @@ from decimal import Decimal
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar, NamedTuple
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models
+from django.utils.module_loading import import_string
 
+from strict.names import unknown
 from usage.changes import changed
 from usage.prices.price import Price, Rates, picousd, rate
 
@@ -100,6 +103,16 @@ class PriceOverride(models.Model):
     def clean(self) -> None:
         if self.model != self.model.strip() or not self.model.isprintable():
             raise ValidationError({"model": "A model's name has no spaces around it and no control characters."})
+        if self.provider and not self._has_provider():
+            known = import_string(settings.PROVIDER_NAMES)()
+            raise ValidationError({"provider": unknown(self.provider, sorted(known), "provider")})
+
+    def _has_provider(self) -> bool:
+        """Also one that is gone and stood there before: such a price may still be changed otherwise."""
+        if self.provider in import_string(settings.PROVIDER_NAMES)():
+            return True
+        stored = PriceOverride.objects.filter(pk=self.pk, provider=self.provider)
+        return self.pk is not None and stored.exists()
 
     def change(self, **fields: Any) -> None:
         """Set these, check all, and store. Raises `ValidationError`."""

@@ -6,10 +6,11 @@ from typing import Any, ClassVar
 
 from rest_framework import serializers
 
+from strict.members import Strict
 from usage.prices.override import PriceOverride
 
 
-class PriceSerializer(serializers.ModelSerializer[PriceOverride]):
+class PriceSerializer(Strict, serializers.ModelSerializer[PriceOverride]):
     class Meta:
         model = PriceOverride
         fields = (

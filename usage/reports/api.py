@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from channels.db import database_sync_to_async
 from django.core.handlers.asgi import ASGIRequest
@@ -16,6 +16,7 @@ from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 from rest_framework.viewsets import GenericViewSet
 
+from strict.resource import Resource
 from usage.models import HourRollup
 from usage.reports.answer import ReportSerializer, csv_columns, csv_lines, lines_told, sums_told
 from usage.reports.cursors import cursor_of
@@ -37,7 +38,7 @@ class CSVRenderer(BaseRenderer):
         return JSONRenderer().render(data)
 
 
-class UsageViewSet(ListModelMixin, GenericViewSet[Any]):
+class UsageViewSet(Resource, ListModelMixin, GenericViewSet[Any]):
     """What was used, by any of key, user, team, project, provider and model, and by hour, day, week, month or in total.
     Or by tag: a request counts for each of its tags, and once in the totals.
 
@@ -48,6 +49,7 @@ class UsageViewSet(ListModelMixin, GenericViewSet[Any]):
     serializer_class = ReportSerializer
     renderer_classes = (JSONRenderer, CSVRenderer)
     pagination_class = None
+    query: ClassVar = {"list": QuestionSerializer}
     owner_field = "user_id"
     owner_actions = ("list",)
 

@@ -137,7 +137,13 @@ class Command(BaseCommand):
 
 
 def _find(api: Connection, options: dict[str, Any]) -> Any:
-    return api.find("keys", "key", id=options["id"], name=options["name"], project=options["project"])
+    """By a name that several have had, the one that has it now: others of it are revoked."""
+    where = {"name": options["name"], "project": options["project"]}
+    if options["id"] is None:
+        kept = [row for row in api.everything("keys", **where)["results"] if row["status"] != "revoked"]
+        if len(kept) == 1:
+            return kept[0]
+    return api.find("keys", "key", id=options["id"], **where)
 
 
 def _settings(options: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,36 @@
+"""Aliases of upstream credentials, as keys and projects name them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.utils.module_loading import import_string
+
+from strict.names import unknown
+
+
+class Aliased(models.Model):
+    """Names the credential that its requests are paid with. Other apps keep those: the setting UPSTREAM_ALIASES names
+    the callable that knows them.
+    """
+
+    upstream_alias: Any
+
+    class Meta:
+        abstract = True
+
+    def clean(self) -> None:
+        super().clean()
+        if self.upstream_alias and not self._is_known():
+            known = import_string(settings.UPSTREAM_ALIASES)()
+            raise ValidationError({"upstream_alias": unknown(self.upstream_alias, sorted(known), "credential")})
+
+    def _is_known(self) -> bool:
+        """Also one that stood there before: whose credential was deleted may still be changed otherwise."""
+        if self.upstream_alias in import_string(settings.UPSTREAM_ALIASES)():
+            return True
+        stored = type(self)._default_manager.filter(pk=self.pk, upstream_alias=self.upstream_alias)
+        return self.pk is not None and stored.exists()
