@@ -41,6 +41,8 @@ log = logging.getLogger("sluice.proxy")
 
 
 SEGMENT_BYTES = 16 * 1024 * 1024
+SHOWN_ERROR_BYTES = 4096
+"""Of a provider's error that is no JSON, with its markup; less of it is told."""
 
 
 class LedgerThread:
@@ -101,6 +103,7 @@ async def build_parts() -> Parts:
         logged_bodies=show_bodies(snapshot, settings.LOG_BODIES_MAX_BYTES) if logs_bodies else None,
         traces=build_traces(),
         bodies=BodyKeeper(show_bodies(snapshot, settings.BODY_CAPTURE_BYTES)),
+        shown_errors=show_bodies(snapshot, SHOWN_ERROR_BYTES),
     )
 
 

@@ -41,6 +41,7 @@ class Parts:
         "pasts",
         "reporter",
         "request_log",
+        "shown_errors",
         "snapshot",
         "traces",
         "upstream",
@@ -63,6 +64,7 @@ class Parts:
         logged_bodies: Showing | None,
         traces: Traces | None,
         bodies: BodyKeeper,
+        shown_errors: Showing,
     ) -> None:
         self.bounds = bounds
         self.snapshot = snapshot
@@ -78,5 +80,7 @@ class Parts:
         self.logged_bodies = logged_bodies
         self.traces = traces
         self.bodies = bodies
+        self.shown_errors = shown_errors
+        """What may be told of providers' errors that are no JSON."""
         self.reporter = Reporter(metrics, request_log, traces)
         self.watchman = Watchman()

@@ -23,6 +23,7 @@ from proxy.exchange import Exchange
 from proxy.jsonbody import NotAnObject
 from proxy.parts import Parts
 from proxy.passed import passed_lines, secret_of
+from proxy.said import note_unread
 from proxy.sight import look
 from proxy.stream import relay_stream
 from proxy.uncounted import estimate_answer, estimate_part, finish_estimate
@@ -92,6 +93,7 @@ async def relay_object(exchange: Exchange, answer: Answer, parts: Parts, watch: 
     try:
         raw = exchange.dialect.read_answer(exchange, raw)
     except NotAnObject:
+        note_unread(exchange, answer.status, raw, parts)
         raise UpstreamError("upstream_invalid_response", "The provider's answer is not a JSON object.") from None
     parts.origins.remember_for(exchange)
     if exchange.usage is None:
@@ -102,7 +104,7 @@ async def relay_object(exchange: Exchange, answer: Answer, parts: Parts, watch: 
 
 
 async def relay_error(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch) -> None:
-    """The provider's refusal: its status and its own words, where they are JSON, without the credential in them."""
+    """The provider's refusal: its status and its own words, without the credential in them; in OpenAI's shape."""
     raw = plain(answer, await read_whole(exchange, answer, parts, watch, MAX_ERROR_BYTES, []))
     exchange.outcome = "upstream_error"
     exchange.error_code = f"upstream_{answer.status}"
@@ -111,6 +113,8 @@ async def relay_error(exchange: Exchange, answer: Answer, parts: Parts, watch: W
         raw = raw.replace(secret, b"[credential]")
     if not raw or not _is_json(raw):
         message = f"The provider answered {answer.status} {reason_phrase(answer.status)}."
+        if said := note_unread(exchange, answer.status, raw, parts):
+            message += f" It said: {said}"
         raw = error_body(message, "upstream_error", None, exchange.error_code)
         lines = passed_lines(exchange, answer, without=(b"content-type", b"content-encoding")) + respond.JSON
     if answer.status in (429, 503) and all(name != b"retry-after" for name, _ in answer.headers):
