@@ -8,6 +8,8 @@ import msgspec
 
 from proxy.errors import RequestTimeout, TooLarge, UpstreamTimeout
 
+MAX_MODEL_CHARS = 200
+
 
 class Bounds(msgspec.Struct, frozen=True):
     """Times in seconds, sizes in bytes. Each time has the error that it ends in, made only when it is needed."""

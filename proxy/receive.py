@@ -9,7 +9,7 @@ import re
 from collections.abc import AsyncIterator
 from urllib.parse import quote
 
-from proxy.bounds import Bounds
+from proxy.bounds import MAX_MODEL_CHARS, Bounds
 from proxy.endpoints import MODELS, READ, UNKNOWN, Endpoint, allowed_methods, find_endpoint
 from proxy.errors import BadRequest, ClientGone, MethodNotAllowed, NotFound, UnsupportedMediaType, refusal_of
 from proxy.exchange import Exchange
@@ -21,7 +21,6 @@ SLOWEST_BYTES_PER_S = 1024
 """A body that comes slower than this, beyond `BODY_TIMEOUT_SECS`, is not waited for."""
 
 PEEKED_BYTES = 1024 * 1024
-MAX_MODEL_CHARS = 200
 REPLACEMENT = "\ufffd"
 """What stands where the text was no text."""
 
