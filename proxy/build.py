@@ -18,7 +18,7 @@ from providers.environment import sync_provider_from_environment
 from proxy.admit import Admission
 from proxy.bounds import Bounds
 from proxy.health import VERSION
-from proxy.origins import ResponseOrigin, ResponseOrigins
+from proxy.origins import MAKERS, ResponseOrigin, ResponseOrigins
 from proxy.outbox import outbox_of
 from proxy.parts import Parts
 from proxy.pasts import Pasts
@@ -137,5 +137,5 @@ def build_traces() -> Traces | None:
 
 
 def ledger_origin(response_id: str) -> ResponseOrigin | None:
-    row = RequestRecord.objects.filter(response_id=response_id, endpoint="/v1/responses").first()
+    row = RequestRecord.objects.filter(response_id=response_id, endpoint__in=MAKERS).first()
     return ResponseOrigin(row.provider, row.credential, row.project_id) if row else None
