@@ -45,7 +45,7 @@ class Bounds(msgspec.Struct, frozen=True):
         )
 
     def too_large(self, most: int) -> TooLarge:
-        return TooLarge("payload_too_large", f"The body is larger than {most:,} bytes.")
+        return too_large(most)
 
     def body_late(self) -> RequestTimeout:
         return RequestTimeout("request_timeout", "The body of the request did not arrive in time.")
@@ -60,3 +60,7 @@ class Bounds(msgspec.Struct, frozen=True):
 
     def stream_idle(self) -> UpstreamTimeout:
         return UpstreamTimeout("upstream_idle_timeout", f"The provider sent nothing for {self.idle_s:g} s.")
+
+
+def too_large(most: int) -> TooLarge:
+    return TooLarge("payload_too_large", f"The body is larger than {most:,} bytes.")

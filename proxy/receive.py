@@ -15,6 +15,7 @@ from proxy.errors import BadRequest, ClientGone, MethodNotAllowed, NotFound, Uns
 from proxy.exchange import Exchange
 from proxy.jsonbody import JSONBody, NotAnObject
 from proxy.parts import Parts
+from proxy.unpack import coding_of, unpacked
 from proxy.watch import Watch
 
 SLOWEST_BYTES_PER_S = 1024
@@ -50,11 +51,11 @@ async def read(exchange: Exchange, parts: Parts, watch: Watch) -> None:
     """
     if exchange.endpoint.reads_body:
         check_content_type(exchange)
-        read_json(exchange, await read_body(exchange, parts.bounds, watch), parts.bounds)
+        read_json(exchange, await read_plain(exchange, parts.bounds, watch), parts.bounds)
     elif not has_body(exchange):
         watch.listens = True
     elif not exchange.endpoint.own and is_small_json(exchange, parts.bounds):
-        peek_model(exchange, await read_body(exchange, parts.bounds, watch))
+        peek_model(exchange, await read_plain(exchange, parts.bounds, watch))
 
 
 def locate(exchange: Exchange) -> Endpoint:
@@ -124,6 +125,16 @@ def declared_length(exchange: Exchange, bounds: Bounds, most: int) -> int | None
     if length > most:
         raise bounds.too_large(most)
     return length
+
+
+async def read_plain(exchange: Exchange, bounds: Bounds, watch: Watch) -> bytes:
+    """The whole body, unpacked where it came packed. Raises also `UnsupportedMediaType` and `BadRequest`."""
+    coding = coding_of(exchange)
+    raw = await read_body(exchange, bounds, watch)
+    if not coding:
+        return raw
+    exchange.unpacks = True
+    return await unpacked(raw, coding, bounds.payload_bytes)
 
 
 async def read_body(exchange: Exchange, bounds: Bounds, watch: Watch) -> bytes:
