@@ -5,14 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 
-from proxy.authorize import authorized_upload
+from proxy.authorize import authorized_upload, is_form
 from proxy.connection import ConnectionFailed
+from proxy.endpoints import NEW_CONVERSATION
 from proxy.errors import BadRequest, UpstreamError
 from proxy.exchange import Exchange
 from proxy.jsonbody import JSONBody
 from proxy.parts import Parts
 from proxy.receive import has_body, upload_pieces
 from proxy.trace import lines_above
+from proxy.unpack import coding_of, unpacked_pieces
 from proxy.upstream import CHUNKED, Answer
 from proxy.watch import Watch
 
@@ -26,13 +28,15 @@ async def ask(exchange: Exchange, parts: Parts, watch: Watch) -> Answer:
     assert exchange.access is not None
     provider, model = exchange.candidate
     exchange.count_attempt()
+    framing, body = request_body(exchange, parts, watch)
     try:
         span = exchange.span
         above = exchange.head.lines_above() if span is None else lines_above(exchange.head, span)
+        if exchange.unpacks:
+            above = b"".join(line for line in above.splitlines(True) if not line.startswith(b"content-encoding:"))
         lines = above + exchange.access.lines
     except ValueError as error:
         raise BadRequest("invalid_header", "A header of the request has a value that cannot be sent on.") from error
-    framing, body = request_body(exchange, parts, watch)
     path = provider.kind.path(provider.base_path, exchange.rest, exchange.query, model, provider.options)
     exchange.sent_at = time.monotonic()
     bounds = parts.bounds
@@ -54,8 +58,13 @@ def request_body(exchange: Exchange, parts: Parts, watch: Watch) -> tuple[bytes,
         whole = exchange.passed_body
     elif has_body(exchange):
         length = exchange.length
+        pieces = upload_pieces(exchange, parts.bounds, watch)
+        # A packed form is unpacked, since its fields are looked at; whatever else is packed stays as it is.
+        if is_form(exchange) and (coding := coding_of(exchange)):
+            exchange.unpacks, length = True, None
+            pieces = unpacked_pieces(pieces, coding, parts.bounds.upload_bytes)
         framing = b"content-length: %s\r\n" % length if length else CHUNKED
-        return lines + framing, authorized_upload(exchange, upload_pieces(exchange, parts.bounds, watch))
+        return lines + framing, authorized_upload(exchange, pieces)
     else:
         whole = b""
     if whole or exchange.method not in ("GET", "HEAD", "DELETE", "OPTIONS"):
@@ -82,5 +91,7 @@ def renamed(exchange: Exchange, body: JSONBody) -> bytes:
 
 def encoding_line(exchange: Exchange) -> bytes:
     """What Sluice does not read may come compressed, if the client likes it so."""
+    if exchange.endpoint is NEW_CONVERSATION:
+        return UNCOMPRESSED
     accepted = exchange.head.fields.get(b"accept-encoding")
     return b"accept-encoding: %s\r\n" % accepted if accepted is not None else b""

@@ -8,6 +8,8 @@ import msgspec
 
 from proxy.errors import RequestTimeout, TooLarge, UpstreamTimeout
 
+MAX_MODEL_CHARS = 200
+
 
 class Bounds(msgspec.Struct, frozen=True):
     """Times in seconds, sizes in bytes. Each time has the error that it ends in, made only when it is needed."""
@@ -46,7 +48,7 @@ class Bounds(msgspec.Struct, frozen=True):
         )
 
     def too_large(self, most: int) -> TooLarge:
-        return TooLarge("payload_too_large", f"The body is larger than {most:,} bytes.")
+        return too_large(most)
 
     def body_late(self) -> RequestTimeout:
         return RequestTimeout("request_timeout", "The body of the request did not arrive in time.")
@@ -61,3 +63,7 @@ class Bounds(msgspec.Struct, frozen=True):
 
     def stream_idle(self) -> UpstreamTimeout:
         return UpstreamTimeout("upstream_idle_timeout", f"The provider sent nothing for {self.idle_s:g} s.")
+
+
+def too_large(most: int) -> TooLarge:
+    return TooLarge("payload_too_large", f"The body is larger than {most:,} bytes.")

@@ -18,7 +18,7 @@ from providers.environment import sync_provider_from_environment
 from proxy.admit import Admission
 from proxy.bounds import Bounds
 from proxy.health import VERSION
-from proxy.origins import ResponseOrigin, ResponseOrigins
+from proxy.origins import MAKERS, ResponseOrigin, ResponseOrigins
 from proxy.outbox import outbox_of
 from proxy.parts import Parts
 from proxy.pasts import Pasts
@@ -41,6 +41,8 @@ log = logging.getLogger("sluice.proxy")
 
 
 SEGMENT_BYTES = 16 * 1024 * 1024
+SHOWN_ERROR_BYTES = 4096
+"""Of a provider's error that is no JSON, with its markup; less of it is told."""
 
 
 class LedgerThread:
@@ -101,6 +103,7 @@ async def build_parts() -> Parts:
         logged_bodies=show_bodies(snapshot, settings.LOG_BODIES_MAX_BYTES) if logs_bodies else None,
         traces=build_traces(),
         bodies=BodyKeeper(show_bodies(snapshot, settings.BODY_CAPTURE_BYTES)),
+        shown_errors=show_bodies(snapshot, SHOWN_ERROR_BYTES),
     )
 
 
@@ -134,5 +137,5 @@ def build_traces() -> Traces | None:
 
 
 def ledger_origin(response_id: str) -> ResponseOrigin | None:
-    row = RequestRecord.objects.filter(response_id=response_id, endpoint="/v1/responses").first()
+    row = RequestRecord.objects.filter(response_id=response_id, endpoint__in=MAKERS).first()
     return ResponseOrigin(row.provider, row.credential, row.project_id) if row else None

@@ -130,6 +130,10 @@ class Connection(asyncio.Protocol):
                 self.transport.resume_reading()
         return data
 
+    def put_back(self, data: bytes) -> None:
+        """What was read comes again with the next read; not after the end was read."""
+        self._pieces.insert(0, data)
+
     def rest(self) -> bytes | None:
         """All that is left of the body, where it has come to its proper end; else None, and nothing is taken."""
         if not self._complete:

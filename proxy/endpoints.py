@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from proxy.dialects.base import Dialect
 from proxy.dialects.chat import ChatDialect
+from proxy.dialects.made import MadeDialect
 from proxy.dialects.opaque import OpaqueDialect
 from proxy.dialects.responses import ResponsesDialect
 
@@ -23,12 +24,17 @@ class Endpoint(NamedTuple):
     own: bool = False
     """Answered by Sluice itself."""
 
+    speaks_of_stored: bool = False
+    """Its requests may go on with, or ask for, what a provider has stored."""
+
 
 CHAT = Endpoint("/v1/chat/completions", ChatDialect(), reads_body=True)
 COMPLETIONS = Endpoint("/v1/completions", ChatDialect(), reads_body=True)
 EMBEDDINGS = Endpoint("/v1/embeddings", ChatDialect(), reads_body=True)
-RESPONSES = Endpoint("/v1/responses", ResponsesDialect(), reads_body=True)
-STORED_RESPONSE = Endpoint("/v1/responses/{id}", ResponsesDialect())
+RESPONSES = Endpoint("/v1/responses", ResponsesDialect(), reads_body=True, speaks_of_stored=True)
+STORED_RESPONSE = Endpoint("/v1/responses/{id}", ResponsesDialect(), speaks_of_stored=True)
+NEW_CONVERSATION = Endpoint("/v1/conversations", MadeDialect())
+STORED_CONVERSATION = Endpoint("/v1/conversations/{id}", speaks_of_stored=True)
 MODELS = Endpoint("/v1/models", own=True)
 
 READ = {endpoint.label: endpoint for endpoint in (CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES)}
@@ -62,6 +68,7 @@ PASSED = {
         "videos",
     ]
 }
+PASSED["responses"] = Endpoint("/v1/responses", speaks_of_stored=True)  # what is counted or made shorter
 OTHER = Endpoint("/v1/{other}")
 UNKNOWN = Endpoint("{unknown}")
 """Outside of `/v1`, or not understood before it was refused."""
@@ -85,6 +92,8 @@ def find_endpoint(method: str, path: str) -> Endpoint:
     name, _, tail = rest.partition("/")
     if name == "responses" and tail and tail != "input_tokens" and tail != "compact":
         return STORED_RESPONSE
+    if name == "conversations" and (tail or method == "POST"):
+        return STORED_CONVERSATION if tail else NEW_CONVERSATION
     return PASSED.get(name, OTHER)
 
 

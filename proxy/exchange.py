@@ -77,6 +77,8 @@ class Exchange:
     body: JSONBody | None = None
     passed_body: bytes | None = None
     """The whole body of a request that is passed on unread, where it was small enough to look at."""
+    unpacks = False
+    """The body came packed and goes up plain."""
     model = ""
     stream = False
     request_bytes = 0

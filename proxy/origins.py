@@ -1,4 +1,4 @@
-"""Who made a stored response: the provider and the credential that a later request for it must go to."""
+"""Who made a stored response or conversation: the provider and credential that later requests for it must go to."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from typing import NamedTuple
 from proxy.exchange import Exchange
 
 KEPT = 10_000
+MAKERS = ("/v1/responses", "/v1/conversations")
+"""Labels of the endpoints that make what later requests speak of."""
+
 PAUSES_S = (0.1, 0.1, 0.1, 0.2, 0.3, 0.4)
 """Between looks into the ledger."""
 
@@ -34,7 +37,7 @@ class ResponseOrigins:
 
     def remember_for(self, exchange: Exchange) -> None:
         """Note who made the response of this exchange, before its client can ask for it again."""
-        if exchange.response_id and exchange.endpoint.label == "/v1/responses" and exchange.candidate is not None:
+        if exchange.response_id and exchange.endpoint.label in MAKERS and exchange.candidate is not None:
             provider = exchange.candidate.provider.name
             credential = exchange.credential.alias if exchange.credential else ""
             project_id = exchange.project.id if exchange.project else None

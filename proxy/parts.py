@@ -43,6 +43,7 @@ class Parts:
         "pasts",
         "reporter",
         "request_log",
+        "shown_errors",
         "snapshot",
         "traces",
         "upstream",
@@ -65,6 +66,7 @@ class Parts:
         logged_bodies: Showing | None,
         traces: Traces | None,
         bodies: BodyKeeper,
+        shown_errors: Showing,
     ) -> None:
         self.bounds = bounds
         self.body_room = BodyRoom(bounds.held_body_bytes)
@@ -81,5 +83,7 @@ class Parts:
         self.logged_bodies = logged_bodies
         self.traces = traces
         self.bodies = bodies
+        self.shown_errors = shown_errors
+        """What may be told of providers' errors that are no JSON."""
         self.reporter = Reporter(metrics, request_log, traces)
         self.watchman = Watchman()

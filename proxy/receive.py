@@ -8,20 +8,20 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 
-from proxy.bounds import Bounds
+from proxy.bounds import MAX_MODEL_CHARS, Bounds
 from proxy.endpoints import READ, READ_RAW, READING, UNKNOWN, Endpoint, allowed_methods, find_endpoint
 from proxy.errors import BadRequest, ClientGone, MethodNotAllowed, UnsupportedMediaType, refusal_of
 from proxy.exchange import Exchange
 from proxy.jsonbody import JSONBody, NotAnObject
 from proxy.parts import Parts
 from proxy.paths import canonical_path, check_names_no_endpoint
+from proxy.unpack import coding_of, unpacked
 from proxy.watch import Watch
 
 SLOWEST_BYTES_PER_S = 1024
 """A body that comes slower than this, beyond `BODY_TIMEOUT_SECS`, is not waited for."""
 
 PEEKED_BYTES = 1024 * 1024
-MAX_MODEL_CHARS = 200
 REPLACEMENT = "\ufffd"
 """What stands where the text was no text."""
 
@@ -47,11 +47,11 @@ async def read(exchange: Exchange, parts: Parts, watch: Watch) -> None:
     """
     if exchange.endpoint.reads_body:
         check_content_type(exchange)
-        read_json(exchange, await read_body(exchange, parts, watch), parts.bounds)
+        read_json(exchange, await read_plain(exchange, parts, watch), parts.bounds)
     elif not has_body(exchange):
         watch.listens = True
     elif not exchange.endpoint.own and is_small_json(exchange, parts.bounds):
-        peek_model(exchange, await read_body(exchange, parts, watch))
+        peek_model(exchange, await read_plain(exchange, parts, watch))
 
 
 def locate(exchange: Exchange) -> Endpoint:
@@ -115,6 +115,20 @@ def declared_length(exchange: Exchange, bounds: Bounds, most: int) -> int | None
     if length > most:
         raise bounds.too_large(most)
     return length
+
+
+async def read_plain(exchange: Exchange, parts: Parts, watch: Watch) -> bytes:
+    """The whole body, unpacked where it came packed. Raises also `UnsupportedMediaType` and `BadRequest`."""
+    coding = coding_of(exchange)
+    raw = await read_body(exchange, parts, watch)
+    if not coding:
+        return raw
+    exchange.unpacks = True
+    plain = await unpacked(raw, coding, parts.bounds.payload_bytes)
+    if (more := len(plain) - exchange.held_bytes) > 0:
+        parts.body_room.take(more)
+        exchange.held_bytes += more
+    return plain
 
 
 async def read_body(exchange: Exchange, parts: Parts, watch: Watch) -> bytes:

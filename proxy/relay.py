@@ -1,7 +1,8 @@
 """Step 7, its second half: the answer goes to the client.
 
 Three ways, by what the provider sends: a plain object that Sluice reads (whole, so that a cut one becomes an error and
-not half a JSON), a stream of events (`stream.py`, frame by frame), and everything else (piece by piece, unread).
+not half a JSON), a stream of events (`stream.py`, frame by frame), and everything else (piece by piece, unread). Where
+a stream is asked for or spoken of, the first bytes say which it is (`sight.py`): servers mislabel their streams.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ import msgspec
 from proxy import respond
 from proxy.ask import ask
 from proxy.connection import ConnectionFailed
-from proxy.endpoints import OPAQUE
+from proxy.endpoints import OPAQUE, STORED_RESPONSE
 from proxy.errors import ClientGone, UpstreamError, error_body, reason_phrase
 from proxy.exchange import Exchange
 from proxy.jsonbody import NotAnObject
 from proxy.parts import Parts
 from proxy.passed import passed_lines, secret_of
+from proxy.said import note_unread
+from proxy.sight import look
 from proxy.stream import relay_stream
 from proxy.uncounted import estimate_answer, estimate_part, finish_estimate
 from proxy.upstream import Answer
@@ -59,7 +62,19 @@ def way_of(exchange: Exchange, answer: Answer) -> Way:
             encoded = value.lower() != b"identity"
     if exchange.dialect is OPAQUE or encoded or answer.status == 204 or exchange.method == "HEAD":
         return relay_unread
-    return relay_stream if streamed else relay_object
+    return relay_seen if streamed or asks_for_stream(exchange) else relay_object
+
+
+def asks_for_stream(exchange: Exchange) -> bool:
+    return exchange.stream or (exchange.endpoint is STORED_RESPONSE and "stream=true" in exchange.query)
+
+
+async def relay_seen(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch) -> None:
+    """A stream or an object, whichever it turns out to be."""
+    content_type = next((value for name, value in answer.headers if name == b"content-type"), b"")
+    labelled = content_type[:17].lower() == b"text/event-stream"
+    way = relay_stream if await look(exchange, answer, labelled=labelled) else relay_object
+    await way(exchange, answer, parts, watch)
 
 
 async def relay_object(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch) -> None:
@@ -78,6 +93,7 @@ async def relay_object(exchange: Exchange, answer: Answer, parts: Parts, watch: 
     try:
         raw = exchange.dialect.read_answer(exchange, raw)
     except NotAnObject:
+        note_unread(exchange, answer.status, raw, parts)
         raise UpstreamError("upstream_invalid_response", "The provider's answer is not a JSON object.") from None
     parts.origins.remember_for(exchange)
     if exchange.usage is None:
@@ -88,7 +104,7 @@ async def relay_object(exchange: Exchange, answer: Answer, parts: Parts, watch: 
 
 
 async def relay_error(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch) -> None:
-    """The provider's refusal: its status and its own words, where they are JSON, without the credential in them."""
+    """The provider's refusal: its status and its own words, without the credential in them; in OpenAI's shape."""
     raw = plain(answer, await read_whole(exchange, answer, parts, watch, MAX_ERROR_BYTES, []))
     exchange.outcome = "upstream_error"
     exchange.error_code = f"upstream_{answer.status}"
@@ -97,6 +113,8 @@ async def relay_error(exchange: Exchange, answer: Answer, parts: Parts, watch: W
         raw = raw.replace(secret, b"[credential]")
     if not raw or not _is_json(raw):
         message = f"The provider answered {answer.status} {reason_phrase(answer.status)}."
+        if said := note_unread(exchange, answer.status, raw, parts):
+            message += f" It said: {said}"
         raw = error_body(message, "upstream_error", None, exchange.error_code)
         lines = passed_lines(exchange, answer, without=(b"content-type", b"content-encoding")) + respond.JSON
     if answer.status in (429, 503) and all(name != b"retry-after" for name, _ in answer.headers):

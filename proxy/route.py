@@ -4,23 +4,34 @@ from __future__ import annotations
 
 import random
 import re
+from typing import NamedTuple
 
-from providers.catalog import Candidate, Catalog, NoProvider, choose
-from proxy.endpoints import STORED_RESPONSE
-from proxy.errors import NotFound
+from providers.catalog import Candidate, Catalog, NoProvider, ProviderRecord, choose
+from proxy.endpoints import STORED_CONVERSATION, STORED_RESPONSE
+from proxy.errors import BadRequest, NotFound
 from proxy.exchange import Exchange
+from proxy.origins import ResponseOrigin
 from proxy.parts import Parts
 
-_RESPONSE_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+_STORED_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 """A blank or an escape in an id is none: two readers could look two ids up."""
 
 
+class Stored(NamedTuple):
+    """Something that a request speaks of."""
+
+    kind: str
+    id: str
+    param: str
+    """Where the request names it."""
+
+
 async def route(exchange: Exchange, parts: Parts) -> None:
-    """Sets `candidate` and `access`. Raises `NoProvider`, `CredentialUnavailable`, `NotFound`."""
-    catalog = parts.snapshot.catalog
-    if exchange.endpoint is STORED_RESPONSE:
-        await route_to_maker(exchange, parts)
+    """Sets `candidate` and `access`. Raises `NoProvider`, `CredentialUnavailable`, `BadRequest`, `NotFound`."""
+    if exchange.endpoint.speaks_of_stored and (stored := stored_of(exchange)):
+        await route_to_maker(exchange, parts, stored)
         return
+    catalog = parts.snapshot.catalog
     exchange.candidate = candidate = choose_candidate(exchange, catalog)
     key_alias = exchange.key.upstream_alias if exchange.key else ""
     project_alias = exchange.project.upstream_alias if exchange.project else ""
@@ -44,16 +55,56 @@ def choose_candidate(exchange: Exchange, catalog: Catalog) -> Candidate:
     return Candidate(catalog.default(), exchange.model)
 
 
-async def route_to_maker(exchange: Exchange, parts: Parts) -> None:
+def stored_of(exchange: Exchange) -> list[Stored]:
+    """What the request asks for or goes on with. Raises `BadRequest`."""
+    endpoint = exchange.endpoint
+    if endpoint is STORED_RESPONSE or endpoint is STORED_CONVERSATION:
+        kind = "Response" if endpoint is STORED_RESPONSE else "Conversation"
+        return [Stored(kind, exchange.rest.split("/")[2], "id")]
+    if exchange.body is None:
+        return []
+    found = []
+    for kind, param in (("Response", "previous_response_id"), ("Conversation", "conversation")):
+        value = exchange.body.get(param)
+        if param == "conversation" and isinstance(value, dict):
+            value = value.get("id")
+        if value is None or value == "":
+            continue
+        if not isinstance(value, str):
+            raise BadRequest("invalid_type", f"The {param} parameter must be an id.", param=param)
+        found.append(Stored(kind, value, param))
+    return found
+
+
+async def route_to_maker(exchange: Exchange, parts: Parts, stored: list[Stored]) -> None:
     """What was stored lives at the provider that made it, under the credential that it was made with."""
-    response_id = exchange.rest.split("/")[2]
-    if not _RESPONSE_ID.fullmatch(response_id):
-        raise NotFound("response_not_found", "No response has an id with such characters.", param="id")
-    origin = await parts.origins.find(response_id)
+    origins = [await find_maker(exchange, parts, each) for each in stored]
+    provider, origin = origins[0]
+    if any(other.provider != origin.provider or other.credential != origin.credential for _, other in origins):
+        raise BadRequest(
+            "invalid_value", "The response and the conversation are not at one provider.", param=stored[0].param
+        )
+    model = provider.upstream_name(exchange.model) if exchange.model else ""
+    if model is None and not exchange.endpoint.reads_body:
+        model = exchange.model  # named beside what is asked for, and the provider's to understand
+    if model is None:
+        raise NotFound(
+            "model_not_found",
+            f"The provider that has {stored[0].id!r} does not have the model {exchange.model!r}.",
+            param="model",
+        )
+    exchange.candidate = Candidate(provider, model)
+    exchange.access = parts.snapshot.catalog.access(provider, origin.credential)
+    exchange.names_put_back = model != exchange.model
+
+
+async def find_maker(exchange: Exchange, parts: Parts, stored: Stored) -> tuple[ProviderRecord, ResponseOrigin]:
+    """Raises `NotFound`."""
+    origin = await parts.origins.find(stored.id) if _STORED_ID.fullmatch(stored.id) else None
     project_id = exchange.project.id if exchange.project else None
     provider = parts.snapshot.catalog.named(origin.provider) if origin else None
-    # Another project's response is no different from none: nothing is told of what others have.
+    # Another project's is no different from none: nothing is told of what others have.
     if origin is None or provider is None or origin.project_id != project_id:
-        raise NotFound("response_not_found", f"Response with id {response_id!r} not found.", param="id")
-    exchange.candidate = Candidate(provider, "")
-    exchange.access = parts.snapshot.catalog.access(provider, origin.credential)
+        code = f"{stored.kind.lower()}_not_found"
+        raise NotFound(code, f"{stored.kind} with id {stored.id[:200]!r} not found.", param=stored.param)
+    return provider, origin

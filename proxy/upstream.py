@@ -35,6 +35,9 @@ class Answer(Protocol):
     async def read(self) -> bytes:
         """What has come of the body, b"" at its end. Raises `ConnectionFailed` or `ConnectionResetError`."""
 
+    def put_back(self, data: bytes) -> None:
+        """What was read comes again with the next read; not after the end was read."""
+
     def rest(self) -> bytes | None:
         """All that is left of the body, where all of it has come; else None, and nothing is taken."""
 

@@ -31,6 +31,7 @@ class SimulatedAnswer:
         self._line = asyncio.get_running_loop().time()
         self._waiting = False
         self._began = False
+        self._back = b""
         self._ending: Cut | Stall | End | None = None
         self._aborted = asyncio.Event()
 
@@ -40,6 +41,9 @@ class SimulatedAnswer:
             # A reader that is never made to wait would keep everyone else from the event loop.
             await asyncio.sleep(0)
         self._began = True
+        if self._back:
+            data, self._back = self._back, b""
+            return data
         while True:
             if self._aborted.is_set():
                 raise ConnectionResetError("The answer was aborted.")
@@ -52,6 +56,10 @@ class SimulatedAnswer:
                 raise ConnectionResetError("The simulator cut the connection.")
             if isinstance(self._ending, Stall):
                 await self._aborted.wait()
+
+    def put_back(self, data: bytes) -> None:
+        """What was read comes again with the next read."""
+        self._back = data
 
     def rest(self) -> bytes | None:
         """None: the script's timeline says when the body comes."""

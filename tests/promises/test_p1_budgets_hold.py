@@ -22,6 +22,7 @@ from tests.promises.spending import (
     Books,
     all_agree,
     new_crew,
+    post,
     set_price,
     until_exhausted,
     usd,
@@ -154,7 +155,7 @@ UNSEEN: dict[str, tuple[str, dict[str, Any]]] = {
     "speech": ("/v1/chat/completions", part(type="input_audio", input_audio={"data": "AAAA", "format": "wav"})),
     "a file": ("/v1/chat/completions", part(type="file", file={"file_id": "file-1"})),
     "a search": ("/v1/chat/completions", {"web_search_options": {}}),
-    "what was said before": ("/v1/responses", {"input": "hi", "previous_response_id": "resp_1"}),
+    "what was said before": ("/v1/responses", {"input": "hi", "previous_response_id": "resp_upstream"}),
     "a tool that brings text": ("/v1/responses", {"input": "hi", "tools": [{"type": "web_search"}]}),
     "a text that is kept elsewhere": ("/v1/responses", {"prompt": {"id": "pmpt_1"}}),
     "five million letters": ("/v1/chat/completions", {"messages": [{"role": "user", "content": "a" * 5_000_000}]}),
@@ -168,8 +169,11 @@ def test_a_request_whose_text_is_not_all_that_is_read_has_no_largest_cost(
     """The provider reads 5,984 tokens that nobody here could see: such requests pass B by one of them at most."""
     path, unseen = UNSEEN[what]
     books = Dear()
-    upstream.script = books
     crew = new_crew(alone[0], key={"budget": usd(BUDGET)})
+    if "previous_response_id" in unseen:
+        maker = alone[0].mint(project=int(crew.ids["project"]))
+        assert post(alone[0], maker, "/v1/responses", input="hi").status == 200
+    upstream.script = books
     asked = {"model": READING, "max_tokens": 16, "max_output_tokens": 16, **unseen}
     until_exhausted(alone, crew.token, first=8, path=path, **asked)
     assert BUDGET <= books.owed < BUDGET + books.each
