@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from urllib.parse import quote
 
 from proxy.bounds import Bounds
-from proxy.endpoints import MODELS, READ, UNKNOWN, Endpoint, allowed_methods, find_endpoint
+from proxy.endpoints import MODELS, READ, RESPONSES, UNKNOWN, Endpoint, allowed_methods, find_endpoint
 from proxy.errors import BadRequest, ClientGone, MethodNotAllowed, NotFound, UnsupportedMediaType, refusal_of
 from proxy.exchange import Exchange
 from proxy.jsonbody import JSONBody, NotAnObject
@@ -212,7 +212,9 @@ def read_json(exchange: Exchange, raw: bytes, bounds: Bounds) -> None:
     if preferred and model in (None, "", "auto"):
         model = preferred.decode("latin-1").strip()
         body.set("model", model)
-    if model is None or model == "":
+    if model is None and exchange.endpoint is RESPONSES and body.get("prompt") is not None:
+        model = ""  # the stored prompt names it, at the provider
+    elif model is None or model == "":
         raise BadRequest("missing_required_parameter", "You must provide a model parameter.", param="model")
     if not isinstance(model, str):
         raise BadRequest("invalid_type", "The model parameter must be a string.", param="model")
