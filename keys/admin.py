@@ -32,6 +32,20 @@ else:
     ProjectModelAdmin = KeyModelAdmin = admin.ModelAdmin
 
 
+METERED_OR_REFUSED = """
+<table>
+<tr><th></th><th>Keys without a list of models and without a budget</th><th>Other keys</th></tr>
+<tr><td>Metered: chat completions, completions, embeddings, responses and their compaction, the list of models</td>
+    <td>pass</td><td>pass</td></tr>
+<tr><td>Free: reading and deleting what is stored, uploading files, conversations, moderations, cancelling</td>
+    <td>pass</td><td>pass</td></tr>
+<tr><td>Unmetered: responses in the background or without a model, batches, images, audio, videos, fine-tuning, evals,
+    assistants and their runs, realtime, and whatever Sluice does not know</td>
+    <td>pass, unless “refuse”</td><td>403 endpoint_not_metered, unless “allow”</td></tr>
+</table>
+"""
+
+
 @admin.register(Project)
 class ProjectAdmin(InUseShown, SpendingShown, ProjectModelAdmin):
     form = ProjectForm
@@ -42,6 +56,7 @@ class ProjectAdmin(InUseShown, SpendingShown, ProjectModelAdmin):
     fieldsets = (
         (None, {"fields": ("name", "is_active", "notes")}),
         *LIMIT_FIELDSETS,
+        ("Metered or refused", {"fields": ("unmetered",), "description": METERED_OR_REFUSED}),
         ("Upstream", {"fields": ("upstream_alias",)}),
         ("Rules for its requests", {"fields": RULES, "classes": ("collapse",)}),
         ("What is kept", {"fields": ("capture_bodies",)}),

@@ -53,7 +53,10 @@ class TextsField(forms.CharField):
 
 
 class VirtualKeyForm(KeyModelForm):
-    allowed_models = TextsField(help_text="Names or globs, with commas between them: gpt-4.1-*, o4-mini. Blank: all.")
+    allowed_models = TextsField(
+        help_text="Names or globs, with commas between them: gpt-4.1-*, o4-mini. Blank: all. A key with a list gets "
+        "only what is metered, unless its project says otherwise."
+    )
     tags = TextsField(help_text="With commas between them.")
 
     class Meta:

@@ -14,7 +14,7 @@ from keys.limits.scope import Scope
 from keys.models import Project, Tier, VirtualKey
 from keys.models.project import OFF
 from keys.rules import Rules
-from keys.scopes import account_of, project_scope, scopes_of_key
+from keys.scopes import account_of, any_budget, project_scope, scopes_of_key
 
 ALL = "all"
 """Of `Project.capture_bodies`; of `off` a record says nothing."""
@@ -32,6 +32,10 @@ class ProjectRecord(msgspec.Struct, frozen=True):
     scope: Scope | None = None
     captures: str = ""
     """Which bodies are kept: `all`, `errors`, or none."""
+    unmetered: str | None = None
+    """`allow` or `refuse`; None: it depends on who asks."""
+    is_bound: bool = False
+    """It has a budget, which holds for requests without a key, too."""
 
 
 class TierRecord(msgspec.Struct, frozen=True):
@@ -68,6 +72,8 @@ class KeyRecord(msgspec.Struct, frozen=True):
     tags: tuple[str, ...]
     scopes: tuple[Scope, ...]
     tier: TierRecord | None
+    is_bound: bool
+    """It has a list of models, or there is a budget among its scopes."""
 
     @property
     def takes_every_model(self) -> bool:
@@ -84,7 +90,7 @@ def key_record(row: VirtualKey, public_id: str) -> KeyRecord:
     globs = tuple(name for name in row.allowed_models if any(c in name for c in "*?["))
     everything = "*" in globs
     old = public_id != row.public_id
-    owner, account = row.owner, account_of(row)
+    owner, account, scopes = row.owner, account_of(row), scopes_of_key(row)
     return KeyRecord(
         id=row.pk,
         name=row.name,
@@ -102,8 +108,9 @@ def key_record(row: VirtualKey, public_id: str) -> KeyRecord:
         model_globs=() if everything else globs,
         upstream_alias=row.upstream_alias,
         tags=tuple(row.tags),
-        scopes=scopes_of_key(row),
+        scopes=scopes,
         tier=tier_record(account.tier) if account else None,
+        is_bound=bool(row.allowed_models and not everything) or any_budget(scopes),
     )
 
 
@@ -117,14 +124,17 @@ def one_of(equal: TierRecord) -> TierRecord:
 
 
 def project_record(row: Project) -> ProjectRecord:
+    own = project_scope(row)
     return ProjectRecord(
         row.pk,
         row.name,
         row.is_active,
         row.upstream_alias,
         row.compiled_rules(),
-        project_scope(row),
+        own,
         "" if row.capture_bodies == OFF else row.capture_bodies,
+        row.unmetered or None,
+        own is not None and any_budget([own]),
     )
 
 

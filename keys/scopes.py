@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 
 from django.conf import settings
@@ -52,6 +53,10 @@ def global_scope() -> Scope | None:
 def scope(kind: str, pk: object, label: str, row: Limited) -> Scope | None:
     """None where nothing is limited."""
     return one_of(Scope(kind, str(pk), label, limits_of(row))) if row.is_limited else None
+
+
+def any_budget(scopes: Iterable[Scope]) -> bool:
+    return any(each.limits.budget is not None for each in scopes)
 
 
 @lru_cache(maxsize=10_000)

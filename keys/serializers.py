@@ -36,11 +36,12 @@ class ProjectSerializer(RulesSerializer, LimitedSerializer[Project]):
             "notes",
             *RULES,
             "capture_bodies",
+            "unmetered",
             "created_at",
             "updated_at",
         )
         # A name that is taken is a conflict (409), which a serializer's validator cannot say: the model finds it.
-        extra_kwargs: ClassVar[dict[str, Any]] = {"name": {"validators": []}}
+        extra_kwargs: ClassVar[dict[str, Any]] = {"name": {"validators": []}, "unmetered": {"allow_blank": False}}
 
 
 @extend_schema_field(

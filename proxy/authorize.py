@@ -1,4 +1,4 @@
-"""Step 3: whether they may. Project active, model allowed, the project's rules kept."""
+"""Step 3: whether they may. Project active, the project's rules kept, what is asked for metered, model allowed."""
 
 from __future__ import annotations
 
@@ -7,16 +7,19 @@ from collections.abc import AsyncIterator
 from keys.access import ModelNotAllowed, check_project
 from keys.records import KeyRecord
 from keys.rules import OriginRefused, ParamUnreadable, Rules
+from proxy.endpoints import RESPONSES
 from proxy.errors import Forbidden
 from proxy.exchange import Exchange
+from proxy.metering import check_metered
 from proxy.multipart import FieldFinder, UnreadableForm
 from proxy.receive import has_body
+from proxy.snapshot import Snapshot
 
 FORM = b"multipart/form-data"
 MODEL = "model"
 
 
-def authorize(exchange: Exchange) -> None:
+def authorize(exchange: Exchange, snapshot: Snapshot) -> None:
     """Raises `InactiveProject`, `ModelNotAllowed`, `Forbidden`, `RuleBroken`."""
     key, project = exchange.key, exchange.project
     if key is not None or project is not None:
@@ -26,6 +29,8 @@ def authorize(exchange: Exchange) -> None:
         exchange.cors_origin = b""  # another project's page
     if rules is not None:
         check_head(exchange, rules)
+    if not exchange.endpoint.metered:
+        check_metered(exchange, snapshot)
     if key is not None and not key.takes_every_model:
         authorize_model(exchange, key)
     if rules is not None and rules.reads_params:
@@ -42,6 +47,8 @@ def check_head(exchange: Exchange, rules: Rules) -> None:
 
 def check_params(exchange: Exchange, rules: Rules) -> None:
     """As for models: what cannot be read is refused; a form is checked while it streams by."""
+    if exchange.endpoint is RESPONSES and not exchange.model and MODEL in rules.form_fields:
+        raise ParamUnreadable  # the stored prompt names it
     if exchange.body is not None:
         rules.check_params(exchange.body.members, {"model": exchange.model} if exchange.model else {})
     elif exchange.passed_body or (exchange.passed_body is None and has_body(exchange) and not is_form(exchange)):

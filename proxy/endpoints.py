@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from proxy.dialects.base import Dialect
@@ -24,20 +25,25 @@ class Endpoint(NamedTuple):
     own: bool = False
     """Answered by Sluice itself."""
 
+    metered: bool = False
+    """Whatever it is asked: its model is known before the provider is asked, and its cost afterwards."""
+
     speaks_of_stored: bool = False
     """Its requests may go on with, or ask for, what a provider has stored."""
 
 
-CHAT = Endpoint("/v1/chat/completions", ChatDialect(), reads_body=True)
-COMPLETIONS = Endpoint("/v1/completions", ChatDialect(), reads_body=True)
-EMBEDDINGS = Endpoint("/v1/embeddings", ChatDialect(), reads_body=True)
+CHAT = Endpoint("/v1/chat/completions", ChatDialect(), reads_body=True, metered=True)
+COMPLETIONS = Endpoint("/v1/completions", ChatDialect(), reads_body=True, metered=True)
+EMBEDDINGS = Endpoint("/v1/embeddings", ChatDialect(), reads_body=True, metered=True)
 RESPONSES = Endpoint("/v1/responses", ResponsesDialect(), reads_body=True, speaks_of_stored=True)
+"""Metered where its body says no otherwise (`metering.py`)."""
+COMPACT = Endpoint("/v1/responses/compact", ResponsesDialect(), reads_body=True, metered=True, speaks_of_stored=True)
 STORED_RESPONSE = Endpoint("/v1/responses/{id}", ResponsesDialect(), speaks_of_stored=True)
 NEW_CONVERSATION = Endpoint("/v1/conversations", MadeDialect())
 STORED_CONVERSATION = Endpoint("/v1/conversations/{id}", speaks_of_stored=True)
-MODELS = Endpoint("/v1/models", own=True)
+MODELS = Endpoint("/v1/models", own=True, metered=True)
 
-READ = {endpoint.label: endpoint for endpoint in (CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES)}
+READ = {endpoint.label: endpoint for endpoint in (CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES, COMPACT)}
 READ_RAW = {path.encode(): endpoint for path, endpoint in READ.items()}
 """By the bytes of the request's target."""
 
@@ -76,8 +82,22 @@ UNKNOWN = Endpoint("{unknown}")
 READING = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
 """Methods that make nothing."""
 
+# What costs nothing, since no model works for it: by method, and by the path after `/v1` as the provider reads it.
+# Whatever is not here and not metered may cost. A path with escapes is none of these: two readers may take it for two.
+_ID = r"/[\w.~:@-]+"
+_STORED = (
+    r"/(?:assistants|batches|chat/completions|containers|conversations|evals|files|fine_tuning|models|responses|threads"
+    rf"|uploads|vector_stores|videos)(?:{_ID})*/?"
+)
+_KEPT = rf"/(?:moderations|files|uploads(?:{_ID}/(?:parts|complete|cancel))?|conversations(?:{_ID}(?:/items)?)?)"
+_CANCELLED = rf"/(?:responses|batches|fine_tuning/jobs){_ID}/cancel"
+_FREE = {
+    **dict.fromkeys(("GET", "HEAD", "OPTIONS", "DELETE"), re.compile(_STORED, re.ASCII)),
+    "POST": re.compile(rf"(?:{_KEPT}|{_CANCELLED}|/responses/input_tokens)/?", re.ASCII),
+}
+
 # Who lists or reads what is stored, asks with GET; the rest of what OpenAI has no use for is refused here.
-ONLY_POST = frozenset({"/v1/completions", "/v1/embeddings", "/v1/responses"})
+ONLY_POST = frozenset({"/v1/completions", "/v1/embeddings", "/v1/responses", "/v1/responses/compact"})
 CHAT_METHODS = frozenset({"GET", "POST"})
 
 
@@ -90,7 +110,7 @@ def find_endpoint(method: str, path: str) -> Endpoint:
     if method in ("GET", "HEAD") and (rest == "models" or (rest.startswith("models/") and len(rest) > 7)):
         return MODELS
     name, _, tail = rest.partition("/")
-    if name == "responses" and tail and tail != "input_tokens" and tail != "compact":
+    if name == "responses" and tail and tail != "input_tokens":
         return STORED_RESPONSE
     if name == "conversations" and (tail or method == "POST"):
         return STORED_CONVERSATION if tail else NEW_CONVERSATION
@@ -106,3 +126,9 @@ def allowed_methods(path: str) -> frozenset[str] | None:
     if path == "/v1/models":
         return frozenset({"GET", "HEAD"})
     return None
+
+
+def is_free(method: str, rest: str) -> bool:
+    """Whether no model works for a request; `rest` is what follows `/v1` in its path, as it was written."""
+    free = _FREE.get(method)
+    return free is not None and free.fullmatch(rest) is not None

@@ -39,7 +39,7 @@ async def steps(exchange: Exchange, parts: Parts, watch: Watch) -> None:
     receive(exchange)
     await authenticate(exchange, parts)
     await read(exchange, parts, watch)
-    authorize(exchange)
+    authorize(exchange, parts.snapshot)
     if exchange.endpoint.own:
         await answer_own(exchange, parts)
         return

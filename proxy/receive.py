@@ -9,7 +9,7 @@ import re
 from collections.abc import AsyncIterator
 
 from proxy.bounds import MAX_MODEL_CHARS, Bounds
-from proxy.endpoints import READ, READ_RAW, READING, UNKNOWN, Endpoint, allowed_methods, find_endpoint
+from proxy.endpoints import READ, READ_RAW, READING, RESPONSES, UNKNOWN, Endpoint, allowed_methods, find_endpoint
 from proxy.errors import BadRequest, ClientGone, MethodNotAllowed, UnsupportedMediaType, refusal_of
 from proxy.exchange import Exchange
 from proxy.jsonbody import JSONBody, NotAnObject
@@ -221,7 +221,9 @@ def read_json(exchange: Exchange, raw: bytes, bounds: Bounds) -> None:
     if preferred and model in (None, "", "auto"):
         model = preferred.decode("latin-1").strip()
         body.set("model", model)
-    if model is None or model == "":
+    if model is None and exchange.endpoint is RESPONSES and body.get("prompt") is not None:
+        model = ""  # the stored prompt names it, at the provider
+    elif model is None or model == "":
         raise BadRequest("missing_required_parameter", "You must provide a model parameter.", param="model")
     if not isinstance(model, str):
         raise BadRequest("invalid_type", "The model parameter must be a string.", param="model")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-import zlib
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -17,10 +16,13 @@ import msgspec
 from proxy import respond
 from proxy.ask import ask
 from proxy.connection import ConnectionFailed
-from proxy.endpoints import OPAQUE, STORED_RESPONSE
+from proxy.dialects.base import ESTIMATED, Usage
+from proxy.encoding import READABLE, InflatedAnswer, Undecodable, coding_of, inflate, inflated, inflated_part
+from proxy.endpoints import EMBEDDINGS, OPAQUE, STORED_RESPONSE
 from proxy.errors import ClientGone, UpstreamError, error_body, reason_phrase
 from proxy.exchange import Exchange
 from proxy.jsonbody import NotAnObject
+from proxy.metering import needs_metering
 from proxy.parts import Parts
 from proxy.passed import passed_lines, secret_of
 from proxy.said import note_unread
@@ -32,7 +34,6 @@ from proxy.watch import Watch
 
 MAX_READ_ANSWER_BYTES = 64 * 1024 * 1024
 MAX_ERROR_BYTES = 1024 * 1024
-_WINDOW_BITS = {b"gzip": 31, b"x-gzip": 31, b"deflate": 15}
 TRY_AGAIN = b"retry-after: 1\r\n"
 """For a provider that has no room and does not say until when."""
 Way = Callable[[Exchange, Answer, Parts, Watch], Awaitable[None]]
@@ -59,10 +60,17 @@ def way_of(exchange: Exchange, answer: Answer) -> Way:
         if name == b"content-type":
             streamed = value[:17].lower() == b"text/event-stream"
         elif name == b"content-encoding":
-            encoded = value.lower() != b"identity"
-    if exchange.dialect is OPAQUE or encoded or answer.status == 204 or exchange.method == "HEAD":
+            encoded = encoded or value.lower() != b"identity"
+    if exchange.dialect is OPAQUE or answer.status == 204 or exchange.method == "HEAD":
         return relay_unread
-    return relay_seen if streamed or asks_for_stream(exchange) else relay_object
+    streams = streamed or asks_for_stream(exchange)
+    if encoded and (coding := coding_of(answer.headers)):
+        if not exchange.endpoint.reads_body:
+            return relay_unread
+        if coding not in READABLE:
+            return relay_unreadable
+        return relay_inflated if streams else relay_compressed
+    return relay_seen if streams else relay_object
 
 
 def asks_for_stream(exchange: Exchange) -> bool:
@@ -77,30 +85,95 @@ async def relay_seen(exchange: Exchange, answer: Answer, parts: Parts, watch: Wa
     await way(exchange, answer, parts, watch)
 
 
-async def relay_object(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch) -> None:
-    """A plain answer that Sluice reads."""
+async def relay_object(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch, coding: bytes = b"") -> None:
+    """A plain answer that Sluice reads. What came compressed leaves as it came, unless it has to be edited."""
     pieces: list[bytes] = []
     try:
         raw = await read_whole(exchange, answer, parts, watch, MAX_READ_ANSWER_BYTES, pieces)
     except asyncio.CancelledError:
         if isinstance(watch.reason, ClientGone):
+            if coding:
+                pieces = [await asyncio.to_thread(inflated_part, coding, pieces, MAX_READ_ANSWER_BYTES)]
             await estimate_part(exchange, pieces)
         raise
     if raw is None:
         raise UpstreamError(
             "upstream_too_large", f"The provider's answer is larger than {MAX_READ_ANSWER_BYTES:,} bytes."
         )
+    text = raw if not coding else await read_through(exchange, coding, raw)
+    without: tuple[bytes, ...] = ()
+    if text is not None:
+        try:
+            read = exchange.dialect.read_answer(exchange, text)
+        except NotAnObject:
+            note_unread(exchange, answer.status, text, parts)
+            raise UpstreamError("upstream_invalid_response", "The provider's answer is not a JSON object.") from None
+        parts.origins.remember_for(exchange)
+        if exchange.usage is None:
+            await estimate_answer(exchange, read)
+        elif exchange.usage.prompt is None:
+            await finish_estimate(exchange)
+        if not coding:
+            raw = read
+        elif read is not text:
+            raw, without = read, (b"content-encoding",)
+    await respond.send_whole(exchange, answer.status, passed_lines(exchange, answer, without), raw)
+
+
+async def relay_compressed(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch) -> None:
+    """A plain answer under gzip or deflate, though none was asked for."""
+    await relay_object(exchange, answer, parts, watch, coding_of(answer.headers))
+
+
+async def read_through(exchange: Exchange, coding: bytes, raw: bytes) -> bytes | None:
+    """What was compressed; None where that is too much to read, and estimated by its beginning.
+
+    Raises `UpstreamError`.
+    """
     try:
-        raw = exchange.dialect.read_answer(exchange, raw)
-    except NotAnObject:
-        note_unread(exchange, answer.status, raw, parts)
-        raise UpstreamError("upstream_invalid_response", "The provider's answer is not a JSON object.") from None
-    parts.origins.remember_for(exchange)
-    if exchange.usage is None:
-        await estimate_answer(exchange, raw)
-    elif exchange.usage.prompt is None:
-        await finish_estimate(exchange)
-    await respond.send_whole(exchange, answer.status, passed_lines(exchange, answer), raw)
+        text, is_all = await inflated(coding, raw, MAX_READ_ANSWER_BYTES)
+    except Undecodable as error:
+        raise UpstreamError("upstream_invalid_response", f"The provider's answer cannot be read: {error}.") from None
+    if is_all:
+        return text
+    await estimate_part(exchange, [text])
+    await finish_estimate(exchange)
+    return None
+
+
+async def relay_inflated(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch) -> None:
+    await relay_seen(exchange, InflatedAnswer(answer, coding_of(answer.headers)), parts, watch)
+
+
+async def relay_unreadable(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch) -> None:
+    """An answer under a coding that nobody here reads: its tokens are estimated by its size, and who must be metered
+    does not get it. Raises `UpstreamError`.
+    """
+    usage = exchange.usage = Usage(source=ESTIMATED)
+    await finish_estimate(exchange)  # before the end of the answer leaves
+    pieces: list[bytes] = []
+    whole: bytes | None = None
+    try:
+        if not needs_metering(exchange, parts.snapshot):
+            await relay_unread(exchange, answer, parts, watch)
+            return
+        whole = await read_whole(exchange, answer, parts, watch, MAX_READ_ANSWER_BYTES, pieces)
+    except (ConnectionFailed, ConnectionResetError, asyncio.CancelledError):
+        if not isinstance(watch.reason, ClientGone):
+            exchange.usage = None  # what the provider spoiled costs nothing
+        raise
+    finally:
+        # Compressed text has about as many bytes as tokens.
+        size = exchange.response_bytes or len(whole or b"") or sum(map(len, pieces))
+        usage.completion = 0 if exchange.endpoint is EMBEDDINGS else size
+        if not size:
+            exchange.usage = None
+    raise UpstreamError(
+        "upstream_unreadable",
+        f"The provider's answer has the content-encoding {coding_of(answer.headers).decode('latin-1')!r}, which nobody "
+        "asked for. The gateway cannot read it, and so not meter it.",
+        headers=[(b"x-should-retry", b"false")],  # it would be paid again
+    )
 
 
 async def relay_error(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch) -> None:
@@ -173,17 +246,16 @@ async def read_whole(
 
 def plain(answer: Answer, raw: bytes | None) -> bytes | None:
     """A small answer as it was before it was compressed; None where that cannot be undone here, or is large."""
-    encoding = next((value.lower() for name, value in answer.headers if name == b"content-encoding"), b"identity")
-    if raw is None or encoding == b"identity":
+    coding = coding_of(answer.headers)
+    if raw is None or not coding:
         return raw
-    if encoding not in _WINDOW_BITS:
+    if coding not in READABLE:
         return None
-    inflater = zlib.decompressobj(_WINDOW_BITS[encoding])
     try:
-        whole = inflater.decompress(raw, MAX_ERROR_BYTES)
-    except zlib.error:
+        whole, is_all = inflate(coding, raw, MAX_ERROR_BYTES)
+    except Undecodable:
         return None
-    return whole if inflater.eof else None
+    return whole if is_all else None
 
 
 def _is_json(raw: bytes) -> bool:

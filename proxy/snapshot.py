@@ -27,6 +27,7 @@ from django.db import DatabaseError, connection
 from keys.limits.scope import Scope
 from keys.models import DEFAULT_PROJECT
 from keys.records import KeyRecord, ProjectRecord, load_keys
+from keys.scopes import any_budget
 from providers.catalog import Catalog
 from proxy.changes import CHANNEL, listeners
 from proxy.cors import AnyOrigin, origins_of
@@ -56,6 +57,8 @@ class Snapshot:
         self.origins: AnyOrigin | None = None
         """Of pages in browsers, that any project allows."""
         self.global_scopes: tuple[Scope, ...] = ()
+        self.everyone_is_bound = False
+        """There is a budget for all requests together."""
         self.version = 0
         self.database_ok = True
         self._keys: OrderedDict[str, KeyRecord] = OrderedDict()
@@ -220,6 +223,7 @@ class Snapshot:
         self._forget(news.keys)
         if news.global_scopes is not None:
             self.global_scopes = news.global_scopes
+            self.everyone_is_bound = any_budget(news.global_scopes)
         if news.all_keys or news.keys.ids:
             self._missing.clear()
         self.version = news.version

@@ -21,6 +21,9 @@ CAPTURES = (
     ("all", "of all requests"),
 )
 
+ALLOW, REFUSE = "allow", "refuse"
+UNMETERED = ((ALLOW, "allow"), (REFUSE, "refuse"))
+
 
 @announced
 class Project(Aliased, Limited, Ruled, Changing):
@@ -39,6 +42,17 @@ class Project(Aliased, Limited, Ruled, Changing):
         choices=CAPTURES,
         default=OFF,
         help_text="Which requests and answers are kept, redacted, for BODY_RETENTION_DAYS.",
+    )
+    unmetered = models.CharField(
+        "unmetered requests",
+        max_length=8,
+        choices=UNMETERED,
+        null=True,
+        blank=True,
+        help_text=(
+            "Requests whose model or cost Sluice cannot know. Blank: refused for keys with a list of models or a "
+            "budget (their own, their owner's, team's, project's or the gateway's). Allow: none is; refuse: all are."
+        ),
     )
     notes = models.TextField(blank=True)
     created_at = models.DateTimeField(auto_now_add=True)

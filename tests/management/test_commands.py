@@ -148,6 +148,13 @@ def test_a_project_is_told_which_bodies_to_keep(run):
     assert run.json("projects", "update", "--name", "team", "--capture-bodies", "errors")["capture_bodies"] == "errors"
 
 
+def test_a_project_is_told_what_becomes_of_unmetered_requests(run):
+    assert run.json("projects", "create", "--name", "team")["unmetered"] is None
+    assert run.json("projects", "update", "--name", "team", "--unmetered", "allow")["unmetered"] == "allow"
+    assert run.json("projects", "update", "--name", "team", "--notes", "n")["unmetered"] == "allow"
+    assert run.json("projects", "update", "--name", "team", "--unmetered", "none")["unmetered"] is None
+
+
 def test_projects_are_created_listed_shown_updated_and_deleted(run):
     make_credential("second")
     made = run.json("projects", "create", "--name", "team", "--alias", "second", "--notes", "n")

@@ -14,6 +14,7 @@ FIELDS = {
     "notes",
     *RULES,
     "capture_bodies",
+    "unmetered",
     "created_at",
     "updated_at",
     *LIMITS,
@@ -31,6 +32,28 @@ def test_a_project_is_created_read_updated_and_deleted(api):
     assert api.put(path, {"name": "crew"}).json()["name"] == "crew"
     assert api.delete(path).status_code == 204
     assert api.get(path).status_code == 404
+
+
+def test_a_project_says_what_becomes_of_unmetered_requests(api):
+    path = f"/api/projects/{make_project('team').pk}"
+    assert api.get(path).json()["unmetered"] is None
+    for word in ("allow", "refuse", None):
+        assert api.patch(path, {"unmetered": word}).json()["unmetered"] == word
+    for wrong in ("", "Allow", "none", True, ["allow"]):
+        answer = api.patch(path, {"unmetered": wrong})
+        assert (answer.status_code, list(answer.json())) == (400, ["unmetered"])
+
+
+def test_the_admin_has_it_beside_the_table_of_what_is_metered(admin):
+    project = make_project("team", unmetered="allow")
+    page = admin.get(f"/admin/keys/project/{project.pk}/change/").content.decode()
+    assert 'name="unmetered"' in page
+    assert "endpoint_not_metered" in page
+    form = {"name": "team", "period": "total", "soft_threshold": "0.8", "is_active": "on", "unmetered": ""}
+    answer = admin.post(f"/admin/keys/project/{project.pk}/change/", form)
+    assert answer.status_code == 302, answer.content.decode()
+    project.refresh_from_db()
+    assert project.unmetered is None
 
 
 def test_a_duplicate_name_is_409(api):

@@ -8,9 +8,9 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from keys.management.limit_options import add_limits, said_limits
+from keys.management.limit_options import NONE, add_limits, said_limits, unwritten
 from keys.management.noun import NounCommand, activity, given
-from keys.models.project import CAPTURES
+from keys.models.project import CAPTURES, UNMETERED
 from keys.ruled import RULES
 
 
@@ -28,6 +28,11 @@ class Command(NounCommand):
             choices=[name for name, _ in CAPTURES],
             help="Which requests and answers are kept, redacted; `errors`: those that do not end complete.",
         )
+        parser.add_argument(
+            "--unmetered",
+            choices=[*(name for name, _ in UNMETERED), NONE],
+            help="Requests whose model or cost nobody knows; `none`: only from keys without budget and list of models.",
+        )
         activity(parser)
         add_limits(parser)
 
@@ -35,6 +40,7 @@ class Command(NounCommand):
         return {
             **given(upstream_alias=options["alias"], notes=options["notes"], is_active=options["is_active"]),
             **given(capture_bodies=options["capture_bodies"]),
+            **{name: unwritten(word) for name, word in given(unmetered=options["unmetered"]).items()},
             **said_limits(options),
             **(options["rules"] or {}),
         }

@@ -1,0 +1,73 @@
+"""What can be metered: a model that is known before the provider is asked, and a cost that is known afterwards.
+
+A list of models or a budget means nothing for a request of which Sluice knows neither. So a key that is bound by one
+gets only what is metered, and what costs nothing; its project may say otherwise (docs/operations.md has the table).
+"""
+
+from __future__ import annotations
+
+from keys.limits.scope import Scope
+from keys.models.project import REFUSE
+from proxy.endpoints import RESPONSES, is_free
+from proxy.errors import Forbidden
+from proxy.exchange import Exchange
+from proxy.receive import has_body
+from proxy.snapshot import Snapshot
+from usage.masking import without_tokens
+
+CODE = "endpoint_not_metered"
+READING = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
+
+
+def check_metered(exchange: Exchange, snapshot: Snapshot) -> None:
+    """Of an endpoint that is not always metered. Raises `Forbidden`."""
+    if needs_metering(exchange, snapshot) and (fault := unmetered_part(exchange)) is not None:
+        raise Forbidden(
+            CODE,
+            f"{exchange.method} {without_tokens(exchange.path[:100])}{fault} is not metered: the gateway cannot know "
+            f"its model beforehand and its cost afterwards, but {reason(exchange, snapshot)}. "
+            "Use /v1/chat/completions, /v1/completions, /v1/embeddings or /v1/responses, or ask whoever runs this "
+            "gateway to set `unmetered: allow` on the project.",
+        )
+
+
+def needs_metering(exchange: Exchange, snapshot: Snapshot) -> bool:
+    """Whether the project wants it so, or, where it does not say, a list of models or a budget does."""
+    project, key = exchange.project, exchange.key
+    if project is not None and project.unmetered is not None:
+        return project.unmetered == REFUSE
+    if key is not None:
+        return key.is_bound or snapshot.everyone_is_bound
+    return snapshot.everyone_is_bound or (project is not None and project.is_bound)
+
+
+def unmetered_part(exchange: Exchange) -> str | None:
+    """What about a request cannot be metered, as words behind its path; None: nothing, or it costs nothing."""
+    if exchange.endpoint is RESPONSES:
+        if not exchange.model:
+            return " without a model"
+        return " with `background`" if runs_in_background(exchange) else None
+    if not is_free(exchange.method, exchange.rest):
+        return ""
+    # Some server may take what is read with a body for what is sent to it.
+    return " with a body" if exchange.method in READING and has_body(exchange) else None
+
+
+def runs_in_background(exchange: Exchange) -> bool:
+    """Such an answer tells no usage: it is made when the client has gone. Whatever is not plainly off counts as on."""
+    assert exchange.body is not None
+    # Servers exist that read names in any case.
+    values = [bytes(value) for name, value in exchange.body.members.items() if name.casefold() == "background"]
+    return any(value not in (b"false", b"null") for value in values)
+
+
+def reason(exchange: Exchange, snapshot: Snapshot) -> str:
+    """Why it must be metered."""
+    project, key = exchange.project, exchange.key
+    if project is not None and project.unmetered == REFUSE:
+        return "its project refuses what is not"
+    if key is not None and not key.takes_every_model:
+        return "this API key has a list of models"
+    scopes: tuple[Scope | None, ...] = key.scopes if key is not None else (project.scope if project else None,)
+    labels = [each.label for each in (*scopes, *snapshot.global_scopes) if each and each.limits.budget is not None]
+    return f"{labels[0]} has a budget" if labels else "there is a budget"
