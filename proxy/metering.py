@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from keys.limits.scope import Scope
 from keys.models.project import REFUSE
-from proxy.endpoints import RESPONSES, is_free
+from proxy.endpoints import READING, RESPONSES, is_free
 from proxy.errors import Forbidden
 from proxy.exchange import Exchange
 from proxy.receive import has_body
@@ -16,7 +16,6 @@ from proxy.snapshot import Snapshot
 from usage.masking import without_tokens
 
 CODE = "endpoint_not_metered"
-READING = frozenset({"GET", "HEAD", "OPTIONS", "DELETE"})
 
 
 def check_metered(exchange: Exchange, snapshot: Snapshot) -> None:
