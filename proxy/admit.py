@@ -14,9 +14,10 @@ from keys.records import KeyRecord, ProjectRecord
 from providers.catalog import Catalog, NoProvider
 from proxy.embedding_quota import inputs_of, quota_of
 from proxy.endpoints import EMBEDDINGS
-from proxy.estimate import most_output, read_prompt
+from proxy.estimate import MOST_TOKENS, answers_asked, most_output, prompts_asked
 from proxy.exchange import Exchange
 from proxy.pasts import Pasts
+from proxy.prompt import Prompt, read_prompt
 from proxy.snapshot import Snapshot
 from usage.prices.book import Prices
 from usage.prices.price import Price
@@ -25,8 +26,8 @@ ONE_REQUEST = Ask()
 GUESSED_OUTPUT = 1_000
 """Tokens of an answer whose request names no limit, for tokens a minute: a guess."""
 
-GUESSED_MOST_OUTPUT = 16_384
-"""The same for money, where too little would let too many run at once: a guess, on the high side."""
+GUESSED_MOST_OUTPUT = 131_072
+"""The same for money, where too little would let too many run at once: no model is known to say more at a time."""
 
 MODELS_KEPT = 1_000
 KNOWN = 10_000
@@ -35,8 +36,8 @@ KNOWN = 10_000
 PRICES_KEPT_S = 1.0
 """For estimates: a price that changes at midnight may be a second late there."""
 
-GUESSED_MOST_PROMPT = 128_000
-"""Tokens of a prompt that nobody here can see all of, for money: a guess, on the high side."""
+GUESSED_MOST_PROMPT = 1_048_576
+"""Tokens of a prompt that nobody here can see all of, for money, where the window of the model is not known."""
 
 READ_AT_ONCE_BYTES = 256 * 1024
 """A longer prompt is counted off the event loop."""
@@ -60,10 +61,10 @@ class Admission:
             ask = ONE_REQUEST
             if applying.counts_tokens:
                 if exchange.request_bytes > READ_AT_ONCE_BYTES:
-                    prompt, is_all = await asyncio.to_thread(read_prompt, exchange.body)
+                    prompt = await asyncio.to_thread(read_prompt, exchange.body)
                 else:
-                    prompt, is_all = read_prompt(exchange.body)
-                ask = ask_of(exchange, applying, snapshot, prompt, is_all=is_all)
+                    prompt = read_prompt(exchange.body)
+                ask = ask_of(exchange, applying, snapshot, prompt)
             elif exchange.counts_as != 1:
                 ask = Ask(requests=exchange.counts_as)
             while True:
@@ -144,22 +145,17 @@ def address_scope(host: str, limits: Limits) -> Scope:
     return Scope("address", host, f"address {host}", limits)
 
 
-def ask_of(exchange: Exchange, applying: Applying, snapshot: Snapshot, prompt: int | None, *, is_all: bool) -> Ask:
-    """What the request wants: tokens by its text and the output that it asks for, and what they cost at most.
-
-    `prompt`: tokens of its text, None where nobody can say; `is_all`: the model reads nothing else.
-    """
+def ask_of(exchange: Exchange, applying: Applying, snapshot: Snapshot, prompt: Prompt) -> Ask:
+    """What the request wants: tokens by its text and the output that it asks for, and what they cost at most."""
     output = most_output(exchange)
-    exchange.asked_tokens = tokens = (prompt or 0) + (applying.guessed_output if output is None else output)
+    exchange.asked_tokens = tokens = (prompt.tokens or 0) + (applying.guessed_output if output is None else output)
     if exchange.body is None:
         return Ask(exchange.counts_as, tokens, None)
-    if prompt is None or not is_all:
-        prompt, is_all = max(prompt or 0, GUESSED_MOST_PROMPT), False
-    cost = cost_at_most(exchange, snapshot, prompt, GUESSED_MOST_OUTPUT if output is None else output)
-    return Ask(exchange.counts_as, tokens, cost, is_all and output is not None and cost is not None)
+    cost = cost_at_most(exchange, snapshot, prompt, output)
+    return Ask(exchange.counts_as, tokens, cost, cost is not None and prompt.most is not None and output is not None)
 
 
-def cost_at_most(exchange: Exchange, snapshot: Snapshot, prompt: int, output: int) -> int | None:
+def cost_at_most(exchange: Exchange, snapshot: Snapshot, prompt: Prompt, output: int | None) -> int | None:
     """Picodollars at the dearest provider that may answer; None where no price is known."""
     found = _prices.get(exchange.model)
     if (
@@ -171,10 +167,28 @@ def cost_at_most(exchange: Exchange, snapshot: Snapshot, prompt: int, output: in
         found = look_up_prices(exchange, snapshot)
     dearest = None
     for price in found.known:
-        cost = price.estimate(prompt, output)
+        cost = price.estimate(
+            most_read(exchange, prompt, price), most_said(exchange, price) if output is None else output
+        )
         if cost is not None and (dearest is None or cost > dearest):
             dearest = cost
     return dearest
+
+
+def most_read(exchange: Exchange, prompt: Prompt, price: Price) -> int:
+    """Tokens. Where there is more to read than anybody sees here, a model reads its window of each prompt at most."""
+    if prompt.most is not None:
+        return prompt.most
+    assert exchange.body is not None
+    prompts = max(exchange.counts_as, prompts_asked(exchange.body))
+    return min(max(prompt.tokens or 0, (price.window or GUESSED_MOST_PROMPT) * prompts), MOST_TOKENS)
+
+
+def most_said(exchange: Exchange, price: Price) -> int:
+    """Tokens of all answers to a request that names no limit for them."""
+    assert exchange.body is not None
+    most = min(price.window or GUESSED_MOST_OUTPUT, GUESSED_MOST_OUTPUT)
+    return min(most * answers_asked(exchange.body), MOST_TOKENS)
 
 
 class ModelPrices(NamedTuple):

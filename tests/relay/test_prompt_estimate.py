@@ -1,4 +1,7 @@
-"""What is reserved for a prompt before it is sent: never less than its text, and nothing for the bytes of pictures."""
+"""What is reserved for a prompt before it is sent: never less than its text, and nothing for the bytes of pictures.
+
+Its most is a token a byte, where text is all that there is to read; any other request has none (X13).
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from proxy.estimate import MOST_READ_BYTES, read_prompt
 from proxy.jsonbody import JSONBody
+from proxy.prompt import MOST_READ_BYTES, TEMPLATE_TOKENS, TOOL_TOKENS, UNREADABLE, Prompt, read_prompt
 
 PICTURE = "data:image/png;base64," + "iVBORw0KGgo" * 1_000
 
 
-def read(**members: Any) -> tuple[int | None, bool]:
+def read(**members: Any) -> Prompt:
     return read_prompt(JSONBody(json.dumps({"model": "m", **members}, ensure_ascii=False).encode()))
 
 
@@ -24,14 +27,15 @@ def said(text: object) -> dict[str, Any]:
 def test_text_is_a_token_for_three_bytes_and_two_where_it_is_not_ascii():
     for text, size in (("a" * 300, 3), ("é" * 300, 2)):
         messages = json.dumps(said(text)["messages"], ensure_ascii=False).encode()
-        assert read(**said(text)) == (-(-len(messages) // size), True)
+        assert read(**said(text)) == (-(-len(messages) // size), len(messages) + TEMPLATE_TOKENS)
 
 
 def test_every_member_that_a_model_reads_counts():
-    alone, _ = read(input="a" * 300)
-    both, _ = read(input="a" * 300, instructions="b" * 300)
-    assert alone is not None
-    assert both == pytest.approx(2 * alone, abs=1)
+    alone, both = read(input="a" * 300), read(input="a" * 300, instructions="b" * 300)
+    assert alone.tokens is not None
+    assert both.tokens == pytest.approx(2 * alone.tokens, abs=1)
+    assert alone.most is not None
+    assert both.most == alone.most + 302
 
 
 @pytest.mark.parametrize(
@@ -46,37 +50,89 @@ def test_every_member_that_a_model_reads_counts():
     ids=lambda part: part["type"],
 )
 def test_the_bytes_of_pictures_sound_and_files_are_no_text(part: dict[str, Any]):
-    tokens, is_all = read(**said([{"type": "text", "text": "What is this?"}, part]))
+    tokens, most = read(**said([{"type": "text", "text": "What is this?"}, part]))
     assert tokens is not None
     assert tokens < 100
-    assert not is_all
+    assert most is None
 
 
 def test_what_looks_like_a_picture_in_plain_text_is_text():
     page = f'<img src="{PICTURE}">'
-    tokens, is_all = read(**said(page))
+    tokens, most = read(**said(page))
     assert tokens is not None
     assert tokens >= len(page) // 3
-    assert is_all
+    assert most is not None
+    assert most > len(page)
 
 
-@pytest.mark.parametrize(
-    "members, is_all",
-    [
-        ({"tools": [{"type": "function", "function": {"name": "f"}}]}, True),
-        ({"tools": [{"type": "web_search"}]}, False),
-        ({"previous_response_id": "resp_1"}, False),
-        ({"previous_response_id": None}, True),
-        ({"prompt": {"id": "pmpt_1"}}, False),
-        ({"prompt": "hello"}, True),
-        ({"temperature": 1}, True),
-    ],
-)
-def test_whether_the_text_is_all_that_the_model_reads(members: dict[str, Any], is_all: bool):
-    assert read(input="hello", **members)[1] is is_all
+TEXT_ALONE: list[dict[str, Any]] = [
+    {"input": "hello"},
+    {"input": ["hello", "world"]},
+    {"input": [1, 2, 3]},
+    {"input": [[1, 2], [3]]},
+    {"prompt": "hello"},
+    {"prompt": ["hello"]},
+    {"input": "hello", "previous_response_id": None},
+    {"input": "hello", "temperature": 1, "modalities": ["text"]},
+    {"input": "hello", "tools": [{"type": "function", "name": "f"}, {"type": "custom", "name": "g"}]},
+    {"input": "hello", "functions": [{"name": "f"}]},
+    {"input": [{"role": "user", "content": [{"type": "input_text", "text": "hello"}]}]},
+    {"input": [{"type": "function_call_output", "call_id": "c", "output": "done"}]},
+    said(None),
+    said([{"type": "text", "text": "hello", "cache_control": {"type": "ephemeral"}}]),
+    {"messages": [{"role": "assistant", "content": None, "tool_calls": [{"id": "c", "function": {"name": "f"}}]}]},
+    {"messages": [{"role": "assistant", "content": "a", "audio": None, "annotations": None}]},
+]
+
+MORE_THAN_TEXT: list[dict[str, Any]] = [
+    {"input": "hello", "previous_response_id": "resp_1"},
+    {"input": "hello", "conversation": {"id": "conv_1"}},
+    {"input": "hello", "tools": [{"type": "web_search"}]},
+    {"input": "hello", "tools": [{"name": "no type"}]},
+    {"input": "hello", "tools": "all"},
+    {"input": "hello", "background": True},
+    {"input": "hello", "an_unknown_member": 1},
+    {"input": "hello", "modalities": ["text", "audio"]},
+    {"input": [{"type": "item_reference", "id": "msg_1"}]},
+    {"input": [{"type": "function_call_output", "call_id": "c", "output": [{"type": "input_image", "file_id": "f"}]}]},
+    {"input": [{"type": "reasoning", "encrypted_content": "AAAA"}]},
+    {"input": [{"image": "AAAA"}]},
+    {"input": [["hello"]]},
+    {"input": {"a": 1}},
+    {"prompt": {"id": "pmpt_1"}},
+    said({"type": "image_url"}),
+    said([{"type": "text", "text": {"value": "hello"}}]),
+    said([{"type": "text", "text": "hello", "image_url": "https://a.example"}]),
+    said([{"text": "hello"}]),
+    {"messages": [{"role": "assistant", "audio": {"id": "audio_1"}}]},
+    {"messages": [{"role": "user", "content": "hello", "images": ["AAAA"]}]},
+    {"messages": "hello"},
+]
+
+
+@pytest.mark.parametrize("members", TEXT_ALONE, ids=str)
+def test_text_alone_has_a_bound(members: dict[str, Any]):
+    assert read(**members).most is not None
+
+
+@pytest.mark.parametrize("members", MORE_THAN_TEXT, ids=str)
+def test_what_may_bring_more_than_text_has_none(members: dict[str, Any]):
+    assert read(**members).most is None
+
+
+def test_a_part_whose_type_is_written_in_escapes_is_what_it_is():
+    raw = rb'{"model":"m","messages":[{"role":"user","content":[{"\u0074ype":"image\u005furl","image_url":"x"}]}]}'
+    assert read_prompt(JSONBody(raw)).most is None
+
+
+def test_tools_come_with_instructions_of_the_provider():
+    tools = [{"type": "function", "name": "f"}]
+    alone, with_tools = read(input="hi"), read(input="hi", tools=tools)
+    assert alone.most is not None
+    assert with_tools.most == alone.most + len(json.dumps(tools)) + TOOL_TOKENS
 
 
 def test_where_nobody_can_say():
-    assert read_prompt(None) == (None, False)
-    assert read(temperature=1) == (None, True)
-    assert read(input="a" * MOST_READ_BYTES) == (None, False)
+    assert read_prompt(None) == UNREADABLE
+    assert read(temperature=1) == (None, TEMPLATE_TOKENS)
+    assert read(input="a" * MOST_READ_BYTES) == UNREADABLE

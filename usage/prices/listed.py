@@ -47,7 +47,7 @@ def listed_price(name: str, kind: str, base_url: str, model: str, now: float) ->
     if found is None:
         return Listed(None, FOREVER)
     moment = datetime.fromtimestamp(now, UTC)
-    return Listed(compiled(found.get_prices(moment)), next_change(found, moment))
+    return Listed(compiled(found.get_prices(moment), found.context_window), next_change(found, moment))
 
 
 def vendor_of(name: str, kind: str, base_url: str) -> Provider | None:
@@ -65,7 +65,7 @@ def vendor_of(name: str, kind: str, base_url: str) -> Provider | None:
     return vendors.get(name.lower())
 
 
-def compiled(prices: ModelPrice) -> Price:
+def compiled(prices: ModelPrice, window: int | None = None) -> Price:
     """The package's decimals as a `Price`."""
     told = {key: value for key, value in vars(prices).items() if value is not None}
     starts = sorted({tier.start for value in told.values() for tier in getattr(value, "tiers", ())}, reverse=True)
@@ -76,6 +76,7 @@ def compiled(prices: ModelPrice) -> Price:
         rates_at(told, 0),
         tuple((start, rates_at(told, start + 1)) for start in starts),
         per_request,
+        window,
     )
 
 

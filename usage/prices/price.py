@@ -32,16 +32,23 @@ class Rates(NamedTuple):
 class Price:
     """What one model costs at one provider. Made once, asked for each request."""
 
-    __slots__ = ("_dearest", "base", "per_request", "source", "tiers")
+    __slots__ = ("_dearest", "base", "per_request", "source", "tiers", "window")
 
     def __init__(
-        self, source: str, base: Rates, tiers: tuple[tuple[int, Rates], ...] = (), per_request: int = 0
+        self,
+        source: str,
+        base: Rates,
+        tiers: tuple[tuple[int, Rates], ...] = (),
+        per_request: int = 0,
+        window: int | None = None,
     ) -> None:
         """`tiers` are (tokens, rates), the most tokens first: a longer prompt than that costs these rates, all of it.
 
-        `source` is short text for the row: where the price comes from.
+        `source` is short text for the row: where the price comes from. `window`: tokens that the model can take at a
+        time, where that is known.
         """
         self.source, self.base, self.tiers, self.per_request = source, base, tiers, per_request
+        self.window = window
         self._dearest = dearest(base)
 
     def cost(
@@ -93,15 +100,17 @@ class Price:
         return total if total <= MOST_PICOUSD else None
 
     def estimate(self, prompt: int, most_completion: int) -> int | None:
-        """For admission: pico-dollars that a text request costs at most, by its prompt and the output it asks for.
+        """For admission: pico-dollars that so many tokens cost at most, whatever they turn out to be.
 
-        A cache makes the prompt cheaper, or dearer by the writing; reasoning may cost more than what is said.
+        A shorter prompt than the most may cost the rates of another tier; a cache makes it cheaper, or dearer by the
+        writing; sound and reasoning may cost more than what is written and said.
         """
         into, out = self._dearest
         for start, tier in self.tiers:
             if prompt > start:
-                into, out = dearest(tier)
-                break
+                tier_into, tier_out = dearest(tier)
+                into = None if into is None else max(into, tier_into or 0)
+                out = None if out is None else max(out, tier_out or 0)
         if (prompt and into is None) or (most_completion and out is None):
             return None
         cost = self.per_request + prompt * (into or 0) + most_completion * (out or 0)
@@ -109,11 +118,11 @@ class Price:
 
 
 def dearest(rates: Rates) -> tuple[int | None, int | None]:
-    """The most that a token of a text prompt costs, and one of a completion."""
+    """The most that a token of a prompt costs, and one of a completion."""
     into, out = rates.input, rates.output
     return (
-        None if into is None else max(into, rates.cache_write or 0),
-        None if out is None else max(out, rates.reasoning or 0),
+        None if into is None else max(into, rates.cached or 0, rates.cache_write or 0, rates.audio_in or 0),
+        None if out is None else max(out, rates.reasoning or 0, rates.audio_out or 0),
     )
 
 

@@ -1,0 +1,179 @@
+"""P1 for bodies that are made to look cheaper than they are (X13): no budget is passed by more than one request.
+
+The provider reads a token in each byte of a text, the most that any tokenizer makes of it, and says as much as it may.
+It knows the limits of its own endpoint and no others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.promises.spending import Books, new_crew, post, set_price, statuses, until_exhausted, usd, wave
+from tests.services import Services
+from tests.sluice import Sluice
+from tests.upstream import Received, Script, Upstream, Wait, chat_answer, response_usage, responses_answer, usage_of
+from tests.upstream.scripts import json_answer
+
+MODEL = "any-body"
+CHAT, TEXT, RESPONSES, EMBEDDINGS = (
+    f"/v1/{name}" for name in ("chat/completions", "completions", "responses", "embeddings")
+)
+UNLIMITED = 4_000
+"""Tokens that the provider says where it knows of no limit."""
+PICTURE = 3_000
+"""Tokens of a picture or a file."""
+LIMITS = {CHAT: ("max_completion_tokens", "max_tokens"), TEXT: ("max_tokens",), RESPONSES: ("max_output_tokens",)}
+READ = ("messages", "input", "prompt", "instructions", "tools", "documents")
+
+
+def tokens_in(value: Any) -> int:
+    if isinstance(value, str):
+        return len(value.encode("utf-8", "surrogatepass"))
+    if isinstance(value, dict):
+        if value.get("type") in ("image_url", "input_image", "input_file"):
+            return PICTURE
+        if "images" in value:
+            return PICTURE * len(value["images"])
+        return 4 + sum(map(tokens_in, value.values()))
+    if isinstance(value, list):
+        return sum(map(tokens_in, value))
+    return int(isinstance(value, int) and not isinstance(value, bool))
+
+
+def used_by(path: str, body: dict[str, Any]) -> tuple[int, int]:
+    """Tokens of the prompt and of the answer."""
+    read = 3 + sum(tokens_in(body.get(name)) for name in READ)
+    if body.get("previous_response_id"):
+        read += PICTURE
+    if path == EMBEDDINGS:
+        return read, 0
+    told = [body[name] for name in LIMITS[path] if type(body.get(name)) is int and body[name] > 0]
+    prompts = body.get("prompt")
+    several = len(prompts) if isinstance(prompts, list) else 1
+    return read, (max(told) if told else UNLIMITED) * int(body.get("n", 1)) * several
+
+
+class Strict(Books):
+    """A million tokens are one USD, read or said."""
+
+    def __call__(self, received: Received) -> Script:
+        read, said = used_by(received.path, received.json())
+        with self.lock:
+            self.answered += 1
+            self.owed += (read + said) * 10**6
+        if received.path == RESPONSES:
+            return [Wait(self.takes_s), *responses_answer(usage=response_usage(read, said))]
+        if received.path == EMBEDDINGS:
+            usage = {"prompt_tokens": read, "total_tokens": read}
+            return [Wait(self.takes_s), *json_answer({"object": "list", "data": [], "usage": usage})]
+        return [Wait(self.takes_s), *chat_answer(usage=usage_of(read, said))]
+
+
+def says(text: Any, **members: Any) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": text}], **members}
+
+
+LIMITED = {"max_tokens": 20}
+TOOL = {"type": "function", "function": {"name": "f", "description": "9 8 7 " * 300, "parameters": {}}}
+
+BOUNDED: dict[str, tuple[str, dict[str, Any]]] = {
+    "spaced digits": (CHAT, says("1 2 3 4 5 6 7 8 9 0 " * 200, **LIMITED)),
+    "signs": (CHAT, says("}{)(*&^%$#@!~|" * 200, **LIMITED)),
+    "a rare script": (CHAT, says("\u1200\u2c00\ua4d0\U00010380" * 200, **LIMITED)),
+    "half surrogates": (CHAT, says("\ud83d" * 300, **LIMITED)),
+    "a long system prompt": (CHAT, {"messages": [{"role": "system", "content": "7 " * 2_000}], **LIMITED}),
+    "many short messages": (CHAT, {"messages": [{"role": "user", "content": "1"}] * 200, **LIMITED}),
+    "tools": (CHAT, says("hi", tools=[TOOL], **LIMITED)),
+    "parts of text": (CHAT, says([{"type": "text", "text": "4 2 " * 400}], **LIMITED)),
+    "both names of the limit": (CHAT, says("hi", max_tokens=1, max_completion_tokens=900)),
+    "several answers": (CHAT, says("hi", n=7, max_tokens=300)),
+    "several prompts": (TEXT, {"prompt": ["1 2 3"] * 9, "max_tokens": 200}),
+    "tokens to embed": (EMBEDDINGS, {"input": [[7] * 500] * 4}),
+    "texts to embed": (EMBEDDINGS, {"input": ["1 2 3 4 5 " * 100] * 5}),
+    "a response": (RESPONSES, {"input": "9 9 9 " * 500, "max_output_tokens": 20}),
+    "items of a response": (
+        RESPONSES,
+        {
+            "input": [{"role": "user", "content": [{"type": "input_text", "text": "0 1 " * 500}]}],
+            "max_output_tokens": 20,
+        },
+    ),
+}
+
+OPEN: dict[str, tuple[str, dict[str, Any]]] = {
+    "the limit of a response": (CHAT, says("hi", max_output_tokens=1)),
+    "the newer name at the older endpoint": (TEXT, {"prompt": "hi", "max_completion_tokens": 1}),
+    "the limit of a chat": (RESPONSES, {"input": "hi", "max_tokens": 1, "max_completion_tokens": 1}),
+    "a limit that means none": (CHAT, says("hi", max_tokens=-1)),
+    "a limit as text": (CHAT, says("hi", max_tokens="1")),
+    "a limit with a fraction": (CHAT, says("hi", max_tokens=1.5)),
+    "a limit that is no number": (CHAT, says("hi", max_tokens=True)),
+    "a limit beside one as text": (CHAT, says("hi", max_tokens=1, max_completion_tokens="1")),
+    "a picture": (CHAT, says([{"type": "image_url", "image_url": {"url": "https://a.example/b.png"}}], **LIMITED)),
+    "a picture beside the text": (
+        CHAT,
+        {"messages": [{"role": "user", "content": "hi", "images": ["AAAA"]}], **LIMITED},
+    ),
+    "a file": (
+        RESPONSES,
+        {"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "f"}]}], "max_output_tokens": 20},
+    ),
+    "what was said before": (RESPONSES, {"input": "hi", "previous_response_id": "resp_1", "max_output_tokens": 20}),
+    "a member that nobody knows": (CHAT, says("hi", documents=["6 5 4 " * 500], **LIMITED)),
+}
+
+
+@pytest.fixture(scope="module")
+def alone(sluice: Sluice) -> list[Sluice]:
+    set_price(sluice, MODEL, input="1")
+    return [sluice]
+
+
+@pytest.mark.parametrize("what", BOUNDED)
+def test_a_request_of_text_with_a_limit_never_passes_the_budget(alone: list[Sluice], upstream: Upstream, what: str):
+    path, body = BOUNDED[what]
+    books = upstream.script = Strict()
+    each = sum(used_by(path, body)) * 10**6
+    budget = 9 * each // 2
+    crew = new_crew(alone[0], key={"budget": usd(budget)})
+    until_exhausted(alone, crew.token, first=24, path=path, model=MODEL, **body)
+    assert 0 < books.owed <= budget
+
+
+@pytest.mark.parametrize("what", OPEN)
+def test_any_other_passes_it_by_one_request_at_most(alone: list[Sluice], upstream: Upstream, what: str):
+    path, body = OPEN[what]
+    books = upstream.script = Strict()
+    each = sum(used_by(path, body)) * 10**6
+    budget = 5 * each // 2
+    crew = new_crew(alone[0], key={"budget": usd(budget)})
+    until_exhausted(alone, crew.token, first=24, path=path, model=MODEL, **body)
+    assert budget <= books.owed < budget + each * 11 // 10
+
+
+@pytest.fixture(scope="module")
+def shared(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
+    """A process that shares its limits through Redis."""
+    server = Sluice.start(upstream_url=_upstream.url, redis=True)
+    try:
+        set_price(server, MODEL, input="1")
+        yield server
+    finally:
+        server.close()
+
+
+ODD = [10**30, 2**64, 2**63, -(10**30), 0, 1.5, 1e300, True, "7", [], {}]
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "n", "best_of"])
+def test_no_number_ends_admission(shared: Sluice, upstream: Upstream, name: str):
+    """X12: through Redis, where a number that cannot be told would end all that comes after it."""
+    crew = new_crew(shared, key={"budget": "1", "tpm": 10**9})
+    for odd in ODD:
+        body: dict[str, Any] = {"max_tokens": 1, name: odd}
+        got = post(shared, crew.token, model=MODEL, **body)
+        assert got.status in (200, 429), (odd, got)
+    assert statuses(wave([shared], crew.token, 8, model=MODEL, max_tokens=1)) == {200: 8}
