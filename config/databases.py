@@ -12,7 +12,7 @@ from config.environment import Environment
 SQLITE_PRAGMAS = "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=10000"
 
 
-def database_from(env: Environment, data_dir: Path) -> dict[str, Any]:
+def database_from(env: Environment, data_dir: Path, timeout_s: float, statement_timeout_s: float) -> dict[str, Any]:
     """SQLite in `data_dir` unless `DATABASE_URL` names another database (`postgres://…` or `sqlite:///…`)."""
     url = env.text("DATABASE_URL")
     if not url:
@@ -29,5 +29,25 @@ def database_from(env: Environment, data_dir: Path) -> dict[str, Any]:
         database["OPTIONS"] = {"transaction_mode": "IMMEDIATE", "init_command": SQLITE_PRAGMAS}
     else:
         database["CONN_HEALTH_CHECKS"] = True
-        database.setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
+        # What the URL says goes before.
+        database["OPTIONS"] = {**deadlines(timeout_s, statement_timeout_s), **database.get("OPTIONS", {})}
     return database
+
+
+def deadlines(timeout_s: float, statement_timeout_s: float) -> dict[str, Any]:
+    """No wait for PostgreSQL is for ever: one that says nothing for `timeout_s` is given up.
+
+    The kernel finds it out, by unanswered data and by keep-alives; a server that lives ends what takes too long itself.
+    """
+    whole_s = max(2, round(timeout_s))  # libpq takes one second for two
+    options: dict[str, Any] = {
+        "connect_timeout": whole_s,
+        "tcp_user_timeout": round(timeout_s * 1000),
+        "keepalives": 1,
+        "keepalives_idle": whole_s,
+        "keepalives_interval": 1,
+        "keepalives_count": whole_s,
+    }
+    if statement_timeout_s:  # some poolers refuse a connection with options
+        options["options"] = f"-c statement_timeout={round(statement_timeout_s * 1000)}"
+    return options

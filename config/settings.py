@@ -46,7 +46,11 @@ CSRF_TRUSTED_ORIGINS = env.listed("CSRF_TRUSTED_ORIGINS")
 SECRET_KEY = env.text("SECRET_KEY")
 ENCRYPTION_KEYS = env.listed("ENCRYPTION_KEY")
 check_encryption_keys(env, ENCRYPTION_KEYS)
-DATABASES = {"default": database_from(env, DATA_DIR)}
+DATABASE_TIMEOUT_SECS = env.seconds("DATABASE_TIMEOUT_SECS", 5, least=1, most=600)
+DATABASE_STATEMENT_TIMEOUT_SECS = env.seconds("DATABASE_STATEMENT_TIMEOUT_SECS", 120, least=0, most=86_400)
+DATABASES = {
+    "default": database_from(env, DATA_DIR, DATABASE_TIMEOUT_SECS, DATABASE_STATEMENT_TIMEOUT_SECS),
+}
 REDIS_URL = env.url("REDIS_URL", "", ("redis", "rediss", "unix"))
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # Never taken from REDIS_URL: with a broker, nothing runs by the clock but what a Celery worker runs.

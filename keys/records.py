@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import logging
+from collections.abc import Callable, Collection, Iterator
 from fnmatch import fnmatchcase
 from functools import lru_cache
 
 import msgspec
+from django.db import DatabaseError
 from django.db.models import Q
 from django.utils import timezone
 
@@ -15,6 +17,11 @@ from keys.models import Project, Tier, VirtualKey
 from keys.models.project import OFF
 from keys.rules import Rules
 from keys.scopes import account_of, any_budget, project_scope, scopes_of_key
+
+log = logging.getLogger("sluice.keys")
+
+OnBad = Callable[[str, Exception], None]
+"""Told what cannot be compiled, and why."""
 
 ALL = "all"
 """Of `Project.capture_bodies`; of `off` a record says nothing."""
@@ -138,17 +145,54 @@ def project_record(row: Project) -> ProjectRecord:
     )
 
 
-def load_keys(public_ids: Collection[str]) -> dict[str, tuple[KeyRecord, ProjectRecord]]:
-    """The keys that exist among these public ids, with their projects, in one query."""
+def log_bad(what: str, error: Exception) -> None:
+    log.error("The row of %s cannot be used (%s).", what, type(error).__name__)
+
+
+def load_keys(
+    public_ids: Collection[str], bad: set[str] | None = None, on_bad: OnBad = log_bad
+) -> dict[str, tuple[KeyRecord, ProjectRecord]]:
+    """The keys that exist among these public ids, with their projects, in one query.
+
+    One that cannot be compiled is skipped, and its public id added to `bad`.
+    """
     in_grace = Q(previous_public_id__in=public_ids, previous_until__gt=timezone.now())
     rows = VirtualKey.objects.filter(Q(public_id__in=public_ids) | in_grace)
     found: dict[str, tuple[KeyRecord, ProjectRecord]] = {}
     for row in rows.select_related("project", "team", "owner__account__tier"):
         for public_id in (row.public_id, row.previous_public_id):
             if public_id is not None and public_id in public_ids:
-                found[public_id] = key_record(row, public_id), project_record(row.project)
+                try:
+                    found[public_id] = key_record(row, public_id), project_record(row.project)
+                except Exception as error:  # whatever is wrong with this one, the others are to be found
+                    on_bad(f"key {row.pk}", error)
+                    if bad is not None:
+                        bad.add(public_id)
     return found
 
 
-def load_projects() -> dict[int, ProjectRecord]:
-    return {row.pk: project_record(row) for row in Project.objects.all()}
+def load_projects(on_bad: OnBad = log_bad) -> dict[int, ProjectRecord]:
+    """All that can be compiled."""
+    found: dict[int, ProjectRecord] = {}
+    for row in projects_of(on_bad):
+        try:
+            found[row.pk] = project_record(row)
+        except Exception as error:  # it must not keep what changes elsewhere from being heard
+            on_bad(f"project {row.pk}", error)
+    return found
+
+
+def projects_of(on_bad: OnBad) -> Iterator[Project]:
+    """All rows; one by one where one of them cannot even be read, as in SQLite, which takes any value anywhere."""
+    try:
+        yield from list(Project.objects.all())
+    except DatabaseError:
+        raise
+    except Exception:
+        for pk in Project.objects.values_list("pk", flat=True):
+            try:
+                yield from list(Project.objects.filter(pk=pk))
+            except DatabaseError:
+                raise
+            except Exception as error:
+                on_bad(f"project {pk}", error)

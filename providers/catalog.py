@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -16,6 +17,11 @@ from providers.kinds import KINDS
 from providers.kinds.base import Headers, Kind, header_lines
 from providers.models import Credential, Provider
 from providers.vault import Undecryptable
+
+log = logging.getLogger("sluice.providers")
+
+OnBad = Callable[[str, Exception], None]
+"""Told what cannot be compiled, and why."""
 
 RESOLVED_MODELS_KEPT = 4096
 _CREDENTIAL = re.compile(rb"auth|key|token|secret|cookie")
@@ -235,15 +241,28 @@ def choose(candidates: Iterable[Candidate], draw: float) -> Candidate:
     return group[-1]
 
 
-def load_catalog(environment_credentials: Mapping[str, str]) -> Catalog:
-    """Read the enabled providers and all credentials. A credential in the database goes before the environment's."""
+def log_bad(what: str, error: Exception) -> None:
+    log.error("The row of %s cannot be used (%s).", what, type(error).__name__)
+
+
+def load_catalog(environment_credentials: Mapping[str, str], on_bad: OnBad = log_bad) -> Catalog:
+    """Read the enabled providers and all credentials. A credential in the database goes before the environment's.
+
+    A provider that cannot be compiled is skipped, and told of.
+    """
     credentials: dict[tuple[str, int | None], CredentialRecord] = {}
     for alias, secret in environment_credentials.items():
         credentials[alias, None] = CredentialRecord(alias, None, secret)
     for row in Credential.objects.all():
         credentials[row.alias, row.provider_id] = CredentialRecord(row.alias, row.provider_id, _secret_of(row))
     providers = Provider.objects.filter(is_enabled=True).order_by("priority", "id")
-    records = sorted((record_of(row) for row in providers), key=lambda record: record.rank)
+    records: list[ProviderRecord] = []
+    for provider in providers:
+        try:
+            records.append(record_of(provider))
+        except Exception as error:  # it must not keep what changes elsewhere from being heard
+            on_bad(f"provider {provider.pk}", error)
+    records.sort(key=lambda record: record.rank)
     return Catalog(tuple(records), tuple(credentials.values()))
 
 

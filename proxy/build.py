@@ -29,7 +29,8 @@ from usage.bodies.redact import Redaction
 from usage.bodies.show import Showing
 from usage.journal.spool import Spool
 from usage.journal.subscribers import subscribe
-from usage.journal.writer import ledger_writer
+from usage.journal.writer import write_ledger
+from usage.loops import LOOPS
 from usage.metrics import RequestMetrics
 from usage.models import RequestRecord
 from usage.request_log import RequestLog
@@ -50,8 +51,8 @@ class LedgerThread:
 
     def __init__(self) -> None:
         self._stopping = threading.Event()
-        writer = ledger_writer(settings.JOURNAL_DIR)
-        self._thread = threading.Thread(target=writer.run, args=(self._stopping,), name="ledger", daemon=True)
+        arguments = (settings.JOURNAL_DIR, self._stopping)
+        self._thread = threading.Thread(target=write_ledger, args=arguments, name="ledger", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -122,7 +123,10 @@ async def build_limits() -> MemoryLimits | FallbackLimits:
     if not settings.REDIS_URL:
         return MemoryLimits()
     limits = FallbackLimits(
-        connect(settings.REDIS_URL), lease_s=settings.LIMIT_LEASE_SECS, patience_s=settings.LIMIT_PATIENCE_SECS
+        connect(settings.REDIS_URL),
+        lease_s=settings.LIMIT_LEASE_SECS,
+        patience_s=settings.LIMIT_PATIENCE_SECS,
+        on_failure=lambda name, error: LOOPS.named(name).failed_alone(error),
     )
     await limits.start()
     return limits

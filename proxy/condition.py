@@ -23,11 +23,13 @@ from keys.limits.fallback import FallbackLimits
 from providers.health import DOWN, UNKNOWN, Health, health_of_providers
 from proxy.parts import Parts
 from usage.journal.health import JournalHealth, journal_health
+from usage.loops import LOOPS, State, told_in
 
 PATIENCE_S = 1.0
 KEPT_S = 1.0
 STARTING_S = 5.0
 """The ledger's process is there a moment after this one: no reason to tell anybody that something is wrong."""
+SKIPPED_TOLD = 20
 UNREADABLE = "The journal's directory cannot be read."
 OK, DEGRADED, UNAVAILABLE = "ok", "degraded", "unavailable"
 
@@ -96,6 +98,7 @@ class Condition:
                 asked["redis"] = self._ping
             if settings.SLUICE_SURFACE != "admin":
                 asked |= {"ledger": self._ledger, "journal": self._journal}
+            asked |= {"loops": self._loops, "configuration": self._configuration}
             self._looked = asyncio.create_task(asyncio.to_thread(read_journal))
             found = dict(zip(asked, await asyncio.gather(*(ask() for ask in asked.values())), strict=True))
             found["providers"] = self._all_providers()
@@ -120,7 +123,7 @@ class Condition:
             self._providers = await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(self._query)), PATIENCE_S)
         except TimeoutError:
             return Part(DOWN, None, {"detail": f"No answer within {PATIENCE_S:g} s."})  # it is waited for the next time
-        except DatabaseError as error:
+        except Exception as error:  # whatever it is: the next time it is asked anew
             self._query = None
             return Part(DOWN, None, {"detail": f"No answer ({type(error).__name__})."})
         self._query = None
@@ -168,6 +171,28 @@ class Condition:
             return Part(DEGRADED, None, {**more, "detail": "The disk takes no events; they wait in memory."})
         return Part(OK, None, more)
 
+    async def _loops(self) -> Part:
+        """Of this worker, and of the process that writes the ledger."""
+        found = {**await asyncio.to_thread(read_loops), **LOOPS.states()}
+        now = time.time()
+        down = sorted(name for name, state in found.items() if not state.is_up(now))
+        more: dict[str, Any] = {
+            "loops": {
+                name: {"up": name not in down, "failures": state.failures, "error": state.error}
+                for name, state in sorted(found.items())
+            }
+        }
+        if not down:
+            return Part(OK, None, more)
+        return Part(DEGRADED, None, {**more, "detail": f"Failing, and tried again: {', '.join(down)}."})
+
+    async def _configuration(self) -> Part:
+        problems = [problem for part in self._parts.snapshot.problems.values() for problem in part]
+        if not problems:
+            return Part(OK)
+        more = {"detail": "Some rows cannot be used, and are skipped.", "skipped": problems[:SKIPPED_TOLD]}
+        return Part(DEGRADED, None, more)
+
     def _all_providers(self) -> Part:
         known = {health.status for health in self._providers}
         if not self._parts.snapshot.catalog.providers:
@@ -177,6 +202,19 @@ class Condition:
         if DOWN in known:
             return Part(DEGRADED)
         return Part(UNKNOWN if known <= {UNKNOWN} else OK)
+
+
+def is_ready() -> bool:
+    """Whether every loop of this process that requests depend on goes on."""
+    now = time.time()
+    return all(state.is_up(now) for state in LOOPS.states().values() if state.needed)
+
+
+def read_loops() -> dict[str, State]:
+    try:
+        return told_in(settings.JOURNAL_DIR)
+    except OSError:
+        return {}
 
 
 def overall(parts: dict[str, Part]) -> str:

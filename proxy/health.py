@@ -13,7 +13,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from providers.health import OK, UNKNOWN, Health
-from proxy.condition import UNAVAILABLE, Condition, Report, moment
+from proxy.condition import UNAVAILABLE, Condition, Report, is_ready, moment
 from proxy.errors import error_body
 from proxy.exchange import Scope, Send
 from usage.metrics import exposition
@@ -37,7 +37,7 @@ async def answer_health(scope: Scope, send: Send, condition: Condition | None) -
         await _send(scope, send, 200, b"text/plain; version=0.0.4; charset=utf-8", body)
     elif path == DETAILED:
         await answer_detailed(scope, send, condition)
-    elif path == "/ready" and condition is None:
+    elif path == "/ready" and (condition is None or not is_ready()):
         body = msgspec.json.encode({"status": "not ready", "version": VERSION})
         await _send(scope, send, 503, JSON, body, [(b"retry-after", b"1")])
     else:

@@ -7,6 +7,8 @@ from typing import Protocol
 
 from django.conf import settings
 
+from usage.loops import LOOPS
+
 LOOK_EVERY_S = 0.25
 
 
@@ -28,14 +30,19 @@ class Keeper:
         self.idle_s: float = settings.KEEP_ALIVE_SECS
         self.default_headers: list[tuple[bytes, bytes]] | None = None
         self.default_lines = b""
+        self._failures = LOOPS.named("connection-deadlines")
         self._look()
 
     def _look(self) -> None:
+        self.loop.call_later(LOOK_EVERY_S, self._look)
         now = self.loop.time()
         for door in tuple(self.doors):
-            if door.deadline <= now:
-                door.be_late()
-        self.loop.call_later(LOOK_EVERY_S, self._look)
+            try:
+                if door.deadline <= now:
+                    door.be_late()
+            except Exception as error:
+                self.doors.discard(door)  # it would fail each time
+                self._failures.failed_alone(error)
 
 
 _keepers: dict[asyncio.AbstractEventLoop, Keeper] = {}

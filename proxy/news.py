@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
 
 from django.conf import settings
+from django.db import DatabaseError
 
 from keys.limits.scope import Scope
 from keys.records import KeyRecord, ProjectRecord, load_projects
@@ -14,6 +17,9 @@ from providers.catalog import Catalog, load_catalog
 from proxy.changes import EVERYTHING, current_version
 from proxy.models import ConfigChange
 from usage.prices.book import Prices, load_prices
+
+log = logging.getLogger("sluice.snapshot")
+T = TypeVar("T")
 
 
 class ChangedKeys(NamedTuple):
@@ -44,24 +50,60 @@ class News(NamedTuple):
     keys: ChangedKeys
     all_keys: bool
     prices: Prices | None
+    problems: dict[str, list[str]]
+    """What could not be compiled, of each part that was read."""
+
+
+class Reading:
+    """Reads parts of the configuration. What cannot be compiled is skipped and noted; it never stops the rest."""
+
+    def __init__(self) -> None:
+        self.problems: dict[str, list[str]] = {}
+
+    def catalog(self) -> Catalog | None:
+        return self._part("providers", lambda bad: load_catalog(settings.UPSTREAM_CREDENTIALS, bad))
+
+    def projects(self) -> dict[int, ProjectRecord] | None:
+        return self._part("projects", load_projects)
+
+    def global_scopes(self) -> tuple[Scope, ...] | None:
+        return self._part("global limits", lambda _: load_global_scopes())
+
+    def prices(self, catalog: Catalog | None) -> Prices | None:
+        kinds = [provider.kind.name for provider in catalog.providers] if catalog is not None else []
+        return self._part("prices", lambda bad: load_prices(kinds, bad))
+
+    def _part(self, name: str, load: Callable[[Callable[[str, Exception], None]], T]) -> T | None:
+        """None where nothing of it can be read: what was known before stays. Raises `DatabaseError`."""
+        problems = self.problems[name] = []
+
+        def is_bad(what: str, error: Exception) -> None:
+            log.error("The configuration of %s cannot be used, and is skipped.", what, exc_info=error)
+            problems.append(f"{what}: {type(error).__name__}")
+
+        try:
+            return load(is_bad)
+        except DatabaseError:
+            raise
+        except Exception as error:
+            is_bad(f"all {name}", error)
+            return None
 
 
 def read_everything() -> News:
     version = current_version()  # before the rest: a change that comes in between is read twice, never missed
-    catalog = load_catalog(settings.UPSTREAM_CREDENTIALS)
+    reading = Reading()
+    catalog = reading.catalog()
     return News(
         version=version,
         catalog=catalog,
-        projects=load_projects(),
-        global_scopes=load_global_scopes(),
+        projects=reading.projects(),
+        global_scopes=reading.global_scopes(),
         keys=ChangedKeys(),
         all_keys=True,
-        prices=prices_for(catalog),
+        prices=reading.prices(catalog),
+        problems=reading.problems,
     )
-
-
-def prices_for(catalog: Catalog) -> Prices:
-    return load_prices(provider.kind.name for provider in catalog.providers)
 
 
 def read_news(since: int) -> News | None:
@@ -76,20 +118,20 @@ def read_news(since: int) -> News | None:
         subjects[subject].add(object_id)
     if EVERYTHING in subjects:
         return read_everything()
-    catalog = load_catalog(settings.UPSTREAM_CREDENTIALS) if subjects.keys() & {"provider", "credential"} else None
-    prices = None
-    if subjects.keys() & {"provider", "priceoverride"}:
-        prices = prices_for(catalog or load_catalog(settings.UPSTREAM_CREDENTIALS))
+    reading = Reading()
+    catalog = reading.catalog() if subjects.keys() & {"provider", "credential", "priceoverride"} else None
+    prices = reading.prices(catalog) if subjects.keys() & {"provider", "priceoverride"} else None
     return News(
         version=notes[-1][0],
         catalog=catalog,
-        projects=load_projects() if "project" in subjects else None,
-        global_scopes=load_global_scopes() if "globallimits" in subjects else None,
+        projects=reading.projects() if "project" in subjects else None,
+        global_scopes=reading.global_scopes() if "globallimits" in subjects else None,
         keys=ChangedKeys(
             *(frozenset(subjects.get(subject, ())) for subject in ("virtualkey", "account", "team", "project", "tier"))
         ),
         all_keys=False,
         prices=prices,
+        problems=reading.problems,
     )
 
 

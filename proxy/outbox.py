@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from usage.loops import LOOPS
+
 
 def nothing() -> None:
     """There is nothing to do."""
@@ -21,6 +23,7 @@ class Outbox:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._pending: list[tuple[asyncio.Transport, bytes | None]] = []
+        self._failures = LOOPS.named("writes")
         self.before: Callable[[], None] = nothing
         """What has to be done before the writes of a turn."""
 
@@ -36,13 +39,19 @@ class Outbox:
         self._pending.append((transport, None))
 
     def _flush(self) -> None:
-        self.before()
-        pending, self._pending = self._pending, []
+        pending, self._pending = self._pending, []  # first: whatever fails, the next turn's are written
+        try:
+            self.before()
+        except Exception as error:
+            self._failures.failed_alone(error)
         for transport, data in pending:
-            if data is None:
-                transport.close()
-            elif not transport.is_closing():
-                transport.write(data)
+            try:
+                if data is None:
+                    transport.close()
+                elif not transport.is_closing():
+                    transport.write(data)
+            except Exception as error:
+                self._failures.failed_alone(error)
 
 
 _outboxes: dict[asyncio.AbstractEventLoop, Outbox] = {}

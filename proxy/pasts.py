@@ -17,6 +17,7 @@ from django.db import Error
 
 from keys.limits import Baseline, MemoryLimits, Need
 from keys.limits.fallback import FallbackLimits
+from usage.loops import LOOPS
 from usage.totals import Wanted, read_totals
 
 log = logging.getLogger("sluice.limits")
@@ -43,7 +44,8 @@ class Pasts:
         self._wanted: dict[Need, asyncio.Future[None]] = {}
         self._reading: asyncio.Task[None] | None = None
         self._followed: dict[Need, float] = {}
-        self._following = asyncio.get_running_loop().create_task(self._follow())
+        self._failures = LOOPS.named("usage-baselines")
+        self._following = asyncio.get_running_loop().create_task(self._failures.run(self._follow))
 
     async def load(self, needs: Sequence[Need], patience_s: float | None = None) -> None:
         """Let admission know them. Where the database cannot tell, or not in time, they are raised later."""
@@ -71,28 +73,36 @@ class Pasts:
             except Error as error:
                 log.warning("What %d scopes spent before cannot be read (%s).", len(needs), type(error).__name__)
                 baselines = [NOTHING] * len(needs)
+            except Exception as error:
+                self._failures.failed_alone(error)
+                baselines = [NOTHING] * len(needs)
             until = time.monotonic() + FOLLOWED_S
             for need, baseline in zip(needs, baselines, strict=True):
-                self._limits.load(need, baseline)
+                try:
+                    self._limits.load(need, baseline)
+                except Exception as error:
+                    self._failures.failed_alone(error)
                 self._followed.pop(need, None)
                 self._followed[need] = until
-                self._wanted.pop(need).set_result(None)
+                self._wanted.pop(need).set_result(None)  # whatever failed: nobody waits for ever
 
     async def _read(self, needs: Sequence[Need]) -> list[Baseline]:
         wanted = [Wanted(need.kind, need.id, need.since, need.day) for need in needs]
         return await self._run(lambda: [Baseline(*found) for found in read_totals(wanted)])
 
     async def _follow(self) -> None:
-        while True:
-            await asyncio.sleep(self._again_every_s)
-            now = time.monotonic()
-            needs = [need for need, until in self._followed.items() if until > now][-FOLLOWED:]
-            self._followed = {need: self._followed[need] for need in needs}
-            if not needs:
-                continue
+        await asyncio.sleep(self._again_every_s)
+        now = time.monotonic()
+        needs = [need for need, until in self._followed.items() if until > now][-FOLLOWED:]
+        self._followed = {need: self._followed[need] for need in needs}
+        if not needs:
+            return
+        try:
+            baselines = await self._read(needs)
+        except Error:
+            return  # the snapshot tells of a database that is away
+        for need, baseline in zip(needs, baselines, strict=True):
             try:
-                baselines = await self._read(needs)
-            except Error:
-                continue  # the snapshot tells of a database that is away
-            for need, baseline in zip(needs, baselines, strict=True):
                 self._limits.raise_to(need, baseline)
+            except Exception as error:
+                self._failures.failed_alone(error)

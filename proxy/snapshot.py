@@ -7,6 +7,8 @@ costs the database no more than a trickle of them.
 Every change leaves a note in the database (`changes.py`). The notes are read twice a second, and at once when Redis
 says that there is one or this process wrote one itself. That is also what makes a late answer harmless: what was looked
 up before a note was read, and arrives after it, is looked up again.
+
+Changes are read in a thread of their own, so that no look-up, however long, keeps a revoked key alive.
 """
 
 from __future__ import annotations
@@ -15,14 +17,14 @@ import asyncio
 import contextlib
 import logging
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from django.conf import settings
-from django.db import DatabaseError, connection
+from django.db import DatabaseError
 
 from keys.limits.scope import Scope
 from keys.models import DEFAULT_PROJECT
@@ -31,14 +33,21 @@ from keys.scopes import any_budget
 from providers.catalog import Catalog
 from proxy.changes import CHANNEL, listeners
 from proxy.cors import AnyOrigin, origins_of
+from proxy.database_thread import DatabaseThread
 from proxy.errors import Unavailable
 from proxy.news import ChangedKeys, News, read_everything, read_news
+from usage.loops import LOOPS
 from usage.prices.book import Prices
+
+if TYPE_CHECKING:
+    from redis.asyncio.client import PubSub
 
 log = logging.getLogger("sluice.snapshot")
 T = TypeVar("T")
 
 LOOK_EVERY_S = 0.4
+HEARTBEAT_S = 2.0
+"""An answer about changes that takes longer counts as none: the connection is cut, and another one made."""
 READ_WITHIN_S = 0.5
 """Of a change in this process; it is in force a little later where the database is that slow."""
 
@@ -66,8 +75,12 @@ class Snapshot:
         self._public_ids: dict[int, tuple[str, ...]] = {}
         self._missing: OrderedDict[str, None] = OrderedDict()
         self._wanted: dict[str, asyncio.Future[KeyRecord | None]] = {}
-        # One thread with one database connection, used by nothing else of the data plane.
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="snapshot")
+        self.problems: dict[str, list[str]] = {}
+        """What of each part of the configuration cannot be compiled, and is not in force."""
+        self._changes = DatabaseThread("changes", HEARTBEAT_S, self._feed_is_silent)
+        self._feed = LOOPS.named("change-feed")
+        self._channel = LOOPS.named("change-channel")
+        self._look_ups = DatabaseThread("look-ups", settings.DATABASE_TIMEOUT_SECS)
         self._tasks: list[asyncio.Task[None]] = []
         self._wake = asyncio.Event()
         self._ask = asyncio.Event()
@@ -77,10 +90,13 @@ class Snapshot:
         """Load everything once. Raises what the database raises: without a configuration there is nothing to serve."""
         self._loop, self._loops_thread = asyncio.get_running_loop(), threading.get_ident()
         listeners.append(self.wake)
-        self._apply(await self.run(read_everything, retry=False))
-        self._tasks = [asyncio.create_task(self._follow()), asyncio.create_task(self._look_up())]
+        self._apply(await self._changes.run(read_everything, retry=False))
+        self._confirmed_at = time.monotonic()
+        self._feed.is_well()
+        steps = {"changes": self._follow, "key-lookups": self._look_up}
+        self._tasks = [asyncio.create_task(LOOPS.named(name, needed=True).run(step)) for name, step in steps.items()]
         if settings.REDIS_URL:
-            self._tasks.append(asyncio.create_task(self._listen()))
+            self._tasks.append(asyncio.create_task(self._channel.run(self._listen)))
 
     def wake(self) -> Callable[[], object]:
         """There is a note to read. Callable from any thread. What it returns waits until that was read, so that who is
@@ -99,8 +115,8 @@ class Snapshot:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._thread.submit(_disconnect)
-        self._thread.shutdown(wait=True)
+        self._changes.close()
+        self._look_ups.close()
 
     # --- what requests ask ------------------------------------------------------------------------------
 
@@ -124,25 +140,32 @@ class Snapshot:
     # --- looking keys up --------------------------------------------------------------------------------
 
     async def _look_up(self) -> None:
-        while True:
-            await self._ask.wait()
-            self._ask.clear()
-            while self._wanted:
-                asked = list(self._wanted)[:KEYS_IN_ONE_QUERY]
-                version = self.version
-                try:
-                    found = await self.run(partial(load_keys, asked))
-                except DatabaseError:
-                    self._refuse(asked)
+        await self._ask.wait()
+        self._ask.clear()
+        while self._wanted:
+            asked = list(self._wanted)[:KEYS_IN_ONE_QUERY]
+            version = self.version
+            unreadable: set[str] = set()
+            try:
+                found = await self.run(partial(load_keys, asked, unreadable))
+            except DatabaseError:
+                self._refuse(asked)
+                continue
+            except BaseException:
+                self._refuse(asked)  # nobody waits for ever
+                raise
+            if version != self.version:
+                continue  # a note came in between: what was read may be what the note took back
+            self._refuse(unreadable)
+            for public_id in asked:
+                future = self._wanted.pop(public_id, None)
+                if future is None:
                     continue
-                if version != self.version:
-                    continue  # a note came in between: what was read may be what the note took back
-                for public_id in asked:
-                    key, project = found.get(public_id, (None, None))
-                    if project is not None:
-                        self.projects.setdefault(project.id, project)  # made a moment ago, with the key
-                    self._remember(public_id, key)
-                    self._wanted.pop(public_id).set_result(key)
+                key, project = found.get(public_id, (None, None))
+                if project is not None:
+                    self.projects.setdefault(project.id, project)  # made a moment ago, with the key
+                self._remember(public_id, key)
+                future.set_result(key)
 
     def _refuse(self, asked: Iterable[str]) -> None:
         for public_id in asked:
@@ -184,28 +207,38 @@ class Snapshot:
     # --- following changes ------------------------------------------------------------------------------
 
     async def _follow(self) -> None:
-        while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), LOOK_EVERY_S)
-            self._wake.clear()
-            waiting, self._waiting = self._waiting, []
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), LOOK_EVERY_S)
+        self._wake.clear()
+        waiting, self._waiting = self._waiting, []
+        try:
             await self._look()
+        finally:
             for read in waiting:
                 read.set()
 
     async def _look(self) -> None:
         try:
-            news = await self.run(lambda: read_news(self.version))
+            news = await self._changes.run(lambda: read_news(self.version))
         except DatabaseError as error:
             if self.database_ok:
                 log.warning("The database does not answer; serving what is known: %s", type(error).__name__)
             self.database_ok = False
+            if time.monotonic() - self._confirmed_at >= HEARTBEAT_S:
+                self._feed_is_silent(error)
             return
         if not self.database_ok:
             log.warning("The database answers again.")
         self.database_ok = True
+        self._confirmed_at = time.monotonic()
+        self._feed.is_well()
         if news is not None:
             self._apply(news)
+
+    def _feed_is_silent(self, error: BaseException) -> None:
+        """Nobody knows whether anything has changed. Known keys are served for as long as it lasts (P35)."""
+        if not self._feed.state.failed_at:
+            self._feed.failed(error)
 
     def _apply(self, news: News) -> None:
         """Take in what was read. On the event loop's thread, so that no request sees half of it."""
@@ -226,45 +259,46 @@ class Snapshot:
             self.everyone_is_bound = any_budget(news.global_scopes)
         if news.all_keys or news.keys.ids:
             self._missing.clear()
+        self.problems = {**self.problems, **news.problems}
         self.version = news.version
 
     async def _listen(self) -> None:
-        """Look at once when another process says that it changed something."""
+        """Look at once when another process says that it changed something; one connection to Redis, while it lasts."""
         import redis.asyncio
         from redis.exceptions import RedisError
 
-        was_there = True
+        try:
+            async with (
+                redis.asyncio.Redis.from_url(
+                    settings.REDIS_URL, socket_timeout=HEARTBEAT_S, socket_connect_timeout=HEARTBEAT_S
+                ) as client,
+                client.pubsub() as channel,
+            ):
+                await channel.subscribe(CHANNEL)
+                self._channel.is_well()
+                self._wake.set()  # what was said in the meantime was not heard
+                await self._heed(channel)
+        except (RedisError, OSError) as error:
+            if not self._channel.state.failed_at:
+                log.warning("Redis does not tell of changes; looking for them alone: %s", type(error).__name__)
+                self._channel.failed(error)
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def _heed(self, channel: PubSub) -> None:
+        """Until Redis says nothing for too long, not even that it is there. Raises `TimeoutError`."""
+        is_asked = False
         while True:
-            try:
-                async with redis.asyncio.Redis.from_url(settings.REDIS_URL) as client, client.pubsub() as pubsub:
-                    await pubsub.subscribe(CHANNEL)
-                    if not was_there:
-                        log.info("Redis tells of changes again.")
-                    was_there = True
-                    self._wake.set()  # what was said in the meantime was not heard
-                    async for _ in pubsub.listen():
-                        self._wake.set()
-            except (RedisError, OSError) as error:
-                if was_there:
-                    log.warning("Redis does not tell of changes; looking for them alone: %s", type(error).__name__)
-                was_there = False
-                await asyncio.sleep(LOOK_EVERY_S)
+            message = await channel.get_message(timeout=HEARTBEAT_S)
+            if message is not None:
+                is_asked = False
+                if message["type"] == "message":
+                    self._wake.set()
+            elif is_asked:
+                raise TimeoutError
+            else:
+                is_asked = True
+                await channel.ping()
 
     async def run(self, work: Callable[[], T], *, retry: bool = True) -> T:
-        """Do some work with the database in this snapshot's thread. Raises what the work raises, after a second try."""
-
-        def guarded() -> T:
-            try:
-                return work()
-            except DatabaseError:
-                connection.close()  # a broken connection is not used twice
-                if not retry:
-                    raise
-                return work()
-
-        return await asyncio.get_running_loop().run_in_executor(self._thread, guarded)
-
-
-def _disconnect() -> None:
-    """Called in the snapshot's thread: each thread has a connection of its own, behind the same name."""
-    connection.close()
+        """Do some work with the database in the thread for look-ups. Raises as `DatabaseThread.run`."""
+        return await self._look_ups.run(work, retry=retry)

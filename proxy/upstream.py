@@ -18,6 +18,7 @@ from providers.catalog import Origin, ProviderRecord
 from providers.kinds.base import read_lines
 from proxy.connection import BrokenBeforeAnswer, Connection, ConnectionFailed
 from proxy.forward_proxy import ForwardProxies, open_tunnel
+from usage.loops import LOOPS
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -56,6 +57,7 @@ class Upstream:
         self._proxies = ForwardProxies.from_environment()
         self._loop = asyncio.get_running_loop()
         self._sweep: asyncio.TimerHandle | None = None
+        self._failures = LOOPS.named("idle-connections")
 
     async def send(
         self,
@@ -183,7 +185,11 @@ class Upstream:
         oldest = time.monotonic() - IDLE_SECS
         for origin, idle in list(self._idle.items()):
             while idle and (not idle[0].is_open or idle[0].idle_since <= oldest):
-                idle.popleft().close()
+                connection = idle.popleft()
+                try:
+                    connection.close()
+                except Exception as error:
+                    self._failures.failed_alone(error)
             if not idle:
                 del self._idle[origin]
         if self._idle:

@@ -14,6 +14,7 @@ from math import inf
 
 from proxy.errors import ClientGone, ProxyError, ShuttingDown
 from proxy.exchange import Exchange
+from usage.loops import LOOPS
 
 LOOK_EVERY_S = 0.08
 """A client that leaves gives back its slot within 100 ms (P14)."""
@@ -103,13 +104,18 @@ class Watchman:
     def __init__(self) -> None:
         self.watched: set[Watch] = set()
         self._loop = asyncio.get_running_loop()
+        self._failures = LOOPS.named("request-deadlines")
         self._timer = self._loop.call_later(LOOK_EVERY_S, self._look)
 
     def _look(self) -> None:
+        self._timer = self._loop.call_later(LOOK_EVERY_S, self._look)
         now = time.monotonic()
         for watch in tuple(self.watched):
-            watch.look(now)
-        self._timer = self._loop.call_later(LOOK_EVERY_S, self._look)
+            try:
+                watch.look(now)
+            except Exception as error:
+                self.watched.discard(watch)  # it would fail each time
+                self._failures.failed_alone(error)
 
     def stop(self) -> None:
         self._timer.cancel()

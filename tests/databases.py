@@ -54,6 +54,24 @@ def query(url: str, statement: str) -> list[dict[str, Any]]:
         return postgres.execute(statement).fetchall()
 
 
+def execute(url: str, statement: str) -> None:
+    """Change rows past Sluice, as somebody at the database's own prompt may."""
+    if url.startswith("sqlite:///"):
+        import sqlite3
+
+        connection = sqlite3.connect(url.removeprefix("sqlite:///"), timeout=10)
+        try:
+            with connection:
+                connection.execute(statement)
+        finally:
+            connection.close()
+        return
+    import psycopg
+
+    with psycopg.connect(url) as postgres:
+        postgres.execute(statement)
+
+
 @cache
 def _sqlite_template() -> Path:
     path = SERVICES.directory / "template.sqlite3"

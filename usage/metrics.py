@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from django.conf import settings
@@ -23,6 +23,7 @@ from usage.counting.tally import Counting
 from usage.dispatch.metrics import DispatchCollector
 from usage.event import RequestEvent
 from usage.journal.lag import JournalCollector
+from usage.loops import LOOPS, State, told_in
 
 log = logging.getLogger("sluice.metrics")
 
@@ -57,7 +58,7 @@ class RequestMetrics:
         self._counted = 0
         """How far in the worker's ring the numbers are."""
         self._events = 0
-        self._told: tuple[int, bool | None, int] | None = None
+        self._told: tuple[object, ...] | None = None
         self._active = 0
         self._rest_until = 0.0
         self._lock = threading.Lock()
@@ -87,7 +88,9 @@ class RequestMetrics:
                 self._tell()
 
     def _tell(self) -> None:
-        state = self._numbers.active, self._numbers.limiter_up, self._events
+        numbers = self._numbers
+        loops = tuple(numbers.loop_failures.items()), tuple(numbers.loops_up.items())
+        state = numbers.active, numbers.limiter_up, self._events, loops
         if self._worker is None or state == self._told:
             return
         began = time.thread_time()  # the processor's: where it is busy with others, nobody has to rest for that
@@ -104,6 +107,7 @@ class RequestMetrics:
         fresh = [self._ended.popleft() for _ in range(len(self._ended))]
         self._numbers.active = self._active
         self._numbers.limiter_up = self._limiter_up() if self._limiter_up is not None else None
+        self._numbers.loop_failures, self._numbers.loops_up = loop_numbers(LOOPS.states())
         if fresh:
             self._counting.count((event for event, _ in fresh), self._numbers)
             self._counted = fresh[-1][1]
@@ -127,12 +131,22 @@ reporting: list[RequestMetrics] = []
 """Who counts in this process: the last one, when a test makes several."""
 
 
+def loop_numbers(states: Mapping[str, State]) -> tuple[dict[str, int], dict[str, bool]]:
+    now = time.time()
+    failures = {name: state.failures for name, state in states.items()}
+    return failures, {name: state.is_up(now) for name, state in states.items()}
+
+
 class RequestCollector(Collector):
     """What `reporting` counted, and the other workers."""
 
     def collect(self) -> Iterator[Metric]:
         for metrics in reporting[-1:]:
-            yield from families(metrics.everybody())
+            numbers = metrics.everybody()
+            # Those of the process that writes the ledger.
+            failures, up = loop_numbers(told_in(settings.JOURNAL_DIR))
+            numbers.add(Numbers(loop_failures=failures, loops_up=up))
+            yield from families(numbers)
 
 
 class LibraryCollector(Collector):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
+from usage.loops import LOOPS
 from usage.metrics import RequestMetrics
 from usage.request_log import RequestLog
 
@@ -31,12 +34,20 @@ class Reporter:
             self._traces.stop()
 
     def _run(self) -> None:
-        while not self._stopping.wait(EVERY_S):
-            self._report()
+        LOOPS.named("reporter").run_until(self._stopping, self._step)
         self._report(last=True)
 
+    def _step(self) -> None:
+        if not self._stopping.wait(EVERY_S):
+            self._report()
+
     def _report(self, *, last: bool = False) -> None:
-        self._metrics.hand_over(last=last)
-        self._request_log.write()
+        """Each of them by itself: what fails of one keeps nothing from the others."""
+        reports: list[Callable[[], None]] = [partial(self._metrics.hand_over, last=last), self._request_log.write]
         if self._traces is not None:
-            self._traces.write()
+            reports.append(self._traces.write)
+        for report in reports:
+            try:
+                report()
+            except Exception as error:
+                LOOPS.named("reporter").failed_alone(error)

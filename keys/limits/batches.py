@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from keys.limits import script
-from keys.limits.base import SECOND_US
+from keys.limits.base import PICO, SECOND_US
 from keys.limits.lines import Line, lines_of
 from keys.limits.operations import Batch, Cancel, FromLedger, Operation, Reserve, Restore, Settle, Wording
 
@@ -27,6 +27,8 @@ LARGEST_BATCH = 128
 """Operations. Redis does nothing else while it decides them: a few milliseconds."""
 SETTLE_WITHIN_S = 0.01
 """How long what nobody waits for waits for company."""
+LARGEST = 2**53
+"""Of numbers that Lua counts exactly."""
 CROWD = 16
 PACE_S = 0.002
 """After a batch with so many operations, the next begins no sooner than this after it began. A round trip costs this
@@ -34,6 +36,14 @@ process a tenth of a millisecond, a decision in it a tenth of that; where many a
 """
 STALLED_S = 0.02
 """An event loop that wakes up this late for a deadline has not had the time to read an answer either."""
+
+
+OnFailure = Callable[[str, Exception], None]
+"""Told the name of a loop, and what went wrong in it."""
+
+
+def log_failure(name: str, error: Exception) -> None:
+    log.error("The loop %s failed and goes on.", name, exc_info=error)
 
 
 class Away(Exception):
@@ -83,7 +93,9 @@ class Batches:
         clock: Callable[[], float] | None,
         on_reply: Callable[[Sent, Reply], None],
         on_away: Callable[[Exception], None],
+        on_failure: OnFailure | None = None,
     ) -> None:
+        self._on_failure = on_failure or log_failure
         self._client, self._process, self._prefix = client, process, prefix
         self._wording = Wording(prefix, process)
         self._lease_us, self._patience_s, self._clock = round(lease_s * SECOND_US), patience_s, clock
@@ -200,11 +212,26 @@ class Batches:
             self.uncertain = sent
             self._fall(error)
             return
+        except Exception as error:
+            self._lose(sent, error)
+            return
         self._busy = None
         try:
             self._on_reply(sent, reply)
-        finally:
+        except Exception as error:
+            self._lose(sent, error)
+        else:
             self.go_on()
+
+    def _lose(self, sent: Sent, error: Exception) -> None:
+        """A batch that fails by a fault of this process fails alone: those who ask with it are told, the next go on."""
+        self._busy = None
+        self._on_failure("limits-batches", error)
+        for operation in sent.operations:
+            if isinstance(operation, Reserve) and not operation.answer.done():
+                operation.answer.set_exception(error)
+                operation.answer.exception()  # whoever asked may be gone by now
+        self.go_on()
 
     def _fall(self, error: Away) -> None:
         """Nobody waits any longer; what has to be told to Redis is kept."""
@@ -214,7 +241,10 @@ class Batches:
         self._queue = deque(kept)
         assert self.uncertain is not None
         waiting += [operation for operation in self.uncertain.operations if isinstance(operation, Reserve)]
-        self._on_away(error)
+        try:
+            self._on_away(error)
+        except Exception as problem:
+            self._on_failure("limits-batches", problem)
         for operation in waiting:
             if not operation.answer.done():
                 operation.answer.set_exception(error)
@@ -224,8 +254,15 @@ class Batches:
         lines = self._write(sent, batch)
         now_us = 0 if self._clock is None else round(self._clock() * 1e6)
         head = [self._process, self._session, sent.number, self.epoch, f"{time.time_ns()} {self._process}", now_us]
-        body = [self._lease_us, self._prefix.decode() + "held:", batch.specs, lines]
-        reply = await self._within_patience(batch.keys, _encode([*head, *body]))
+        lease = [self._lease_us, self._prefix.decode() + "held:"]
+        try:
+            argument = _encode([*head, *lease, batch.specs, lines])
+        except Exception:
+            self._take_out_what_cannot_be_encoded(sent)
+            batch = Batch(self._wording, self.now())
+            lines = self._write(sent, batch)
+            argument = _encode([*head, *lease, batch.specs, lines])
+        reply = await self._within_patience(batch.keys, argument)
         if reply.outcome == "late" or (reply.outcome == "done" and reply.applied != sent.number):
             raise Away("the answer was to another question")
         if self._clock is None:
@@ -238,10 +275,26 @@ class Batches:
         sent.scopes = batch.scopes
         return [line.words for line in sent.lines]
 
-    def _cannot_be_written(self, operation: Operation, error: ValueError) -> None:
-        log.error("Redis cannot be asked about a limit.", exc_info=error)
+    def _take_out_what_cannot_be_encoded(self, sent: Sent) -> None:
+        """A number that is too large, say. What ends with one ends with the largest that there is."""
+        good: list[Operation] = []
+        for operation in sent.operations:
+            try:
+                if isinstance(operation, Settle):
+                    operation.tokens = min(operation.tokens, LARGEST)
+                    operation.cost = min(operation.cost, LARGEST * PICO)
+                _encode(operation.write(Batch(self._wording, self.now())))
+            except Exception as error:
+                self._cannot_be_written(operation, error)
+            else:
+                good.append(operation)
+        sent.operations = good
+
+    def _cannot_be_written(self, operation: Operation, error: Exception) -> None:
+        self._on_failure("limits-batches", error)
         if isinstance(operation, Reserve) and not operation.answer.done():
             operation.answer.set_exception(error)
+            operation.answer.exception()  # whoever asked may be gone by now
 
     async def _within_patience(self, keys: list[bytes], argument: bytes) -> Reply:
         deadline = Deadline(self._patience_s)

@@ -16,7 +16,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 from keys.limits.base import Ask, Baseline, Need, OnCrossing, Unknown
-from keys.limits.batches import Away
+from keys.limits.batches import Away, OnFailure, log_failure
 from keys.limits.last_known import LastKnown
 from keys.limits.memory import MemoryLimits, need_of
 from keys.limits.redis import LEASE_S, PATIENCE_S, RedisLimits, SharedHeld
@@ -49,7 +49,9 @@ class FallbackLimits:
         clock: Callable[[], float] | None = None,
         on_crossing: OnCrossing | None = None,
         on_change: OnChange | None = None,
+        on_failure: OnFailure | None = None,
     ) -> None:
+        self._on_failure = on_failure or log_failure
         self._clock = clock or time.time
         self._on_crossing, self._on_change = on_crossing, on_change
         self._probe_every_s = probe_every_s
@@ -67,6 +69,7 @@ class FallbackLimits:
             on_away=self._went_away,
             on_end_unheard=self._ended_unheard,
             past=self._past,
+            on_failure=self._on_failure,
         )
 
     @property
@@ -147,11 +150,14 @@ class FallbackLimits:
             await asyncio.sleep(self._probe_every_s)
             try:
                 kept = await self._shared.come_back()
+                if not kept:
+                    self._owed.clear()  # the ledger has it, and `load` knows it
+                self._hand_over()
             except Away:
                 continue
-            if not kept:
-                self._owed.clear()  # the ledger has it, and `load` knows it
-            self._hand_over()
+            except Exception as error:  # Redis would never decide again
+                self._on_failure("limits-probe", error)
+                continue
             log.warning("Redis answers again and decides about limits.")
             self._tell(True, "")
 

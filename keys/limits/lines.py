@@ -24,7 +24,7 @@ class Line:
         self.words, self.operations, self.record = words, operations, record
 
 
-OnBad = Callable[[Operation, ValueError], None]
+OnBad = Callable[[Operation, Exception], None]
 
 
 def lines_of(operations: Iterable[Operation], batch: Batch, on_bad: OnBad) -> list[Line]:
@@ -38,7 +38,7 @@ def lines_of(operations: Iterable[Operation], batch: Batch, on_bad: OnBad) -> li
             else:
                 lines += ending.taken() + beginning.taken()
                 lines.append(Line(operation.write(batch), [operation]))
-        except ValueError as error:
+        except Exception as error:
             on_bad(operation, error)
     return lines + ending.taken() + beginning.taken()
 

@@ -34,7 +34,7 @@ from keys.limits.base import (
     Standings,
     Unknown,
 )
-from keys.limits.batches import Away, Batches, Reply, Sent
+from keys.limits.batches import Away, Batches, OnFailure, Reply, Sent
 from keys.limits.lines import Line
 from keys.limits.memory import need_of
 from keys.limits.operations import Cancel, FromLedger, Hold, Operation, Reserve, Restore, Settle, anything_ends, picousd
@@ -105,6 +105,7 @@ class RedisLimits:
     `await start()` first. `clock` is for tests: Unix seconds instead of Redis' own time. `reserve` raises `Away` when
     Redis does not answer in `patience_s`, and does so at once from then on, until `come_back()` was successful.
     `on_end_unheard` is told the cost and requests of what ends while Redis is away or has not heard of it.
+    `on_failure` is told of what went wrong in the background with nobody to raise it to, and goes on.
     """
 
     def __init__(
@@ -119,6 +120,7 @@ class RedisLimits:
         on_away: Callable[[Exception], None] | None = None,
         on_end_unheard: Callable[[SharedHeld, int, int | None], None] | None = None,
         past: Past | None = None,
+        on_failure: OnFailure | None = None,
     ) -> None:
         self.process = secrets.token_hex(8)
         self._on_crossing, self._on_away, self._on_end_unheard = on_crossing, on_away, on_end_unheard
@@ -137,6 +139,7 @@ class RedisLimits:
             clock=clock,
             on_reply=self._replied,
             on_away=self._went_away,
+            on_failure=on_failure,
         )
 
     @property

@@ -45,7 +45,7 @@ def test_all_is_well_and_strangers_learn_no_more(sluice: Sluice, upstream: Upstr
     document = stranger.json()
     assert document.keys() == {"status", "version", "components"}
     assert document["status"] == "ok"
-    assert document["components"].keys() == {"database", "ledger", "journal", "providers"}
+    assert document["components"].keys() == {"database", "ledger", "journal", "loops", "configuration", "providers"}
     assert all(part.keys() == {"status"} and part["status"] in STATUSES for part in document["components"].values())
     assert sluice.client().head("/health/detailed").content == b""
     assert sluice.client().post("/health/detailed").status_code == 405
@@ -185,7 +185,7 @@ def test_the_admin_surface_tells_of_its_own_parts(start_sluice: Callable[..., Sl
     """It writes no journal, and serves as long as the database is there."""
     server = start_sluice(surface="admin", upstream_url=None)
     document = told(server)
-    assert document["components"].keys() == {"database", "providers"}
+    assert document["components"].keys() == {"database", "loops", "configuration", "providers"}
     assert (document["status"], document["components"]["database"]["status"]) == ("degraded", "ok")
 
 

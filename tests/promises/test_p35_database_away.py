@@ -25,8 +25,8 @@ from usage.journal.stream import EVENTS
 MODEL = "gpt-4.1-mini"
 ANSWERS = 100
 OUTAGES = 2
-OF_A_WORKER = 2
-"""One for the data plane, one for the request of the control plane that it answers."""
+OF_A_WORKER = 3
+"""One for changes, one for look-ups, one for the request of the control plane that it answers."""
 
 OF_THE_LEDGER = 10
 """One writes rows, one looks for what is due, and four tasks at once have one each, and one that keeps their lease."""

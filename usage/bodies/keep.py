@@ -19,6 +19,7 @@ from prometheus_client import Counter
 
 from usage.bodies.record import RequestBodies
 from usage.bodies.show import Showing, Taken
+from usage.loops import LOOPS
 
 log = logging.getLogger("sluice.bodies")
 
@@ -59,6 +60,9 @@ class BodyKeeper:
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
+        self._ready: list[RequestBodies] = []
+        """Redacted, and not taken by the database yet."""
+        self._is_away = False
 
     def add(self, captured: Captured) -> None:
         """Neither waits nor raises."""
@@ -80,19 +84,22 @@ class BodyKeeper:
             self._thread.join()
 
     def _run(self) -> None:
-        ready: list[RequestBodies] = []
-        is_away = False
-        while True:
-            stops = self._stopping.wait(TRY_AGAIN_S if is_away else EVERY_S)
-            was_away, is_away = is_away, not self._write(ready)
-            if is_away and not was_away:
-                log.warning("The database takes no bodies; they wait in memory.")
-            if stops and (is_away or not self._waiting):
-                break
+        loop = LOOPS.named("bodies")
+        loop.run_until(self._stopping, self._step)
+        try:
+            self._write(self._ready)
+        except Exception as error:
+            loop.failed(error)
         connection.close()
-        if lost := len(self._waiting) + len(ready):
+        if lost := len(self._waiting) + len(self._ready):
             _dropped.inc(lost)
             log.error("Stopped with the bodies of %d requests that the database did not take.", lost)
+
+    def _step(self) -> None:
+        self._stopping.wait(TRY_AGAIN_S if self._is_away else EVERY_S)
+        was_away, self._is_away = self._is_away, not self._write(self._ready)
+        if self._is_away and not was_away:
+            log.warning("The database takes no bodies; they wait in memory.")
 
     def _write(self, ready: list[RequestBodies]) -> bool:
         """Redact what has gathered and write it. `ready` has what the database did not take before."""
@@ -110,6 +117,10 @@ class BodyKeeper:
             except AWAY:
                 connection.close()  # a broken connection is not used twice
                 return False
+            except Exception as error:  # what is wrong with a row would be wrong the next time as well
+                connection.close()
+                _dropped.inc(len(ready))
+                log.error("The database refused the bodies of %d requests (%s).", len(ready), type(error).__name__)
             ready.clear()
         return True
 

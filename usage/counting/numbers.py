@@ -23,13 +23,15 @@ class Measure(msgspec.Struct, array_like=True, gc=False):
 
 
 class Numbers(msgspec.Struct):
-    """What one worker, or all of them, have counted. The first two are gauges: of what is now."""
+    """What one worker, or all of them, have counted. The first two and `loops_up` are gauges: of what is now."""
 
     active: int = 0
     limiter_up: bool | None = None
     """Whether Redis decides about limits; None where there is no Redis to decide."""
     counters: dict[Place, int] = {}
     measures: dict[Place, Measure] = {}
+    loop_failures: dict[str, int] = {}
+    loops_up: dict[str, bool] = {}
 
     def count(self, place: Place, amount: int) -> None:
         self.counters[place] = self.counters.get(place, 0) + amount
@@ -47,6 +49,10 @@ class Numbers(msgspec.Struct):
             self.active += other.active
             if other.limiter_up is not None:
                 self.limiter_up = other.limiter_up and self.limiter_up is not False
+            for name, is_up in other.loops_up.items():
+                self.loops_up[name] = is_up and self.loops_up.get(name, True)
+        for name, failures in other.loop_failures.items():
+            self.loop_failures[name] = self.loop_failures.get(name, 0) + failures
         for place, amount in other.counters.items():
             self.count(place, amount)
         for place, measure in other.measures.items():

@@ -98,6 +98,7 @@ def families(numbers: Numbers) -> Iterator[Metric]:
     for counted in COUNTED:
         if not counted.labels:
             numbers.counters.setdefault((counted.name,), 0)
+    yield from loop_families(numbers)
     scales = {counted.name: counted.scale for counted in COUNTED}
     for (name, *labels), value in numbers.counters.items():
         if name in counters:
@@ -117,3 +118,17 @@ def families(numbers: Numbers) -> Iterator[Metric]:
                 buckets.append((bound, below))
             histograms[name].add_metric(labels, buckets, measure.total / MICRO)
     yield from histograms.values()
+
+
+def loop_families(numbers: Numbers) -> Iterator[Metric]:
+    failures = CounterMetricFamily(
+        "llm_proxy_loop_failures", "Failures of what goes on in the background; it begins anew.", labels=["loop"]
+    )
+    up = GaugeMetricFamily(
+        "llm_proxy_loop_up", "1 while a loop in the background goes on in every process that has it.", labels=["loop"]
+    )
+    for name, count in numbers.loop_failures.items():
+        failures.add_metric([name], count)
+    for name, is_up in numbers.loops_up.items():
+        up.add_metric([name], int(is_up))
+    yield from (failures, up)

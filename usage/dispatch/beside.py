@@ -13,6 +13,7 @@ from django.conf import settings
 from usage.dispatch.delivery import AWAY
 from usage.dispatch.target import Target
 from usage.dispatch.tasks import AlreadyAtWork, dispatch
+from usage.loops import LOOPS
 
 log = logging.getLogger("sluice.dispatch")
 
@@ -48,13 +49,13 @@ class Dispatchers:
             thread.join(max(0.0, until - time.monotonic()))
 
     def _work(self, target: Target) -> None:
-        while not self._stopping.is_set():
+        def step() -> None:
             try:
                 dispatch(target, self._stopping)
             except AlreadyAtWork:
                 log.info("Dispatcher %s is at work elsewhere on this host.", target.name)
             except AWAY as error:
                 log.warning("Dispatcher %s cannot read the journal: %s", target.name, type(error).__name__)
-            except Exception:
-                log.exception("Dispatcher %s stopped; it begins anew.", target.name)
             self._stopping.wait(LOOK_AGAIN_S)
+
+        LOOPS.named(f"dispatch-{target.name}").run_until(self._stopping, step)

@@ -86,14 +86,16 @@ class Consumer:
                 return
             self._state = read_file(self._directory / STATE, State)
             self._begin()
-            while not stopping.wait(EVERY_S):
-                self.drain()
-            for attempt in range(LAST_TRIES):
-                if self.drain(is_last=True):
-                    break
-                time.sleep(0.2 * (attempt + 1))
-            self._end()
-        connection.close()
+            try:
+                while not stopping.wait(EVERY_S):
+                    self.drain()
+                for attempt in range(LAST_TRIES):
+                    if self.drain(is_last=True):
+                        break
+                    time.sleep(0.2 * (attempt + 1))
+            finally:
+                self._end()
+                connection.close()
 
     @contextlib.contextmanager
     def _alone(self, stopping: threading.Event) -> Iterator[bool]:

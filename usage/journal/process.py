@@ -21,6 +21,8 @@ from types import TracebackType
 
 from django.db import connections
 
+from usage.loops import FILE, LOOPS
+
 log = logging.getLogger("sluice.ledger")
 
 NAME = "sluice-ledger"
@@ -61,25 +63,26 @@ class LedgerProcess:
     def _start(self, context: BaseContext) -> None:
         here, there = context.Pipe()
         self._process: BaseProcess = context.Process(  # type: ignore[attr-defined]
-            target=write_ledger, args=(self._directory, there, here), name="ledger", daemon=True
+            target=serve_ledger, args=(self._directory, there, here), name="ledger", daemon=True
         )
         self._process.start()
         there.close()
         self._line: Connection = here
 
     def _watch(self) -> None:
-        while True:
-            wait([self._process.sentinel])
-            if self._ended.is_set():
-                return
-            log.error("The process that writes the ledger died (%s); starting another.", self._process.exitcode)
-            self._line.close()
-            if self._ended.wait(0.2):
-                return
+        LOOPS.named("ledger-watch").run_until(self._ended, self._keep_one)
+
+    def _keep_one(self) -> None:
+        wait([self._process.sentinel])
+        if self._ended.is_set():
+            return
+        log.error("The process that writes the ledger died (%s); starting another.", self._process.exitcode)
+        self._line.close()
+        if not self._ended.wait(0.2):
             self._start(multiprocessing.get_context("spawn"))
 
 
-def write_ledger(directory: Path, line: Connection, other_end: Connection) -> None:
+def serve_ledger(directory: Path, line: Connection, other_end: Connection) -> None:
     """The process itself: write the ledger until the server closes its end of the line, in whichever way."""
     other_end.close()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -90,18 +93,19 @@ def write_ledger(directory: Path, line: Connection, other_end: Connection) -> No
 
     django.setup()
     from usage.dispatch.beside import Dispatchers
-    from usage.journal.writer import ledger_writer
+    from usage.journal.writer import write_ledger
     from usage.periodic.scheduler import Scheduler
 
     stopping = threading.Event()
+    directory.mkdir(parents=True, exist_ok=True)
+    LOOPS.tell_in(directory / FILE)
 
     def wait_for_the_end() -> None:
-        with contextlib.suppress(EOFError):
+        with contextlib.suppress(EOFError, OSError):
             line.recv()
         stopping.set()
 
     threading.Thread(target=wait_for_the_end, name="line", daemon=True).start()
     os.nice(NICENESS)  # not before: a server that is stopped while this one still starts would wait for it
     with Scheduler(), Dispatchers():
-        # In this thread: what it dies of ends the process, and another one is started.
-        ledger_writer(directory).run(stopping)
+        write_ledger(directory, stopping)

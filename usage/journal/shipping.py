@@ -18,6 +18,7 @@ from usage.journal.consumer import EVERY_S, TEND_EVERY_S, GroupState, State
 from usage.journal.shipper import SetAside, Shipper
 from usage.journal.stream import Stream, Tended, connect
 from usage.journal.subscribers import LEDGER
+from usage.loops import LOOPS
 
 log = logging.getLogger("sluice.ledger")
 
@@ -50,19 +51,17 @@ class Shipping:
     def start(self) -> None:
         self._thread.start()
 
-    def check(self) -> None:
-        """Raises `RuntimeError` when the thread has died, which ends the process, and another one is started."""
-        if not self._thread.is_alive() and not self._stopping.is_set():
-            raise RuntimeError("The thread that ships the journal died.")
-
     def stop(self) -> None:
-        """From then on `step` is for who called this."""
+        """From then on `step` is for who called this; a second time is harmless."""
         self._stopping.set()
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._stopping.wait(EVERY_S):
-            self.step()
+        def step() -> None:
+            if not self._stopping.wait(EVERY_S):
+                self.step()
+
+        LOOPS.named("journal-shipping").run_until(self._stopping, step)
 
     def step(self, *, is_last: bool = False) -> None:
         """Ship what is new, and now and then tidy up."""

@@ -20,6 +20,7 @@ from usage.event import RequestEvent
 from usage.journal.record import encode, sealed
 from usage.journal.segments import SUFFIX
 from usage.journal.subscribers import hand_out
+from usage.loops import LOOPS
 
 log = logging.getLogger("sluice.journal")
 
@@ -47,6 +48,7 @@ class Spool:
         self._written = 0
         self._full = False
         self._retry: asyncio.TimerHandle | None = None
+        self._failures = LOOPS.named("journal")
         directory.mkdir(parents=True, exist_ok=True)
         self._open()
 
@@ -111,12 +113,17 @@ class Spool:
 
     def _try_again(self) -> None:
         self._retry = None
-        if self._full:
-            self._look_for_room()
-        elif self._held:
-            self._write(b"")
-            if not self._held:
-                log.warning("The journal takes events again.")
+        try:
+            if self._full:
+                self._look_for_room()
+            elif self._held:
+                self._write(b"")
+                if not self._held:
+                    log.warning("The journal takes events again.")
+        except Exception as error:
+            self._failures.failed_alone(error)
+            if self._retry is None:  # events would be dropped, or wait, for ever
+                self._retry = self._loop.call_later(LOOK_AGAIN_S, self._try_again)
 
     def _rotate(self) -> None:
         full = self._fd
@@ -143,10 +150,17 @@ class Spool:
 
     def _look_for_room(self) -> None:
         was_full = self._full
-        self._full = sum(path.stat().st_size for path in self._directory.glob(f"*{SUFFIX}")) > self._most_bytes
+        self._full = sum(map(size_of, self._directory.glob(f"*{SUFFIX}"))) > self._most_bytes
         if self._full:
             if not was_full:
                 log.error("The journal has reached JOURNAL_MAX_BYTES; events are dropped until the ledger takes some.")
             self._retry = self._loop.call_later(LOOK_AGAIN_S, self._try_again)
         elif was_full:
             log.warning("The journal has room again.")
+
+
+def size_of(segment: Path) -> int:
+    try:
+        return segment.stat().st_size
+    except FileNotFoundError:
+        return 0  # its reader was done with it in this very moment

@@ -43,7 +43,6 @@ class StreamConsumer(Consumer):
         self._shipping.start()
 
     def _work(self, is_last: bool) -> None:
-        self._shipping.check()
         if is_last:
             self._shipping.stop()
             self._shipping.step()
@@ -61,6 +60,7 @@ class StreamConsumer(Consumer):
             self._shipping.step(is_last=True)
 
     def _end(self) -> None:
+        self._shipping.stop()
         if self._source is not None:
             with contextlib.suppress(redis.RedisError):  # then others find out by themselves
                 self._source.done(self._written)

@@ -6,6 +6,7 @@ JOURNAL_CLAIM_SECS after that falls silent another process takes it over.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import socket
@@ -20,6 +21,7 @@ from usage.journal.record import Damaged, read
 from usage.journal.source import Backlog, Source, Taken
 from usage.journal.stream import Entry, Stream, connect, is_unknown_group
 from usage.journal.subscribers import LEDGER, checked_name
+from usage.loops import LOOPS
 
 MOST_DELIVERIES = 10
 """What so many processes were given, and none lived to be done with, is what they died of."""
@@ -110,11 +112,12 @@ class StreamSource(Source):
                 raise
 
     def _keep(self) -> None:
-        while not self._closed.wait(self._claim_s / 3):
-            try:
-                self._stream.keep(self._group, self._member)
-            except redis.RedisError:
-                continue  # who reads is told
+        def step() -> None:
+            if not self._closed.wait(self._claim_s / 3):
+                with contextlib.suppress(redis.RedisError):  # who reads is told
+                    self._stream.keep(self._group, self._member)
+
+        LOOPS.named("journal-membership").run_until(self._closed, step)
 
     def _recovered(self, most: int) -> list[Taken]:
         """What Redis gave us in an answer that did not arrive."""

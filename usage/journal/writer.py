@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 from django.conf import settings
 
 from usage.journal.consumer import Consumer
+from usage.loops import LOOPS
+
+
+def write_ledger(spool: Path, stopping: threading.Event) -> None:
+    """Write the ledger until told to stop. After a failure another writer begins where the ledger says it is."""
+    if stopping.is_set():  # before it began: what is there is written all the same
+        ledger_writer(spool).run(stopping)
+    LOOPS.named("ledger").run_until(stopping, lambda: ledger_writer(spool).run(stopping))
 
 
 def ledger_writer(spool: Path) -> Consumer:

@@ -16,6 +16,7 @@ from django.conf import settings
 from django.db import DatabaseError, connection, connections
 from django.db.models import Q
 
+from usage.loops import LOOPS
 from usage.periodic.state import ScheduledTask, TaskOutcome, make_rows, moment
 from usage.periodic.table import Periodic
 
@@ -106,13 +107,17 @@ class Lease:
         self._thread.join()
 
     def _renew(self) -> None:
-        while not self._ended.wait(settings.TASK_LEASE_SECS / 3):
+        def step() -> None:
+            if self._ended.wait(settings.TASK_LEASE_SECS / 3):
+                return
             until = moment(time.time() + settings.TASK_LEASE_SECS)
             try:
                 ScheduledTask.objects.filter(pk=self._task.pk, runner=self._task.runner).update(lease_until=until)
             except DatabaseError as problem:
                 log.warning("The lease of %s is not renewed: %s", self._task.name, type(problem).__name__)
                 connection.close()
+
+        LOOPS.named("task-leases").run_until(self._ended, step)
         connections.close_all()  # this thread's
 
 

@@ -10,6 +10,7 @@ from types import TracebackType
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connections
 
+from usage.loops import LOOPS
 from usage.periodic.run import attempt
 from usage.periodic.state import ScheduledTask, make_rows
 from usage.periodic.table import Periodic, schedule
@@ -29,7 +30,7 @@ class Scheduler:
     """As a context: the tasks of the schedule run while it lasts, unless Celery has them."""
 
     def __init__(self) -> None:
-        self._stopping = False
+        self._stopping = threading.Event()
         self._wake = threading.Event()
         self._running: dict[str, threading.Thread] = {}
         self._has_rows = False
@@ -45,7 +46,7 @@ class Scheduler:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stopping = True
+        self._stopping.set()
         self._wake.set()
         if self._thread is None:
             return
@@ -57,20 +58,23 @@ class Scheduler:
                 log.warning("The task %s did not end in time; it will run anew.", name)
 
     def _run(self) -> None:
-        table = {periodic.name: periodic for periodic in schedule()}
-        while not self._stopping:
-            self._wake.clear()
-            wait_s = LOOK_AGAIN_S
-            try:
-                wait_s = self._look(table)
-                self._is_failing = False
-            except (DatabaseError, InterfaceError) as error:
-                if not self._is_failing:
-                    log.warning("No task is started while the database is away (%s).", type(error).__name__)
-                self._is_failing = True
-                connections.close_all()
-            self._wake.wait(wait_s)
+        LOOPS.named("scheduler").run_until(self._stopping, self._step)
         connections.close_all()
+
+    def _step(self) -> None:
+        self._wake.clear()
+        if self._stopping.is_set():
+            return  # told between the two: the waking is cleared by now
+        wait_s = LOOK_AGAIN_S
+        try:
+            wait_s = self._look({periodic.name: periodic for periodic in schedule()})
+            self._is_failing = False
+        except (DatabaseError, InterfaceError) as error:
+            if not self._is_failing:
+                log.warning("No task is started while the database is away (%s).", type(error).__name__)
+            self._is_failing = True
+            connections.close_all()
+        self._wake.wait(wait_s)
 
     def _look(self, table: dict[str, Periodic]) -> float:
         """Start what is due. Returns after how many seconds to look again."""
@@ -93,7 +97,11 @@ class Scheduler:
     def _start(self, periodic: Periodic) -> None:
         thread = threading.Thread(target=self._attempt, args=(periodic,), name=periodic.name, daemon=True)
         self._running[periodic.name] = thread
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:  # no more threads are to be had
+            del self._running[periodic.name]
+            raise
 
     def _attempt(self, periodic: Periodic) -> None:
         try:

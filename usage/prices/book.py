@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+
+from django.db import DatabaseError
 
 from usage.prices.listed import Listed, listed_price, load
 from usage.prices.override import Override, PriceOverride
 from usage.prices.price import FREE, Price
+
+log = logging.getLogger("sluice.prices")
+
+OnBad = Callable[[str, Exception], None]
+"""Told what cannot be compiled, and why."""
 
 KEPT = 4096
 """Prices remembered. Clients choose the names of models, so their number is bounded; the oldest go first."""
@@ -45,8 +53,37 @@ class Prices:
         return Listed(found.price, min([found.until, *begin]))
 
 
-def load_prices(kinds: Iterable[str]) -> Prices:
-    """Read the overrides, and the list prices where a provider of these kinds may need them. Not for the event loop."""
+def log_bad(what: str, error: Exception) -> None:
+    log.error("The row of %s cannot be used (%s).", what, type(error).__name__)
+
+
+def load_prices(kinds: Iterable[str], on_bad: OnBad = log_bad) -> Prices:
+    """Read the overrides, and the list prices where a provider of these kinds may need them. Not for the event loop.
+
+    An override that cannot be compiled is skipped, and told of.
+    """
     if any(kind != SIMULATOR for kind in kinds):
         load()
-    return Prices(override.compiled() for override in PriceOverride.objects.all())
+    overrides: list[Override] = []
+    for row in rows_of(on_bad):
+        try:
+            overrides.append(row.compiled())
+        except Exception as error:  # it must not keep what changes elsewhere from being heard
+            on_bad(f"price {row.pk}", error)
+    return Prices(overrides)
+
+
+def rows_of(on_bad: OnBad) -> Iterator[PriceOverride]:
+    """All rows; one by one where one of them cannot even be read, as in SQLite, which takes any value anywhere."""
+    try:
+        yield from list(PriceOverride.objects.all())
+    except DatabaseError:
+        raise
+    except Exception:
+        for pk in PriceOverride.objects.values_list("pk", flat=True):
+            try:
+                yield from list(PriceOverride.objects.filter(pk=pk))
+            except DatabaseError:
+                raise
+            except Exception as error:
+                on_bad(f"price {pk}", error)

@@ -18,7 +18,8 @@ from django.db import DatabaseError
 from msgspec import to_builtins
 
 from usage.dispatch.beside import Dispatchers
-from usage.journal.writer import ledger_writer
+from usage.journal.writer import ledger_writer, write_ledger
+from usage.loops import FILE, LOOPS
 from usage.periodic.scheduler import Scheduler
 
 
@@ -79,4 +80,9 @@ class Command(BaseCommand):
             if not once:
                 beside.enter_context(Scheduler())
                 beside.enter_context(Dispatchers())
-            ledger_writer(settings.JOURNAL_DIR).run(stopping)
+            if once:
+                ledger_writer(settings.JOURNAL_DIR).run(stopping)
+            else:
+                settings.JOURNAL_DIR.mkdir(parents=True, exist_ok=True)
+                LOOPS.tell_in(settings.JOURNAL_DIR / FILE)
+                write_ledger(settings.JOURNAL_DIR, stopping)

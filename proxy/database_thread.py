@@ -1,0 +1,90 @@
+"""A thread with a database connection of its own, for questions of the event loop, with a deadline for each answer.
+
+A connection may fall silent while new ones would work: after a failover behind one address, or when a firewall has
+forgotten it. TCP finds out late, and never where something between answers for the database. So what has made no
+progress in `patience_s` has its connection cut, and is tried once more on a new one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from django.db import DatabaseError, connection
+
+log = logging.getLogger("sluice.database")
+T = TypeVar("T")
+
+
+class DatabaseThread:
+    """Work is done one after the other. `patience_s` is how long one statement may take."""
+
+    def __init__(self, name: str, patience_s: float, on_silence: Callable[[BaseException], None] | None = None) -> None:
+        """`on_silence` is told each time that an answer takes longer, with a reason."""
+        self._patience_s = patience_s
+        self._on_silence = on_silence
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
+        self._raw: Any = None
+        """The driver's connection that is waited for; None while none is."""
+        self._moved_at = 0.0
+
+    async def run(self, work: Callable[[], T], *, retry: bool = True) -> T:
+        """Raises what the work raises, after a second try where that is of the database."""
+        future = asyncio.get_running_loop().run_in_executor(self._thread, self._guarded, work, retry)
+        while True:
+            done, _ = await asyncio.wait({future}, timeout=self._patience_s)
+            if done:
+                return future.result()
+            if self._on_silence is not None:
+                self._on_silence(TimeoutError(f"The database has not answered within {self._patience_s:g} s."))
+            self._cut_if_silent()
+
+    def close(self) -> None:
+        """Let go of the connection. What is under way is waited for."""
+        self._thread.submit(connection.close)
+        self._thread.shutdown(wait=True)
+
+    def _guarded(self, work: Callable[[], T], retry: bool) -> T:
+        with connection.execute_wrapper(self._watched):
+            try:
+                return work()
+            except DatabaseError:
+                connection.close()  # a broken connection is not used twice
+                if not retry:
+                    raise
+                return work()
+
+    def _watched(self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
+        """In the thread, around each statement; the cursor has its connection by now."""
+        self._moved_at = time.monotonic()
+        self._raw = connection.connection
+        try:
+            return execute(sql, params, many, context)
+        finally:
+            self._raw = None
+
+    def _cut_if_silent(self) -> None:
+        """On the event loop. SQLite has nobody who could fall silent."""
+        raw = self._raw
+        if connection.vendor != "postgresql" or raw is None or time.monotonic() - self._moved_at < self._patience_s:
+            return
+        # The driver waits for this socket in the other thread; shut down, it tells of an end. Nothing else is touched.
+        with contextlib.suppress(OSError, DatabaseError, *driver_errors()):
+            log.warning("The database says nothing; its connection is cut, and another one made.")
+            twin = socket.socket(fileno=os.dup(raw.fileno()))
+            with twin:
+                twin.shutdown(socket.SHUT_RDWR)
+
+
+def driver_errors() -> tuple[type[Exception], ...]:
+    """What psycopg raises of a connection that has just gone. Only PostgreSQL has its driver loaded."""
+    import psycopg
+
+    return (psycopg.Error,)
