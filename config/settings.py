@@ -98,6 +98,7 @@ MAX_UPLOAD_BYTES = env.integer("MAX_UPLOAD_BYTES", 1024 * 1024 * 1024, least=102
 HEADER_TIMEOUT_SECS = env.seconds("HEADER_TIMEOUT_SECS", 15)
 BODY_TIMEOUT_SECS = env.seconds("BODY_TIMEOUT_SECS", 30)
 KEEP_ALIVE_SECS = env.seconds("KEEP_ALIVE_SECS", 75)
+SEND_TIMEOUT_SECS = env.seconds("SEND_TIMEOUT_SECS", 60)
 
 # --- Logs --------------------------------------------------------------------------------------------------
 ADDRESS_LIMITS = Limits(

@@ -20,6 +20,8 @@ log = logging.getLogger("sluice.server")
 
 _status_lines = {status: b"HTTP/1.1 %d %s\r\n" % (status, reason_phrase(status).encode()) for status in range(100, 600)}
 _WITHOUT_BODY = (204, 304)
+LEFT = "client_closed"
+STALLED = "client_stalled"
 
 
 class ClientDisconnected(ConnectionError):
@@ -40,6 +42,8 @@ class Call:
     has_begun = False
     is_answered = False
     is_lost = False
+    lost_as = LEFT
+    """Why the client is taken for gone, as a code for the row."""
     fault: Fault | None = None
     """Its body is no HTTP; nothing more of it will come."""
 

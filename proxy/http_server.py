@@ -24,7 +24,7 @@ from providers.kinds.base import header_lines
 from proxy.errors import error_body, reason_phrase
 from proxy.exchange import CALL, REFUSED
 from proxy.head import Fault, Head
-from proxy.http_call import Call
+from proxy.http_call import STALLED, Call
 from proxy.keeper import keeper_of
 from proxy.outbox import outbox_of
 from proxy.target import Place, place_of
@@ -90,6 +90,8 @@ class Door(asyncio.Protocol):
         self._silent_bytes = 0
         self._broken = False
         self._dropped_bytes = 0
+        self._unsent_bytes = 0
+        self._taken_at = 0.0
         self._keeper = keeper_of(self.loop)
         self.deadline = inf
         self._when_late: Callable[[], None] = self.close
@@ -399,6 +401,22 @@ class Door(asyncio.Protocol):
     def be_late(self) -> None:
         self._calm()
         self._when_late()
+
+    def has_stalled(self, now: float, most_s: float) -> bool:
+        """Only while nothing is added to what waits for the client can it be seen whether the client takes any."""
+        if self.drained is None and self.call is not None:
+            self._unsent_bytes = 0
+            return False
+        unsent = self.transport.get_write_buffer_size()
+        if not self._unsent_bytes or unsent < self._unsent_bytes:
+            self._taken_at = now
+        self._unsent_bytes = unsent
+        return bool(unsent) and now - self._taken_at >= most_s
+
+    def be_stalled(self) -> None:
+        if self.call is not None:
+            self.call.lost_as = STALLED
+        self.transport.abort()
 
     def _head_is_late(self) -> None:
         if self._head_begun:

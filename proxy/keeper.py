@@ -19,6 +19,11 @@ class Timed(Protocol):
 
     def be_late(self) -> None: ...
 
+    def has_stalled(self, now: float, most_s: float) -> bool:
+        """Whether who reads it has taken nothing for so long of what waits."""
+
+    def be_stalled(self) -> None: ...
+
 
 class Keeper:
     """Looks at the times of all connections, so that none needs a timer of its own for each request."""
@@ -28,6 +33,7 @@ class Keeper:
         self.doors: set[Timed] = set()
         self.head_s: float = settings.HEADER_TIMEOUT_SECS
         self.idle_s: float = settings.KEEP_ALIVE_SECS
+        self.send_s: float = settings.SEND_TIMEOUT_SECS
         self.default_headers: list[tuple[bytes, bytes]] | None = None
         self.default_lines = b""
         self._failures = LOOPS.named("connection-deadlines")
@@ -40,6 +46,8 @@ class Keeper:
             try:
                 if door.deadline <= now:
                     door.be_late()
+                elif door.has_stalled(now, self.send_s):
+                    door.be_stalled()
             except Exception as error:
                 self.doors.discard(door)  # it would fail each time
                 self._failures.failed_alone(error)

@@ -76,7 +76,8 @@ async def fail(exchange: Exchange, error: Exception, watch: Watch) -> None:
     """Tell the client, where it still listens and nothing was told yet; note what happened."""
     watch.close()
     if isinstance(error, ClientGone):
-        exchange.outcome, exchange.error_code = "client_closed", "client_closed"
+        exchange.outcome = "client_closed"
+        exchange.error_code = exchange.call.lost_as if exchange.call is not None else "client_closed"
         exchange.status = exchange.status or CLIENT_CLOSED_REQUEST
         await finish_estimate(exchange)
         return
