@@ -24,6 +24,7 @@ _LONE_SURROGATE = re.compile(
 T = TypeVar("T")
 
 EXACT_CHECK_BYTES = 256 * 1024
+SOFTENED_BYTES = 512 * 1024
 
 
 def decoded(decoder: msgspec.json.Decoder[T], raw: bytes) -> T:
@@ -31,12 +32,15 @@ def decoded(decoder: msgspec.json.Decoder[T], raw: bytes) -> T:
 
     JSON allows half of a surrogate pair in an escape, and JavaScript writes it where a string was cut in the middle of
     an emoji; msgspec does not read it. Then a copy is read in which a replacement character of the same length stands.
+    Not of a large text, though: that takes seconds where it is full of them.
     """
     try:
         return decoder.decode(raw)
     except msgspec.ValidationError:
         raise
     except msgspec.DecodeError:
+        if len(raw) > SOFTENED_BYTES:
+            raise
         softened = _LONE_SURROGATE.sub(lambda match: match[1] or rb"\ufffd", raw)
         if softened == raw:
             raise

@@ -12,6 +12,7 @@ from proxy.bounds import MAX_MODEL_CHARS, Bounds
 from proxy.endpoints import READ, READ_RAW, READING, RESPONSES, UNKNOWN, Endpoint, allowed_methods, find_endpoint
 from proxy.errors import BadRequest, ClientGone, MethodNotAllowed, UnsupportedMediaType, refusal_of
 from proxy.exchange import Exchange
+from proxy.json_members import LARGE_BYTES, MOST_MEMBERS, has_too_many_members
 from proxy.jsonbody import JSONBody, NotAnObject
 from proxy.parts import Parts
 from proxy.paths import canonical_path, check_names_no_endpoint
@@ -47,11 +48,11 @@ async def read(exchange: Exchange, parts: Parts, watch: Watch) -> None:
     """
     if exchange.endpoint.reads_body:
         check_content_type(exchange)
-        read_json(exchange, await read_plain(exchange, parts, watch), parts.bounds)
+        read_json(exchange, await read_document(exchange, parts, watch), parts.bounds)
     elif not has_body(exchange):
         watch.listens = True
     elif not exchange.endpoint.own and is_small_json(exchange, parts.bounds):
-        peek_model(exchange, await read_plain(exchange, parts, watch))
+        peek_model(exchange, await read_document(exchange, parts, watch))
 
 
 def locate(exchange: Exchange) -> Endpoint:
@@ -115,6 +116,17 @@ def declared_length(exchange: Exchange, bounds: Bounds, most: int) -> int | None
     if length > most:
         raise bounds.too_large(most)
     return length
+
+
+async def read_document(exchange: Exchange, parts: Parts, watch: Watch) -> bytes:
+    """The whole body as JSON that can be read without holding others up. Raises also `BadRequest`."""
+    plain = await read_plain(exchange, parts, watch)
+    if len(plain) >= LARGE_BYTES and await has_too_many_members(plain):
+        raise BadRequest(
+            "too_many_members",
+            f"The body has more than {MOST_MEMBERS:,} members at its top level, or is nested too deep.",
+        )
+    return plain
 
 
 async def read_plain(exchange: Exchange, parts: Parts, watch: Watch) -> bytes:
