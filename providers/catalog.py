@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from providers.kinds import KINDS
 from providers.kinds.base import Headers, Kind, header_lines
 from providers.models import Credential, Provider
 from providers.vault import Undecryptable
+
+log = logging.getLogger("sluice.providers")
 
 RESOLVED_MODELS_KEPT = 4096
 _CREDENTIAL = re.compile(rb"auth|key|token|secret|cookie")
@@ -109,6 +112,11 @@ class Catalog:
 
     def __post_init__(self) -> None:
         self._by_place.update({(record.alias, record.provider_id): record for record in self.credentials})
+
+    @cached_property
+    def closed(self) -> tuple[str, ...]:
+        """Aliases of credentials that cannot be decrypted."""
+        return tuple(sorted({record.alias for record in self.credentials if record.secret is None}))
 
     def candidates(self, model: str) -> tuple[Candidate, ...]:
         """Who has the model, the lowest priority number first, and in it who names the model. Raises `NoProvider`."""
@@ -242,7 +250,14 @@ def load_catalog(environment_credentials: Mapping[str, str]) -> Catalog:
         credentials[row.alias, row.provider_id] = CredentialRecord(row.alias, row.provider_id, _secret_of(row))
     providers = Provider.objects.filter(is_enabled=True).order_by("priority", "id")
     records = sorted((record_of(row) for row in providers), key=lambda record: record.rank)
-    return Catalog(tuple(records), tuple(credentials.values()))
+    catalog = Catalog(tuple(records), tuple(credentials.values()))
+    if catalog.closed:
+        log.error(
+            "ENCRYPTION_KEY does not open the stored credentials %s. Put the installation's secrets.env back into "
+            "DATA_DIR, or set the ENCRYPTION_KEY that they were stored under, and start again.",
+            ", ".join(catalog.closed),
+        )
+    return catalog
 
 
 def price_address(provider: str, model: str) -> tuple[str, str, str] | None:
