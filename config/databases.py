@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -51,3 +53,32 @@ def deadlines(timeout_s: float, statement_timeout_s: float) -> dict[str, Any]:
     if statement_timeout_s:  # some poolers refuse a connection with options
         options["options"] = f"-c statement_timeout={round(statement_timeout_s * 1000)}"
     return options
+
+
+STORED = "SELECT 1 FROM providers_credential LIMIT 1"
+
+
+def has_encrypted(url: str, data_dir: Path) -> bool | None:
+    """Whether credentials are stored there; None where the database does not say. Asked before there are settings, and
+    only at a start that finds no ENCRYPTION_KEY."""
+    database = environ.Env.db_url_config(url or f"sqlite:///{data_dir / 'sluice.sqlite3'}")
+    if database["ENGINE"].endswith("sqlite3"):
+        if not Path(database["NAME"]).exists():
+            return False
+        try:
+            with contextlib.closing(sqlite3.connect(f"file:{database['NAME']}?mode=ro", uri=True)) as file:
+                return file.execute(STORED).fetchone() is not None
+        except sqlite3.Error as error:
+            return False if "no such table" in str(error) else None
+    import psycopg
+
+    named = {"host": "HOST", "port": "PORT", "user": "USER", "password": "PASSWORD", "dbname": "NAME"}
+    told = {name: database[key] for name, key in named.items() if database[key]}
+    told |= {name: value for name, value in database.get("OPTIONS", {}).items() if name.startswith("ssl")}
+    try:
+        with psycopg.connect(connect_timeout=5, **told) as connection:
+            return connection.execute(STORED).fetchone() is not None
+    except psycopg.errors.UndefinedTable:
+        return False
+    except psycopg.Error:
+        return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 from cryptography.fernet import Fernet
@@ -15,25 +16,46 @@ from cryptography.fernet import Fernet
 from config.environment import Environment
 
 
-def ensure_secrets_file(path: Path) -> None:
-    """Make the file unless it is there. Two processes that start at once agree on the first one's."""
-    if path.exists():
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(
+def ensure_secrets_file(path: Path, has_encrypted: Callable[[], bool | None]) -> None:
+    """Make the file unless it is there. Two processes that start at once agree on the first one's.
+
+    `has_encrypted`: whether the database has what an ENCRYPTION_KEY was used for, None where it does not say. Then no
+    new one is made: it would open nothing, and what is stored later could not be opened with the lost one's return.
+    """
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        key = "" if has_encrypted() is not False else encryption_key_line()
+        _link(
+            path,
             "# Made by Sluice at its first start. Losing ENCRYPTION_KEY loses the stored provider credentials.\n"
-            f"SECRET_KEY={secrets.token_urlsafe(48)}\n"
-            f"ENCRYPTION_KEY={Fernet.generate_key().decode()}\n"
+            f"SECRET_KEY={secrets.token_urlsafe(48)}\n{key}",
         )
+    elif "ENCRYPTION_KEY=" not in (text := path.read_text()) and has_encrypted() is False:
+        # Nothing is encrypted any more, or the database did not answer when the file was made.
+        draft = _draft(path, text + encryption_key_line())
+        draft.replace(path)
+
+
+def encryption_key_line() -> str:
+    return f"ENCRYPTION_KEY={Fernet.generate_key().decode()}\n"
+
+
+def _link(path: Path, text: str) -> None:
+    draft = _draft(path, text)
     try:
         os.link(draft, path)
     except FileExistsError:
         pass  # another process was first: its secrets hold
     finally:
         draft.unlink()
+
+
+def _draft(path: Path, text: str) -> Path:
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+    return draft
 
 
 def check_encryption_keys(env: Environment, keys: list[str]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import environ
 
 from config.brokers import BROKERS
-from config.databases import database_from
+from config.databases import database_from, has_encrypted
 from config.environment import Environment
 from config.logs import check_log_file, logging_from
 from config.secrets import check_encryption_keys, ensure_secrets_file
@@ -25,7 +25,7 @@ environ.Env.read_env(BASE_DIR / ".env")
 DATA_DIR = Path(os.environ.get("DATA_DIR") or BASE_DIR / "data").resolve()
 unset = [name for name in ("SECRET_KEY", "ENCRYPTION_KEY") if not os.environ.get(name)]
 if unset:
-    ensure_secrets_file(DATA_DIR / "secrets.env")
+    ensure_secrets_file(DATA_DIR / "secrets.env", lambda: has_encrypted(os.environ.get("DATABASE_URL", ""), DATA_DIR))
     for name in unset:
         os.environ.pop(name, None)  # an empty one would stand in the way of the file's
     environ.Env.read_env(DATA_DIR / "secrets.env")

@@ -17,7 +17,7 @@ from keys.scopes import limits_of
 from keys.spending import ModelUsage
 from usage.alerts.budgets import Budget
 from usage.models import DayRollup, HourRollup, Outcome, RequestRecord
-from usage.totals import GLOBAL, spent_since
+from usage.totals import GLOBAL, HALF, exact_sums, spent_since
 
 MODELS: dict[str, type[Limited]] = {"key": VirtualKey, "user": Account, "team": Team, "project": Project}
 
@@ -87,6 +87,7 @@ def usage_of_key(key_id: int, since: datetime) -> list[ModelUsage]:
     summed = Sum("requests") - Sum("refused"), Sum("unpriced")
     asked = RequestRecord.objects.made_between(since, first_hour).exclude(outcome=Outcome.REFUSED)
     counted = Count("pk"), Count("pk", filter=Q(cost_picousd__isnull=True))
+    upper, lower = exact_sums("cost_picousd")
     parts: list[tuple[QuerySet[Any], Any, Any]] = [(asked, *counted), (hours, *summed), (days, *summed)]
     for rows, requests, unpriced in parts:
         sums = rows.filter(key_id=key_id).order_by().values("model")
@@ -94,12 +95,20 @@ def usage_of_key(key_id: int, since: datetime) -> list[ModelUsage]:
             count=requests,
             prompt=Sum("prompt_tokens"),
             completion=Sum("completion_tokens"),
-            cost=Sum("cost_picousd"),
+            cost_upper=upper,
+            cost_lower=lower,
             unknown=unpriced,
         ):
             of_models[row.pop("model")].update({name: int(value or 0) for name, value in row.items()})
     found = [
-        ModelUsage(model, of["count"], of["prompt"], of["completion"], of["cost"], of["unknown"])
+        ModelUsage(
+            model,
+            of["count"],
+            of["prompt"],
+            of["completion"],
+            of["cost_upper"] * HALF + of["cost_lower"],
+            of["unknown"],
+        )
         for model, of in of_models.items()
         if of["count"]  # else all were refused
     ]

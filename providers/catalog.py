@@ -118,6 +118,11 @@ class Catalog:
     def __post_init__(self) -> None:
         self._by_place.update({(record.alias, record.provider_id): record for record in self.credentials})
 
+    @cached_property
+    def closed(self) -> tuple[str, ...]:
+        """Aliases of credentials that cannot be decrypted."""
+        return tuple(sorted({record.alias for record in self.credentials if record.secret is None}))
+
     def candidates(self, model: str) -> tuple[Candidate, ...]:
         """Who has the model, the lowest priority number first, and in it who names the model. Raises `NoProvider`."""
         found = self._resolved.get(model)
@@ -263,7 +268,14 @@ def load_catalog(environment_credentials: Mapping[str, str], on_bad: OnBad = log
         except Exception as error:  # it must not keep what changes elsewhere from being heard
             on_bad(f"provider {provider.pk}", error)
     records.sort(key=lambda record: record.rank)
-    return Catalog(tuple(records), tuple(credentials.values()))
+    catalog = Catalog(tuple(records), tuple(credentials.values()))
+    if catalog.closed:
+        log.error(
+            "ENCRYPTION_KEY does not open the stored credentials %s. Put the installation's secrets.env back into "
+            "DATA_DIR, or set the ENCRYPTION_KEY that they were stored under, and start again.",
+            ", ".join(catalog.closed),
+        )
+    return catalog
 
 
 def provider_names() -> set[str]:

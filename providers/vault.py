@@ -10,6 +10,12 @@ from functools import lru_cache
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
+from django.core.exceptions import ValidationError
+
+NO_KEY = (
+    "There is no ENCRYPTION_KEY, and the database has credentials that need it. Put the installation's secrets.env "
+    "back into DATA_DIR, or set ENCRYPTION_KEY, and start again."
+)
 
 
 class Undecryptable(Exception):
@@ -22,10 +28,16 @@ def _box(keys: tuple[str, ...]) -> MultiFernet:
 
 
 def encrypt(secret: str) -> str:
+    """Raises `ValidationError` where there is no key to do it with."""
+    if not settings.ENCRYPTION_KEYS:
+        raise ValidationError({"secret": NO_KEY})
     return _box(tuple(settings.ENCRYPTION_KEYS)).encrypt(secret.encode()).decode()
 
 
 def decrypt(stored: str) -> str:
+    """Raises `Undecryptable`."""
+    if not settings.ENCRYPTION_KEYS:
+        raise Undecryptable(NO_KEY)
     try:
         return _box(tuple(settings.ENCRYPTION_KEYS)).decrypt(stored.encode()).decode()
     except InvalidToken as error:
@@ -35,6 +47,8 @@ def decrypt(stored: str) -> str:
 def renew(stored: str) -> str:
     """The same secret under the first key; what was given, where that is its key already. Raises `Undecryptable`."""
     keys = tuple(settings.ENCRYPTION_KEYS)
+    if not keys:
+        raise Undecryptable(NO_KEY)
     try:
         _box(keys[:1]).decrypt(stored.encode())
     except InvalidToken:

@@ -151,7 +151,10 @@ class Condition:
         found = await self._journal_health()
         if found is None:
             return Part(UNKNOWN, None, {"detail": UNREADABLE})
-        more: dict[str, Any] = {"caught_up_at": moment(found.caught_up_at)}
+        more: dict[str, Any] = {
+            "caught_up_at": moment(found.caught_up_at),
+            "quarantined_bytes": found.quarantined_bytes,
+        }
         if not found.has_writer:
             if time.monotonic() - self._started_at < STARTING_S:
                 return Part(UNKNOWN, None, {**more, "detail": "The process that writes it is being started."})
@@ -199,6 +202,9 @@ class Condition:
             return Part(DOWN, None, {"detail": "No provider is enabled."})
         if known == {DOWN}:
             return Part(DOWN, None, {"detail": "Every provider is down."})
+        if closed := self._parts.snapshot.catalog.closed:
+            told = f"ENCRYPTION_KEY does not open the credentials {', '.join(closed)}."
+            return Part(DEGRADED, None, {"detail": told})
         if DOWN in known:
             return Part(DEGRADED)
         return Part(UNKNOWN if known <= {UNKNOWN} else OK)

@@ -169,14 +169,18 @@ class JournalPosition(models.Model):
 
 
 class ScopeTotal(models.Model):
-    """What a key, user, team, project or the whole gateway used in a quarter of an hour, or ever (`slot` -1)."""
+    """What a key, user, team, project or the whole gateway used in a quarter of an hour, or ever (`slot` -1).
+
+    What it spent has two columns: 64 bits hold nine million dollars in picodollars, and SQLite has no wider numbers.
+    """
 
     pk = models.CompositePrimaryKey("kind", "ident", "slot")
     kind = models.CharField(max_length=8)
     ident = models.CharField(max_length=40)
     slot = models.IntegerField(help_text="Quarters of an hour since 1970.")
     requests = models.BigIntegerField(default=0)
-    cost_picousd = models.BigIntegerField(default=0)
+    cost_picousd = models.BigIntegerField(default=0, help_text="What is not in `cost_millions`.")
+    cost_millions = models.BigIntegerField(default=0, db_default=0, help_text="Of dollars.")
     unseen = models.BooleanField(
         db_default=True, default=True, help_text="It moved, and nobody has looked yet whether that calls for an alert."
     )

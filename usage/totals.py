@@ -13,10 +13,14 @@ from datetime import datetime
 from typing import NamedTuple
 
 from django.db import connection
-from django.db.models import Q, Sum
+from django.db.models import F, Q, Sum
 
 from usage.event import RequestEvent
 from usage.models import ScopeTotal
+
+MILLION_PICOUSD = 10**18
+HALF = 10**9
+"""Columns are summed in halves: no sum of those passes 64 bits, as SQLite's must not."""
 
 SLOT_S = 900
 EVER = -1
@@ -77,18 +81,23 @@ def add_totals(events: Iterable[RequestEvent]) -> None:
     table = connection.ops.quote_name(ScopeTotal._meta.db_table)
     is_postgres = connection.vendor == "postgresql"
     values = (
-        "SELECT * FROM unnest(%s::text[], %s::text[], %s::int[], %s::bigint[], %s::bigint[])"
+        "SELECT * FROM unnest(%s::text[], %s::text[], %s::int[], %s::bigint[], %s::bigint[], %s::bigint[])"
         if is_postgres
-        else "VALUES (%s, %s, %s, %s, %s)"
+        else "VALUES (%s, %s, %s, %s, %s, %s)"
     )
     statement = (
-        f"INSERT INTO {table} (kind, ident, slot, requests, cost_picousd) {values} "
+        f"INSERT INTO {table} (kind, ident, slot, requests, cost_millions, cost_picousd) {values} "
         "ON CONFLICT (kind, ident, slot) DO UPDATE SET "
-        f"requests = {table}.requests + excluded.requests, cost_picousd = {table}.cost_picousd + excluded.cost_picousd"
+        f"requests = {table}.requests + excluded.requests, "
+        # Whole millions leave the column before something is added, so that it holds less than two of them after.
+        f"cost_millions = {table}.cost_millions + excluded.cost_millions + {table}.cost_picousd / {MILLION_PICOUSD}, "
+        f"cost_picousd = {table}.cost_picousd %% {MILLION_PICOUSD} + excluded.cost_picousd"
         ", unseen = excluded.unseen"  # which is the column's default: for who looks for alerts
     )
     # In one order, so that two writers at once never wait for each other in a circle.
-    rows: list[tuple[str | int, ...]] = [(*place, *sums[place]) for place in sorted(sums)]
+    rows: list[tuple[str | int, ...]] = [
+        (*place, requests, *divmod(cost, MILLION_PICOUSD)) for place, (requests, cost) in sorted(sums.items())
+    ]
     with connection.cursor() as cursor:
         if is_postgres:
             cursor.execute(statement, list(map(list, zip(*rows, strict=True))))
@@ -110,10 +119,10 @@ def _read(wanted: Sequence[Wanted]) -> list[Found]:
         slots = Q(slot=EVER) | Q(slot__gte=min(want.day, want.since or want.day) // SLOT_S)
         which |= Q(kind=want.kind, ident=want.id) & slots
     rows: defaultdict[tuple[str, str], list[tuple[int, int, int]]] = defaultdict(list)
-    for kind, ident, slot, requests, cost in ScopeTotal.objects.filter(which).values_list(
-        "kind", "ident", "slot", "requests", "cost_picousd"
+    for kind, ident, slot, requests, millions, cost in ScopeTotal.objects.filter(which).values_list(
+        "kind", "ident", "slot", "requests", "cost_millions", "cost_picousd"
     ):
-        rows[kind, ident].append((slot, requests, cost))
+        rows[kind, ident].append((slot, requests, millions * MILLION_PICOUSD + cost))
     return [_found(want, rows[want.kind, want.id]) for want in wanted]
 
 
@@ -131,8 +140,14 @@ def spent_since(kind: str, idents: Sequence[str], since: int) -> dict[str, int]:
     """Picodollars of each scope since then (Unix seconds; 0: ever). Raises `DatabaseError`."""
     slots = Q(slot__gte=since // SLOT_S) if since else Q(slot=EVER)
     rows = ScopeTotal.objects.filter(slots, kind=kind, ident__in=idents)
-    sums = rows.values_list("ident").annotate(spent=Sum("cost_picousd")).order_by()
-    return {ident: int(spent) for ident, spent in sums}
+    upper, lower = exact_sums("cost_picousd")
+    sums = rows.values_list("ident").annotate(whole=Sum("cost_millions"), upper=upper, lower=lower).order_by()
+    return {ident: int(whole) * MILLION_PICOUSD + int(above) * HALF + int(below) for ident, whole, above, below in sums}
+
+
+def exact_sums(column: str) -> tuple[Sum, Sum]:
+    """Of a column of big numbers, in `HALF`s and what is left of it: as much as there is."""
+    return Sum(F(column) / HALF, default=0), Sum(F(column) % HALF, default=0)
 
 
 def forget_slots(now: datetime) -> int:

@@ -20,7 +20,7 @@ from usage.alerts.alert import Alert, AlertDelivery, Level
 from usage.alerts.budgets import Budget, budgets_of
 from usage.alerts.channels import channels_in_use
 from usage.models import ScopeTotal
-from usage.prices.price import usd
+from usage.prices.price import MOST_PICOUSD, usd
 from usage.totals import EVER, spent_since
 
 log = logging.getLogger("sluice.alerts")
@@ -63,7 +63,8 @@ def _seen(totals: Sequence[ScopeTotal]) -> None:
     for start in range(0, len(totals), SEEN_AT_ONCE):
         unmoved = Q()
         for total in totals[start : start + SEEN_AT_ONCE]:
-            unmoved |= Q(kind=total.kind, ident=total.ident, cost_picousd=total.cost_picousd)
+            as_it_was = {"cost_millions": total.cost_millions, "cost_picousd": total.cost_picousd}
+            unmoved |= Q(kind=total.kind, ident=total.ident, **as_it_was)
         ScopeTotal.objects.filter(unmoved, slot=EVER).update(unseen=False)
 
 
@@ -100,7 +101,7 @@ def reached_of(kind: str, budget: Budget, spent: int, now: datetime) -> list[Ale
             until=budget.until,
             budget_picousd=budget.budget,
             limit_picousd=limit,
-            spent_picousd=spent,
+            spent_picousd=min(spent, MOST_PICOUSD),  # it is the text of a message: "at least so much"
         )
         for level, limit in limits
         if 0 < limit <= spent and not (level == Level.THRESHOLD and limit >= budget.budget)
