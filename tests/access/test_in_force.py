@@ -16,12 +16,12 @@ from tests.access.asking import (
     IN_FORCE_S,
     ask,
     changed,
-    in_force,
     let_a_second_pass,
     minted,
     new_project,
     new_provider,
     refused,
+    soon,
 )
 from tests.services import Services
 from tests.sluice import Sluice
@@ -187,7 +187,7 @@ def test_what_one_process_mints_is_served_by_it_within_moments(sluice: Sluice, u
     key_id, key = minted(sluice)
     assert ask(sluice, key).status_code == 200
     sluice.api("POST", f"/api/keys/{key_id}/revoke")
-    in_force(lambda: ask(sluice, key).status_code == 401)
+    soon(lambda: ask(sluice, key).status_code == 401, IN_FORCE_S)
 
 
 def test_a_key_revoked_by_a_command_is_refused_on_sqlite(sluice: Sluice, upstream: Upstream):
@@ -211,7 +211,7 @@ def test_a_stream_under_way_goes_on_after_its_key_was_revoked(sluice: Sluice, up
         pieces = answer.iter_bytes()
         first = next(pieces)
         sluice.api("POST", f"/api/keys/{key_id}/revoke")
-        in_force(lambda: ask(sluice, key).status_code == 401)
+        soon(lambda: ask(sluice, key).status_code == 401, IN_FORCE_S)
         go.set()
         whole = first + b"".join(pieces)
     assert whole.endswith(b"data: [DONE]\n\n")

@@ -61,6 +61,7 @@ def test_an_address_has_its_own_limit_whatever_keys_it_shows(open_sluice: Sluice
     assert len(upstream.requests) == ADDRESS_RPM + 1
 
 
+@pytest.mark.elapsed
 def test_who_has_no_key_is_under_the_default_project_s_limits(open_sluice: Sluice, upstream: Upstream):
     upstream.script = chat_answer(usage=usage_of(5, 5))
     [project] = open_sluice.api("GET", "/api/projects?name=default").json()["results"]

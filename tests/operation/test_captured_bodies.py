@@ -135,6 +135,7 @@ def not_kept(server: Sluice, answer: httpx.Response) -> bool:
     return server.api("GET", f"/api/requests/{request_id}/bodies").status_code == 404
 
 
+@pytest.mark.elapsed
 def test_nothing_is_kept_unless_a_project_says_so_and_until_it_says_otherwise(server: Sluice, upstream: Upstream):
     project = new_project(server)
     assert server.api("GET", f"/api/projects/{project}").json()["capture_bodies"] == "off"

@@ -140,7 +140,7 @@ def test_several_workers_without_redis_are_refused_in_one_line(tmp_path: Path, w
 
 
 WITHOUT_NETWORK = """
-import json, os, subprocess, sys, time, urllib.request
+import json, os, subprocess, sys, time, urllib.error, urllib.request
 port = "18000"
 url = f"http://127.0.0.1:{port}"
 run = lambda *a: subprocess.run([sys.executable, "manage.py", *a], check=True, capture_output=True, text=True).stdout
@@ -160,8 +160,14 @@ try:
     token = os.environ["MANAGEMENT_TOKEN"]
     call("/api/providers", token, {"name": "sim", "kind": "simulator"})
     key = call("/api/keys", token, {"name": "k"})["key"]
-    time.sleep(1)
-    answer = call("/v1/chat/completions", key, {"model": "m", "messages": [{"role": "user", "content": "hi"}]})
+    for _ in range(300):
+        try:
+            answer = call("/v1/chat/completions", key, {"model": "m", "messages": [{"role": "user", "content": "hi"}]})
+            break
+        except urllib.error.HTTPError:  # the provider is not heard of yet
+            time.sleep(0.1)
+    else:
+        sys.exit("the provider was never heard of")
     print("ANSWERED", answer["choices"][0]["message"]["role"])
 finally:
     server.terminate()

@@ -145,7 +145,7 @@ async def load(fleet: Fleet, subjects: dict[str, Subject], go_on: threading.Even
         subject.stream = told.body
 
     streams = [asyncio.create_task(stream(subject)) for subject in subjects.values()]
-    await asyncio.to_thread(fleet.upstream.wait_until, lambda: fleet.upstream.open_requests >= len(subjects), 10)
+    await asyncio.to_thread(fleet.upstream.wait_until, lambda: fleet.upstream.open_requests >= len(subjects), 60)
     asking = [asyncio.create_task(keep_asking(one, s)) for one in subjects.values() for s in fleet.servers]
     await asyncio.sleep(WARM_S)
     changed_at = {}

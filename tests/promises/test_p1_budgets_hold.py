@@ -113,6 +113,7 @@ def test_several_keys_of_one_project_share_its_budget(servers: Servers, upstream
     assert crew.spent(servers[0], "project") == BUDGET
 
 
+@pytest.mark.elapsed
 def test_admission_counts_what_the_ledger_counts(servers: Servers, upstream: Upstream):
     """After all that ran together, exactly three more requests fit into a budget that is raised by three."""
     books = upstream.script = Books()
