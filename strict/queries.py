@@ -34,7 +34,8 @@ class StrictView:
 
     def initial(self: Any, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)  # type: ignore[misc]
-        if request.method != "OPTIONS":
+        # OPTIONS asks for nothing, and what there is no method for is 405.
+        if request.method != "OPTIONS" and hasattr(self, (request.method or "").lower()):
             action = getattr(self, "action", None) or _method(request)
             self.check_query(request, action)
             if request.method == "DELETE" or action in self.bodiless:
