@@ -108,6 +108,16 @@ def test_what_nobody_can_count_is_refused(sluice: Sluice, upstream: Upstream, bo
     assert upstream.requests == []
 
 
+@pytest.mark.parametrize("what", ["an image by form", "a transcription", "speech", "a batch"])
+def test_a_body_in_chunks_is_no_way_around(sluice: Sluice, upstream: Upstream, bound: dict[str, str], what: str):
+    _, path, content, headers = UNMETERED[what]
+    assert content is not None
+    for way in WAYS:
+        pieces = iter([content[:10], content[10:]])
+        refused(sluice.client(bound[way]).post(path, content=pieces, headers=headers), 403, CODE)
+    assert upstream.requests == []
+
+
 @pytest.mark.parametrize(
     "path", ["/v1/deployments/gpt-4o/chat/completions", "/v1/moderations%2f..%2fthoughts", "/v1/files/..%2fthoughts"]
 )
