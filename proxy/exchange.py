@@ -76,6 +76,8 @@ class Exchange:
     body: JSONBody | None = None
     passed_body: bytes | None = None
     """The whole body of a request that is passed on unread, where it was small enough to look at."""
+    deployment = ""
+    """The model that the path names, as Azure's programs have it; it goes before what the body says."""
     unpacks = False
     """The body came packed and goes up plain."""
     model = ""

@@ -9,6 +9,7 @@ import re
 from collections.abc import AsyncIterator
 from urllib.parse import quote
 
+from proxy.azure_paths import BEGINNINGS, put_under_v1
 from proxy.bounds import MAX_MODEL_CHARS, Bounds
 from proxy.endpoints import MODELS, READ, UNKNOWN, Endpoint, allowed_methods, find_endpoint
 from proxy.errors import BadRequest, ClientGone, MethodNotAllowed, NotFound, UnsupportedMediaType, refusal_of
@@ -67,6 +68,8 @@ def locate(exchange: Exchange) -> Endpoint:
             raise BadRequest(
                 "invalid_query", "The query string has characters that a URL cannot have; percent-encode them."
             )
+    if (exchange.method != "POST" or path not in READ) and path.startswith(BEGINNINGS):
+        path = put_under_v1(exchange)
     if exchange.method == "POST":
         if path not in READ:
             # A server that forgives slashes and case must not be a way around what is checked on these paths.
@@ -208,7 +211,10 @@ def peek_model(exchange: Exchange, raw: bytes) -> None:
     except NotAnObject:
         return  # the provider says what is wrong with it
     exchange.body = body
-    if isinstance(model, str) and len(model) <= MAX_MODEL_CHARS and model.isprintable():
+    if exchange.deployment:
+        if model != exchange.deployment:
+            body.set("model", exchange.deployment)
+    elif isinstance(model, str) and len(model) <= MAX_MODEL_CHARS and model.isprintable():
         exchange.model = model
 
 
@@ -218,6 +224,9 @@ def read_json(exchange: Exchange, raw: bytes, bounds: Bounds) -> None:
     body.check_unambiguous()
     exchange.body = body
     model = body.get("model")
+    if exchange.deployment and model != exchange.deployment:
+        model = exchange.deployment
+        body.set("model", model)
     preferred = exchange.head.fields.get(b"x-preferred-model")
     if preferred and model in (None, "", "auto"):
         model = preferred.decode("latin-1").strip()
