@@ -22,7 +22,7 @@ from proxy.errors import ClientGone, UpstreamError, error_body, reason_phrase
 from proxy.exchange import Exchange
 from proxy.jsonbody import NotAnObject
 from proxy.parts import Parts
-from proxy.passed import passed_lines, secret_of
+from proxy.passed import UNBUFFERED, passed_lines, secret_of
 from proxy.said import note_unread
 from proxy.sight import look
 from proxy.stream import relay_stream
@@ -57,12 +57,16 @@ def way_of(exchange: Exchange, answer: Answer) -> Way:
     encoded = streamed = False
     for name, value in answer.headers:
         if name == b"content-type":
-            streamed = value[:17].lower() == b"text/event-stream"
+            streamed = is_event_stream(value)
         elif name == b"content-encoding":
             encoded = value.lower() != b"identity"
     if exchange.dialect is OPAQUE or encoded or answer.status == 204 or exchange.method == "HEAD":
         return relay_unread
     return relay_seen if streamed or asks_for_stream(exchange) else relay_object
+
+
+def is_event_stream(content_type: bytes) -> bool:
+    return content_type[:17].lower() == b"text/event-stream"
 
 
 def asks_for_stream(exchange: Exchange) -> bool:
@@ -72,8 +76,7 @@ def asks_for_stream(exchange: Exchange) -> bool:
 async def relay_seen(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch) -> None:
     """A stream or an object, whichever it turns out to be."""
     content_type = next((value for name, value in answer.headers if name == b"content-type"), b"")
-    labelled = content_type[:17].lower() == b"text/event-stream"
-    way = relay_stream if await look(exchange, answer, labelled=labelled) else relay_object
+    way = relay_stream if await look(exchange, answer, labelled=is_event_stream(content_type)) else relay_object
     await way(exchange, answer, parts, watch)
 
 
@@ -125,6 +128,8 @@ async def relay_error(exchange: Exchange, answer: Answer, parts: Parts, watch: W
 async def relay_unread(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch) -> None:
     """Whatever it is, as it comes. When it breaks off, so does the answer: no byte is made up to complete it."""
     lines = passed_lines(exchange, answer)
+    if any(name == b"content-type" and is_event_stream(value) for name, value in answer.headers):
+        lines += UNBUFFERED
     length = next((value for name, value in answer.headers if name == b"content-length"), None)
     if length is not None:
         lines += b"content-length: %s\r\n" % length

@@ -10,6 +10,7 @@ from pathlib import Path
 
 # Program → Debian package.
 PACKAGES = {"postgres": "postgresql", "initdb": "postgresql", "redis-server": "redis-server", "chromium": "chromium"}
+PACKAGES["nginx"] = "nginx-light"
 
 ALSO_CALLED = {"chromium": ("chromium-browser", "google-chrome", "google-chrome-stable")}
 
@@ -20,6 +21,7 @@ PLACES = (
     "/opt/homebrew/opt/postgresql@*/bin",
     "/usr/local/opt/postgresql@*/bin",
     "/usr/local/pgsql/bin",
+    "/usr/sbin",  # where Debian keeps servers, and which is not in everybody's PATH
 )
 
 
