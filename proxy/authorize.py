@@ -10,9 +10,8 @@ from keys.rules import OriginRefused, ParamUnreadable, Rules
 from proxy.errors import Forbidden
 from proxy.exchange import Exchange
 from proxy.multipart import FieldFinder, UnreadableForm
-from proxy.receive import has_body
+from proxy.receive import has_body, is_form
 
-FORM = b"multipart/form-data"
 MODEL = "model"
 
 
@@ -67,15 +66,11 @@ def authorize_model(exchange: Exchange, key: KeyRecord) -> None:
         raise unreadable()
 
 
-def is_form(exchange: Exchange) -> bool:
-    return exchange.head.fields.get(b"content-type", b"").lower().startswith(FORM)
-
-
 def unreadable() -> Forbidden:
     return Forbidden(
         "model_not_readable",
         "This API key is limited to some models, so the gateway must be able to read which one a request names: "
-        "send a JSON object of at most 1 MiB with a Content-Length, or a plain multipart form.",
+        "send a JSON object of at most MAX_PAYLOAD_BYTES, or a plain multipart form.",
     )
 
 

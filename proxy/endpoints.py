@@ -24,6 +24,9 @@ class Endpoint(NamedTuple):
     own: bool = False
     """Answered by Sluice itself."""
 
+    forms_name_model: bool = False
+    """A form that is sent to it may have a field `model`."""
+
     speaks_of_stored: bool = False
     """Its requests may go on with, or ask for, what a provider has stored."""
 
@@ -68,7 +71,8 @@ PASSED = {
     ]
 }
 PASSED["responses"] = Endpoint("/v1/responses", speaks_of_stored=True)  # what is counted or made shorter
-OTHER = Endpoint("/v1/{other}")
+PASSED |= {name: Endpoint(f"/v1/{name}", forms_name_model=True) for name in ("audio", "images", "videos")}
+OTHER = Endpoint("/v1/{other}", forms_name_model=True)
 UNKNOWN = Endpoint("{unknown}")
 """Outside of `/v1`, or not understood before it was refused."""
 

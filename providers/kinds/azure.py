@@ -21,6 +21,7 @@ class Azure(Kind):
     """
 
     name = "azure"
+    addresses_models = True
 
     def problem_with(self, options: Any) -> str | None:
         if problem := super().problem_with(options):

@@ -17,7 +17,7 @@ from tests.environment import ROOT
 from tests.relay.wire import CHAT, STREAM, WITH_USAGE, client_of, key_of, request_bytes
 from tests.services import processes
 from tests.sluice import Sluice
-from tests.upstream import Chunk, EndChunks, Upstream, WaitFor, chat_frames, json_answer, stream_head
+from tests.upstream import Action, Chunk, EndChunks, Upstream, WaitFor, chat_frames, json_answer, stream_head
 
 CONFIGURATION = Template("""
 daemon off; master_process off; pid $directory/pid; error_log $directory/log;
@@ -76,7 +76,7 @@ def stream_through(port: int, sluice: Sluice, path: str) -> tuple[HTTPConnection
 def test_each_event_comes_before_the_next_is_sent(sluice: Sluice, upstream: Upstream, front: int, path: str):
     frames = chat_frames()
     seen = [threading.Event() for _ in frames]
-    script = [stream_head()]
+    script: list[Action] = [stream_head()]
     for frame, event in zip(frames, seen, strict=True):
         script += [Chunk(frame), WaitFor(event)]
     upstream.answers([*script, EndChunks()])
