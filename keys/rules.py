@@ -73,7 +73,7 @@ class ParamUnreadable(RuleBroken):
     def __init__(self) -> None:
         super().__init__(
             "This project allows only some values of parameters, so the gateway must be able to read them: send a JSON "
-            "object that names no member twice, of at most 1 MiB and with a Content-Length, or a plain multipart form."
+            "object that names no member twice, of at most MAX_PAYLOAD_BYTES, or a plain multipart form."
         )
 
 

@@ -148,6 +148,12 @@ class Catalog:
         return next((p for p in serving if p.priority == first.priority and p.takes_every_model), first)
 
     @cached_property
+    def minds_models(self) -> bool:
+        """Whether a model's name decides where a request goes, or what it is called there."""
+        serving = [provider for provider in self.providers if provider.weight]
+        return len(serving) > 1 or any(not p.takes_every_model or p.kind.addresses_models for p in serving)
+
+    @cached_property
     def secrets(self) -> frozenset[bytes]:
         """All that must not be seen of it: the credentials, and headers of providers that carry one."""
         found = {credential.secret.encode() for credential in self.credentials if credential.secret}

@@ -5,16 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 
-from proxy.authorize import authorized_upload, is_form
+from proxy.authorize import authorized_upload
 from proxy.connection import ConnectionFailed
 from proxy.endpoints import NEW_CONVERSATION
 from proxy.errors import BadRequest, UpstreamError
 from proxy.exchange import Exchange
+from proxy.form_model import renamed_pieces
 from proxy.jsonbody import JSONBody
 from proxy.parts import Parts
-from proxy.receive import has_body, upload_pieces
+from proxy.receive import form_pieces, has_body, is_form, upload_pieces
 from proxy.trace import lines_above
-from proxy.unpack import coding_of, unpacked_pieces
 from proxy.upstream import CHUNKED, Answer
 from proxy.watch import Watch
 
@@ -57,19 +57,30 @@ def request_body(exchange: Exchange, parts: Parts, watch: Watch) -> tuple[bytes,
     elif exchange.passed_body is not None:
         whole = exchange.passed_body
     elif has_body(exchange):
-        length = exchange.length
-        pieces = upload_pieces(exchange, parts.bounds, watch)
-        # A packed form is unpacked, since its fields are looked at; whatever else is packed stays as it is.
-        if is_form(exchange) and (coding := coding_of(exchange)):
-            exchange.unpacks, length = True, None
-            pieces = unpacked_pieces(pieces, coding, parts.bounds.upload_bytes)
-        framing = b"content-length: %s\r\n" % length if length else CHUNKED
-        return lines + framing, authorized_upload(exchange, pieces)
+        framing, pieces = upload(exchange, parts, watch)
+        return lines + framing, pieces
     else:
         whole = b""
     if whole or exchange.method not in ("GET", "HEAD", "DELETE", "OPTIONS"):
         lines += b"content-length: %d\r\n" % len(whole)
     return lines, whole
+
+
+def upload(exchange: Exchange, parts: Parts, watch: Watch) -> tuple[bytes, AsyncIterator[bytes]]:
+    """A body that goes up as it comes; a form with the provider's name for the model, where that was read."""
+    assert exchange.candidate is not None
+    pieces = exchange.upload
+    if pieces is None:
+        take = form_pieces if is_form(exchange) else upload_pieces
+        pieces = take(exchange, parts.bounds, watch)
+    length = int(exchange.length) if exchange.length and not exchange.unpacks else None
+    pieces = authorized_upload(exchange, pieces)
+    field = exchange.model_field
+    if field is not None and exchange.model and (name := exchange.candidate.model.encode()) != field.value.strip():
+        pieces = renamed_pieces(pieces, field, name)
+        if length is not None:
+            length += len(name) - len(field.value)
+    return CHUNKED if length is None else b"content-length: %d\r\n" % length, pieces
 
 
 def body_read(exchange: Exchange) -> tuple[bytes, bytes]:

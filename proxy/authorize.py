@@ -12,10 +12,9 @@ from proxy.errors import Forbidden
 from proxy.exchange import Exchange
 from proxy.metering import check_metered
 from proxy.multipart import FieldFinder, UnreadableForm
-from proxy.receive import has_body
+from proxy.receive import has_body, is_form
 from proxy.snapshot import Snapshot
 
-FORM = b"multipart/form-data"
 MODEL = "model"
 
 
@@ -71,15 +70,11 @@ def authorize_model(exchange: Exchange, key: KeyRecord) -> None:
         raise unreadable()
 
 
-def is_form(exchange: Exchange) -> bool:
-    return exchange.head.fields.get(b"content-type", b"").lower().startswith(FORM)
-
-
 def unreadable() -> Forbidden:
     return Forbidden(
         "model_not_readable",
         "This API key is limited to some models, so the gateway must be able to read which one a request names: "
-        "send a JSON object of at most 1 MiB with a Content-Length, or a plain multipart form.",
+        "send a JSON object of at most MAX_PAYLOAD_BYTES, or a plain multipart form.",
     )
 
 

@@ -25,6 +25,9 @@ class Endpoint(NamedTuple):
     own: bool = False
     """Answered by Sluice itself."""
 
+    forms_name_model: bool = False
+    """A form that is sent to it may have a field `model`."""
+
     metered: bool = False
     """Whatever it is asked: its model is known before the provider is asked, and its cost afterwards."""
 
@@ -75,7 +78,8 @@ PASSED = {
     ]
 }
 PASSED["responses"] = Endpoint("/v1/responses", speaks_of_stored=True)  # what is counted or made shorter
-OTHER = Endpoint("/v1/{other}")
+PASSED |= {name: Endpoint(f"/v1/{name}", forms_name_model=True) for name in ("audio", "images", "videos")}
+OTHER = Endpoint("/v1/{other}", forms_name_model=True)
 UNKNOWN = Endpoint("{unknown}")
 """Outside of `/v1`, or not understood before it was refused."""
 

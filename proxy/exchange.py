@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from proxy.capture import Capture
     from proxy.dialects.base import Dialect, Usage
     from proxy.endpoints import Endpoint
+    from proxy.form_model import ModelField
     from proxy.http_call import Call
     from proxy.jsonbody import JSONBody
     from usage.traces import Span
@@ -77,8 +78,14 @@ class Exchange:
     body: JSONBody | None = None
     passed_body: bytes | None = None
     """The whole body of a request that is passed on unread, where it was small enough to look at."""
+    deployment = ""
+    """The model that the path names, as Azure's programs have it; it goes before what the body says."""
     unpacks = False
     """The body came packed and goes up plain."""
+    upload: AsyncIterator[bytes] | None = None
+    """The pieces of a form whose beginning was read, from its beginning on."""
+    model_field: ModelField | None = None
+    """Where in it the model stands."""
     model = ""
     stream = False
     request_bytes = 0

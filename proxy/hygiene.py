@@ -36,10 +36,14 @@ NEVER_UP_PREFIXES = (
 NEVER_DOWN = HOP_BY_HOP | frozenset(
     b"set-cookie set-cookie2 server date via x-powered-by alt-svc strict-transport-security www-authenticate nel "
     b"report-to reporting-endpoints expect-ct public-key-pins content-length content-security-policy x-frame-options "
+    # orders to the server in front of Sluice
+    b"x-sendfile x-lighttpd-send-file x-reproxy-url "
     # Sluice's own
     b"x-correlation-id server-timing x-cache x-cache-key x-cache-hit age cache-status x-provider etag".split()
 )
-NEVER_DOWN_PREFIXES = (b"access-control-", b"cf-", b"x-forwarded-", b"x-sluice-", b"x-envoy-", b"proxy-")
+NEVER_DOWN_PREFIXES = (
+    *(b"access-control-", b"cf-", b"x-forwarded-", b"x-sluice-", b"x-envoy-", b"proxy-", b"x-accel-"),
+)
 OWN_PREFIX = b"x-ratelimit-"
 
 

@@ -7,6 +7,9 @@ from proxy.exchange import Exchange
 from proxy.hygiene import downward
 from proxy.upstream import Answer
 
+UNBUFFERED = b"x-accel-buffering: no\r\n"
+"""For a stream of events: nginx and others in front of Sluice else gather it into lumps."""
+
 
 def secret_of(exchange: Exchange) -> bytes:
     """The credential that the provider was called with; empty where there was none."""

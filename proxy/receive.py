@@ -8,21 +8,23 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 
+from proxy.azure_paths import AZURE, put_under_v1
 from proxy.bounds import MAX_MODEL_CHARS, Bounds
 from proxy.endpoints import READ, READ_RAW, READING, RESPONSES, UNKNOWN, Endpoint, allowed_methods, find_endpoint
 from proxy.errors import BadRequest, ClientGone, MethodNotAllowed, UnsupportedMediaType, refusal_of
 from proxy.exchange import Exchange
+from proxy.form_model import FormReader, chained
 from proxy.json_members import LARGE_BYTES, MOST_MEMBERS, has_too_many_members
 from proxy.jsonbody import JSONBody, NotAnObject
 from proxy.parts import Parts
 from proxy.paths import canonical_path, check_names_no_endpoint
-from proxy.unpack import coding_of, unpacked
+from proxy.unpack import coding_of, unpacked, unpacked_pieces
 from proxy.watch import Watch
 
 SLOWEST_BYTES_PER_S = 1024
 """A body that comes slower than this, beyond `BODY_TIMEOUT_SECS`, is not waited for."""
 
-PEEKED_BYTES = 1024 * 1024
+FORM = b"multipart/form-data"
 REPLACEMENT = "\ufffd"
 """What stands where the text was no text."""
 
@@ -51,8 +53,12 @@ async def read(exchange: Exchange, parts: Parts, watch: Watch) -> None:
         read_json(exchange, await read_document(exchange, parts, watch), parts.bounds)
     elif not has_body(exchange):
         watch.listens = True
-    elif not exchange.endpoint.own and is_small_json(exchange, parts.bounds):
+    elif exchange.endpoint.own:
+        return
+    elif is_json(exchange, parts.bounds):
         peek_model(exchange, await read_document(exchange, parts, watch))
+    elif exchange.endpoint.forms_name_model and is_form(exchange) and parts.snapshot.catalog.minds_models:
+        await read_form(exchange, parts, watch)
 
 
 def locate(exchange: Exchange) -> Endpoint:
@@ -71,6 +77,12 @@ def locate(exchange: Exchange) -> Endpoint:
     if method == "POST" and (endpoint := READ_RAW.get(raw)):
         exchange.rest = exchange.path[3:]
         return endpoint
+    if exchange.path.startswith(AZURE):
+        raw = put_under_v1(exchange, raw)
+        if method == "POST" and (endpoint := READ_RAW.get(raw)):
+            exchange.path = endpoint.label
+            exchange.rest = exchange.path[3:]
+            return endpoint
     is_listing = method in ("GET", "HEAD") and raw.startswith(b"/v1/models/")
     exchange.path = path = canonical_path(raw.decode("latin-1"), slash_in_name=is_listing)
     exchange.rest = path[3:]
@@ -202,11 +214,51 @@ async def upload_pieces(exchange: Exchange, bounds: Bounds, watch: Watch) -> Asy
     watch.listens = True
 
 
-def is_small_json(exchange: Exchange, bounds: Bounds) -> bool:
-    """Whether a body that is passed on may be read first, to learn which model it names."""
-    content_type = exchange.head.fields.get(b"content-type", b"").lower()
+def is_json(exchange: Exchange, bounds: Bounds) -> bool:
+    """Whether a body that is passed on is read first, to learn which model it names."""
+    media_type = exchange.head.fields.get(b"content-type", b"").split(b";")[0].strip().lower()
     length = declared_length(exchange, bounds, bounds.upload_bytes)
-    return content_type.startswith(b"application/json") and length is not None and length <= PEEKED_BYTES
+    is_object = media_type == b"application/json" or media_type.endswith(b"+json")
+    return is_object and (length is None or length <= bounds.payload_bytes)
+
+
+def is_form(exchange: Exchange) -> bool:
+    return exchange.head.fields.get(b"content-type", b"").lower().startswith(FORM)
+
+
+async def read_form(exchange: Exchange, parts: Parts, watch: Watch) -> None:
+    """As much of a form as it takes to learn which model it names; the rest goes up as it comes.
+
+    One that says it nowhere in its first `MAX_PAYLOAD_BYTES` names none. Raises as `read` does.
+    """
+    reader = FormReader.of(exchange.head.fields[b"content-type"])
+    if reader is None:
+        return
+    bounds = parts.bounds
+    pieces = form_pieces(exchange, bounds, watch)
+    while reader.field is None and not reader.is_over and len(reader.held) <= bounds.payload_bytes:
+        piece = await anext(pieces, None)
+        if piece is None:
+            break
+        parts.body_room.take(len(piece))
+        exchange.held_bytes += len(piece)
+        reader.feed(piece)
+    watch.relax()
+    exchange.upload = chained(bytes(reader.held), pieces)
+    exchange.model_field = field = reader.field
+    if field is not None and not exchange.deployment:
+        model = field.value.decode("utf-8", "replace").strip()
+        if len(model) <= MAX_MODEL_CHARS and model.isprintable() and REPLACEMENT not in model:
+            exchange.model = model
+
+
+def form_pieces(exchange: Exchange, bounds: Bounds, watch: Watch) -> AsyncIterator[bytes]:
+    """A form as it comes, unpacked where it came packed, since its fields are looked at."""
+    pieces = upload_pieces(exchange, bounds, watch)
+    if not (coding := coding_of(exchange)):
+        return pieces
+    exchange.unpacks = True
+    return unpacked_pieces(pieces, coding, bounds.upload_bytes)
 
 
 def peek_model(exchange: Exchange, raw: bytes) -> None:
@@ -219,7 +271,10 @@ def peek_model(exchange: Exchange, raw: bytes) -> None:
     except NotAnObject:
         return  # the provider says what is wrong with it
     exchange.body = body
-    if isinstance(model, str) and len(model) <= MAX_MODEL_CHARS and model.isprintable():
+    if exchange.deployment:
+        if model != exchange.deployment:
+            body.set("model", exchange.deployment)
+    elif isinstance(model, str) and len(model) <= MAX_MODEL_CHARS and model.isprintable():
         exchange.model = model
 
 
@@ -229,6 +284,9 @@ def read_json(exchange: Exchange, raw: bytes, bounds: Bounds) -> None:
     body.check_unambiguous()
     exchange.body = body
     model = body.get("model")
+    if exchange.deployment and model != exchange.deployment:
+        model = exchange.deployment
+        body.set("model", model)
     preferred = exchange.head.fields.get(b"x-preferred-model")
     if preferred and model in (None, "", "auto"):
         model = preferred.decode("latin-1").strip()

@@ -24,7 +24,7 @@ from proxy.exchange import Exchange
 from proxy.jsonbody import NotAnObject
 from proxy.metering import needs_metering
 from proxy.parts import Parts
-from proxy.passed import passed_lines, secret_of
+from proxy.passed import UNBUFFERED, passed_lines, secret_of
 from proxy.said import note_unread
 from proxy.sight import look
 from proxy.stream import relay_stream
@@ -58,7 +58,7 @@ def way_of(exchange: Exchange, answer: Answer) -> Way:
     encoded = streamed = False
     for name, value in answer.headers:
         if name == b"content-type":
-            streamed = value[:17].lower() == b"text/event-stream"
+            streamed = is_event_stream(value)
         elif name == b"content-encoding":
             encoded = encoded or value.lower() != b"identity"
     if exchange.dialect is OPAQUE or answer.status == 204 or exchange.method == "HEAD":
@@ -73,6 +73,10 @@ def way_of(exchange: Exchange, answer: Answer) -> Way:
     return relay_seen if streams else relay_object
 
 
+def is_event_stream(content_type: bytes) -> bool:
+    return content_type[:17].lower() == b"text/event-stream"
+
+
 def asks_for_stream(exchange: Exchange) -> bool:
     return exchange.stream or (exchange.endpoint is STORED_RESPONSE and "stream=true" in exchange.query)
 
@@ -80,8 +84,7 @@ def asks_for_stream(exchange: Exchange) -> bool:
 async def relay_seen(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch) -> None:
     """A stream or an object, whichever it turns out to be."""
     content_type = next((value for name, value in answer.headers if name == b"content-type"), b"")
-    labelled = content_type[:17].lower() == b"text/event-stream"
-    way = relay_stream if await look(exchange, answer, labelled=labelled) else relay_object
+    way = relay_stream if await look(exchange, answer, labelled=is_event_stream(content_type)) else relay_object
     await way(exchange, answer, parts, watch)
 
 
@@ -198,6 +201,8 @@ async def relay_error(exchange: Exchange, answer: Answer, parts: Parts, watch: W
 async def relay_unread(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch) -> None:
     """Whatever it is, as it comes. When it breaks off, so does the answer: no byte is made up to complete it."""
     lines = passed_lines(exchange, answer)
+    if any(name == b"content-type" and is_event_stream(value) for name, value in answer.headers):
+        lines += UNBUFFERED
     length = next((value for name, value in answer.headers if name == b"content-length"), None)
     if length is not None:
         lines += b"content-length: %s\r\n" % length

@@ -11,7 +11,7 @@ from proxy.dialects.base import StreamFault, StreamReader
 from proxy.errors import ClientGone, ProxyError, ShuttingDown, UpstreamError
 from proxy.exchange import Exchange
 from proxy.parts import Parts
-from proxy.passed import passed_lines
+from proxy.passed import UNBUFFERED, passed_lines
 from proxy.sse import LATE_LF, FrameSplitter
 from proxy.uncounted import finish_estimate
 from proxy.upstream import Answer
@@ -127,7 +127,7 @@ async def send_frames(exchange: Exchange, answer: Answer, out: bytes) -> None:
 
 
 async def start(exchange: Exchange, answer: Answer) -> None:
-    await respond.start(exchange, answer.status, passed_lines(exchange, answer))
+    await respond.start(exchange, answer.status, passed_lines(exchange, answer) + UNBUFFERED)
 
 
 def failure_of(error: BaseException, watch: Watch) -> ProxyError | ClientGone:

@@ -43,8 +43,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     needed = set(Services.programs()) if "services" in fixtures else set()
     if ON_POSTGRES:
         needed |= Services.programs() - {"redis-server"}
-    if "chromium" in fixtures:
-        needed.add("chromium")
+    needed |= {"chromium", "nginx"} & fixtures
     try:
         packages.require(needed)
     except Missing as error:
@@ -70,6 +69,12 @@ def services() -> Services:
 def chromium() -> str:
     """The path of the browser's program."""
     return str(packages.find("chromium"))
+
+
+@pytest.fixture(scope="session")
+def nginx() -> str:
+    """The path of the program."""
+    return str(packages.find("nginx"))
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,9 @@ class Kind:
     asks_for_stream_usage = True
     """True: it understands `stream_options.include_usage` on chat and legacy completions."""
 
+    addresses_models = False
+    """True: where a request goes depends on its model, also within the provider."""
+
     def problem_with(self, options: Any) -> str | None:
         """What is wrong with a provider's `options`, as a sentence for the operator; None when they fit."""
         return "Write a JSON object." if not isinstance(options, dict) else None

@@ -60,11 +60,12 @@ def test_a_body_that_is_passed_on_is_read_first_or_refused(sluice: Sluice, upstr
     path, json_type = "/v1/images/generations", {"content-type": "application/json"}
     assert ask(sluice, key, path=path, content=b'{"size": "256x256"}', headers=json_type).status_code == 200
     refused(ask(sluice, key, path=path, content=b'{"size": "1024x1024"}', headers=json_type), 400, "param_not_allowed")
+    large = b'{"size": "1024x1024", "pad": "' + b"x" * 1_100_000 + b'"}'
+    refused(ask(sluice, key, path=path, content=large, headers=json_type), 400, "param_not_allowed")
     before = len(upstream.requests)
     unreadable: list[tuple[bytes, str]] = [
         (b'{"size": "1024x1024"', "application/json"), (b'[{"size": "1024x1024"}]', "application/json"),
         (b'{"size": "1024x1024"}', "text/plain"), (b"size=1024x1024", "application/x-www-form-urlencoded"),
-        (b'{"size": "1024x1024", "pad": "' + b"x" * 1_100_000 + b'"}', "application/json"),
     ]  # fmt: skip
     for content, content_type in unreadable:
         answer = ask(sluice, key, path=path, content=content, headers={"content-type": content_type})

@@ -15,6 +15,7 @@ from tests.services import reaper
 
 # Program → Debian package.
 PACKAGES = {"postgres": "postgresql", "initdb": "postgresql", "redis-server": "redis-server", "chromium": "chromium"}
+PACKAGES["nginx"] = "nginx-light"
 
 ALSO_CALLED = {"chromium": ("chromium-browser", "google-chrome", "google-chrome-stable")}
 
@@ -25,6 +26,7 @@ PLACES = (
     "/opt/homebrew/opt/postgresql@*/bin",
     "/usr/local/opt/postgresql@*/bin",
     "/usr/local/pgsql/bin",
+    "/usr/sbin",  # where Debian keeps servers, and which is not in everybody's PATH
 )
 
 

@@ -1,0 +1,98 @@
+"""Which model a form names, and where: known before its provider is chosen, and put under the provider's name then.
+
+The form is read as RFC 7578 has it, by its boundary, so that nothing inside of a file is taken for a field. Whether the
+key may use what it names is checked elsewhere, on all of the form and more suspiciously (`multipart.py`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from typing import NamedTuple
+
+_BOUNDARY = re.compile(rb';[ \t]*boundary=(?:"([^"\r\n]{1,200})"|([^\s;"]{1,200}))', re.IGNORECASE)
+_NAME = re.compile(
+    rb'content-disposition[ \t]*:[ \t]*form-data[^\r\n]*;[ \t]*name="?model"?[ \t]*(?:;|\r?$)', re.I | re.M
+)
+MOST_HEAD_BYTES = 8192
+PIECE_BYTES = 64 * 1024
+
+
+class ModelField(NamedTuple):
+    """The value and where in the form it stands."""
+
+    value: bytes
+    start: int
+    end: int
+
+
+class FormReader:
+    """Feed it a form's pieces until `field` is there or it `is_over`; `held` has what was fed."""
+
+    def __init__(self, boundary: bytes) -> None:
+        self.held = bytearray()
+        self.field: ModelField | None = None
+        self.is_over = False
+        self._delimiter = b"--" + boundary
+        self._at = 0
+        """The beginning of the delimiter of the part that is looked at."""
+        self._searched = 0
+
+    @classmethod
+    def of(cls, content_type: bytes) -> FormReader | None:
+        found = _BOUNDARY.search(content_type)
+        return cls(found[1] or found[2]) if found else None
+
+    def feed(self, piece: bytes) -> None:
+        self.held += piece
+        while not self.is_over and self.field is None and self._part():
+            pass
+
+    def _part(self) -> bool:
+        """Go over the next part; False: more of it has to come, or there is none."""
+        held, delimiter = self.held, self._delimiter
+        if self._at == 0 and not held.startswith(delimiter):
+            found = held.find(b"\r\n" + delimiter)  # behind a preamble
+            if found < 0:
+                self.is_over = len(held) > MOST_HEAD_BYTES
+                return False
+            self._at = found + 2
+        begin = self._at + len(delimiter)
+        if len(held) < begin + 2:
+            return False
+        if held.startswith(b"--", begin):
+            self.is_over = True
+            return False
+        head_end = held.find(b"\r\n\r\n", begin, begin + MOST_HEAD_BYTES)
+        if head_end < 0:
+            self.is_over = len(held) > begin + MOST_HEAD_BYTES
+            return False
+        start = head_end + 4
+        stop = held.find(b"\r\n" + delimiter, max(start - 2, self._searched))
+        if stop < 0:
+            self._searched = max(start - 2, len(held) - len(delimiter) - 2)
+            return False
+        if _NAME.search(bytes(held[begin:head_end])):
+            self.field = ModelField(bytes(held[start:stop]), start, stop)
+        self._at, self._searched = stop + 2, 0
+        return True
+
+
+async def chained(first: bytes, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    for at in range(0, len(first), PIECE_BYTES):
+        yield first[at : at + PIECE_BYTES]
+    async for piece in pieces:
+        yield piece
+
+
+async def renamed_pieces(pieces: AsyncIterator[bytes], field: ModelField, name: bytes) -> AsyncIterator[bytes]:
+    """The form with another value of the field; all else as it came."""
+    at = 0
+    async for piece in pieces:
+        begin, at = at, at + len(piece)
+        if begin <= field.start < at:
+            yield piece[: field.start - begin] + name
+        elif begin < field.start:
+            yield piece
+        if at > field.end:
+            yield piece[max(0, field.end - begin) :]
