@@ -28,7 +28,7 @@ from proxy.passed import UNBUFFERED, passed_lines, secret_of
 from proxy.said import note_unread
 from proxy.sight import look
 from proxy.stream import relay_stream
-from proxy.uncounted import estimate_answer, estimate_part, finish_estimate
+from proxy.uncounted import complete_count, estimate_part, finish_estimate
 from proxy.upstream import Answer
 from proxy.watch import Watch
 
@@ -112,10 +112,10 @@ async def relay_object(exchange: Exchange, answer: Answer, parts: Parts, watch: 
             note_unread(exchange, answer.status, text, parts)
             raise UpstreamError("upstream_invalid_response", "The provider's answer is not a JSON object.") from None
         parts.origins.remember_for(exchange)
-        if exchange.usage is None:
-            await estimate_answer(exchange, read)
-        elif exchange.usage.prompt is None:
-            await finish_estimate(exchange)
+        usage = exchange.usage
+        is_error = usage is None and exchange.outcome == "upstream_error"  # of which nobody counts anything
+        if not is_error and (usage is None or not usage.completion or not usage.prompt):
+            await complete_count(exchange, read)
         if not coding:
             raw = read
         elif read is not text:

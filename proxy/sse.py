@@ -23,12 +23,15 @@ class FrameSplitter:
     byte and comes out as `LATE_LF`: to wait for it could mean to wait for ever.
     """
 
-    __slots__ = ("_may_follow", "_pending", "_searched")
+    __slots__ = ("_before", "_may_follow", "_pending", "_searched", "is_letting_go")
 
     def __init__(self) -> None:
         self._pending = bytearray()
         self._searched = 0
         self._may_follow = False
+        self.is_letting_go = False
+        """The frame that is under way is not waited for: `let_go_of` says how much of a piece belongs to it."""
+        self._before = b""
 
     def feed(self, piece: bytes) -> list[bytes]:
         """The frames that this piece completes."""
@@ -54,6 +57,24 @@ class FrameSplitter:
         if piece.startswith(b"\n"):
             return [LATE_LF, *self.feed(piece[1:])]
         return self.feed(piece) if piece else []
+
+    def let_go(self) -> bytes:
+        """What has come of a frame that is too long to be waited for."""
+        begun = self.rest()
+        self.is_letting_go, self._before = True, begun[-_LONGEST_BLANK_LINE:]
+        return begun
+
+    def let_go_of(self, piece: bytes) -> int:
+        """How many bytes of a piece belong to that frame."""
+        before = self._before
+        joined = before + piece
+        match = _BLANK_LINE.search(joined)
+        if match is None:
+            self._before = joined[-_LONGEST_BLANK_LINE:]
+            return len(piece)
+        self.is_letting_go = False
+        self._may_follow = joined[match.end() - 1 : match.end()] == b"\r"
+        return match.end() - len(before)
 
     def rest(self) -> bytes:
         """What came after the last blank line; a stream's end completes it."""

@@ -18,6 +18,7 @@ from proxy.upstream import Answer
 from proxy.watch import Watch
 
 MAX_FRAME_BYTES = 16 * 1024 * 1024
+"""A longer frame goes on unread, as it comes: nobody waits for its end, and nothing of it is kept."""
 
 
 async def relay_stream(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch) -> None:
@@ -62,7 +63,15 @@ async def pump(exchange: Exchange, answer: Answer, reader: StreamReader, parts: 
     while piece := await answer.read():
         if exchange.first_byte_at is None:
             exchange.first_byte_at = time.monotonic()
+        unread = b""
+        if splitter.is_letting_go:
+            size = splitter.let_go_of(piece)
+            unread, piece = piece[:size], piece[size:]
         out, fault = read_frames(reader, splitter.feed(piece))
+        out = unread + out if unread else out
+        if splitter.waiting_bytes > MAX_FRAME_BYTES:
+            reader.pass_unread()
+            out += splitter.let_go()
         if not exchange.response_id and reader.response_id:
             exchange.response_id = reader.response_id
             parts.origins.remember_for(exchange)
@@ -70,8 +79,6 @@ async def pump(exchange: Exchange, answer: Answer, reader: StreamReader, parts: 
         await send_frames(exchange, answer, out)
         if fault is not None:
             raise StreamFault(fault.code, fault.message)  # not the one that this frame knows: that is a cycle
-        if splitter.waiting_bytes > MAX_FRAME_BYTES:
-            raise StreamFault("upstream_malformed", f"The provider sent an event of over {MAX_FRAME_BYTES:,} bytes.")
         watch.expect(bounds.idle_s, bounds.stream_idle)
     exchange.upstream_done_at = time.monotonic()
     watch.relax()

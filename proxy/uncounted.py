@@ -29,21 +29,29 @@ _TEXTS = re.compile(
 )
 
 
-async def estimate_answer(exchange: Exchange, raw: bytes) -> None:
-    """Of a plain answer that tells no usage. Sets `usage`, unless nothing can be said of it."""
-    text_bytes = exchange.dialect.answer_bytes
-    try:
-        size = await asyncio.to_thread(text_bytes, raw) if len(raw) > LOOP_BYTES else text_bytes(raw)
-    except asyncio.CancelledError:  # the client left meanwhile: it is charged what had come, which is all
-        set_estimate(exchange, text_bytes(raw))
-        raise
-    set_estimate(exchange, size)
+async def complete_count(exchange: Exchange, raw: bytes) -> None:
+    """Of a plain answer: what its provider did not count, or counted as nothing, is estimated, where text came."""
+    usage = exchange.usage
+    if usage is None or (not usage.completion and exchange.endpoint.label != "/v1/embeddings"):
+        text_bytes = exchange.dialect.answer_bytes
+        try:
+            size = await asyncio.to_thread(text_bytes, raw) if len(raw) > LOOP_BYTES else text_bytes(raw)
+        except asyncio.CancelledError:  # the client left meanwhile: it is charged what had come, which is all
+            set_estimate(exchange, text_bytes(raw))
+            raise
+        set_estimate(exchange, size)
+        usage = exchange.usage
+    if usage is not None and usage.prompt == 0 and (usage.completion or exchange.endpoint.label == "/v1/embeddings"):
+        usage.prompt = None
     await finish_estimate(exchange)
 
 
 def set_estimate(exchange: Exchange, size: int | None) -> None:
-    if size is not None:
+    usage = exchange.usage
+    if usage is None and size is not None:
         exchange.usage = Usage(completion=tokens_of_bytes(size), source=ESTIMATED)
+    elif usage is not None and size:
+        usage.completion, usage.source = tokens_of_bytes(size), ESTIMATED
 
 
 async def estimate_part(exchange: Exchange, pieces: Sequence[bytes]) -> None:

@@ -53,6 +53,9 @@ class StreamReader:
     failed = False
     """The provider told of an error inside the stream, in the stream's own words."""
 
+    has_unread = False
+    """Part of it was too long to be read, and went to the client unread."""
+
     hid_last = False
     """Nothing of the last frame went to the client."""
 
@@ -66,6 +69,22 @@ class StreamReader:
     def end(self) -> None:
         """The provider ended the stream. Raises `StreamFault` when something is missing from it."""
         raise NotImplementedError
+
+    def pass_unread(self) -> None:
+        """A frame, or a part of one, goes to the client unread."""
+        self.has_unread = self.has_output = True
+        self.hid_last = False
+
+    def take_usage(self, usage: Usage) -> None:
+        """The provider's last word holds, but for what it does not say: a count of nothing is none where text came."""
+        told = self.usage
+        if usage.completion:
+            self.text_bytes = 0
+        elif told is not None and told.completion:
+            usage.completion, usage.reasoning = told.completion, told.reasoning
+        if not usage.prompt and told is not None and told.prompt:
+            usage.prompt, usage.cached, usage.cache_write = told.prompt, told.cached, told.cache_write
+        self.usage = usage
 
     @property
     def is_whole(self) -> bool:
@@ -82,7 +101,9 @@ class StreamReader:
             return Usage(completion=tokens_of_bytes(self.text_bytes), source=ESTIMATED) if self.has_output else None
         if self.text_bytes and (not self.is_whole or not told.completion):
             completion = (told.completion or 0) + tokens_of_bytes(self.text_bytes)
-            return msgspec.structs.replace(told, completion=completion, source=ESTIMATED)
+            told = msgspec.structs.replace(told, completion=completion, source=ESTIMATED)
+        if told.completion and told.prompt == 0:
+            told = msgspec.structs.replace(told, prompt=None)
         return told
 
     def error_frame(self, code: str, message: str) -> bytes:

@@ -10,12 +10,13 @@ from typing import Any
 import msgspec
 
 from proxy.dialects.base import Dialect, StreamFault, StreamReader
-from proxy.dialects.openai_object import read_object, read_usage
+from proxy.dialects.counts import decoded_or_mended, find_usage, lenient_json, mended, read_usage
+from proxy.dialects.openai_object import read_object, tells_error
 from proxy.dialects.text import bytes_within
 from proxy.errors import error_body
 from proxy.estimate import bytes_of
 from proxy.exchange import Exchange
-from proxy.jsonbody import JSONBody, decoded
+from proxy.jsonbody import JSONBody, NotAnObject, decoded
 from proxy.sse import data_of, replace_data
 
 
@@ -36,6 +37,8 @@ class _Choice(msgspec.Struct):
     delta: _Said | None = None
     message: _Said | None = None
     text: Any = None
+    usage: msgspec.Raw = msgspec.Raw()
+    """Where Moonshot tells it."""
 
 
 class _Chunk(msgspec.Struct):
@@ -45,6 +48,8 @@ class _Chunk(msgspec.Struct):
     choices: list[_Choice] | None = None
     usage: msgspec.Raw = msgspec.Raw()
     error: msgspec.Raw = msgspec.Raw()
+    x_groq: msgspec.Raw = msgspec.Raw()
+    """Where Groq tells it."""
 
 
 class _OddChunk(msgspec.Struct):
@@ -67,6 +72,14 @@ _chunk = msgspec.json.Decoder(_Chunk)
 _odd_chunk = msgspec.json.Decoder(_OddChunk)
 _NULL = b"null"
 
+USAGE_CHUNK = frozenset(
+    {
+        *("id", "object", "created", "model", "choices", "usage", "system_fingerprint", "service_tier"),
+        *("obfuscation", "provider"),
+    }
+)
+"""What is no news in a chunk that tells the usage. Where there is more, the client gets the chunk without its usage."""
+
 
 class ChatDialect(Dialect):
     """Also of `/v1/completions` and `/v1/embeddings`, whose answers have the same frame."""
@@ -84,12 +97,16 @@ class ChatDialect(Dialect):
         exchange.hides_usage = True
 
     def read_answer(self, exchange: Exchange, raw: bytes) -> bytes:
-        return read_object(exchange, raw)
+        raw = read_object(exchange, raw)
+        usage = exchange.usage
+        if usage is not None and usage.completion and exchange.endpoint.label == "/v1/embeddings":
+            # Whatever the total has beyond the prompt, nothing is said there.
+            usage.prompt, usage.completion, usage.reasoning = (usage.prompt or 0) + usage.completion, None, None
+        return raw
 
     def answer_bytes(self, raw: bytes) -> int | None:
-        try:
-            answer = decoded(_answer, raw)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        answer = decoded_or_mended(_answer, raw)
+        if answer is None:
             return None
         if answer.choices is None and not answer.data:
             return None
@@ -106,6 +123,7 @@ class ChunkReader(StreamReader):
         self.hides_usage = exchange.hides_usage
         self.model = exchange.model if exchange.names_put_back else None
         self.open_choices: set[int] = set()
+        self.finished_choices: set[int] = set()
         self.began = False
 
     def frame(self, frame: bytes) -> bytes:
@@ -120,10 +138,18 @@ class ChunkReader(StreamReader):
             chunk = read_chunk(data)
         except msgspec.ValidationError:
             return frame  # JSON of another shape is the client's to understand
-        except (msgspec.DecodeError, RecursionError):
-            if data.lstrip().startswith(b"{"):
-                raise StreamFault("upstream_malformed", "The provider sent a malformed chunk.") from None
+        except RecursionError:
             return frame
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            if not data.lstrip().startswith(b"{"):
+                return frame
+            readable = mended(data)
+            if readable is None:
+                raise StreamFault("upstream_malformed", "The provider sent a malformed chunk.") from None
+            try:
+                chunk = read_chunk(readable)
+            except msgspec.MsgspecError:
+                return frame
         return self._read(chunk, frame, data)
 
     def _read(self, chunk: _Chunk, frame: bytes, data: bytes) -> bytes:
@@ -135,8 +161,11 @@ class ChunkReader(StreamReader):
             index = choice.index if isinstance(choice.index, int) else 0
             if choice.finish_reason:
                 self.open_choices.discard(index)
-            else:
+                self.finished_choices.add(index)
+            elif index not in self.finished_choices:  # what is told of a finished answer does not begin it anew
                 self.open_choices.add(index)
+            if choice.usage and (usage := read_usage(choice.usage)):
+                self.take_usage(usage)
             said = choice.delta
             if said is not None and type(content := said.content) is str and content.isascii():
                 self.text_bytes += len(content)  # what nearly all chunks are
@@ -144,20 +173,30 @@ class ChunkReader(StreamReader):
                     self.text_bytes += choice_bytes(choice) - len(content)
             else:
                 self.text_bytes += choice_bytes(choice)
-        if chunk.error and bytes(chunk.error) != _NULL:
+        if chunk.error and tells_error(chunk.error):
             self.failed = True
+        if chunk.x_groq and (usage := find_usage({"x_groq": lenient_json(bytes(chunk.x_groq))})):
+            self.take_usage(usage)
         if chunk.usage:
-            if bytes(chunk.usage) != _NULL:
-                if usage := read_usage(chunk.usage):
-                    self.usage, self.text_bytes = usage, 0
-                if self.hides_usage and not chunk.choices:
-                    return b""
+            if bytes(chunk.usage) != _NULL and (usage := read_usage(chunk.usage)):
+                self.take_usage(usage)
             if self.hides_usage:
-                return self._rewritten(frame, data, without_usage=True)
+                return self._without_usage(chunk, frame, data)
         return frame if self.model is None else self._rewritten(frame, data)
 
+    def _without_usage(self, chunk: _Chunk, frame: bytes, data: bytes) -> bytes:
+        """Nothing at all of a chunk that came for the usage alone."""
+        if not chunk.choices and bytes(chunk.usage) != _NULL:
+            told = lenient_json(data)
+            if not any(value is not None for name, value in told.items() if name not in USAGE_CHUNK):
+                return b""
+        return self._rewritten(frame, data, without_usage=True)
+
     def _rewritten(self, frame: bytes, data: bytes, *, without_usage: bool = False) -> bytes:
-        body = JSONBody(data)
+        try:
+            body = JSONBody(data)
+        except NotAnObject:
+            return frame  # with NaN in it: it goes on as it came
         if without_usage:
             body.remove("usage")
         if self.model is not None and "model" in body.members:
@@ -166,7 +205,7 @@ class ChunkReader(StreamReader):
 
     def end(self) -> None:
         """A choice that never finished, or no answer at all, is a cut one, however politely it ended."""
-        if (self.open_choices or not self.began) and not self.is_finished and not self.failed:
+        if (self.open_choices or not self.began) and not (self.is_finished or self.failed or self.has_unread):
             raise StreamFault("upstream_incomplete", "The provider ended the stream before its answer was complete.")
 
     @property

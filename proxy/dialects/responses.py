@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from proxy.dialects.base import Dialect, StreamFault, StreamReader
-from proxy.dialects.openai_object import read_object, read_usage, text_of
+from proxy.dialects.counts import decoded_or_mended, mended, read_usage
+from proxy.dialects.openai_object import read_object, text_of
 from proxy.dialects.text import bytes_within
 from proxy.estimate import bytes_of
 from proxy.exchange import Exchange
@@ -21,12 +22,14 @@ UNFINISHED = ("queued", "in_progress")
 """States of a response that goes on without its client: what it takes is counted later, if anybody asks."""
 
 SOUND = "response.audio.delta"
-LAST_EVENTS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
+LAST_EVENTS = frozenset(
+    {"response.completed", "response.incomplete", "response.failed", "response.cancelled", "response.done"}
+)
 
 
 class _Event(msgspec.Struct):
-    type: str = ""
-    sequence_number: int | None = None
+    type: Any = ""
+    sequence_number: Any = None
     delta: Any = None
     response: msgspec.Raw = msgspec.Raw()
 
@@ -69,11 +72,20 @@ class EventReader(StreamReader):
             event = decoded(_event, data)
         except msgspec.ValidationError:
             return frame
-        except (msgspec.DecodeError, RecursionError):
-            if data.lstrip().startswith(b"{"):
-                raise StreamFault("upstream_malformed", "The provider sent a malformed event.") from None
+        except RecursionError:
             return frame
-        if event.sequence_number is not None:
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            if not data.lstrip().startswith(b"{"):
+                return frame
+            readable = mended(data)
+            if readable is None:
+                raise StreamFault("upstream_malformed", "The provider sent a malformed event.") from None
+            data = readable
+            try:
+                event = decoded(_event, data)
+            except msgspec.MsgspecError:
+                return frame
+        if type(event.sequence_number) is int:
             self.sequence_number = event.sequence_number
         if event.type == "error":
             self.failed = True
@@ -88,18 +100,16 @@ class EventReader(StreamReader):
 
     def _read_response(self, event: _Event, frame: bytes, data: bytes) -> bytes:
         self.began = True
+        is_last = type(event.type) is str and event.type in LAST_EVENTS
+        if is_last:
+            self.is_finished = True
         try:
             response = JSONBody(bytes(event.response))
         except ValueError:
             return frame
         self.response_id = self.response_id or text_of(response.members.get("id"))
-        if event.type in LAST_EVENTS:
-            self.is_finished = True
-            self.failed = event.type == "response.failed"
-            if usage := read_usage(response.members.get("usage")):
-                self.usage, self.text_bytes = usage, 0
-            elif (size := output_bytes(bytes(event.response))) is not None and not self.failed:
-                self.has_output, self.text_bytes = True, size  # the whole answer, whatever of it came in pieces
+        if is_last:
+            self._count(event, response)
         if self.model is None or "model" not in response.members:
             return frame
         response.set("model", self.model)
@@ -107,8 +117,18 @@ class EventReader(StreamReader):
         body.set_raw("response", response.encode())
         return replace_data(frame, body.encode())
 
+    def _count(self, event: _Event, response: JSONBody) -> None:
+        self.failed = "response.failed" in (event.type, f"response.{text_of(response.members.get('status'))}")
+        usage = read_usage(response.members.get("usage"))
+        if usage is not None:
+            self.take_usage(usage)
+        if (usage is None or not usage.completion) and not self.failed:
+            size = output_bytes(bytes(event.response))
+            if size is not None:
+                self.has_output, self.text_bytes = True, size  # the whole answer, whatever of it came in pieces
+
     def end(self) -> None:
-        if (self.began or not self.said_anything) and not self.is_finished and not self.failed:
+        if (self.began or not self.said_anything) and not (self.is_finished or self.failed or self.has_unread):
             raise StreamFault("upstream_incomplete", "The provider ended the stream before its response was complete.")
 
     def error_frame(self, code: str, message: str) -> bytes:
@@ -124,9 +144,8 @@ class EventReader(StreamReader):
 
 def output_bytes(raw: bytes) -> int | None:
     """What a response says, in bytes of UTF-8; None where it is not done with it, or says nothing of itself."""
-    try:
-        response = decoded(_response, raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    response = decoded_or_mended(_response, raw)
+    if response is None:
         return None
     if response.status in UNFINISHED or not isinstance(response.output, list):
         return None

@@ -1,0 +1,272 @@
+"""How providers that speak OpenAI's API count tokens: its own shape in one go, others by a second look.
+
+The facts are those of genai-prices' extractors (`genai_prices.types.UsageExtractor`) and of the vendors' documentation.
+The extractors themselves take plain dictionaries and a known vendor, which a gateway before any server does not have.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, TypeVar
+
+import msgspec
+
+from proxy.dialects.base import Usage
+from proxy.jsonbody import decoded
+
+T = TypeVar("T")
+
+MOST = 2**53
+"""A provider's nonsense (negative, beyond any database's range) is not a count."""
+
+
+class _Details(msgspec.Struct):
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    """Perplexity."""
+    reasoning_tokens: int | None = None
+    audio_tokens: int | None = None
+
+
+class ToldUsage(msgspec.Struct):
+    """As it came."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    total_tokens: int | None = None
+    prompt_tokens_details: _Details | None = None
+    completion_tokens_details: _Details | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    input_tokens_details: _Details | None = None
+    output_tokens_details: _Details | None = None
+    cached_tokens: int | None = None
+    """Moonshot, Together, Anthropic."""
+    num_cached_tokens: int | None = None
+    """Mistral."""
+    prompt_cache_hit_tokens: int | None = None
+    """DeepSeek."""
+    cached_prompt_text_tokens: int | None = None
+    """xAI."""
+    cache_read_input_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+    """Anthropic, beside `input_tokens`; with Databricks a part of `prompt_tokens`."""
+    reasoning_tokens: int | None = None
+    """Perplexity, xAI, Databricks."""
+    citation_tokens: int | None = None
+    """Perplexity."""
+
+
+# Lax: some servers write whole numbers as 12.0.
+_decoder = msgspec.json.Decoder(ToldUsage, strict=False)
+_any = msgspec.json.Decoder()
+_NOTHING = _Details()
+_DETAILS = [name for name in ToldUsage.__struct_fields__ if name.endswith("_details")]
+_OTHER_PLACES = ("tokens", "billed_units")
+"""Of Cohere's own API, inside its usage."""
+
+
+def read_usage(raw: bytes | msgspec.Raw | None) -> Usage | None:
+    """The tokens of a usage object; None for null, and for a shape that tells nothing."""
+    if not raw:
+        return None
+    try:
+        usage = usage_of(_decoder.decode(raw))
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        usage = None
+    if usage is None and bytes(raw) != b"null":
+        usage = of_value(lenient_json(bytes(raw)))
+    return usage
+
+
+def usage_of(found: ToldUsage) -> Usage | None:
+    prompt = _counted(found.prompt_tokens)
+    is_anthropic = prompt is None and found.prompt_tokens is None
+    if prompt is None:
+        prompt = _counted(found.input_tokens)
+    completion = _counted(found.completion_tokens)
+    if completion is None:
+        completion = _counted(found.output_tokens)
+    if prompt is None and completion is None and not found.total_tokens:
+        return Usage() if _says_nonsense(found) else None
+    of_prompt = found.prompt_tokens_details or found.input_tokens_details or _NOTHING
+    of_completion = found.completion_tokens_details or found.output_tokens_details or _NOTHING
+    audio_in, audio_out = _counted(of_prompt.audio_tokens), _counted(of_completion.audio_tokens)
+    usage = Usage(
+        prompt,
+        completion,
+        _counted(of_prompt.cached_tokens),
+        _counted(of_completion.reasoning_tokens),
+        audio=(audio_in or 0) + (audio_out or 0) or None,
+        audio_in=audio_in,
+        audio_out=audio_out,
+        cache_write=_counted(of_prompt.cache_write_tokens),
+    )
+    total = found.total_tokens
+    if has_more_beside(found) or total is None or total != (prompt or 0) + (completion or 0):
+        _look_beside(usage, found, of_prompt, is_anthropic=is_anthropic)
+        _hold_to_total(usage, found)
+    return usage
+
+
+def has_more_beside(found: ToldUsage) -> bool:
+    """Whether there is anything that OpenAI's own counts do not have."""
+    return bool(
+        found.cached_tokens
+        or found.prompt_cache_hit_tokens
+        or found.reasoning_tokens
+        or found.citation_tokens
+        or found.cache_read_input_tokens
+        or found.cache_creation_input_tokens
+        or found.num_cached_tokens
+        or found.cached_prompt_text_tokens
+        or found.input_tokens_details
+    )
+
+
+def _says_nonsense(found: ToldUsage) -> bool:
+    """Whether it has counts, none of which can be one: what came is then estimated."""
+    return any(
+        count is not None
+        for count in (found.prompt_tokens, found.completion_tokens, found.input_tokens, found.output_tokens)
+    )
+
+
+def _look_beside(usage: Usage, found: ToldUsage, of_prompt: _Details, *, is_anthropic: bool) -> None:
+    """What OpenAI has in the details, others have beside the counts."""
+    read, written = _counted(found.cache_read_input_tokens), _counted(found.cache_creation_input_tokens)
+    if is_anthropic and usage.prompt is not None and (read or written):
+        usage.prompt += (read or 0) + (written or 0)
+    if not usage.cached:
+        for count in (
+            *(of_prompt.cache_read_input_tokens, found.prompt_cache_hit_tokens, found.cached_tokens, read),
+            *(found.num_cached_tokens, found.cached_prompt_text_tokens),
+        ):
+            if count and (cached := _counted(count)):
+                usage.cached = cached
+                break
+    if not usage.cache_write and written:
+        usage.cache_write = written
+    if not usage.reasoning and (reasoning := _counted(found.reasoning_tokens)):
+        usage.reasoning = reasoning
+
+
+def _hold_to_total(usage: Usage, found: ToldUsage) -> None:
+    """Where the total says more than the parts, the total holds: with xAI and Gemini reasoning is beside the answer."""
+    prompt, completion, reasoning = usage.prompt or 0, usage.completion or 0, usage.reasoning or 0
+    total = _counted(found.total_tokens)
+    if citations := _counted(found.citation_tokens):
+        # Perplexity's total has neither.
+        completion += citations + reasoning
+        usage.completion = completion
+    elif total is None and reasoning > completion:
+        completion += reasoning
+        usage.completion = completion
+    if total is None or total <= prompt + completion:
+        return
+    surplus = total - prompt - completion
+    if usage.prompt is None and usage.completion is None:
+        usage.prompt = total  # an embedding; the text of an answer is estimated beside it
+    elif usage.prompt is None:
+        usage.prompt = surplus
+    elif surplus == (found.cache_read_input_tokens or 0) + (found.cache_creation_input_tokens or 0):
+        usage.prompt = prompt + surplus
+    else:
+        usage.completion = completion + surplus
+        if completion and not reasoning:
+            usage.reasoning = surplus
+
+
+def _counted(tokens: int | None) -> int | None:
+    return tokens if tokens is not None and 0 <= tokens < MOST else None
+
+
+def lenient_json(raw: bytes) -> Any:
+    """Also of bytes that are no UTF-8, and with NaN and Infinity in it, as some servers write. None: it is none."""
+    try:
+        return _any.decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        pass
+    try:
+        return json.loads(raw.decode("utf-8", "replace"), parse_constant=_as_null)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _as_null(name: str) -> None:
+    """NaN and the like: no number that anybody could count with."""
+
+
+def mended(raw: bytes) -> bytes | None:
+    """JSON that says the same for all that is read here, and that every decoder takes; None for what is no object."""
+    told = lenient_json(raw)
+    return json.dumps(told).encode() if type(told) is dict else None
+
+
+def decoded_or_mended(decoder: msgspec.json.Decoder[T], raw: bytes) -> T | None:
+    """What the decoder makes of it, or of what stands for it; None where that has another shape."""
+    try:
+        return decoded(decoder, raw)
+    except msgspec.ValidationError:
+        return None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        readable = mended(raw)
+    try:
+        return None if readable is None else decoded(decoder, readable)
+    except msgspec.MsgspecError:
+        return None
+
+
+def _read_leniently(told: Any) -> ToldUsage | None:
+    """What is odd in it loses itself alone."""
+    if type(told) is not dict:
+        return None
+    found = ToldUsage()
+    for name in ToldUsage.__struct_fields__:
+        value = told.get(name)
+        if name in _DETAILS:
+            if type(value) is dict:
+                counts = {each: _as_count(value.get(each)) for each in _Details.__struct_fields__}
+                setattr(found, name, _Details(**counts))
+        else:
+            setattr(found, name, _as_count(value))
+    return found
+
+
+def _as_count(value: Any) -> int | None:
+    if type(value) is int:
+        return value
+    if type(value) is float and value.is_integer():
+        return int(value)
+    return int(value) if type(value) is str and value.isdecimal() and len(value) < 20 else None
+
+
+def find_usage(answer: Any) -> Usage | None:
+    """Where an answer may have its usage: at its top, in its first choice (Moonshot), in `x_groq`, in `result`
+    (Cloudflare), in `meta` (Cohere's embeddings).
+    """
+    if type(answer) is not dict:
+        return None
+    if usage := of_value(answer.get("usage")):
+        return usage
+    choices = answer.get("choices")
+    places = [*(choices[:1] if type(choices) is list else ()), answer.get("x_groq"), answer.get("result")]
+    for place in places:
+        if type(place) is dict and (usage := of_value(place.get("usage"))):
+            return usage
+    return of_value(answer.get("meta"))
+
+
+def of_value(told: Any) -> Usage | None:
+    found = _read_leniently(told)
+    if found is None:
+        return None
+    if usage := usage_of(found):
+        return usage
+    for place in _OTHER_PLACES:
+        found = _read_leniently(told.get(place))
+        if found is not None and (usage := usage_of(found)) is not None:
+            usage.cached = usage.cached or _counted(_as_count(told.get("cached_tokens")))
+            return usage
+    return None
