@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 import pytest
 from openai import AzureOpenAI, NotFoundError
 
-from tests.access.asking import JSON, ask, minted, refused
+from tests.access.asking import JSON, ask, minted
 from tests.routing.conftest import AddProvider
 from tests.sluice import Sluice
 from tests.upstream import Received, Script, Upstream, chat_answer, chat_stream, error_answer, json_answer
