@@ -376,7 +376,12 @@ def test_tasks_are_imported_before_any_thread_runs_one(monkeypatch: pytest.Monke
     """X74: two threads that import Celery at once may find it half made."""
     order: list[str] = []
     real = table.Periodic.body
-    monkeypatch.setattr(table.Periodic, "body", lambda self: (order.append(self.name), real(self))[1])
+
+    def body(periodic: table.Periodic) -> Callable[[], Any]:
+        order.append(periodic.name)
+        return real(periodic)
+
+    monkeypatch.setattr(table.Periodic, "body", body)
     monkeypatch.setattr(scheduler.Scheduler, "_run", lambda _: order.append("thread"))
     with scheduler.Scheduler():
         pass
