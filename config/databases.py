@@ -51,7 +51,11 @@ def deadlines(timeout_s: float, statement_timeout_s: float) -> dict[str, Any]:
         "keepalives_count": whole_s,
     }
     if statement_timeout_s:  # some poolers refuse a connection with options
-        options["options"] = f"-c statement_timeout={round(statement_timeout_s * 1000)}"
+        # A session whose client has fallen silent in a transaction keeps its locks, which hold others up.
+        idle_ms = round(2 * timeout_s * 1000)
+        options["options"] = (
+            f"-c statement_timeout={round(statement_timeout_s * 1000)} -c idle_in_transaction_session_timeout={idle_ms}"
+        )
     return options
 
 

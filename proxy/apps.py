@@ -1,3 +1,5 @@
+from typing import Any
+
 from django.apps import AppConfig
 
 
@@ -6,14 +8,28 @@ class ProxyConfig(AppConfig):
     verbose_name = "Proxy"
 
     def ready(self) -> None:
+        from django.db.models.signals import pre_migrate
+
         import keys.changes
         import providers.changes
         import usage.changes
         from proxy.changes import record
         from usage.audit.changes import after_action
 
+        pre_migrate.connect(take_all_the_time, sender=self)
         keys.changes.changed.connect(record)
         providers.changes.changed.connect(record)
         usage.changes.changed.connect(record)
         keys.changes.acted.connect(after_action)
         providers.changes.acted.connect(after_action)
+
+
+def take_all_the_time(using: str, **_: Any) -> None:
+    """A migration may take longer than any statement of a server; its connection ends with it."""
+    from django.db import connections
+
+    connection = connections[using]
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SET statement_timeout = 0")
+            cursor.execute("SET idle_in_transaction_session_timeout = 0")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import DatabaseError
+from django.db.models import Q, QuerySet
 
 from keys.limits import MemoryLimits
 from keys.limits.connection import connect
@@ -141,5 +142,13 @@ def build_traces() -> Traces | None:
 
 
 def ledger_origin(response_id: str) -> ResponseOrigin | None:
-    row = RequestRecord.objects.filter(response_id=response_id, endpoint__in=MAKERS).first()
+    row = max(rows_of_response(response_id), key=lambda row: row.id, default=None)
     return ResponseOrigin(row.provider, row.credential, row.project_id) if row else None
+
+
+def rows_of_response(response_id: str) -> QuerySet[RequestRecord]:
+    """Said as the index `request_by_response` says it, which SQLite needs to see that it serves; and without an order,
+    for which PostgreSQL may prefer to walk the table by its key.
+    """
+    rows = RequestRecord.objects.filter(~Q(response_id=""), response_id=response_id, endpoint__in=MAKERS)
+    return rows.order_by()

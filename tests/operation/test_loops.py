@@ -27,7 +27,7 @@ from usage.journal import process, shipping, spool, stream_source, writer
 from usage.journal.consumer import State as JournalState
 from usage.loops import LOOPS, Loops, told_in
 from usage.periodic import run as periodic_run
-from usage.periodic import scheduler
+from usage.periodic import scheduler, table
 from usage.periodic.state import moment
 from usage.reporter import Reporter
 
@@ -370,6 +370,22 @@ def test_the_schedule_is_looked_at_again(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(scheduler.Scheduler, "_look", lambda _, table: looking(table))
     with scheduler.Scheduler():
         goes_on("scheduler", looking)
+
+
+def test_tasks_are_imported_before_any_thread_runs_one(monkeypatch: pytest.MonkeyPatch):
+    """X74: two threads that import Celery at once may find it half made."""
+    order: list[str] = []
+    real = table.Periodic.body
+
+    def body(periodic: table.Periodic) -> Callable[[], Any]:
+        order.append(periodic.name)
+        return real(periodic)
+
+    monkeypatch.setattr(table.Periodic, "body", body)
+    monkeypatch.setattr(scheduler.Scheduler, "_run", lambda _: order.append("thread"))
+    with scheduler.Scheduler():
+        pass
+    assert order == [*(periodic.name for periodic in table.schedule()), "thread"]
 
 
 @pytest.mark.django_db(transaction=True)

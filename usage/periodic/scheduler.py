@@ -39,6 +39,7 @@ class Scheduler:
     def __enter__(self) -> Scheduler:
         self._thread: threading.Thread | None = None
         if not settings.CELERY_BROKER_URL:
+            import_tasks()
             self._thread = threading.Thread(target=self._run, name="scheduler", daemon=True)
             self._thread.start()
         return self
@@ -112,3 +113,12 @@ class Scheduler:
             connections.close_all()  # this thread's
             del self._running[periodic.name]
             self._wake.set()
+
+
+def import_tasks() -> None:
+    """Before there are threads: two that import Celery at once may find it half made, and their tasks fail."""
+    for periodic in schedule():
+        try:
+            periodic.body()
+        except Exception as error:  # it fails again when it is due, and is told in its row
+            log.error("The task %s cannot be imported: %s", periodic.name, type(error).__name__)

@@ -1,0 +1,69 @@
+"""A TCP proxy on loopback whose present connections can fall silent while new ones work: a failover, a firewall."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+
+
+class SilentProxy:
+    """`with SilentProxy(port) as proxy:`, then connect to `proxy.port`."""
+
+    def __init__(self, target_port: int) -> None:
+        self._target_port = target_port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._pairs: list[Pair] = []
+
+    def __enter__(self) -> SilentProxy:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for pair in self._pairs:
+            pair.close()
+
+    def silence(self) -> int:
+        """From now on nothing passes on the connections that there are. Returns how many they are."""
+        present = [pair for pair in self._pairs if not pair.is_over]
+        for pair in present:
+            pair.is_silent = True
+        return len(present)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(("127.0.0.1", self._target_port))
+            except OSError:
+                return
+            self._pairs.append(Pair(client, server))
+
+
+class Pair:
+    """A client's connection and its twin to the server."""
+
+    def __init__(self, client: socket.socket, server: socket.socket) -> None:
+        self.is_silent = self.is_over = False
+        self._ends = (client, server)
+        for source, sink in ((client, server), (server, client)):
+            threading.Thread(target=self._pass_on, args=(source, sink), daemon=True).start()
+
+    def _pass_on(self, source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if not self.is_silent:
+                    sink.sendall(data)
+        self.is_over = True
+        if not self.is_silent:
+            self.close()
+
+    def close(self) -> None:
+        for end in self._ends:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
