@@ -32,5 +32,5 @@ class Aliased(models.Model):
         """Also one that stood there before: whose credential was deleted may still be changed otherwise."""
         if self.upstream_alias in import_string(settings.UPSTREAM_ALIASES)():
             return True
-        stored = type(self)._default_manager.filter(pk=self.pk, upstream_alias=self.upstream_alias)
-        return self.pk is not None and stored.exists()
+        rows: Any = type(self)._default_manager
+        return bool(rows.filter(pk=self.pk, upstream_alias=self.upstream_alias).exists())

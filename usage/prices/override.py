@@ -111,8 +111,7 @@ class PriceOverride(models.Model):
         """Also one that is gone and stood there before: such a price may still be changed otherwise."""
         if self.provider in import_string(settings.PROVIDER_NAMES)():
             return True
-        stored = PriceOverride.objects.filter(pk=self.pk, provider=self.provider)
-        return self.pk is not None and stored.exists()
+        return PriceOverride.objects.filter(pk=self.pk, provider=self.provider).exists()
 
     def change(self, **fields: Any) -> None:
         """Set these, check all, and store. Raises `ValidationError`."""
