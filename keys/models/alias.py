@@ -32,5 +32,5 @@ class Aliased(models.Model):
         """Also one that stood there before: whose credential was deleted may still be changed otherwise."""
         if self.upstream_alias in import_string(settings.UPSTREAM_ALIASES)():
             return True
-        stored: models.QuerySet[Any] = type(self)._default_manager.filter(pk=self.pk)
-        return self.upstream_alias in stored.values_list("upstream_alias", flat=True)
+        rows: Any = type(self)._default_manager
+        return bool(rows.filter(pk=self.pk, upstream_alias=self.upstream_alias).exists())
