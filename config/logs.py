@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,8 @@ from usage.masking import without_tokens
 from usage.rotated_file import RotatedFile
 
 REQUEST_LOGGER = "sluice.requests"  # its messages are JSON lines already
+MODE = 0o640
+"""Of a new `LOG_FILE`, for the group that collects logs; one that is there keeps the mode that its operator gave it."""
 
 
 class JSONLines(logging.Formatter):
@@ -44,7 +47,7 @@ class SharedFile(logging.Handler):
 
     def __init__(self, path: str, max_bytes: int, backups: int) -> None:
         super().__init__()
-        self._file = RotatedFile(path, max_bytes, backups, mode=0o640)
+        self._file = RotatedFile(path, max_bytes, backups, mode=MODE)
 
     def emit(self, record: logging.LogRecord) -> None:
         """One record may be the lines of many requests."""
@@ -73,8 +76,10 @@ def check_log_file(env: Environment, path: str) -> None:
         return
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with Path(path).open("ab"):
-            pass
+        is_new = not Path(path).exists()
+        with Path(path).open("ab") as file:
+            if is_new:
+                os.fchmod(file.fileno(), MODE)
     except OSError as error:
         env.refuse("LOG_FILE", f"{path!r} cannot be written ({error.strerror}); name another file")
 

@@ -13,6 +13,7 @@ from config.brokers import BROKERS
 from config.databases import database_from
 from config.environment import Environment
 from config.logs import check_log_file, logging_from
+from config.private_files import OWNERS_ALONE, close_database, close_directory, is_shared
 from config.secrets import check_encryption_keys, ensure_secrets_file
 from config.sending import addresses_from, alert_webhook_from, dispatchers_from, mail_from, sender_from
 from config.tracing import tracing_from
@@ -22,6 +23,8 @@ from keys.limits.scope import Limits
 BASE_DIR = Path(__file__).resolve().parent.parent
 environ.Env.read_env(BASE_DIR / ".env")
 
+# What is written from here on is the owner's alone; LOG_FILE has a mode of its own.
+os.umask(OWNERS_ALONE)
 DATA_DIR = Path(os.environ.get("DATA_DIR") or BASE_DIR / "data").resolve()
 unset = [name for name in ("SECRET_KEY", "ENCRYPTION_KEY") if not os.environ.get(name)]
 if unset:
@@ -47,6 +50,12 @@ SECRET_KEY = env.text("SECRET_KEY")
 ENCRYPTION_KEYS = env.listed("ENCRYPTION_KEY")
 check_encryption_keys(env, ENCRYPTION_KEYS)
 DATABASES = {"default": database_from(env, DATA_DIR)}
+if is_shared(DATA_DIR, BASE_DIR):
+    env.refuse("DATA_DIR", f"{str(DATA_DIR)!r} holds more than Sluice's files; name a directory that is for them alone")
+else:
+    close_directory(DATA_DIR)
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    close_database(str(DATABASES["default"]["NAME"]))
 REDIS_URL = env.url("REDIS_URL", "", ("redis", "rediss", "unix"))
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # Never taken from REDIS_URL: with a broker, nothing runs by the clock but what a Celery worker runs.
