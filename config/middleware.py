@@ -7,10 +7,15 @@ from collections.abc import Callable
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 
+from keys.hashing import Hashes, HashOutside, hashes
+from usage.audit.acting import scope
+
+GetResponse = Callable[[HttpRequest], HttpResponse]
+HSTS = "max-age=31536000"
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-def atomic_changes(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+def atomic_changes(get_response: GetResponse) -> GetResponse:
     """A request that changes something is one transaction: the change, and the note that spreads it to every process.
 
     Not Django's `ATOMIC_REQUESTS`: that opens one for reading as well, which in SQLite waits for the ledger's writer.
@@ -19,11 +24,53 @@ def atomic_changes(get_response: Callable[[HttpRequest], HttpResponse]) -> Calla
     def middleware(request: HttpRequest) -> HttpResponse:
         if request.method in READING:
             return get_response(request)
-        with transaction.atomic():
-            response = get_response(request)
-            # What failed has been made a response by now, so that no exception tells of it here.
-            if response.status_code >= 400:
-                transaction.set_rollback(True)
+        own = Hashes()
+        token = hashes.set(own)
+        try:
+            while True:
+                own.begin()
+                try:
+                    return in_transaction(get_response, request)
+                except HashOutside as wanted:
+                    wanted.make()
+                    begin_again(request)
+        finally:
+            hashes.reset(token)
+
+    return middleware
+
+
+def secure_over_https(get_response: GetResponse) -> GetResponse:
+    """What came over https, as a trusted proxy may say, stays there: cookies, and what browsers ask for later."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        if request.is_secure():
+            response.headers.setdefault("Strict-Transport-Security", HSTS)
+            for cookie in response.cookies.values():
+                cookie["secure"] = True
         return response
 
     return middleware
+
+
+def in_transaction(get_response: GetResponse, request: HttpRequest) -> HttpResponse:
+    with transaction.atomic():
+        response = get_response(request)
+        # What failed has been made a response by now, so that no exception tells of it here.
+        if response.status_code >= 400:
+            transaction.set_rollback(True)
+    return response
+
+
+def begin_again(request: HttpRequest) -> None:
+    """As if nobody had looked at the request yet: its body can be read, and nothing has been done for it."""
+    stream = getattr(request, "_stream", None)
+    if stream is not None and not hasattr(request, "_body") and stream.seekable():  # else it is a form that was read
+        stream.seek(0)
+        request._read_started = False
+    request.__dict__.pop("_cached_user", None)
+    current = scope.get()
+    if current is not None:
+        current.done.clear()
+        current.attempted.clear()

@@ -217,9 +217,9 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 PASSWORD_HASHERS = [
-    "django.contrib.auth.hashers.BCryptSHA256PasswordHasher",
+    "keys.hashing.BCrypt",
     # What passwords from before were hashed with; signing in hashes them anew.
-    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+    "keys.hashing.PBKDF2",
 ]
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
