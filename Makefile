@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory --no-builtin-rules
 BIN := .venv/bin
 PYTHON := $(BIN)/python
 # What the checks write when they import the settings stays out of ./data.
-CHECKED := env DATA_DIR=.services/checks SECRET_KEY=checks ENCRYPTION_KEY= DATABASE_URL= REDIS_URL= $(BIN)
+CHECKED := env ENV_FILE=/dev/null DATA_DIR=.services/checks SECRET_KEY=checks ENCRYPTION_KEY= DATABASE_URL= REDIS_URL= $(BIN)
 # The stamp's name carries the hash of the pins: new pins, new stamp.
 stamp = .venv/.installed-$(1)-$(shell cksum < requirements/$(1).txt | cut -d' ' -f1)
 BASE := $(call stamp,base)

@@ -12,15 +12,30 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from config.environment import Environment
+
 OWNERS_ALONE = 0o077
 DIRECTORY, FILE = 0o700, 0o600
+KEPT_THERE = ("SECRET_KEY", "ENCRYPTION_KEY", "DATABASE_URL", "JOURNAL_DIR", "DISPATCH_DIR", "AUDIT_FILE")
+"""Settings that name another place, or need none."""
 
 
-def make_private_directory(path: Path) -> None:
-    """Make it, with those above it that are missing. Raises `OSError`, also where nothing can be written to it."""
-    path.mkdir(parents=True, exist_ok=True)
-    if not os.access(path, os.W_OK | os.X_OK):
-        raise PermissionError(0, "Permission denied")
+def data_dir_from(env: Environment, program: Path) -> Path:
+    """`DATA_DIR`, made and closed. Where it cannot be, and something is to be kept there, nothing starts."""
+    path = Path(env.text("DATA_DIR") or program / "data").resolve()
+    if is_shared(path, program):
+        env.refuse("DATA_DIR", f"{str(path)!r} holds more than Sluice's files; name a directory that is for them alone")
+        env.finish()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        reason = "" if os.access(path, os.W_OK | os.X_OK) else "no permission to write"
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+    if reason and not all(map(env.text, KEPT_THERE)):
+        env.refuse("DATA_DIR", f"{str(path)!r} cannot be written ({reason}); name another directory")
+        env.finish()
+    close_directory(path)
+    return path
 
 
 def is_shared(path: Path, program: Path) -> bool:
@@ -29,7 +44,7 @@ def is_shared(path: Path, program: Path) -> bool:
         sticky = bool(path.stat().st_mode & stat.S_ISVTX)
     except OSError:
         return False
-    return sticky or path in (*program.parents, program, Path.home())
+    return sticky or path in (*program.parents, program)
 
 
 def close_directory(path: Path) -> None:

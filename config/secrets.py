@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cryptography.fernet import Fernet
 
+from config import dotenv
 from config.environment import Environment
 
 
@@ -19,7 +20,6 @@ def ensure_secrets_file(path: Path) -> None:
     """Make the file unless it is there. Two processes that start at once agree on the first one's."""
     if path.exists():
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
@@ -34,6 +34,14 @@ def ensure_secrets_file(path: Path) -> None:
         pass  # another process was first: its secrets hold
     finally:
         draft.unlink()
+
+
+def load_dotenv(env: Environment, name: str, path: Path) -> None:
+    """What the file has, and the environment has not. A file that cannot be read is told under `name`."""
+    try:
+        dotenv.load(path, os.environ)
+    except dotenv.Unreadable as error:
+        env.refuse(name, f"{path}: {error}")
 
 
 def check_encryption_keys(env: Environment, keys: list[str]) -> None:
