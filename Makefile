@@ -85,6 +85,9 @@ $(PYTHON):
 
 $(BASE) $(DEV): .venv/.installed-%: | $(PYTHON)
 	@name=$*; name=$${name%-*}; \
-	echo "Installing requirements/$$name.txt"; \
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-input -r requirements/$$name.txt \
+	echo "Installing requirements/$$name.txt; the first time takes a minute or so"; \
+	if command -v uv > /dev/null; then uv pip install --quiet --python $(PYTHON) -r requirements/$$name.txt; \
+	else $(PYTHON) -m pip install --disable-pip-version-check --no-input --progress-bar off \
+	    -r requirements/$$name.txt | while read -r word what _; do \
+	      if test "$$word" = Collecting; then echo "  $$what"; fi; done; test $${PIPESTATUS[0]} = 0; fi \
 	  && rm -f .venv/.installed-$$name-* && touch $@

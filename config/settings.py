@@ -115,7 +115,8 @@ LOG_FILE_BACKUPS = env.integer("LOG_FILE_BACKUPS", 5, most=1000)
 check_log_file(env, LOG_FILE)
 LOG_BODIES = env.flag("LOG_BODIES", False)
 LOG_BODIES_MAX_BYTES = env.integer("LOG_BODIES_MAX_BYTES", 4096, least=1, most=1024 * 1024)
-LOGGING = logging_from(LOG_LEVEL, LOG_FILE, LOG_FILE_MAX_BYTES, LOG_FILE_BACKUPS)
+LOG_FORMAT = env.choice("LOG_FORMAT", "auto", ("auto", "json", "text"))
+LOGGING = logging_from(LOG_LEVEL, LOG_FILE, LOG_FILE_MAX_BYTES, LOG_FILE_BACKUPS, LOG_FORMAT)
 
 # --- Traces ------------------------------------------------------------------------------------------------
 TRACING = tracing_from(env)

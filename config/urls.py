@@ -12,6 +12,7 @@ admin.site.site_header = "Sluice"
 admin.site.site_title = "Sluice"
 admin.site.index_title = "Administration"
 
+handler400 = "config.failures.bad_request"
 handler500 = "config.failures.server_error"
 
 urlpatterns = [
