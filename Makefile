@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory --no-builtin-rules
 BIN := .venv/bin
 PYTHON := $(BIN)/python
 # What the checks write when they import the settings stays out of ./data.
-CHECKED := env DATA_DIR=.services/checks SECRET_KEY=checks ENCRYPTION_KEY= DATABASE_URL= REDIS_URL= $(BIN)
+CHECKED := env ENV_FILE=/dev/null DATA_DIR=.services/checks SECRET_KEY=checks ENCRYPTION_KEY= DATABASE_URL= REDIS_URL= $(BIN)
 # The stamp's name carries the hash of the pins: new pins, new stamp.
 stamp = .venv/.installed-$(1)-$(shell cksum < requirements/$(1).txt | cut -d' ' -f1)
 BASE := $(call stamp,base)
@@ -81,6 +81,9 @@ $(PYTHON):
 
 $(BASE) $(DEV): .venv/.installed-%: | $(PYTHON)
 	@name=$*; name=$${name%-*}; \
-	echo "Installing requirements/$$name.txt"; \
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-input -r requirements/$$name.txt \
+	echo "Installing requirements/$$name.txt; the first time takes a minute or so"; \
+	if command -v uv > /dev/null; then uv pip install --quiet --python $(PYTHON) -r requirements/$$name.txt; \
+	else $(PYTHON) -m pip install --disable-pip-version-check --no-input --progress-bar off \
+	    -r requirements/$$name.txt | while read -r word what _; do \
+	      if test "$$word" = Collecting; then echo "  $$what"; fi; done; test $${PIPESTATUS[0]} = 0; fi \
 	  && rm -f .venv/.installed-$$name-* && touch $@

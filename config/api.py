@@ -61,7 +61,7 @@ router.register("audit", AuditViewSet)
 router.register("usage", UsageViewSet, basename="usage")
 
 urlpatterns = [
-    path("", RedirectView.as_view(url="/api/docs/")),
+    path("", RedirectView.as_view(pattern_name="docs")),
     re_path(r"^schema/?$", SchemaView.as_view(), name="schema"),
     re_path(r"^docs/?$", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     re_path(r"^keys/validate/?$", KeyValidationView.as_view()),

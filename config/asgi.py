@@ -24,6 +24,7 @@ from proxy.app import DataPlane  # noqa: E402
 from proxy.errors import error_body  # noqa: E402
 from proxy.exchange import REFUSED  # noqa: E402
 from proxy.health import PATHS  # noqa: E402
+from proxy.trusted_proxies import TrustedProxies, for_django  # noqa: E402
 
 CONTROL = ("/admin", "/api", "/static/", "/favicon.ico", "/v1/auth/", "/v1/keys/")
 """What the control plane's paths begin with; what is nobody's gets an error in OpenAI's shape.
@@ -49,7 +50,7 @@ def planes(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
     path = scope["path"]
     if path.startswith(CONTROL) or path in CONTROL_EXACTLY:
         if SURFACE != "proxy":
-            return control_plane(scope, receive, send)
+            return control_plane(for_django(scope), receive, send)
     elif SURFACE != "admin" or path in PATHS:
         return data_plane(scope, receive, send)
     return not_served(send)
@@ -89,4 +90,9 @@ async def no_websocket(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "websocket.close", "code": 1000})
 
 
-application = ProtocolTypeRouter({"http": planes, REFUSED: refused, "lifespan": lifespan, "websocket": no_websocket})
+def seen_through_proxies(plane: Application) -> Application:
+    return TrustedProxies(settings.TRUSTED_PROXIES, plane) if settings.TRUSTED_PROXIES else plane
+
+
+doors = {"http": seen_through_proxies(planes), REFUSED: seen_through_proxies(refused)}
+application = ProtocolTypeRouter({**doors, "lifespan": lifespan, "websocket": no_websocket})

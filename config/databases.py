@@ -9,21 +9,18 @@ from typing import Any
 
 import environ
 
-from config.environment import Environment
+from config.environment import Environment, parts_of
 
 SQLITE_PRAGMAS = "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=10000"
 
 
 def database_from(env: Environment, data_dir: Path, timeout_s: float, statement_timeout_s: float) -> dict[str, Any]:
     """SQLite in `data_dir` unless `DATABASE_URL` names another database (`postgres://…` or `sqlite:///…`)."""
-    url = env.text("DATABASE_URL")
-    if not url:
-        data_dir.mkdir(parents=True, exist_ok=True)
-        url = f"sqlite:///{data_dir / 'sluice.sqlite3'}"
-    if not url.startswith(("sqlite://", "postgres://", "postgresql://")):
-        env.refuse(
-            "DATABASE_URL", "use postgres://user:password@host:5432/name or sqlite:///path (see docs/configuration.md)"
-        )
+    url = env.text("DATABASE_URL") or f"sqlite:///{data_dir / 'sluice.sqlite3'}"
+    try:
+        check(url)
+    except ValueError as error:
+        env.refuse("DATABASE_URL", f"{error} (see docs/configuration.md)")
         url = "sqlite://:memory:"
     database: dict[str, Any] = dict(environ.Env.db_url_config(url))
     if database["ENGINE"].endswith("sqlite3"):
@@ -31,9 +28,33 @@ def database_from(env: Environment, data_dir: Path, timeout_s: float, statement_
         database["OPTIONS"] = {"transaction_mode": "IMMEDIATE", "init_command": SQLITE_PRAGMAS}
     else:
         database["CONN_HEALTH_CHECKS"] = True
-        # What the URL says goes before.
-        database["OPTIONS"] = {**deadlines(timeout_s, statement_timeout_s), **database.get("OPTIONS", {})}
+        options = database.get("OPTIONS", {})
+        if unknown := sorted(options.keys() - known_options()):
+            env.refuse("DATABASE_URL", f"PostgreSQL has no option {unknown[0]!r}")
+        database["OPTIONS"] = {**deadlines(timeout_s, statement_timeout_s), **options}  # what the URL says goes before
     return database
+
+
+def check(url: str) -> None:
+    """Raises `ValueError`, whose text tells nothing of the URL, which has a password in it."""
+    scheme = url.partition("://")[0]
+    if "://" not in url or scheme not in ("sqlite", "postgres", "postgresql"):
+        raise ValueError("use postgres://user:password@host:5432/name or sqlite:///path")
+    if scheme == "sqlite":
+        if not url.startswith("sqlite:///") or url == "sqlite:///":
+            raise ValueError("use sqlite:///path, with a fourth / for an absolute one")
+        return
+    parts = parts_of(url)
+    if not parts.path.strip("/"):
+        raise ValueError("it names no database: postgres://user:password@host:5432/name")
+
+
+def known_options() -> set[str]:
+    """libpq's, and those that Django takes out before."""
+    from psycopg import pq  # only who has PostgreSQL loads it
+
+    named = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
+    return named | {"assume_role", "isolation_level", "pool", "server_side_binding", "prepare_threshold"}
 
 
 def deadlines(timeout_s: float, statement_timeout_s: float) -> dict[str, Any]:
@@ -65,7 +86,12 @@ STORED = "SELECT 1 FROM providers_credential LIMIT 1"
 def has_encrypted(url: str, data_dir: Path) -> bool | None:
     """Whether credentials are stored there; None where the database does not say. Asked before there are settings, and
     only at a start that finds no ENCRYPTION_KEY."""
-    database = environ.Env.db_url_config(url or f"sqlite:///{data_dir / 'sluice.sqlite3'}")
+    url = url or f"sqlite:///{data_dir / 'sluice.sqlite3'}"
+    try:
+        check(url)
+    except ValueError:
+        return None  # told with the other settings
+    database = environ.Env.db_url_config(url)
     if database["ENGINE"].endswith("sqlite3"):
         if not Path(database["NAME"]).exists():
             return False

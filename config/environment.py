@@ -6,12 +6,14 @@ mends a new installation in one go instead of one start per mistake.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
+import redis
 from django.core.exceptions import ImproperlyConfigured
 
 from keys.time_zones import is_time_zone
@@ -106,13 +108,39 @@ class Environment:
 
     def url(self, name: str, default: str, schemes: tuple[str, ...]) -> str:
         def parse(value: str) -> str:
-            parts = urlsplit(value)
+            parts = parts_of(value)
             if parts.scheme not in schemes or not (parts.netloc or parts.path):
                 raise ValueError(f"use a URL that starts with {' or '.join(s + '://' for s in schemes)}")
             return value
 
         # A URL may carry a password, so a wrong one is not repeated.
         return self._parsed(name, default, parse, secret=True)
+
+    def redis_url(self, name: str) -> str:
+        def parse(value: str) -> str:
+            parts = parts_of(value)
+            if parts.scheme not in ("redis", "rediss", "unix"):
+                raise ValueError("use a URL that starts with redis:// or rediss:// or unix://")
+            if parts.scheme != "unix" and not re.fullmatch(r"(/\d*)?", parts.path):
+                raise ValueError("its path is the number of a database: redis://host:6379/0")
+            try:
+                with redis.Redis.from_url(value) as client:
+                    client.connection_pool.make_connection()
+            except (TypeError, ValueError):
+                raise ValueError("an option behind its ? is unknown or has a wrong value") from None
+            return value
+
+        return self._parsed(name, "", parse, secret=True)
+
+    def networks(self, name: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+        """Addresses and networks, comma-separated."""
+        found = []
+        for item in self.listed(name):
+            try:
+                found.append(ipaddress.ip_network(item))
+            except ValueError:
+                self.refuse(name, f"{item!r} is no address and no network; write 10.0.0.7 or 10.0.0.0/8")
+        return found
 
     def matching(self, name: str, default: str, pattern: str, remedy: str) -> str:
         def parse(value: str) -> str:
@@ -154,6 +182,22 @@ class Environment:
             shown = "its value" if secret else repr(value)
             self.errors.append(f"{name}: {shown} does not fit; {error} (see docs/configuration.md)")
             return default
+
+
+def parts_of(url: str) -> SplitResult:
+    """Raises `ValueError`, with nothing of the URL in its text: what stands in a wrong place may be a password."""
+    try:
+        parts = urlsplit(url)
+        if parts.port == 0:
+            raise ValueError
+    except ValueError:
+        raise ValueError(
+            "its host or port cannot be read; the port is a number from 1 to 65535, and in a password @ : / ? # [ ] "
+            "are written as %40 %3A %2F %3F %23 %5B %5D"
+        ) from None
+    if parts.fragment or "@" in parts.query:
+        raise ValueError("a ? or # in a password is written as %3F or %23")
+    return parts
 
 
 def _within(number: float, least: float, most: float) -> float:

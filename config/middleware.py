@@ -9,14 +9,18 @@ from django.db import DatabaseError, connection, transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from keys.api_errors import Conflict, collided
+from keys.hashing import Hashes, HashOutside, hashes
 from proxy.changes import notes_last
 from proxy.errors import error_body
+from usage.audit.acting import scope
 
+GetResponse = Callable[[HttpRequest], HttpResponse]
+HSTS = "max-age=31536000"
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 log = logging.getLogger(__name__)
 
 
-def atomic_changes(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+def atomic_changes(get_response: GetResponse) -> GetResponse:
     """A request that changes something is one transaction: the change, and the note that spreads it to every process.
 
     Locks are taken in one order: the row that the address names, the rows that go with it, those that it refers to, and
@@ -27,23 +31,52 @@ def atomic_changes(get_response: Callable[[HttpRequest], HttpResponse]) -> Calla
     def middleware(request: HttpRequest) -> HttpResponse:
         if request.method in READING:
             return get_response(request)
+        own = Hashes()
+        token = hashes.set(own)
         try:
-            with transaction.atomic(), notes_last() as write_notes:
-                response = get_response(request)
-                # What failed has been made a response by now, so that no exception tells of it here.
-                if response.status_code >= 400:
-                    transaction.set_rollback(True)
-                else:
-                    check_references()
-                    write_notes()
-        except DatabaseError as error:
-            if not collided(error):
-                raise
-            log.warning("A change collided with another one", exc_info=error)
-            return conflict(request)
+            while True:
+                own.begin()
+                try:
+                    return in_transaction(get_response, request)
+                except HashOutside as wanted:
+                    wanted.make()
+                    begin_again(request)
+        finally:
+            hashes.reset(token)
+
+    return middleware
+
+
+def secure_over_https(get_response: GetResponse) -> GetResponse:
+    """What came over https, as a trusted proxy may say, stays there: cookies, and what browsers ask for later."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        if request.is_secure():
+            response.headers.setdefault("Strict-Transport-Security", HSTS)
+            for cookie in response.cookies.values():
+                cookie["secure"] = True
         return response
 
     return middleware
+
+
+def in_transaction(get_response: GetResponse, request: HttpRequest) -> HttpResponse:
+    try:
+        with transaction.atomic(), notes_last() as write_notes:
+            response = get_response(request)
+            # What failed has been made a response by now, so that no exception tells of it here.
+            if response.status_code >= 400:
+                transaction.set_rollback(True)
+            else:
+                check_references()
+                write_notes()
+    except DatabaseError as error:
+        if not collided(error):
+            raise
+        log.warning("A change collided with another one", exc_info=error)
+        return conflict(request)
+    return response
 
 
 def check_references() -> None:
@@ -65,3 +98,16 @@ def conflict(request: HttpRequest) -> HttpResponse:
     if request.path.startswith("/api/"):
         return JsonResponse({"detail": message, "code": code}, status=status)
     return HttpResponse(message, status=status, content_type="text/plain")
+
+
+def begin_again(request: HttpRequest) -> None:
+    """As if nobody had looked at the request yet: its body can be read, and nothing has been done for it."""
+    stream = getattr(request, "_stream", None)
+    if stream is not None and not hasattr(request, "_body") and stream.seekable():  # else it is a form that was read
+        stream.seek(0)
+        request._read_started = False
+    request.__dict__.pop("_cached_user", None)
+    current = scope.get()
+    if current is not None:
+        current.done.clear()
+        current.attempted.clear()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from cryptography.fernet import Fernet
 
+from config import dotenv
 from config.environment import Environment
 
 
@@ -56,6 +57,14 @@ def _draft(path: Path, text: str) -> Path:
     with os.fdopen(descriptor, "w") as file:
         file.write(text)
     return draft
+
+
+def load_dotenv(env: Environment, name: str, path: Path) -> None:
+    """What the file has, and the environment has not. A file that cannot be read is told under `name`."""
+    try:
+        dotenv.load(path, os.environ)
+    except dotenv.Unreadable as error:
+        env.refuse(name, f"{path}: {error}")
 
 
 def check_encryption_keys(env: Environment, keys: list[str]) -> None:

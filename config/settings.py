@@ -7,30 +7,27 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import environ
-
 from config.brokers import BROKERS
 from config.databases import database_from, has_encrypted
 from config.environment import Environment
 from config.logs import check_log_file, logging_from
-from config.secrets import check_encryption_keys, ensure_secrets_file
+from config.private_files import OWNERS_ALONE, close_database, data_dir_from
+from config.secrets import check_encryption_keys, ensure_secrets_file, load_dotenv
 from config.sending import addresses_from, alert_webhook_from, dispatchers_from, mail_from, sender_from
 from config.tracing import tracing_from
 from config.upstream_credentials import credentials_from
 from keys.limits.scope import Limits
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-environ.Env.read_env(BASE_DIR / ".env")
-
-DATA_DIR = Path(os.environ.get("DATA_DIR") or BASE_DIR / "data").resolve()
-unset = [name for name in ("SECRET_KEY", "ENCRYPTION_KEY") if not os.environ.get(name)]
-if unset:
-    ensure_secrets_file(DATA_DIR / "secrets.env", lambda: has_encrypted(os.environ.get("DATABASE_URL", ""), DATA_DIR))
-    for name in unset:
-        os.environ.pop(name, None)  # an empty one would stand in the way of the file's
-    environ.Env.read_env(DATA_DIR / "secrets.env")
-
 env = Environment(os.environ)
+
+# What is written from here on is the owner's alone; LOG_FILE has a mode of its own.
+os.umask(OWNERS_ALONE)
+load_dotenv(env, "ENV_FILE", Path(env.text("ENV_FILE") or BASE_DIR / ".env"))
+DATA_DIR = data_dir_from(env, BASE_DIR)
+if not (env.text("SECRET_KEY") and env.text("ENCRYPTION_KEY")):
+    ensure_secrets_file(DATA_DIR / "secrets.env", lambda: has_encrypted(env.text("DATABASE_URL"), DATA_DIR))
+    load_dotenv(env, "DATA_DIR", DATA_DIR / "secrets.env")
 
 # --- What is served, and where -----------------------------------------------------------------------------
 DEBUG = env.flag("DEBUG", False)
@@ -41,6 +38,8 @@ WORKERS = env.integer("WORKERS", 1, least=1, most=256)
 GRACE_SECS = env.seconds("GRACE_SECS", 30)
 ALLOWED_HOSTS = env.listed("ALLOWED_HOSTS", "localhost,127.0.0.1,[::1]")
 CSRF_TRUSTED_ORIGINS = env.listed("CSRF_TRUSTED_ORIGINS")
+TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES")
+METRICS_TOKEN = env.text("METRICS_TOKEN")
 
 # --- State -------------------------------------------------------------------------------------------------
 SECRET_KEY = env.text("SECRET_KEY")
@@ -51,7 +50,9 @@ DATABASE_STATEMENT_TIMEOUT_SECS = env.seconds("DATABASE_STATEMENT_TIMEOUT_SECS",
 DATABASES = {
     "default": database_from(env, DATA_DIR, DATABASE_TIMEOUT_SECS, DATABASE_STATEMENT_TIMEOUT_SECS),
 }
-REDIS_URL = env.url("REDIS_URL", "", ("redis", "rediss", "unix"))
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    close_database(str(DATABASES["default"]["NAME"]))
+REDIS_URL = env.redis_url("REDIS_URL")
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # Never taken from REDIS_URL: with a broker, nothing runs by the clock but what a Celery worker runs.
 CELERY_BROKER_URL = env.url("CELERY_BROKER_URL", "", BROKERS)
@@ -83,9 +84,9 @@ UPSTREAM_CREDENTIALS = credentials_from(env)
 VERIFY_SSL = env.flag("VERIFY_SSL", True)
 PROVIDER_SUFFIX = env.text("PROVIDER_SUFFIX").strip("/")
 CONNECT_TIMEOUT_SECS = env.seconds("CONNECT_TIMEOUT_SECS", 10)
-REQUEST_TIMEOUT_SECS = env.seconds("REQUEST_TIMEOUT_SECS", 300)
+REQUEST_TIMEOUT_SECS = env.seconds("REQUEST_TIMEOUT_SECS", 600)
 TTFT_TIMEOUT_SECS = env.seconds("TTFT_TIMEOUT_SECS", REQUEST_TIMEOUT_SECS)
-STREAM_IDLE_TIMEOUT_SECS = env.seconds("STREAM_IDLE_TIMEOUT_SECS", 300)
+STREAM_IDLE_TIMEOUT_SECS = env.seconds("STREAM_IDLE_TIMEOUT_SECS", 600)
 
 # --- What clients may send ---------------------------------------------------------------------------------
 MAX_PAYLOAD_BYTES = env.integer("MAX_PAYLOAD_BYTES", 64 * 1024 * 1024, least=1024)
@@ -124,7 +125,8 @@ LOG_FILE_BACKUPS = env.integer("LOG_FILE_BACKUPS", 5, most=1000)
 check_log_file(env, LOG_FILE)
 LOG_BODIES = env.flag("LOG_BODIES", False)
 LOG_BODIES_MAX_BYTES = env.integer("LOG_BODIES_MAX_BYTES", 4096, least=1, most=1024 * 1024)
-LOGGING = logging_from(LOG_LEVEL, LOG_FILE, LOG_FILE_MAX_BYTES, LOG_FILE_BACKUPS)
+LOG_FORMAT = env.choice("LOG_FORMAT", "auto", ("auto", "json", "text"))
+LOGGING = logging_from(LOG_LEVEL, LOG_FILE, LOG_FILE_MAX_BYTES, LOG_FILE_BACKUPS, LOG_FORMAT)
 
 # --- Traces ------------------------------------------------------------------------------------------------
 TRACING = tracing_from(env)
@@ -184,6 +186,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "django.middleware.security.SecurityMiddleware",
+    "config.middleware.secure_over_https",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "usage.audit.middleware.audit_attempts",
     "config.middleware.atomic_changes",
@@ -218,9 +221,9 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 PASSWORD_HASHERS = [
-    "django.contrib.auth.hashers.BCryptSHA256PasswordHasher",
+    "keys.hashing.BCrypt",
     # What passwords from before were hashed with; signing in hashes them anew.
-    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+    "keys.hashing.PBKDF2",
 ]
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
@@ -230,8 +233,12 @@ STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 # Static files are served from where the packages keep them: nothing to collect, nothing to forget after an upgrade.
 WHITENOISE_USE_FINDERS = True
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "config.static_files.StaticFiles"},
+}
 WHITENOISE_AUTOREFRESH = DEBUG
-LOGIN_URL = "/admin/login/"
+LOGIN_URL = "admin:login"
 
 CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
     "default": (
@@ -279,7 +286,7 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "keys.api_errors.answer",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
-    # Who asks is throttled by the address of the connection; X-Forwarded-For is the client's to write.
+    # Who asks is throttled by the address of the connection, or what TRUSTED_PROXIES say; others may write anything.
     "NUM_PROXIES": 0,
 }
 SPECTACULAR_SETTINGS = {

@@ -5,15 +5,20 @@ from django.templatetags.static import static
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
+from keys.admin_login import login
 from keys.self_service import Login, NothingHere, OwnKey, OwnKeys, Signup
 
 admin.site.site_header = "Sluice"
 admin.site.site_title = "Sluice"
 admin.site.index_title = "Administration"
 
+handler400 = "config.failures.bad_request"
+handler500 = "config.failures.server_error"
+
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("favicon.ico", RedirectView.as_view(url=static("sluice/favicon.svg"))),
+    path("admin/login/", login),
     path("admin/", admin.site.urls),
     path("api/", include("config.api")),
     # Those of /v1/ that config/asgi.py gives to this plane.

@@ -37,23 +37,41 @@ class TierSerializer(Strict, serializers.ModelSerializer[Tier]):
 
 class TeamSerializer(LimitedSerializer[Team]):
     members = UserField(many=True, required=False)
+    add_members = UserField(many=True, required=False, write_only=True, help_text="Users who become members too.")
+    remove_members = UserField(many=True, required=False, write_only=True, help_text="Users who are none any longer.")
 
     class Meta:
         model = Team
-        fields = ("id", "name", "members", *LimitedSerializer.limit_fields, "notes", "created_at", "updated_at")
+        fields = (
+            "id",
+            "name",
+            "members",
+            "add_members",
+            "remove_members",
+            *LimitedSerializer.limit_fields,
+            "notes",
+            "created_at",
+            "updated_at",
+        )
         extra_kwargs: ClassVar[dict[str, Any]] = {"name": CONFLICT}
 
     def create(self, validated_data: dict[str, Any]) -> Team:
-        members = validated_data.pop("members", [])
+        members = [*validated_data.pop("members", []), *validated_data.pop("add_members", [])]
+        validated_data.pop("remove_members", None)
         team = super().create(validated_data)
         team.members.set(members)
         return team
 
     def update(self, instance: Team, validated_data: dict[str, Any]) -> Team:
         members = validated_data.pop("members", None)
+        added, removed = validated_data.pop("add_members", []), validated_data.pop("remove_members", [])
         super().update(instance, validated_data)
         if members is not None:
             instance.members.set(members)
+        if added:
+            instance.members.add(*added)
+        if removed:
+            instance.members.remove(*removed)
         return instance
 
 

@@ -10,6 +10,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
+from django.templatetags.static import static
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -219,8 +220,9 @@ class VirtualKeyAdmin(SpendingShown, KeyModelAdmin):
     def _tell_token(self, request: HttpRequest, key: VirtualKey, token: str) -> None:
         told = format_html(
             'The token of key “{}”, shown only now: <code>{}</code> <button type="button" class="button" '
-            'onclick="navigator.clipboard.writeText(this.previousElementSibling.textContent)">Copy</button>',
+            'data-copies="previous">Copy</button><script src="{}"></script>',
             key.name,
             token,
+            static("sluice/copy.js"),
         )
         self.message_user(request, told, messages.WARNING)

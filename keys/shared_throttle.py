@@ -46,7 +46,7 @@ class SharedThrottle(SimpleRateThrottle):
     def allow_request(self, request: Request, view: Any) -> bool:
         self.wait_s: float | None = None
         key = self.get_cache_key(request, view)
-        if key is None:
+        if key is None or not first_look(request, key):
             return True
         counts = shared_counts(settings.REDIS_URL) if settings.REDIS_URL else None
         wait_s = counts.take(key, self.num_requests, self.duration) if counts is not None else None
@@ -58,6 +58,16 @@ class SharedThrottle(SimpleRateThrottle):
 
     def wait(self) -> float | None:
         return super().wait() if self.wait_s is None else self.wait_s
+
+
+def first_look(request: Any, key: str) -> bool:
+    """Whether the try is not counted yet: a request that hashes a password is begun again (`keys/hashing.py`)."""
+    request = getattr(request, "_request", request)
+    if not hasattr(request, "tries_counted"):
+        request.tries_counted = set()
+    is_first = key not in request.tries_counted
+    request.tries_counted.add(key)
+    return is_first
 
 
 class SharedCounts:

@@ -14,6 +14,7 @@ from proxy.hygiene import upward
 
 if TYPE_CHECKING:
     from keys.records import KeyRecord
+    from proxy.trusted_proxies import Told
 
 SINGLE = (b"host", b"authorization", b"x-api-key", b"api-key", b"content-type", b"content-length", b"x-preferred-model")
 """Headers that mean something here, and could mean something else to the next reader where they stand twice."""
@@ -32,7 +33,7 @@ class Fault(NamedTuple):
 class Head:
     """`headers` are those of the request without the first `content-length`, names in lower case."""
 
-    __slots__ = ("_lines_above", "correlation_id", "fault", "fields", "headers", "proven")
+    __slots__ = ("_lines_above", "correlation_id", "fault", "fields", "headers", "proven", "told")
 
     def __init__(self, headers: Headers, fault: Fault | None = None) -> None:
         self.headers = headers
@@ -46,6 +47,8 @@ class Head:
         self.proven: tuple[str, KeyRecord] | None = None
         """The public id that was presented, and the key whose secret came with it."""
         self._lines_above: bytes | None = None
+        self.told: Told | None = None
+        """What trusted proxies say in it."""
 
     def lines_above(self) -> bytes:
         """The headers that go to the provider, as lines. Raises `ValueError` for a value with a line break in it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import ipaddress
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -23,6 +24,8 @@ DETAILED = "/health/detailed"
 ALIVE = frozenset({"/health", "/healthz", "/live", "/v1/health"})
 PATHS = ALIVE | {"/ready", "/metrics", DETAILED}
 JSON = b"application/json"
+FORWARDED = frozenset({b"forwarded", b"via", b"x-real-ip", b"x-client-ip"})
+METRICS_REFUSED = "Metrics are told to programs on this host, and to who sends METRICS_TOKEN as a bearer token."
 
 
 async def answer_health(scope: Scope, send: Send, condition: Condition | None) -> None:
@@ -30,6 +33,9 @@ async def answer_health(scope: Scope, send: Send, condition: Condition | None) -
     path = scope["path"]
     if scope["method"] not in ("GET", "HEAD"):
         await _send(scope, send, 405, JSON, b'{"status":"method not allowed"}', [(b"allow", b"GET, HEAD")])
+    elif path == "/metrics" and not (is_local(scope) or has_token(scope)):
+        body = error_body(METRICS_REFUSED, "invalid_request_error", None, "invalid_metrics_token")
+        await _send(scope, send, 401, JSON, body, [(b"www-authenticate", b"Bearer")])
     elif path == "/metrics":
         providers = (await condition.report()).providers if condition is not None else ()
         # Adding up the workers' files reads them: not on the event loop.
@@ -46,8 +52,8 @@ async def answer_health(scope: Scope, send: Send, condition: Condition | None) -
 
 async def answer_detailed(scope: Scope, send: Send, condition: Condition | None) -> None:
     """Operators are told all of it; everybody else which parts there are and how each is."""
-    given = next((value for name, value in scope["headers"] if name == b"authorization"), None)
-    if given is not None and not is_management_token(given):
+    given = authorization_of(scope)
+    if given is not None and not is_bearer(given, settings.MANAGEMENT_TOKEN):
         body = error_body(
             "This is not the management token.", "invalid_request_error", None, "invalid_management_token"
         )
@@ -63,10 +69,31 @@ async def answer_detailed(scope: Scope, send: Send, condition: Condition | None)
     await _send(scope, send, status, JSON, msgspec.json.encode(told), [(b"cache-control", b"no-store")])
 
 
-def is_management_token(authorization: bytes) -> bool:
-    scheme, _, token = authorization.strip().partition(b" ")
-    expected = settings.MANAGEMENT_TOKEN.encode()
-    return bool(expected) and scheme.lower() == b"bearer" and hmac.compare_digest(token.strip(), expected)
+def authorization_of(scope: Scope) -> bytes | None:
+    return next((value for name, value in scope["headers"] if name == b"authorization"), None)
+
+
+def is_bearer(authorization: bytes, token: str) -> bool:
+    scheme, _, given = authorization.strip().partition(b" ")
+    return bool(token) and scheme.lower() == b"bearer" and hmac.compare_digest(given.strip(), token.encode())
+
+
+def has_token(scope: Scope) -> bool:
+    """Prometheus' own, or the operator's."""
+    given = authorization_of(scope) or b""
+    return any([is_bearer(given, settings.METRICS_TOKEN), is_bearer(given, settings.MANAGEMENT_TOKEN)])
+
+
+def is_local(scope: Scope) -> bool:
+    """Asked by a program on this host, and not by a proxy on this host for somebody else."""
+    client = scope.get("client")
+    if client is None or any(name in FORWARDED or name.startswith(b"x-forwarded-") for name, _ in scope["headers"]):
+        return False
+    try:
+        address = ipaddress.ip_address(client[0])
+    except ValueError:
+        return False
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 def states(report: Report) -> dict[str, Any]:

@@ -27,7 +27,7 @@ def server_environment(**settings: object) -> dict[str, str]:
     """A whole environment for `manage.py`, with these settings. True is written `true`."""
     return {
         **{name: os.environ[name] for name in KEPT if name in os.environ},
-        **dict.fromkeys(_names_in_dotenv(), ""),
+        "ENV_FILE": os.devnull,
         "PYTHONUNBUFFERED": "1",
         "NO_PROXY": "*",
         "SECRET_KEY": SECRET_KEY,
@@ -42,7 +42,7 @@ def isolate(**settings: object) -> None:
     for name in list(os.environ):
         if name in _names_of_settings() or name.startswith(("OPENAI_", "DISPATCH_")):
             del os.environ[name]
-    os.environ.update(dict.fromkeys(_names_in_dotenv(), ""))
+    os.environ["ENV_FILE"] = os.devnull
     # Clients in tests talk to 127.0.0.1 and must not ask a proxy for it.
     os.environ.update({"NO_PROXY": "*", "no_proxy": "*", "SECRET_KEY": SECRET_KEY, "ENCRYPTION_KEY": ENCRYPTION_KEY})
     os.environ.update({"MANAGEMENT_TOKEN": MANAGEMENT_TOKEN})
@@ -58,12 +58,3 @@ def written(value: object) -> str:
 def _names_of_settings() -> set[str]:
     """As config/ reads them. Reading the text keeps this list from going stale."""
     return {name for path in (ROOT / "config").glob("*.py") for name in SETTING.findall(path.read_text())}
-
-
-def _names_in_dotenv() -> set[str]:
-    """An empty value counts as unset, and is not overridden by `.env`."""
-    try:
-        text = (ROOT / ".env").read_text()
-    except FileNotFoundError:
-        return set()
-    return set(re.findall(r"^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=", text, re.MULTILINE))

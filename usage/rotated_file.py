@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,18 +14,21 @@ class RotatedFile:
     """`path`, and beside it `path.1` (the last one before) to `path.N`."""
 
     def __init__(self, path: str | Path, max_bytes: int, backups: int, *, mode: int = 0o600) -> None:
-        """`mode` is that of new files, as far as the process's umask lets it be."""
+        """`mode` is that of the first file, as far as the process's umask lets it be; the next ones have its mode."""
         self.path, self.max_bytes, self.backups, self._mode = Path(path), max_bytes, backups, mode
 
     def append(self, lines: bytes, *, durably: bool = False) -> None:
         """All of these lines or none of them; `durably`: returns when the disk has them. Raises `OSError`."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self._alone():
-            size = self.path.stat().st_size if self.path.exists() else 0
-            if size and size + len(lines) > self.max_bytes:
+            status = self.path.stat() if self.path.exists() else None
+            rotates = status is not None and status.st_size > 0 and status.st_size + len(lines) > self.max_bytes
+            if rotates:
                 self._rotate()
             descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, self._mode)
             try:
+                if rotates and status is not None:
+                    os.fchmod(descriptor, stat.S_IMODE(status.st_mode))
                 self._write(descriptor, lines)
                 if durably:
                     os.fsync(descriptor)

@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 from typing import Any, NamedTuple
 
+import redis
 import redis.asyncio
 from redis.asyncio.connection import UnixDomainSocketConnection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as Disconnected
-from redis.exceptions import InvalidResponse, NoScriptError, ResponseError
+from redis.exceptions import InvalidResponse, NoScriptError, RedisError, ResponseError
+from redis.retry import Retry as SyncRetry
 
 STRING, ERROR, STATUS, NUMBER = b"$-+:"
 PORT = 6379
@@ -42,6 +44,18 @@ def connect(url: str) -> Connection | redis.asyncio.Redis:
     if is_plain and told.keys() <= set(Address._fields):
         return Connection(Address(**told))
     return redis.asyncio.Redis.from_url(url, retry=Retry(NoBackoff(), 0))
+
+
+def is_cluster(url: str, patience_s: float = 2.0) -> bool:
+    """Whether a node of a Redis Cluster answers there; one that does not answer may be anything."""
+    with redis.Redis.from_url(
+        url, socket_timeout=patience_s, socket_connect_timeout=patience_s, retry=SyncRetry(NoBackoff(), 0)
+    ) as client:
+        try:
+            told: Any = client.info("cluster")
+        except (RedisError, OSError):
+            return False
+    return bool(told.get("cluster_enabled"))
 
 
 class Connection:

@@ -7,10 +7,15 @@ on another. Other apps get this from the setting MANAGEMENT_CLI: they do not imp
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
+import select
+import stat
+import sys
 from collections.abc import Callable
-from typing import Any
+from io import UnsupportedOperation
+from typing import Any, TextIO
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
@@ -21,6 +26,12 @@ Verb = Callable[[Any, dict[str, Any]], tuple[Any, str]]
 
 A blank text stands for the usual one: a table for a list, a line for each field of a row.
 """
+
+SHOWN_ONCE = frozenset({"mint", "rotate"})
+"""Verbs that answer with a secret which nothing shows again."""
+
+ROOM = 4096
+"""More than such an answer takes."""
 
 
 class ManagementCLI:
@@ -44,11 +55,14 @@ class ManagementCLI:
         return parsers
 
     def run(self, options: dict[str, Any]) -> None:
+        if options["verb"] in SHOWN_ONCE:
+            check_output(sys.stdout)
         document, text = options["run"](self._connect(options), options)
         if options["json"]:
             self.command.stdout.write(json.dumps(document, indent=2))
         else:
-            self.command.stdout.write(text or self._written(document))
+            self.command.stdout.write(encodable(text or self._written(document), sys.stdout))
+        self.command.stdout.flush()
 
     @staticmethod
     def refuse(reason: str) -> Refused:
@@ -84,6 +98,37 @@ class ManagementCLI:
         return "\n".join(
             "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in table
         )
+
+
+def check_output(output: TextIO) -> None:
+    """That a secret which is shown once can be: on a full disk or a closed pipe it would be made, and lost.
+
+    Raises `Refused`. What is written for this is taken back, or went where nobody reads.
+    """
+    try:
+        descriptor = output.fileno()
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISREG(mode):
+            size = os.fstat(descriptor).st_size
+            os.pwrite(descriptor, b"\n" * ROOM, size)
+            os.ftruncate(descriptor, size)
+        elif stat.S_ISCHR(mode) and not os.isatty(descriptor):
+            os.write(descriptor, b"\n")
+        elif stat.S_ISFIFO(mode):
+            poll = select.poll()
+            poll.register(descriptor, select.POLLOUT)
+            if any(events & select.POLLERR for _, events in poll.poll(0)):
+                raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+    except UnsupportedOperation:
+        return  # a test's, or another program's, that keeps it in memory
+    except OSError as error:
+        raise Refused(f"The output cannot be written ({error.strerror}); nothing was made.") from None
+
+
+def encodable(text: str, output: TextIO) -> str:
+    """What the terminal's encoding cannot show is shown escaped."""
+    encoding = getattr(output, "encoding", None) or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def _cell(value: Any) -> str:

@@ -53,7 +53,7 @@ class NounCommand(BaseCommand):
         }
         if self.deletable:
             verbs["delete"] = (self.delete, f"Delete a {self.noun} that nothing belongs to.")
-        parsers = self.cli.read(parser, verbs)
+        self.parsers = parsers = self.cli.read(parser, verbs)
         self.add_creation(parsers["create"])
         self.add_renaming(parsers["update"])
         for name in verbs.keys() - {"create", "list"}:

@@ -78,3 +78,16 @@ def test_requests_are_listed_in_the_admin(page: Page, server: Sluice):
     server.rows(expect=1)
     page.goto("/admin/usage/requestrecord/")
     expect(page.get_by_text(request_id)).to_be_visible()
+
+
+def test_the_copy_button_works_over_plain_http_and_says_so(page: Page):
+    """X77: browsers have no `navigator.clipboard` there."""
+    page.add_init_script("Object.defineProperty(Navigator.prototype, 'clipboard', {get: () => undefined})")
+    page.goto("/admin/keys/virtualkey/add/")
+    page.fill("#id_name", "to-be-copied")
+    page.click("input[name=_save]")
+    token = page.locator("code").first.inner_text()
+    page.evaluate("document.addEventListener('copy', () => { window.taken = getSelection().toString(); })")
+    page.click("button[data-copies]")
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    assert page.evaluate("window.taken") == token

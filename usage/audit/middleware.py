@@ -31,7 +31,7 @@ def audit_attempts(get_response: GetResponse) -> GetResponse:
     """Outside of the transaction: refused and failed requests, logins that failed."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        if not request.path.startswith(AUDITED):
+        if not request.path_info.startswith(AUDITED):
             return get_response(request)
         current = Scope(request)
         token = scope.set(current)
@@ -56,7 +56,7 @@ def audit_changes(get_response: GetResponse) -> GetResponse:
         current = scope.get()
         if current is None or response.status_code >= 400:
             return response
-        if not current.done and request.method not in READING and request.path.startswith(("/api/", "/v1/")):
+        if not current.done and request.method not in READING and request.path_info.startswith(("/api/", "/v1/")):
             current.done.append(attempt(request, response))
         for entry in current.done:
             entry.status_code = response.status_code
@@ -97,7 +97,7 @@ def meaning_of(request: HttpRequest) -> tuple[str, str, str, str]:
     method = request.method or ""
     action = VERBS.get(method, "other")
     try:
-        match = resolve(request.path)
+        match = resolve(request.path_info)
     except Resolver404:
         return action, "", "", ""
     view = getattr(match.func, "cls", None)
@@ -108,10 +108,10 @@ def meaning_of(request: HttpRequest) -> tuple[str, str, str, str]:
         if named and named not in ("list", "retrieve", "create", "update", "partial_update", "destroy"):
             action = named
         return action[:64], kind_of(queryset.model), target_id[:64], masked(str(match.kwargs.get("prefix", "")))
-    if request.path.startswith("/v1/"):
+    if request.path_info.startswith("/v1/"):
         return match.url_name or action, "user" if match.url_name else "", "", ""
     # The admin's addresses are /admin/app/model/id/action/.
-    parts = [*without_tokens(request.path).strip("/").split("/"), "", "", ""]
+    parts = [*without_tokens(request.path_info).strip("/").split("/"), "", "", ""]
     target_id = without_tokens(str(match.kwargs.get("object_id", "")))
     return action, parts[2][:64] or parts[1][:64], target_id[:64], ""
 

@@ -16,13 +16,13 @@ from django.db.migrations.executor import MigrationExecutor
 from keys.models import VirtualKey
 from providers.environment import sync_provider_from_environment
 from providers.models import Provider
-from proxy.management.commands.serve import serve
+from proxy.management.commands.serve import listen, serve
 
 FIRST_KEY = "first-key"
 SIMULATED_MODEL = "simulator"
 
 WELCOME = """
-Sluice is ready. This is shown once:
+This is shown once:
 
   admin        {url}/admin/      user: admin      password: {password}
   client key   {token}
@@ -36,19 +36,51 @@ Try it:
 """
 
 
+BANNER = """
+Sluice serves on {url} (admin: {url}/admin/, API: {url}/api/docs/). Ctrl-C stops it.
+
+  data         {data}
+  a lost password or key:
+    .venv/bin/python manage.py changepassword admin
+    .venv/bin/python manage.py keys rotate --name {key}
+"""
+
+
 class Command(BaseCommand):
     help = "Prepare the database, make the first admin user and key on a new installation, and serve."
     requires_system_checks = []  # noqa: RUF012
 
     def handle(self, *args: Any, **options: Any) -> None:
+        host, port = settings.HOST, settings.PORT
         migrate()
+        sock = listen(host, port)
         if not VirtualKey.objects.exists() and not get_user_model().objects.exists():
             self.stdout.write(first_installation())
         else:
-            self.stdout.write(f"Sluice serves on {base_url()} (admin: {base_url()}/admin/).")
+            for told in never_used():
+                self.stdout.write(told)
+        self.stdout.write(BANNER.format(url=base_url(), data=where_data_is(), key=FIRST_KEY))
         self.stdout.flush()
         sys.stdout.flush()
-        serve(surface=settings.SLUICE_SURFACE, host=settings.HOST, port=settings.PORT, workers=settings.WORKERS)
+        serve(surface=settings.SLUICE_SURFACE, host=host, port=port, workers=settings.WORKERS, sock=sock)
+
+
+def never_used() -> list[str]:
+    """What the first start told, and nobody has used: it may have been lost with a terminal."""
+    told = []
+    if get_user_model().objects.filter(username="admin", last_login=None).exists():
+        told.append("Nobody has signed in as admin yet, whose password was shown at the first start.")
+    if VirtualKey.objects.filter(name=FIRST_KEY, last_used_at=None, revoked_at=None).exists():
+        told.append(f"The client key {FIRST_KEY!r}, shown at the first start, was never used.")
+    return told
+
+
+def where_data_is() -> str:
+    """Without the address of a database, which has a password in it."""
+    database = settings.DATABASES["default"]
+    if database["ENGINE"].endswith("sqlite3"):
+        return f"{database['NAME']} and {settings.DATA_DIR}"
+    return f"PostgreSQL ({database['NAME']} on {database['HOST'] or 'this host'}) and {settings.DATA_DIR}"
 
 
 def migrate() -> None:

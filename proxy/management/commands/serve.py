@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -15,8 +16,11 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from uvicorn.config import STARTUP_FAILURE
 
+from keys.limits.connection import is_cluster
 from proxy.supervisor import Supervisor
 from usage.journal.process import LedgerProcess
+
+BACKLOG = 4096
 
 
 class Command(BaseCommand):
@@ -33,14 +37,16 @@ class Command(BaseCommand):
         serve(surface=surface, host=host, port=port, workers=workers)
 
 
-def serve(*, surface: str, host: str, port: int, workers: int) -> None:
-    """Serve until SIGTERM or SIGINT, then let requests end within `GRACE_SECS`, and exit 0."""
+def serve(*, surface: str, host: str, port: int, workers: int, sock: socket.socket | None = None) -> None:
+    """Serve on `sock`, if any, until SIGTERM or SIGINT, then let requests end within `GRACE_SECS`, and exit 0."""
     if workers < 1:
         raise CommandError("--workers: use a number from 1.")
     if workers > 1 and not settings.REDIS_URL:
         raise CommandError(
             f"--workers: {workers} workers need REDIS_URL, which they share their state through; set it, or use 1."
         )
+    refuse_cluster()
+    sock = sock or listen(host, port)
     # Workers are new processes: what they are to serve reaches them through the environment.
     os.environ["SLUICE_SURFACE"] = settings.SLUICE_SURFACE = surface
     # uvicorn raises a signal again after it has shut down, which would end an orderly stop with an error.
@@ -48,7 +54,32 @@ def serve(*, surface: str, host: str, port: int, workers: int) -> None:
         signal.signal(number, lambda *_: None)
     config = server_config(host, port, workers)
     with ledger_writer(surface):
-        run(config, workers)
+        run(config, workers, sock)
+
+
+def refuse_cluster() -> None:
+    if settings.REDIS_URL and is_cluster(settings.REDIS_URL):
+        raise CommandError(
+            "REDIS_URL: this is a node of a Redis Cluster, which Sluice cannot use; give it a Redis of its own."
+        )
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Before anything is made or told: a port that is taken ends the start. Who connects by now waits to be served."""
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+        sock.listen(BACKLOG)
+    except OSError as error:
+        sock.close()
+        reason = error.strerror or str(error)
+        raise CommandError(
+            f"{host}:{port} cannot be listened on ({reason}): set HOST or PORT, or stop what is there."
+        ) from None
+    # The ledger's process is a copy of this one, and outlives it for a moment: it must not keep the port.
+    os.register_at_fork(after_in_child=sock.close)
+    return sock
 
 
 @contextlib.contextmanager
@@ -62,17 +93,17 @@ def ledger_writer(surface: str) -> Iterator[None]:
         yield
 
 
-def run(config: uvicorn.Config, workers: int) -> None:
+def run(config: uvicorn.Config, workers: int, sock: socket.socket) -> None:
     if workers == 1:
         server = uvicorn.Server(config)
-        server.run()
+        server.run(sockets=[sock])
         if not server.started:
             sys.exit(STARTUP_FAILURE)
         return
     # The workers add their numbers up through files here; they find it in their environment when they start.
     with tempfile.TemporaryDirectory(prefix="sluice-metrics-", ignore_cleanup_errors=True) as metrics_dir:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics_dir
-        Supervisor(config, sockets=[config.bind_socket()]).run()
+        Supervisor(config, sockets=[sock]).run()
 
 
 def server_config(host: str, port: int, workers: int) -> uvicorn.Config:
@@ -92,5 +123,5 @@ def server_config(host: str, port: int, workers: int) -> uvicorn.Config:
         proxy_headers=False,
         timeout_keep_alive=int(settings.KEEP_ALIVE_SECS),
         timeout_graceful_shutdown=int(settings.GRACE_SECS),
-        backlog=4096,
+        backlog=BACKLOG,
     )

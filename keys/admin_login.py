@@ -1,0 +1,21 @@
+"""The admin's door: as often tried as the API's, and told so by the status too."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+
+from keys.login_throttles import ThrottledLoginForm
+
+admin.site.login_form = ThrottledLoginForm
+
+
+def login(request: HttpRequest) -> HttpResponse:
+    response = admin.site.login(request)
+    wait_s = getattr(request, "throttled_for_s", None)
+    if wait_s is not None:
+        response.status_code = HTTPStatus.TOO_MANY_REQUESTS
+        response["Retry-After"] = str(wait_s)
+    return response
