@@ -105,7 +105,7 @@ def begin_again(request: HttpRequest) -> None:
     stream = getattr(request, "_stream", None)
     if stream is not None and not hasattr(request, "_body") and stream.seekable():  # else it is a form that was read
         stream.seek(0)
-        request._read_started = False
+        request.__dict__["_read_started"] = False
     request.__dict__.pop("_cached_user", None)
     current = scope.get()
     if current is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -22,7 +23,7 @@ TOLD = {
     "x-forwarded-host": "llm.example.org",
     "x-forwarded-prefix": "/sluice",
 }
-SETTINGS = {"ALLOWED_HOSTS": "localhost,127.0.0.1,llm.example.org", "METRICS_TOKEN": "for-prometheus"}
+SETTINGS: dict[str, Any] = {"ALLOWED_HOSTS": "localhost,127.0.0.1,llm.example.org", "METRICS_TOKEN": "for-prometheus"}
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from tests.upstream import (
     EndChunks,
     Head,
     Script,
+    Send,
     Upstream,
     body_answer,
     chat_answer,
@@ -73,6 +74,7 @@ def test_an_object_for_who_asked_for_a_stream_is_an_object(sluice: Sluice, upstr
 
 def test_an_object_labelled_as_a_stream_is_one_for_who_asked_for_it(sluice: Sluice, upstream: Upstream):
     _, sent = chat_answer("hello")
+    assert isinstance(sent, Send)
     upstream.answers([stream_head(), Chunk(sent.data), EndChunks()])
     answer = client_of(sluice).post("/v1/chat/completions", json=CHAT)
     assert answer.json()["choices"][0]["message"]["content"] == "hello"
