@@ -115,7 +115,7 @@ FORM_TYPE = "multipart/form-data; boundary=b"
 def test_a_packed_form_is_checked_and_goes_up_plain(sluice: Sluice, upstream: Upstream):
     """Else what it is packed in would hide its fields from the key's models and the project's rules."""
     upstream.script = echo
-    _, some = minted(sluice, allowed_models=["mine"], project=new_project(sluice))
+    _, some = minted(sluice, allowed_models=["mine"], project=new_project(sluice, unmetered="allow"))
     headers = {"content-type": FORM_TYPE, "content-encoding": "gzip"}
     answer = ask(
         sluice, some, path="/v1/audio/transcriptions", content=gzip.compress(FORM % b"theirs"), headers=headers

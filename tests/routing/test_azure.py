@@ -46,10 +46,10 @@ def at_azure(upstream: Upstream, add_provider: AddProvider) -> None:
     add_provider("azure-mock", "/openai", models={"asked/name": "deployed"}, priority=1, **fields)
 
 
-@pytest.fixture(params=["", "/v1"])
-def sdk(router: Sluice, key: str, request: Any) -> Iterator[AzureOpenAI]:
-    address = router.url + request.param
-    with closing(AzureOpenAI(azure_endpoint=address, api_key=key, api_version="2025-01-01", max_retries=0)) as client:
+@pytest.fixture
+def sdk(router: Sluice, key: str) -> Iterator[AzureOpenAI]:
+    options: dict[str, Any] = {"api_key": key, "api_version": "2025-01-01", "max_retries": 0}
+    with closing(AzureOpenAI(azure_endpoint=router.url, **options)) as client:
         yield client
 
 
@@ -77,7 +77,7 @@ def test_what_its_program_asks_for_may_be_anywhere(router: Sluice, upstream: Ups
     assert (upstream.last.path, upstream.last.json()["model"]) == ("/v1/chat/completions", "gpt-4.1-mini")
     assert sdk.responses.create(model="gpt-4.1-mini", input="hi").output
     assert upstream.last.path == "/v1/responses"
-    assert [model.id for model in sdk.models.list()]
+    assert sdk.models.list().object == "list"
     with pytest.raises(NotFoundError):
         sdk.responses.retrieve("resp_nobodys")
 

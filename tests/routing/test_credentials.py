@@ -56,7 +56,11 @@ def test_a_stored_credential_goes_before_the_environments_of_its_alias(router: S
 
 
 def test_an_alias_that_does_not_exist_is_503_and_names_itself_alone(router: Sluice, upstream: Upstream):
+    made = router.api("POST", "/api/credentials", json={"alias": "nowhere", "secret": "sk-nowhere"}).json()
     _, key = minted(router, upstream_alias="nowhere")
+    router.api("DELETE", f"/api/credentials/{made['id']}")
+    in_force(lambda: ask(router, key).status_code == 503)
+    upstream.reset()
     error = refused(ask(router, key), 503, "credential_unavailable")
     assert "nowhere" in error["message"]
     assert upstream.requests == []

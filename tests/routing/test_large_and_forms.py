@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.access.asking import JSON, ask, minted, refused
+from tests.access.asking import JSON, ask, minted, new_project, refused
 from tests.relay.wire import answer_on, connect
 from tests.routing.conftest import AddProvider
 from tests.sluice import Sluice
@@ -99,8 +99,9 @@ def test_what_names_no_model_goes_to_the_first_provider_as_it_is(
 
 @pytest.mark.usefixtures("mapped")
 def test_a_keys_models_hold_for_the_clients_name(router: Sluice, upstream: Upstream):
-    _, some = minted(router, allowed_models=["asked"])
-    _, other = minted(router, allowed_models=["other"])
+    project = new_project(router, unmetered="allow")
+    _, some = minted(router, project=project, allowed_models=["asked"])
+    _, other = minted(router, project=project, allowed_models=["other"])
     path = "/v1/audio/transcriptions"
     assert ask(router, some, path=path, content=form(b"asked"), headers=FORM).status_code == 200
     refused(ask(router, other, path=path, content=form(b"asked"), headers=FORM), 403, "model_not_allowed")
