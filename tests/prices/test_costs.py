@@ -172,7 +172,7 @@ def test_a_change_of_price_is_in_force_at_once(sluice: Sluice, upstream: Upstrea
 
 def test_the_price_is_that_of_the_providers_own_name(sluice: Sluice, upstream: Upstream, key: str):
     add_provider(sluice, upstream.url, "groq", {"quick": "llama-3.3-70b-versatile"})
-    upstream.answers(chat_answer(usage=usage_of(1_000_000, 0)))
+    upstream.answers(chat_answer("", usage=usage_of(1_000_000, 0)))
     answer = client_of(sluice).post(
         "/v1/chat/completions", json={"model": "quick", "messages": [{"role": "user", "content": "hi"}]}
     )

@@ -121,7 +121,6 @@ OPEN: dict[str, tuple[str, dict[str, Any]]] = {
         RESPONSES,
         {"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "f"}]}], "max_output_tokens": 20},
     ),
-    "what was said before": (RESPONSES, {"input": "hi", "previous_response_id": "resp_1", "max_output_tokens": 20}),
     "a member that nobody knows": (CHAT, says("hi", documents=["6 5 4 " * 500], **LIMITED)),
 }
 
