@@ -65,7 +65,7 @@ def test_by_default_a_first_byte_may_take_minutes(tmp_path: Path):
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, check=True)
     first_byte_s, answer_s, idle_s = map(float, done.stdout.split())
     assert min(first_byte_s, answer_s, idle_s) > ASKED_MINUTES_S
-    assert answer_s == 300
+    assert answer_s == 600  # as the SDKs themselves wait
 
 
 def test_a_provider_is_waited_for_while_it_still_gets_the_body(start_sluice: StartSluice, upstream: Upstream):

@@ -31,11 +31,21 @@ ENDPOINTS: dict[str, dict[str, Any]] = {
     ),
     "/v1/embeddings": parameters_of(embedding_create_params.EmbeddingCreateParams),
 }
+STORED = "resp_upstream"
+"""What the provider's answers are called: a request may go on with one that its project has made."""
+
+ENDPOINTS["/v1/responses"]["previous_response_id"] = STORED
 PAIRS = [(path, name) for path, known in ENDPOINTS.items() for name in known]
 
 ODD_NUMBERS = b"1.0, 1e5, 1E-7, -0.0, 123456789012345678901234567890, 0.1000000000000000055511151231257827"
 ODD_STRINGS = rb'"\u00e9\ud83d\ude00\/\u0000", "' + "é\u2028😀\x7f".encode() + b'"'
 ODD = b'{"a" : [ ' + ODD_NUMBERS + b' ],\n\t"b":[' + ODD_STRINGS + b'],"":{"":null},"c":{"d":1,"d":2}}'
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _stored(sluice: Sluice) -> None:
+    made = client_of(sluice).post("/v1/responses", json={"model": "gpt-4.1-mini", "input": "hi"})
+    assert made.json()["id"] == STORED
 
 
 def as_some_write_it(fields: dict[str, Any], seed: int = 0) -> bytes:
