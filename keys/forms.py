@@ -76,6 +76,10 @@ class VirtualKeyForm(KeyModelForm):
             "notes",
         ]
 
+    def _get_validation_exclusions(self) -> set[str]:
+        """Not `revoked_at`: the unique name's condition speaks of it, and would not be checked without."""
+        return super()._get_validation_exclusions() - {"revoked_at"}
+
     def clean_metadata(self) -> Any:
         return self.cleaned_data["metadata"] or {}
 

@@ -46,7 +46,7 @@ UNMETERED: dict[str, tuple[str, str, bytes | None, dict[str, str]]] = {
     "a thread and its run": ("POST", "/v1/threads/runs", text(assistant_id="asst_1", model=MODEL), JSON),
     "an assistant": ("POST", "/v1/assistants", text(model=MODEL), JSON),
     "a run of an eval": ("POST", "/v1/evals/eval_1/runs", text(data_source={"model": MODEL}), JSON),
-    "an engine": ("POST", "/v1/engines/davinci/completions", text(prompt="hi"), JSON),
+    "an engine": ("POST", "/v1/engines/davinci/edits", text(prompt="hi"), JSON),
     "an image": ("POST", "/v1/images/generations", text(model=MODEL, prompt="a cat"), JSON),
     "an image by form": ("POST", "/v1/images/edits", form(model=MODEL, prompt="a cat", image="x"), FORM),
     "a transcription": ("POST", "/v1/audio/transcriptions", form(model=MODEL, file="x"), FORM),
@@ -79,7 +79,6 @@ FREE: dict[str, tuple[str, str, bytes | None, dict[str, str]]] = {
     "a job": ("GET", "/v1/fine_tuning/jobs/ftjob-1/events", None, {}),
     "a tuned model to delete": ("DELETE", "/v1/models/ft:gpt-4.1-mini:org::id", None, {}),
     "a conversation": ("POST", "/v1/conversations", text(metadata={}), JSON),
-    "its items": ("POST", "/v1/conversations/conv_1/items", text(items=[]), JSON),
     "a moderation": ("POST", "/v1/moderations", text(input="hi"), JSON),
     "tokens to count": ("POST", "/v1/responses/input_tokens", text(model=MODEL, input="hi"), JSON),
 }

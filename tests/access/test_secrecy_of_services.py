@@ -142,7 +142,7 @@ def test_nothing_that_was_answered_tells_a_secret(played: Played):
     "name", ["users", "teams", "tiers", "limits/global", "prices", "config/version", "keys", "audit"]
 )
 def test_the_api_tells_no_secret(played: Played, name: str):
-    listed = played.server.api("GET", f"/api/{name}?page_size=500")
+    listed = played.server.api("GET", f"/api/{name}" + ("" if "/" in name else "?page_size=500"))
     assert listed.status_code == 200
     pages = [listed.text]
     for row in listed.json().get("results", [])[:10]:

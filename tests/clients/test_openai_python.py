@@ -102,7 +102,8 @@ def test_embeddings(client: openai.OpenAI):
     assert len(embeddings.data) == 2
 
 
-def test_models(client: openai.OpenAI):
+def test_models(client: openai.OpenAI, upstream: Upstream):
+    upstream.paths["/models/no-such-model"] = error_answer(404, "The model does not exist.", "model_not_found")
     assert "gpt-4.1" in [model.id for model in client.models.list()]
     assert client.models.retrieve("gpt-4.1").id == "gpt-4.1"
     with pytest.raises(openai.NotFoundError):
