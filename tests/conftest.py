@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -48,6 +49,30 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         packages.require(needed)
     except Missing as error:
         pytest.exit(str(error), returncode=3)
+
+
+FLUSHING = frozenset({"transactional_db", "live_server"})
+_flushed = False
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Have the rows that migrations make, where a test with transactions of its own has flushed them.
+
+    pytest-django runs such tests last; a run that shares its files with another one cannot.
+    """
+    global _flushed
+    marker = item.get_closest_marker("django_db")
+    if (marker is not None and marker.kwargs.get("transaction")) or not FLUSHING.isdisjoint(item.fixturenames):  # type: ignore[attr-defined]
+        _flushed = True
+    elif _flushed:
+        _flushed = False
+        from django.apps import apps
+        from pytest_django.plugin import blocking_manager_key
+
+        tiers = importlib.import_module("keys.migrations.0003_first_tiers_and_accounts")
+        with item.config.stash[blocking_manager_key].unblock():
+            tiers.make(apps, None)
 
 
 def pytest_unconfigure() -> None:
