@@ -76,9 +76,13 @@ class VirtualKeyForm(KeyModelForm):
             "notes",
         ]
 
-    def _get_validation_exclusions(self) -> set[str]:
-        """Not `revoked_at`: the unique name's condition speaks of it, and would not be checked without."""
-        return super()._get_validation_exclusions() - {"revoked_at"}
+    def validate_unique(self) -> None:
+        """Also where a condition speaks of a field that the form has not, as that of the unique name does."""
+        super().validate_unique()
+        try:
+            self.instance.validate_constraints(exclude=set(self.errors))
+        except forms.ValidationError as error:
+            self.add_error(None, error)
 
     def clean_metadata(self) -> Any:
         return self.cleaned_data["metadata"] or {}
