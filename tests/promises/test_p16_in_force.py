@@ -166,7 +166,7 @@ def test_a_changed_price_counts_everywhere(fleet: Fleet):
     new_provider(fleet.first, "repriced", fleet.upstream.url, models={model: ""}, api_key="sk-x")
     price = made(fleet.first, "/api/prices", {"model": model, "input": "1", "output": "1"})
     key, _ = key_of(fleet.last, "key")
-    fleet.upstream.script = chat_answer(usage=usage_of(1, 0))
+    fleet.upstream.script = chat_answer("", usage=usage_of(1, 0))
 
     def costs() -> set[Any]:
         answers = [ask(server, key, model=model) for server in fleet.servers * 12]
