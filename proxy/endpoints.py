@@ -6,7 +6,7 @@ import re
 from typing import NamedTuple
 
 from proxy.dialects.base import Dialect
-from proxy.dialects.chat import ChatDialect
+from proxy.dialects.chat import ChatDialect, EmbeddingDialect
 from proxy.dialects.made import MadeDialect
 from proxy.dialects.opaque import OpaqueDialect
 from proxy.dialects.responses import ResponsesDialect
@@ -37,7 +37,7 @@ class Endpoint(NamedTuple):
 
 CHAT = Endpoint("/v1/chat/completions", ChatDialect(), reads_body=True, metered=True)
 COMPLETIONS = Endpoint("/v1/completions", ChatDialect(), reads_body=True, metered=True)
-EMBEDDINGS = Endpoint("/v1/embeddings", ChatDialect(), reads_body=True, metered=True)
+EMBEDDINGS = Endpoint("/v1/embeddings", EmbeddingDialect(), reads_body=True, metered=True)
 RESPONSES = Endpoint("/v1/responses", ResponsesDialect(), reads_body=True, speaks_of_stored=True)
 """Metered where its body says no otherwise (`metering.py`)."""
 COMPACT = Endpoint("/v1/responses/compact", ResponsesDialect(), reads_body=True, metered=True, speaks_of_stored=True)

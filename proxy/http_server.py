@@ -85,7 +85,7 @@ class Door(asyncio.Protocol):
         self._head_bytes = 0
         self._in_head = True
         self._head_begun = False
-        self._may_upgrade = False
+        self._may_upgrade = self._wishes_upgrade = False
         self._replays_head = False
         self._silent_bytes = 0
         self._broken = False
@@ -165,7 +165,10 @@ class Door(asyncio.Protocol):
         else:
             self._silent_bytes += len(data)
         try:
-            self._parse(data)
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                self._parse_behind(upgrade.args[0], data)
         except (httptools.HttpParserError, ValueError):
             self._refuse(400, "invalid_http", "The request is not valid HTTP/1.1.")
         else:
@@ -175,18 +178,18 @@ class Door(asyncio.Protocol):
             elif self._head_bytes > MAX_HEAD_BYTES:
                 self._refuse_head()
 
-    def _parse(self, data: bytes) -> None:
-        """Raises `HttpParserError`, `ValueError`."""
-        while True:
+    def _parse_behind(self, position: int, data: bytes) -> None:
+        """Parse what follows a head that wishes for another protocol. The parser takes it for that protocol's, and
+        nobody here speaks one, so it is a body as ever. Raises `HttpParserError`, `ValueError`.
+        """
+        while not self._broken:
+            data = data[position:]
+            self._parse_without_upgrade()
             try:
                 self.parser.feed_data(data)
                 return
             except httptools.HttpParserUpgrade as upgrade:
-                # The parser takes what follows for another protocol. Nobody here speaks one, so it is a body as ever.
-                if self._broken:
-                    return
-                data = data[upgrade.args[0] :]
-                self._parse_without_upgrade()
+                position = upgrade.args[0]
 
     def _parse_without_upgrade(self) -> None:
         """Have a new parser frame the same request without its wish for another protocol (RFC 9110, section 7.8)."""
@@ -244,9 +247,9 @@ class Door(asyncio.Protocol):
                 self._refuse(400, "invalid_http", "The only transfer coding is chunked.")
                 return
             self._head, self._version = head, version
-        self._may_upgrade = b"upgrade" in head.fields
-        method = self.parser.get_method()
-        if method == b"CONNECT":
+            self._wishes_upgrade = b"upgrade" in head.fields
+        self._may_upgrade = self._wishes_upgrade
+        if self.parser.get_method() == b"CONNECT":
             self._refuse(400, "upgrade_not_supported", "This server is no tunnel to others.")
             return
         if place.url != self._url:
@@ -314,7 +317,7 @@ class Door(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         if self._may_upgrade and self.parser.should_upgrade():
-            return  # only its head is: see `_parse`
+            return  # only its head is: see `_parse_behind`
         self._in_head = True
         self._url = b""
         self._head_bytes = 0

@@ -17,6 +17,7 @@ _members = msgspec.json.Decoder(dict[str, Raw])
 _encoder = msgspec.json.Encoder()
 _text = msgspec.json.Decoder(str | None)
 _any = msgspec.json.Decoder()
+_pairs = json.JSONDecoder(object_pairs_hook=list)
 
 _LONE_SURROGATE = re.compile(
     rb"(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
@@ -125,7 +126,7 @@ class JSONBody:
 def _has_double_names(raw: bytes, distinct: int) -> bool:
     """Whether the object has more members, or spells their names otherwise, than plain decoding shows."""
     try:
-        top: list[tuple[str, Any]] = json.loads(raw, object_pairs_hook=list)
+        top: list[tuple[str, Any]] = _pairs.decode(raw.decode())
     except (ValueError, RecursionError):
         return True  # digits by the thousand, or deep: others may read it differently as well
     return len(top) != distinct or any(f'"{name}"'.encode(errors="replace") not in raw for name, _ in top)

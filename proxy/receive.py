@@ -131,8 +131,14 @@ def declared_length(exchange: Exchange, bounds: Bounds, most: int) -> int | None
 
 
 async def read_document(exchange: Exchange, parts: Parts, watch: Watch) -> bytes:
-    """The whole body as JSON that can be read without holding others up. Raises also `BadRequest`."""
-    plain = await read_plain(exchange, parts, watch)
+    """The whole body as JSON that can be read without holding others up; unpacked where it came packed.
+
+    Raises also `UnsupportedMediaType` and `BadRequest`.
+    """
+    if b"content-encoding" in exchange.head.fields and (coding := coding_of(exchange)):
+        plain = await read_packed(exchange, parts, watch, coding)
+    else:
+        plain = await read_body(exchange, parts, watch)
     if len(plain) >= LARGE_BYTES and await has_too_many_members(plain):
         raise BadRequest(
             "too_many_members",
@@ -141,12 +147,9 @@ async def read_document(exchange: Exchange, parts: Parts, watch: Watch) -> bytes
     return plain
 
 
-async def read_plain(exchange: Exchange, parts: Parts, watch: Watch) -> bytes:
-    """The whole body, unpacked where it came packed. Raises also `UnsupportedMediaType` and `BadRequest`."""
-    coding = coding_of(exchange)
+async def read_packed(exchange: Exchange, parts: Parts, watch: Watch, coding: str) -> bytes:
+    """The whole body, unpacked. Raises also `BadRequest`."""
     raw = await read_body(exchange, parts, watch)
-    if not coding:
-        return raw
     exchange.unpacks = True
     plain = await unpacked(raw, coding, parts.bounds.payload_bytes)
     if (more := len(plain) - exchange.held_bytes) > 0:

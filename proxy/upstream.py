@@ -94,16 +94,24 @@ class Upstream:
         return await self._send_streamed(origin, method, head, body, declared_length(lines))
 
     async def _send_whole(self, origin: Origin, method: str, data: bytes, again: Callable[[], None] | None) -> Answer:
-        connection = self._pooled(origin)
-        if connection is not None:
+        connection = self._pooled(origin) or await self._connect(origin)
+        is_fresh = not connection.was_used
+        while True:
+            connection.start(method, data)
             try:
-                return await _ask(connection, method, data)
+                await connection.read_head()
+                return connection
             except BrokenBeforeAnswer:
                 # A race with the server's idle timeout, or its answer to this very request. So it is sent once more,
                 # and on a fresh connection: the others of the pool may be dead as well.
+                if is_fresh:
+                    raise
                 if again is not None:
                     again()
-        return await _ask(await self._connect(origin), method, data)
+            except BaseException:
+                connection.close()
+                raise
+            connection, is_fresh = await self._connect(origin), True
 
     async def _send_streamed(
         self, origin: Origin, method: str, head: bytes, body: AsyncIterator[bytes], length: int | None
@@ -202,18 +210,6 @@ class Upstream:
             for connection in idle:
                 connection.close()
         self._idle.clear()
-
-
-async def _ask(connection: Connection, method: str, data: bytes) -> Connection:
-    connection.start(method, data)
-    try:
-        await connection.read_head()
-    except BrokenBeforeAnswer:
-        raise
-    except BaseException:
-        connection.close()
-        raise
-    return connection
 
 
 def declared_length(lines: bytes) -> int | None:

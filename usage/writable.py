@@ -51,30 +51,19 @@ _UNFIT = re.compile(r"[\0\ud800-\udfff]")
 
 
 def make_writable(event: RequestEvent) -> RequestEvent:
-    """Mend an event of this version where it has to be, and return it: in what clients and providers choose. What
-    operators choose was checked then. It runs once a request, and takes no longer than encoding the event.
+    """Mend an event of this version where it has to be, and return it: in the texts that clients and providers choose.
+
+    What operators choose was checked then, and counts are no larger than `MOST_COUNTED` where they are read from an
+    answer (`proxy/dialects/counts.py`). It runs once a request, and takes no longer than encoding the event.
     """
-    path, model, served = event.path, event.model, event.model_served
-    correlation_id, response_id = event.correlation_id, event.response_id
-    text = f"{event.method}{path}{model}{served}{correlation_id}{response_id}"
-    if not (
-        # Quicker than to ask whether it is printable; what is not ASCII is told apart by the careful way.
-        text.isascii()
-        and "\0" not in text
-        and len(path) <= 200
-        and len(model) <= 200
-        and len(served) <= 200
-        and len(correlation_id) <= 128
-        and len(response_id) <= 128
-        and len(event.method) <= 16
-    ):
+    method = event.method
+    texts = (method, event.path, event.model, event.model_served, event.correlation_id, event.response_id)
+    text = "".join(texts)
+    # Quicker than to ask whether it is printable. What is not ASCII, or long, is told apart by the careful way.
+    if not text.isascii() or "\0" in text or len(method) > 16 or max(map(len, texts)) > 128:
         _mend_texts(event)
     if event.tags:
         event.tags = tags_as_text(event.tags)
-    counted = (event.prompt_tokens or 0) | (event.completion_tokens or 0) | (event.cached_tokens or 0)
-    counted |= (event.reasoning_tokens or 0) | (event.cache_write_tokens or 0) | (event.audio_tokens or 0)
-    if not 0 <= counted <= MOST_COUNTED:  # as bits: a negative one makes all of it negative
-        _mend_numbers(event)
     if event.ip is not None:
         event.ip = address(event.ip)
     return event

@@ -82,7 +82,7 @@ USAGE_CHUNK = frozenset(
 
 
 class ChatDialect(Dialect):
-    """Also of `/v1/completions` and `/v1/embeddings`, whose answers have the same frame."""
+    """Also of `/v1/completions`, whose answers have the same frame."""
 
     def prepare(self, exchange: Exchange, body: JSONBody) -> None:
         """Ask for the stream's usage where the client did not, and remember to hide it again."""
@@ -97,12 +97,7 @@ class ChatDialect(Dialect):
         exchange.hides_usage = True
 
     def read_answer(self, exchange: Exchange, raw: bytes) -> bytes:
-        raw = read_object(exchange, raw)
-        usage = exchange.usage
-        if usage is not None and usage.completion and exchange.endpoint.label == "/v1/embeddings":
-            # Whatever the total has beyond the prompt, nothing is said there.
-            usage.prompt, usage.completion, usage.reasoning = (usage.prompt or 0) + usage.completion, None, None
-        return raw
+        return read_object(exchange, raw)
 
     def answer_bytes(self, raw: bytes) -> int | None:
         answer = decoded_or_mended(_answer, raw)
@@ -114,6 +109,17 @@ class ChatDialect(Dialect):
 
     def stream_reader(self, exchange: Exchange) -> StreamReader:
         return ChunkReader(exchange)
+
+
+class EmbeddingDialect(ChatDialect):
+    """Vectors: whatever the total has beyond the prompt, nothing is said there."""
+
+    def read_answer(self, exchange: Exchange, raw: bytes) -> bytes:
+        raw = read_object(exchange, raw)
+        usage = exchange.usage
+        if usage is not None and usage.completion:
+            usage.prompt, usage.completion, usage.reasoning = (usage.prompt or 0) + usage.completion, None, None
+        return raw
 
 
 class ChunkReader(StreamReader):

@@ -13,8 +13,11 @@ import msgspec
 
 from proxy.dialects.base import Usage
 from proxy.jsonbody import decoded
+from usage.writable import MOST_COUNTED
 
 T = TypeVar("T")
+
+COUNTS = tuple(name for name in Usage.__struct_fields__ if name != "source")
 
 MOST = 2**53
 """A provider's nonsense (negative, beyond any database's range) is not a count."""
@@ -81,6 +84,26 @@ def read_usage(raw: bytes | msgspec.Raw | None) -> Usage | None:
 
 
 def usage_of(found: ToldUsage) -> Usage | None:
+    """Most answers are in OpenAI's own words and add up, which is told in one go; of all others, by a closer look."""
+    prompt, completion = found.prompt_tokens, found.completion_tokens
+    of_prompt, of_completion = found.prompt_tokens_details or _NOTHING, found.completion_tokens_details or _NOTHING
+    if (
+        prompt is None
+        or completion is None
+        or prompt + completion != found.total_tokens
+        or has_more_beside(found)
+        or of_prompt.audio_tokens
+        or of_completion.audio_tokens
+    ):
+        return _looked_at(found)
+    cached, reasoning, written = of_prompt.cached_tokens, of_completion.reasoning_tokens, of_prompt.cache_write_tokens
+    # As bits: a negative one makes all of it negative.
+    if not 0 <= prompt | completion | (cached or 0) | (reasoning or 0) | (written or 0) <= MOST_COUNTED:
+        return _looked_at(found)
+    return Usage(prompt, completion, cached, reasoning, cache_write=written)
+
+
+def _looked_at(found: ToldUsage) -> Usage | None:
     prompt = _counted(found.prompt_tokens)
     is_anthropic = prompt is None and found.prompt_tokens is None
     if prompt is None:
@@ -107,6 +130,9 @@ def usage_of(found: ToldUsage) -> Usage | None:
     if has_more_beside(found) or total is None or total != (prompt or 0) + (completion or 0):
         _look_beside(usage, found, of_prompt, is_anthropic=is_anthropic)
         _hold_to_total(usage, found)
+    for name in COUNTS:
+        if count := getattr(usage, name):
+            setattr(usage, name, min(count, MOST_COUNTED))
     return usage
 
 

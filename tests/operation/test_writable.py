@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import msgspec
@@ -10,6 +11,8 @@ from django.db import connection, transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from proxy.dialects.base import Usage
+from proxy.dialects.counts import ToldUsage, read_usage
 from tests.ledger.making import event, ids, written
 from usage.audit.entry import AuditEntry
 from usage.audit.keep import keep
@@ -22,17 +25,25 @@ from usage.writable import LONGEST, MOST_COUNTED, make_line_writable, make_writa
 ODD = st.sampled_from(["", "a", "\0", "\ud800", "\udfff", "\ud83d\ude00", "\n", "\\N", "\t", "\x7f", "\u2028"])
 TEXT = st.lists(ODD, max_size=5).map("".join) | st.text(st.characters(codec=None), max_size=300) | st.just("x\0" * 500)
 COUNT = st.none() | st.integers(-(2**80), 2**80)
+COUNTS = (
+    "prompt_tokens",
+    "completion_tokens",
+    "cached_tokens",
+    "reasoning_tokens",
+    "cache_write_tokens",
+    "audio_tokens",
+)
 CLIENTS: dict[str, st.SearchStrategy[Any]] = {
     **dict.fromkeys(("method", "path", "model", "model_served", "correlation_id", "response_id"), TEXT),
-    **dict.fromkeys(("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens"), COUNT),
-    **dict.fromkeys(("cache_write_tokens", "audio_tokens"), COUNT),
+    **dict.fromkeys(COUNTS, st.none() | st.integers(0, MOST_COUNTED)),
     "tags": st.lists(TEXT, max_size=3).map(tuple),
     "ip": st.none() | st.sampled_from(["127.0.0.1", "::1", "fe80::1%eth0", "unix:", "no address", "1.2.3.4\0"]),
 }
-"""What clients and providers choose."""
+"""What clients and providers choose; counts are bounded where an answer is read."""
 
 ANY = {
     **CLIENTS,
+    **dict.fromkeys(COUNTS, COUNT),
     **dict.fromkeys(("outcome", "provider", "credential", "error", "cache", "usage_source", "price_source"), TEXT),
     **dict.fromkeys(("status", "attempts", "request_bytes", "response_bytes"), st.integers(-(2**70), 2**70)),
     "cost_picousd": COUNT,
@@ -71,6 +82,24 @@ def test_mending_twice_changes_nothing_more(changes: dict[str, Any]):
     assert make_line_writable(msgspec.structs.replace(once)) == once
 
 
+TOLD = st.dictionaries(
+    st.sampled_from([name for name in ToldUsage.__struct_fields__ if not name.endswith("_details")]), COUNT
+)
+DETAILS = st.dictionaries(st.sampled_from(["cached_tokens", "reasoning_tokens", "audio_tokens"]), COUNT)
+
+
+@given(told=TOLD, of_prompt=DETAILS, of_completion=DETAILS, adds_up=st.booleans())
+def test_what_a_provider_counts_is_bounded_where_it_is_read(
+    told: dict[str, Any], of_prompt: dict[str, Any], of_completion: dict[str, Any], adds_up: bool
+):
+    document = {**told, "prompt_tokens_details": of_prompt, "completion_tokens_details": of_completion}
+    if adds_up:
+        document["total_tokens"] = (told.get("prompt_tokens") or 0) + (told.get("completion_tokens") or 0)
+    usage = read_usage(json.dumps(document).encode())
+    counts = [] if usage is None else [getattr(usage, name) for name in Usage.__struct_fields__ if name != "source"]
+    assert all(count is None or 0 <= count <= MOST_COUNTED for count in counts)
+
+
 def test_what_is_fit_stays_as_it_was():
     fit = event(
         path="/v1/files/" + "ü" * 190, model="a\tb\n😀", correlation_id="c" * 128, response_id="r" * 128,
@@ -92,7 +121,7 @@ def test_it_knows_how_long_each_column_is():
 
 @pytest.mark.django_db(transaction=True)
 def test_many_counts_beyond_belief_have_a_sum():
-    most = [make_writable(event(prompt_tokens=2**53 - 1, completion_tokens=2**80)) for _ in range(1_500)]
+    most = [make_line_writable(event(prompt_tokens=2**53 - 1, completion_tokens=2**80)) for _ in range(1_500)]
     write_events(most)
     assert written() == ids(most)
 
