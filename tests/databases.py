@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import secrets
 import shutil
-import subprocess
 import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from tests.environment import ROOT, server_environment
-from tests.services import SERVICES
+from tests.services import SERVICES, processes
 
 databases = ["sqlite", "postgres"]
 """For `@pytest.mark.parametrize("database", databases)`."""
@@ -88,13 +87,7 @@ def _postgres_template() -> str:
 
 def migrate(url: str) -> None:
     """Bring an empty database's schema up to date."""
-    done = subprocess.run(
-        [sys.executable, "manage.py", "migrate", "--no-input", "-v", "0"],
-        cwd=ROOT,
-        env=server_environment(DATABASE_URL=url, DATA_DIR=SERVICES.directory / "migrating"),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    env = server_environment(DATABASE_URL=url, DATA_DIR=SERVICES.directory / "migrating")
+    done = processes.run([sys.executable, "manage.py", "migrate", "--no-input", "-v", "0"], cwd=ROOT, env=env)
     if done.returncode:
         raise RuntimeError(f"migrate failed:\n{done.stdout}{done.stderr}")

@@ -170,14 +170,7 @@ class Sluice:
         With `check=False` the finished process, whatever its exit code.
         """
         added = ["--json"] if json and "--json" not in args else []
-        done = subprocess.run(
-            [sys.executable, "manage.py", *args, *added],
-            cwd=ROOT,
-            env=self.env,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = processes.run([sys.executable, "manage.py", *args, *added], cwd=ROOT, env=self.env)
         if not check:
             return done
         if done.returncode:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -18,7 +17,7 @@ from config.environment import ConfigurationError, Environment
 from tests import plain
 from tests.databases import databases, drop_database, make_database, query
 from tests.environment import ROOT, server_environment
-from tests.services import PostgresServer, RedisServer, Services, packages
+from tests.services import PostgresServer, RedisServer, Services, packages, processes
 from tests.sluice import Metrics
 from tests.upstream import (
     Chunk,
@@ -334,9 +333,7 @@ def test_wrong_settings_stop_a_command_with_one_line_each(tmp_path: Path):
     env = server_environment(
         DATA_DIR=tmp_path, PORT="eighty", BUDGET_TIME_ZONE="Mars", DATABASE_URL="mysql://u:secret@h/d"
     )
-    done = subprocess.run(
-        [sys.executable, "manage.py", "check"], cwd=ROOT, env=env, capture_output=True, text=True, check=False
-    )
+    done = processes.run([sys.executable, "manage.py", "check"], cwd=ROOT, env=env)
     assert done.returncode == 2
     assert done.stdout == ""
     lines = done.stderr.splitlines()

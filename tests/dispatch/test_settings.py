@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 from config.environment import Environment
 from config.sending import addresses_from, alert_webhook_from, dispatchers_from, mail_from, sender_from
 from tests.environment import ROOT, server_environment
-from tests.services import SERVICES
+from tests.services import SERVICES, processes
 
 SECRET = "a-secret-of-the-tests-0123456789"
 
@@ -125,9 +124,7 @@ def test_the_start_is_refused_with_all_of_it_at_once():
     env = server_environment(
         DATA_DIR=SERVICES.directory / "refused", DISPATCH_TO="kafka,webhook", ALERT_EMAIL_TO="nobody"
     )
-    done = subprocess.run(
-        [sys.executable, "manage.py", "check"], cwd=ROOT, env=env, capture_output=True, text=True, check=False
-    )
+    done = processes.run([sys.executable, "manage.py", "check"], cwd=ROOT, env=env)
     assert done.returncode != 0
     told = [line for line in done.stderr.splitlines() if line.startswith("sluice: ")]
     assert [line.split(":")[1].strip() for line in told] == [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -13,7 +12,7 @@ import pytest
 from tests.databases import databases, drop_database, make_database, query
 from tests.environment import ROOT, server_environment
 from tests.ledger.making import made_id
-from tests.services import SERVICES, Services
+from tests.services import SERVICES, Services, processes
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 ROWS = {
@@ -38,7 +37,7 @@ def migrate(database: str) -> Migrate:
     def run(target: str) -> None:
         environment = server_environment(DATABASE_URL=database, DATA_DIR=SERVICES.directory / "migrating")
         command = [sys.executable, "manage.py", "migrate", "usage", target, "-v", "0"]
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        done = processes.run(command, cwd=ROOT, env=environment)
         assert done.returncode == 0, done.stdout + done.stderr
 
     return run

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from io import StringIO
 
@@ -16,6 +15,7 @@ from providers.models import Credential, Provider
 from proxy.changes import current_version
 from tests.environment import ROOT
 from tests.management.conftest import SECRET, TOKEN, make_credential, make_key, make_project, make_provider
+from tests.services import processes
 
 pytestmark = pytest.mark.django_db(transaction=True)  # a server in another thread has to see the rows
 
@@ -252,9 +252,7 @@ def test_what_is_shown_cannot_steer_the_terminal(run):
 )
 @pytest.mark.any_database
 def test_a_wrong_use_exits_with_2_and_nothing_on_stdout(arguments):
-    done = subprocess.run(
-        [sys.executable, "manage.py", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    done = processes.run([sys.executable, "manage.py", *arguments], cwd=ROOT)
     assert (done.returncode, done.stdout) == (2, "")
     assert "Traceback" not in done.stderr
 
@@ -263,9 +261,7 @@ def test_a_wrong_use_exits_with_2_and_nothing_on_stdout(arguments):
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "nonsense", "http://[", "ftp://x", "http://nil.invalid"])
 def test_a_sluice_that_cannot_be_reached_is_one_line_and_exit_1(url):
     arguments = ["keys", "list", "--json", "--api-url", url, "--token", "t"]
-    done = subprocess.run(
-        [sys.executable, "manage.py", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    done = processes.run([sys.executable, "manage.py", *arguments], cwd=ROOT)
     assert (done.returncode, done.stdout) == (1, "")
     assert len(done.stderr.strip().splitlines()) == 1
     assert "cannot be reached" in done.stderr
@@ -284,14 +280,8 @@ def test_an_address_that_is_no_management_api_is_refused(live_server):
 
 
 def test_the_database_that_is_not_migrated_is_one_line_and_exit_1(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "manage.py", "keys", "list"],
-        cwd=ROOT,
-        env={"PATH": "/usr/bin:/bin", "DATA_DIR": str(tmp_path), "DATABASE_URL": ""},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    env = {"PATH": "/usr/bin:/bin", "DATA_DIR": str(tmp_path), "DATABASE_URL": ""}
+    done = processes.run([sys.executable, "manage.py", "keys", "list"], cwd=ROOT, env=env)
     assert (done.returncode, done.stdout) == (1, "")
     assert "migrate" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

@@ -126,14 +126,13 @@ def test_the_database_going_away_is_told_and_known_keys_are_served(
 
 def prepared(postgres: PostgresServer) -> str:
     """An empty installation's database there."""
-    import subprocess
     import sys
 
     from tests.environment import server_environment
 
     url = postgres.url_of(postgres.create())
     env = server_environment(DATABASE_URL=url, DATA_DIR=postgres.directory / "sluice")
-    subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], cwd=ROOT, env=env, check=True)
+    processes.run([sys.executable, "manage.py", "migrate", "-v0"], cwd=ROOT, env=env, check=True)
     return url
 
 

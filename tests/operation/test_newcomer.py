@@ -19,7 +19,7 @@ def start(data: Path, log: Path) -> tuple[subprocess.Popen[bytes], str]:
     port = processes.free_port()
     env = server_environment(DATA_DIR=data, PORT=port, SECRET_KEY="", ENCRYPTION_KEY="")
     with log.open("wb") as output:
-        process = processes.start([sys.executable, "manage.py", "run"], cwd=ROOT, env=env, output=output)
+        process = processes.start([sys.executable, "manage.py", "run"], cwd=ROOT, env=env, output=output, fresh=True)
     url = f"http://127.0.0.1:{port}"
     assert processes.poll(lambda: ready(url), timeout=30)
     return process, url

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
-import subprocess
 import sys
 from pathlib import Path
 
 from tests.access.asking import CHAT
 from tests.environment import ROOT, server_environment
+from tests.services import processes
 from tests.upstream import Upstream, chat_answer
 
 
@@ -35,7 +35,7 @@ def test_what_an_earlier_version_left_open_is_closed_by_the_next_command(tmp_pat
     outside.write_text("somebody else's")
     env = server_environment(DATA_DIR=data, DATABASE_URL="")
     migrate = [sys.executable, "manage.py", "migrate", "-v", "0"]
-    subprocess.run(migrate, cwd=ROOT, env=env, check=True)
+    processes.run(migrate, cwd=ROOT, env=env, check=True)
     (data / "journal").mkdir()
     (data / "journal" / "1-1.spool").write_text("")
     (data / "link").symlink_to(outside)
@@ -43,7 +43,7 @@ def test_what_an_earlier_version_left_open_is_closed_by_the_next_command(tmp_pat
         if not path.is_symlink():
             path.chmod(0o755 if path.is_dir() else 0o644)
     outside.chmod(0o644)
-    subprocess.run(migrate, cwd=ROOT, env=env, check=True)
+    processes.run(migrate, cwd=ROOT, env=env, check=True)
     (data / "link").unlink()
     assert open_to_others(data) == {}
     assert outside.stat().st_mode & 0o777 == 0o644
@@ -54,7 +54,7 @@ def test_a_database_elsewhere_is_closed_and_its_directory_is_not(tmp_path: Path)
     tmp_path.chmod(0o755)
     env = server_environment(DATA_DIR=tmp_path / "data", DATABASE_URL=f"sqlite:///{database}")
     for _ in range(2):
-        subprocess.run([sys.executable, "manage.py", "migrate", "-v", "0"], cwd=ROOT, env=env, check=True)
+        processes.run([sys.executable, "manage.py", "migrate", "-v", "0"], cwd=ROOT, env=env, check=True)
         assert database.stat().st_mode & 0o777 == 0o600
         database.chmod(0o644)
     assert tmp_path.stat().st_mode & 0o777 == 0o755
@@ -64,10 +64,7 @@ def test_a_directory_of_everybody_is_refused_and_left_as_it_is(tmp_path: Path):
     shared = tmp_path / "everybodys"
     shared.mkdir()
     shared.chmod(0o1777)
-    done = subprocess.run(
-        [sys.executable, "manage.py", "check"],
-        cwd=ROOT, env=server_environment(DATA_DIR=shared), capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = processes.run([sys.executable, "manage.py", "check"], cwd=ROOT, env=server_environment(DATA_DIR=shared))
     assert done.returncode == 2
     assert done.stderr.startswith("sluice: DATA_DIR: ")
     assert shared.stat().st_mode & 0o7777 == 0o1777

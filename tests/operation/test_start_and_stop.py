@@ -128,10 +128,7 @@ def test_several_workers_without_redis_are_refused_in_one_line(tmp_path: Path, w
     settings = {"WORKERS": "2"} if way == "setting" else {}
     env = server_environment(DATA_DIR=tmp_path, PORT=port, REDIS_URL="", **settings)
     option = ["--workers", "2"] if way == "option" else []
-    done = subprocess.run(
-        [sys.executable, "manage.py", "serve", *option],
-        cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=30,
-    )  # fmt: skip
+    done = processes.run([sys.executable, "manage.py", "serve", *option], cwd=ROOT, env=env)
     assert done.returncode not in (0, None)
     lines = (done.stdout + done.stderr).strip().splitlines()
     assert len(lines) == 1, lines

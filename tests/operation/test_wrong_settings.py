@@ -17,10 +17,7 @@ SECRET = "hunter2"
 
 
 def run(*command: str, **env: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "manage.py", *command],
-        cwd=ROOT, env=server_environment(**env), capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
+    return processes.run([sys.executable, "manage.py", *command], cwd=ROOT, env=server_environment(**env))
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,14 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 from typing import IO, Any
 
 from tests.services import reaper
+from tests.services.forks import FORKS
 
 _guard = Lock()
 _reaper: int | None = None
@@ -52,6 +53,7 @@ def _leave_to_the_parent() -> None:
     if _reaper is not None:
         os.close(_reaper)
         _reaper = None
+    FORKS.leave_to_the_parent()
 
 
 os.register_at_fork(after_in_child=_leave_to_the_parent)
@@ -63,26 +65,73 @@ def start(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     output: IO[bytes] | int | None = subprocess.DEVNULL,
+    errors: IO[bytes] | None = None,
     user: pwd.struct_passwd | None = None,
     parting: str = "SIGKILL",
+    pass_fds: Sequence[int] = (),
+    fresh: bool = False,
 ) -> subprocess.Popen[bytes]:
-    """Start `command` in a session of its own, as `user`; it ends with this process, by the signal `parting`."""
+    """Start `command` in a session of its own, as `user`; it ends with this process, by the signal `parting`.
+
+    A `manage.py` is a fork of a Python that has imported the libraries; with `fresh`, it is started as a shell does.
+    """
     run_name()
-    process = subprocess.Popen(
-        [str(part) for part in command],
-        env={**(os.environ if env is None else env), reaper.NAME: os.environ[reaper.NAME]},
-        cwd=cwd or "/",
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=subprocess.STDOUT if output is not None else None,
-        start_new_session=True,
-        user=user.pw_uid if user else None,
-        group=user.pw_gid if user else None,
-        extra_groups=[] if user else None,
-    )
+    words = [str(part) for part in command]
+    env = {**(os.environ if env is None else env), reaper.NAME: os.environ[reaper.NAME]}
+    process: subprocess.Popen[bytes]
+    if cwd and not user and not fresh and FORKS.fit(words, env):
+        with _opened(output) as (stdout, stderr):
+            process = FORKS.start(words, env, cwd, stdout, stderr if errors is None else errors.fileno())
+    else:
+        process = subprocess.Popen(
+            words,
+            env=env,
+            cwd=cwd or "/",
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=errors if errors is not None else subprocess.STDOUT if output is not None else None,
+            start_new_session=True,
+            user=user.pw_uid if user else None,
+            group=user.pw_gid if user else None,
+            extra_groups=[] if user else None,
+            pass_fds=pass_fds,
+        )
     assert _reaper is not None
     os.write(_reaper, f"{process.pid} {parting}\n".encode())
     return process
+
+
+@contextmanager
+def _opened(output: IO[bytes] | int | None) -> Iterator[tuple[int, int]]:
+    """The descriptors of a process's standard output and standard error, for what `subprocess` takes."""
+    if output is None:
+        yield 1, 2
+    elif output == subprocess.DEVNULL:
+        with Path(os.devnull).open("wb") as nowhere:
+            yield nowhere.fileno(), nowhere.fileno()
+    else:
+        descriptor = output if isinstance(output, int) else output.fileno()
+        yield descriptor, descriptor
+
+
+def run(
+    command: Sequence[str | Path], *, env: Mapping[str, str] | None = None, cwd: Path, check: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """As `subprocess.run(…, capture_output=True, text=True)`, with what `start` does."""
+    with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
+        process = start(command, env=env, cwd=cwd, output=stdout, errors=stderr)
+        try:
+            code = process.wait()
+        finally:
+            sweep(process)
+        told = []
+        for file in (stdout, stderr):
+            file.seek(0)
+            told.append(file.read().decode(errors="replace"))
+    done = subprocess.CompletedProcess(process.args, code, *told)
+    if check:
+        done.check_returncode()
+    return done
 
 
 def end(process: subprocess.Popen[bytes], *, signal_number: int = signal.SIGTERM, timeout: float = 10) -> int:

@@ -56,7 +56,7 @@ def test_a_killed_run_leaves_no_process_and_no_file(everything: Any):
     run, told = everything
     started = names(told["pids"])
     commands = " ".join(started.values())
-    for part in ("postgres", "redis-server", "manage.py\0serve", "chrom", "sleep", "reaper.py"):
+    for part in ("postgres", "redis-server", "prefork.py", "chrom", "sleep", "reaper.py"):
         assert part in commands, "it starts all of them, or this proves nothing"
     directory = Path(told["directory"])
     assert directory.is_dir()

@@ -1,0 +1,142 @@
+"""A Python that has imported the libraries, and forks for each `manage.py` that is asked for: `forks.py` asks it.
+
+To import them takes four fifths of a command's time, and a run starts some thousand commands and servers. This file is
+run by its path and imports nothing of Sluice's: each fork reads the code and its settings for itself.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import runpy
+import select
+import socket
+import sys
+import time
+from contextlib import suppress
+from typing import Any
+
+LARGEST_MESSAGE = 1 << 20
+LIBRARIES = (
+    "asyncio",
+    "channels.db",
+    "channels.layers",
+    "channels.routing",
+    "channels.sessions",
+    "celery.app.task",
+    "celery.schedules",
+    "cryptography.fernet",
+    "django.contrib.admin.options",
+    "django.contrib.postgres.fields",
+    "django.contrib.staticfiles.storage",
+    "django.core.mail",
+    "django.core.management.commands.migrate",
+    "django.core.servers.basehttp",
+    "django.db.backends.sqlite3.base",
+    "django.db.migrations.autodetector",
+    "django.forms",
+    "django.test.signals",
+    "django.urls",
+    "django.views.generic",
+    "django_filters",
+    "django_prometheus",
+    "genai_prices",
+    "httptools",
+    "httpx",
+    "kombu.transport.redis",
+    "msgspec.json",
+    "prometheus_client.multiprocess",
+    "psycopg",
+    "redis.asyncio",
+    "rest_framework.exceptions",
+    "rest_framework.relations",
+    "rest_framework.serializers",
+    "uvicorn.protocols.http.httptools_impl",
+    "uvicorn.supervisors.multiprocess",
+    "uvloop",
+    "whitenoise.middleware",
+    "yaml",
+)
+"""What can be imported before there are settings."""
+
+
+class Prefork:
+    """Takes orders until who gives them is gone. `serve` returns in the forks alone, each with its order."""
+
+    def __init__(self, orders: socket.socket) -> None:
+        self._orders = orders
+        self._poll = select.poll()
+        self._poll.register(orders, select.POLLIN)
+        self._children: dict[int, tuple[int, socket.socket]] = {}
+        """By the descriptor that tells of a process's end: its id, and whom to tell."""
+
+    def serve(self) -> dict[str, Any]:
+        while True:
+            for descriptor, _ in self._poll.poll():
+                if descriptor in self._children:
+                    self._tell_end(descriptor)
+                elif (order := self._take()) is not None:
+                    return order
+
+    def _take(self) -> dict[str, Any] | None:
+        message, descriptors, _, _ = socket.recv_fds(self._orders, LARGEST_MESSAGE, 3)
+        if not message:
+            sys.exit()
+        told, *outputs = descriptors
+        pid = os.fork()
+        if pid == 0:
+            self._forget(told, outputs)
+            order: dict[str, Any] = json.loads(message)
+            return order
+        for output in outputs:
+            os.close(output)
+        teller = socket.socket(fileno=told)
+        ended = os.pidfd_open(pid)
+        self._children[ended] = (pid, teller)
+        self._poll.register(ended, select.POLLIN)
+        teller.send(str(pid).encode())
+        return None
+
+    def _forget(self, told: int, outputs: list[int]) -> None:
+        """Be a process of its own, which has nothing open but its input and its outputs."""
+        os.setsid()
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(outputs[0], 1)
+        os.dup2(outputs[1], 2)
+        self._orders.detach()
+        for _, teller in self._children.values():
+            teller.detach()
+        os.closerange(3, max(told, *outputs, *self._children, 64) + 1)
+
+    def _tell_end(self, descriptor: int) -> None:
+        pid, teller = self._children.pop(descriptor)
+        self._poll.unregister(descriptor)
+        os.close(descriptor)
+        _, status = os.waitpid(pid, 0)
+        with suppress(BrokenPipeError):  # nobody waits for it any more
+            teller.send(str(os.waitstatus_to_exitcode(status)).encode())
+        teller.close()
+
+
+def main() -> None:
+    """As `python manage.py …` in the order's directory and environment."""
+    del sys.path[0]  # this file's directory, whose names are none of a library's
+    for name in LIBRARIES:
+        importlib.import_module(name)
+    from django.conf import settings
+
+    if settings.configured:
+        sys.exit("a library has read Django's settings before a fork had its own")
+    order = Prefork(socket.socket(fileno=int(sys.argv[1]))).serve()
+    os.environ.clear()
+    os.environ.update(order["env"])
+    time.tzset()
+    os.chdir(order["cwd"])
+    sys.argv = order["args"]
+    sys.path.insert(0, order["cwd"])
+    runpy.run_path(os.path.join(order["cwd"], sys.argv[0]), run_name="__main__")
+
+
+if __name__ == "__main__":
+    main()
