@@ -69,7 +69,7 @@ class Teller:
 
 
 class Sharer:
-    """Two that have the same tests and the same directory run each file once, one from the start, one from the end."""
+    """Those that have the same tests and the same directory run each file once, from the start or from the end."""
 
     def __init__(self, config: pytest.Config, directory: Path) -> None:
         self._directory = directory
@@ -102,5 +102,5 @@ class Sharer:
             try:
                 (self._directory / f"{path.replace('/', '+')}.taken").open("x").close()
             except FileExistsError:
-                continue  # the other has it
+                continue  # another one has it
             yield from files[path]
