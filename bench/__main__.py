@@ -21,6 +21,7 @@ from bench.memory import growth, memory
 from bench.relay import latency, relay
 from bench.result import Result, table
 from bench.servers import Servers, need_programs
+from bench.spread import spreads
 from bench.start import start
 from bench.streams import streams
 from bench.telling import telling
@@ -37,6 +38,7 @@ BENCHES: dict[str, Callable[..., list[Result]]] = {
     "limits": limits,
     "admission": admission,
     "telling": telling,
+    "spread": spreads,
     "keys": keys,
     "ledger": ledger,
 }

@@ -1,0 +1,215 @@
+"""Several workers take connections from one socket, each new one by a worker that has fewest open.
+
+Left to themselves they race for them: a worker that is awake takes most of a burst before the others have woken. So one
+that has more than another stands back for a moment. What a worker has is in memory that all of them share.
+
+Rejected: a socket for each worker (SO_REUSEPORT). The kernel deals by the hash of the addresses, which is uneven for
+few and long connections, keeps dealing to a worker that hangs, and lets a second server bind the same port. Rejected: a
+process that accepts for all, through which each connection would have to go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import select
+import socket
+from collections.abc import Callable, Sequence
+from ctypes import Array, c_uint64
+from typing import Any
+
+from uvicorn.server import ServerState
+
+from usage.loops import LOOPS
+
+SLOTS = 4096
+"""More workers than there can be."""
+
+STEP_S = 0.001
+"""How long one that has more stands back before it looks again. The others have been woken by the same connection."""
+
+PATIENCE_S = 0.05
+"""After so long without a sign of life, a worker that has fewer is not waited for: its loop is held up, or it has no
+file left to take a connection with.
+"""
+
+ASLEEP_S = 0.5
+"""How long it is not waited for, unless it gives one before."""
+
+REFUSED_PAUSE_S = 1.0
+"""After the system refused a connection, for want of files mostly."""
+
+_COUNT_BITS = 32
+_COUNT = (1 << _COUNT_BITS) - 1
+_ABSENT = (1 << 64) - 1
+
+
+class ConnectionCounts:
+    """How many connections each worker has open, in memory that they share.
+
+    A worker's word is its number of connections in the low bits, and above them how often it looked for new ones: so
+    the others see whether it is awake. Each word has one writer, and is written and read as a whole.
+    """
+
+    def __init__(self) -> None:
+        # As uvicorn starts workers: new processes, which are handed the memory.
+        self._words: Array[c_uint64] = multiprocessing.get_context("spawn").RawArray(c_uint64, SLOTS + 1)
+        """The first is how many of the others are in use."""
+
+    def new_slot(self, taken: set[int]) -> int:
+        """For a worker; by the supervisor alone."""
+        slot = next(slot for slot in range(1, SLOTS + 1) if slot not in taken)
+        self.leave(slot)
+        self._words[0] = max(self._words[0], slot)
+        return slot
+
+    def write(self, slot: int, looks: int, count: int) -> None:
+        self._words[slot] = (looks << _COUNT_BITS) & (_ABSENT >> 1) | count
+
+    def leave(self, slot: int) -> None:
+        """It takes no more connections."""
+        self._words[slot] = _ABSENT
+
+    def words(self) -> Sequence[int]:
+        return self._words[1 : self._words[0] + 1]
+
+
+class Connections(set[Any]):
+    """Those of a worker, which tells the others when one has ended."""
+
+    def __init__(self, tell: Callable[[], object]) -> None:
+        super().__init__()
+        self._tell = tell
+
+    def discard(self, element: Any) -> None:
+        super().discard(element)
+        self._tell()
+
+
+class Listener:
+    """A worker's side of the socket. To uvicorn it is one of its servers."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        counts: ConnectionCounts,
+        slot: int,
+        state: ServerState,
+        new_protocol: Callable[[], asyncio.Protocol],
+    ) -> None:
+        sock.setblocking(False)
+        self._sock, self._counts, self._slot = sock, counts, slot
+        state.connections = self._open = Connections(self._count)
+        self._new_protocol = new_protocol
+        self._loop = asyncio.get_running_loop()
+        self._arriving: set[asyncio.Task[object]] = set()
+        self._failures = LOOPS.named("connections")
+        self._poll = select.poll()
+        self._poll.register(sock, select.POLLIN)
+        self._looks = 0
+        self._listens = self._is_closed = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._stood_back_at: float | None = None
+        self._seen: Sequence[int] = ()
+        """What the others had when this one began to stand back."""
+        self._asleep: dict[int, int] = {}
+        """Who is not waited for, and the word by which it is known whether that is still so."""
+        self._asleep_until = 0.0
+        self._count()
+        self._listen()
+
+    def close(self) -> None:
+        """Take no more. What waits is for the others."""
+        self._is_closed = True
+        self._counts.leave(self._slot)
+        self._stop_listening()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    async def wait_closed(self) -> None:
+        """What was taken is uvicorn's to wait for."""
+
+    # --- its part ---------------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """A connection waits, unless another worker has taken it by now."""
+        self._looks += 1
+        if self._asleep and self._loop.time() >= self._asleep_until:
+            self._asleep.clear()
+        if self._has_more(self._count()):
+            self._stand_back()
+            return
+        try:
+            self._take()
+        except OSError as error:
+            self._failures.failed_alone(error)
+            self._come_back(REFUSED_PAUSE_S)
+        else:
+            self._stood_back_at = None
+            self._listen()
+
+    def _count(self) -> int:
+        """Tell the others."""
+        count = len(self._open) + len(self._arriving)
+        if not self._is_closed:
+            self._counts.write(self._slot, self._looks, count)
+        return count
+
+    def _has_more(self, own: int) -> bool:
+        """Than one, and an eighth, beyond another: to be exact would have all wait for whoever is busy just now."""
+        least = own - 1 - (own >> 3)
+        return least > 0 and any(
+            word & _COUNT < least and word != _ABSENT and self._asleep.get(at) != word
+            for at, word in enumerate(self._counts.words())
+        )
+
+    def _stand_back(self) -> None:
+        now = self._loop.time()
+        if self._stood_back_at is None:
+            self._stood_back_at, self._seen = now, self._counts.words()
+        elif now - self._stood_back_at >= PATIENCE_S:
+            seen, words = self._seen, self._counts.words()
+            self._asleep = {at: word for at, word in enumerate(words[: len(seen)]) if word == seen[at]}
+            self._asleep_until = now + ASLEEP_S
+            self._stood_back_at, self._seen = now, words
+        self._come_back(STEP_S)
+
+    def _come_back(self, after_s: float) -> None:
+        self._stop_listening()
+        self._timer = self._loop.call_later(after_s, self._look_again)
+
+    def _look_again(self) -> None:
+        if self._poll.poll(0):
+            self._look()
+        else:
+            self._stood_back_at = None
+            self._listen()
+
+    # --- the socket -------------------------------------------------------------------------------------
+
+    def _listen(self) -> None:
+        if not self._listens:
+            self._listens = True
+            self._loop.add_reader(self._sock, self._look)
+
+    def _stop_listening(self) -> None:
+        if self._listens:
+            self._listens = False
+            self._loop.remove_reader(self._sock)
+
+    def _take(self) -> None:
+        """One connection, if there is one. Raises `OSError`."""
+        try:
+            sock, _ = self._sock.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        sock.setblocking(False)
+        task = self._loop.create_task(self._loop.connect_accepted_socket(self._new_protocol, sock))
+        self._arriving.add(task)
+        task.add_done_callback(self._arrived)
+        self._count()
+
+    def _arrived(self, task: asyncio.Task[object]) -> None:
+        self._arriving.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failures.failed_alone(error)
