@@ -6,12 +6,27 @@ It knows the limits of its own endpoint and no others.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from tests.promises.spending import Books, new_crew, post, set_price, statuses, until_exhausted, usd, wave
+from tests.access.asking import minted, soon
+from tests.databases import query
+from tests.promises.fleet import Fleet
+from tests.promises.spending import (
+    Books,
+    all_agree,
+    new_crew,
+    post,
+    set_price,
+    statuses,
+    until_exhausted,
+    usd,
+    wave,
+)
 from tests.services import Services
 from tests.sluice import Sluice
 from tests.upstream import Received, Script, Upstream, Wait, chat_answer, response_usage, responses_answer, usage_of
@@ -59,11 +74,18 @@ def used_by(path: str, body: dict[str, Any]) -> tuple[int, int]:
 class Strict(Books):
     """A million tokens are one USD, read or said."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.owed_by: Counter[str] = Counter()
+        """For requests of each `user`."""
+
     def __call__(self, received: Received) -> Script:
-        read, said = used_by(received.path, received.json())
+        body = received.json()
+        read, said = used_by(received.path, body)
         with self.lock:
             self.answered += 1
             self.owed += (read + said) * 10**6
+            self.owed_by[str(body.get("user"))] += (read + said) * 10**6
         if received.path == RESPONSES:
             return [Wait(self.takes_s), *responses_answer(usage=response_usage(read, said))]
         if received.path == EMBEDDINGS:
@@ -151,6 +173,61 @@ def test_any_other_passes_it_by_one_request_at_most(alone: list[Sluice], upstrea
     crew = new_crew(alone[0], key={"budget": usd(budget)})
     until_exhausted(alone, crew.token, first=24, path=path, model=MODEL, **body)
     assert budget <= books.owed < budget + each * 11 // 10
+
+
+ALL = {**BOUNDED, **OPEN}
+COSTS = {what: sum(used_by(path, body)) * 10**6 for what, (path, body) in ALL.items()}
+
+
+@pytest.fixture(scope="module")
+def many(_fleet: Fleet) -> Fleet:
+    """Two instances of four workers each on one PostgreSQL and one Redis."""
+    set_price(_fleet.first, MODEL, input="1")
+    return _fleet
+
+
+def ask_in_all_ways(fleet: Fleet, tokens: dict[str, str], first: int) -> None:
+    """Each body with its token, all at the same time over all processes, until nothing is let through any more."""
+
+    def exhaust(what: str) -> None:
+        path, body = ALL[what]
+        until_exhausted(fleet.servers, tokens[what], first=first, path=path, model=MODEL, user=what, **body)
+
+    with ThreadPoolExecutor(len(ALL)) as pool:
+        list(pool.map(exhaust, ALL))
+
+
+def booked_by_key(server: Sluice, keys: Iterable[int]) -> dict[int, int]:
+    """What the ledger has of each of them, in picodollars."""
+    rows = query(
+        server.database_url, "SELECT key_id, SUM(cost_picousd) AS cost FROM usage_requestrecord GROUP BY key_id"
+    )
+    found = {row["key_id"]: int(row["cost"] or 0) for row in rows}
+    return {key: found.get(key, 0) for key in keys}
+
+
+def test_bodies_of_all_kinds_at_once_keep_each_to_its_budget(many: Fleet, fleet: Fleet):
+    books = fleet.upstream.script = Strict()
+    budgets = {what: (9 if what in BOUNDED else 5) * COSTS[what] // 2 for what in ALL}
+    keys = {what: minted(many.first, budget=usd(budgets[what])) for what in ALL}
+    ask_in_all_ways(many, {what: token for what, (_, token) in keys.items()}, first=8)
+    for what in BOUNDED:
+        assert 0 < books.owed_by[what] <= budgets[what], what
+    for what in OPEN:
+        assert budgets[what] <= books.owed_by[what] < budgets[what] + COSTS[what] * 11 // 10, what
+    wanted = {key_id: books.owed_by[what] for what, (key_id, _) in keys.items()}
+    soon(lambda: booked_by_key(many.first, wanted) == wanted)
+    assert booked_by_key(many.first, wanted) == wanted
+
+
+@pytest.mark.parametrize("kind", ["user", "team", "project"])
+def test_bodies_of_all_kinds_share_a_budget_and_pass_it_by_the_dearest_at_most(many: Fleet, fleet: Fleet, kind: str):
+    books = fleet.upstream.script = Strict()
+    budget = 4 * max(COSTS.values())
+    crew = new_crew(many.first, **{kind: {"budget": usd(budget)}})
+    ask_in_all_ways(many, dict.fromkeys(ALL, crew.token), first=4)
+    assert budget // 2 < books.owed < budget + max(COSTS.values())
+    all_agree(many.first, crew, books.owed, [kind])
 
 
 @pytest.fixture(scope="module")
