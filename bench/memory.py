@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from pathlib import Path
 
 import uvloop
 
+from bench import machine
 from bench.readers import Readers
 from bench.result import Result
 from bench.servers import Server, Servers
 from bench.wrk import BODY, Failed, ask
 from proxy.bench.load import load
 from proxy.bench.target import Target
+from usage.journal.process import NAME
 
 MB = 1024 * 1024
 KB = 1024
@@ -52,30 +55,38 @@ async def with_streams(server: Server, count: int, *, seconds: float) -> int:
 
 
 def growth(servers: Servers, *, quick: bool) -> list[Result]:
-    """RSS after each of ten batches, when all that fills up has filled up."""
+    """RSS after each of ten batches, when all that fills up has filled up: the server's, and its ledger's."""
     warm_s, batches, size = (3, 5, 2_000) if quick else (WINDOW_S + 5, 10, 20_000)
     upstream = servers.nginx_answering()
     sluice = servers.sluice(upstream)
+    pids = {"RSS": sluice.pid, "the ledger's RSS": ledger_of(sluice)}
     ask(sluice, seconds=warm_s)
-    points = [measured(sluice)]
-    for _ in range(batches):
-        send(sluice, requests=size)
-        points.append(measured(sluice))
+    points: dict[str, list[float]] = {name: [] for name in pids}
+    for batch in range(batches + 1):
+        if batch:
+            send(sluice, requests=size)
+        machine.wait_until_idle(pids.values())  # until the rows are written
+        for name, pid in pids.items():
+            points[name].append(float(machine.memory(pid).rss))
+    return [result for name in pids for result in grown(name, points[name], size, quick=quick)]
+
+
+def ledger_of(server: Server) -> int:
+    """The process beside it that writes the ledger."""
+    return next(pid for pid in machine.children(server.pid) if Path(f"/proc/{pid}/comm").read_text().strip() == NAME)
+
+
+def grown(name: str, points: list[float], size: int, *, quick: bool) -> list[Result]:
     slope = slope_of(points) * 100_000 / size
     megabytes = [point / MB for point in points]
-    print(
-        f"growth: MB after each {size:,} requests: {' '.join(f'{point:.1f}' for point in megabytes)}", file=sys.stderr
-    )
+    told = " ".join(f"{point:.1f}" for point in megabytes)
+    print(f"growth: {name}, MB after each {size:,} requests: {told}", file=sys.stderr)
+    requests = (len(points) - 1) * size
     return [
-        Result("growth", f"RSS before {batches * size:,} requests", megabytes[0], "MB"),
-        Result("growth", f"RSS after {batches * size:,} requests", megabytes[-1], "MB", samples=megabytes),
-        Result("growth", "slope for 100,000 requests", slope / MB, "MB", at_most=None if quick else 1),
+        Result("growth", f"{name} before {requests:,} requests", megabytes[0], "MB"),
+        Result("growth", f"{name} after {requests:,} requests", megabytes[-1], "MB", samples=megabytes),
+        Result("growth", f"{name}: slope for 100,000 requests", slope / MB, "MB", at_most=None if quick else 1),
     ]
-
-
-def measured(server: Server) -> float:
-    time.sleep(0.5)  # the ledger's writer comes by ten times a second
-    return float(server.memory().rss)
 
 
 def send(server: Server, *, requests: int) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ from usage.journal import book as book_module
 from usage.journal.aside import DAMAGED
 from usage.journal.consumer import Consumer
 from usage.journal.record import encode, sealed
-from usage.ledger import write_events
+from usage.ledger import Position, write_events
 from usage.models import JournalPosition, RequestRecord
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -95,6 +97,28 @@ def test_a_database_that_goes_away_in_mid_batch_loses_no_row(monkeypatch: pytest
     monkeypatch.setattr(book_module, "write_events", unsteady)
     consume(tmp_path, line(0), line(1, at=NEVER), line(2), line(3))
     assert written() == ["req_0", "req_2", "req_3"]
+
+
+@pytest.mark.parametrize("bad", [[], [3]], ids=["all are taken", "one is refused"])
+def test_what_is_written_is_let_go_of_at_once(bad: list[int], tmp_path: Path) -> None:
+    """X97: what only the collector of cycles finds stays for minutes in a process that makes few of them."""
+    consume(tmp_path, *(line(number) for number in range(10)))  # what is made once
+    gc.collect()
+    gc.disable()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        for segment in range(2, 6):
+            numbers = range(segment * 100, segment * 100 + 50)
+            lines = [line(number, at=NEVER if number - numbers[0] in bad else NOW) for number in numbers]
+            consume(tmp_path, *lines, name=f"{segment:013}-a.spool")
+        gc.collect()
+        functions = [kept for kept in gc.garbage if isinstance(kept, FunctionType)]
+        assert not [kept for kept in functions if kept.__module__.startswith("usage.")]
+        assert not [kept for kept in gc.garbage if isinstance(kept, Position)]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
 
 
 def test_an_event_counts_once_however_often_it_stands_there(tmp_path: Path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, connection, transaction
 
@@ -35,38 +36,51 @@ def book(events: Sequence[RequestEvent], positions: Sequence[Position], refused:
     `refused` is told of each event that does not fit and why; `done`, of how many of them are through, whenever some
     are. Raises what `AWAY` has; the events that are not through can be written later.
     """
+    Booking(events, positions, refused, done).write(0, len(events), is_mended=False)
 
-    def write(first: int, end: int, *, is_mended: bool) -> None:
+
+class Booking(NamedTuple):
+    """Functions within `book` would hold each other, and with them the events of every batch, until Python's collector
+    looks at what is old: megabytes, in a process that writes all day.
+    """
+
+    events: Sequence[RequestEvent]
+    positions: Sequence[Position]
+    refused: Refused
+    done: Done
+
+    def write(self, first: int, end: int, *, is_mended: bool) -> None:
         try:
-            new = write_events(events[first:end], positions[end - 1] if positions else None)
+            new = write_events(self.events[first:end], self._position(end - 1))
         except UNFIT as error:
             connection.close()
             if not is_mended:
-                for event in events:  # an older version may have written some of them
+                for event in self.events:  # an older version may have written some of them
                     make_line_writable(event)
-                write(first, end, is_mended=True)
+                self.write(first, end, is_mended=True)
                 return
             if end - first > 1:
                 middle = (first + end) // 2
-                write(first, middle, is_mended=True)
-                write(middle, end, is_mended=True)
+                self.write(first, middle, is_mended=True)
+                self.write(middle, end, is_mended=True)
                 return
             make_sure_that_a_plain_row_is_taken(error)
-            new = write_last(first)
-        done(end)
+            new = self._write_last(first)
+        self.done(end)
         audit_refusals(new)
 
-    def write_last(number: int) -> list[RequestEvent]:
+    def _write_last(self, number: int) -> list[RequestEvent]:
         """Once more, now that another row was taken: the database may have been mended since it refused this one."""
-        position = positions[number] if positions else None
+        position = self._position(number)
         try:
-            return write_events(events[number : number + 1], position)
+            return write_events(self.events[number : number + 1], position)
         except UNFIT as error:
             connection.close()
-            refused(events[number], f"the ledger refused it ({reason_of(error)})")
+            self.refused(self.events[number], f"the ledger refused it ({reason_of(error)})")
             return write_events([], position)
 
-    write(0, len(events), is_mended=False)
+    def _position(self, number: int) -> Position | None:
+        return self.positions[number] if self.positions else None
 
 
 def make_sure_that_a_plain_row_is_taken(error: Exception) -> None:
