@@ -22,6 +22,7 @@ from keys.forms import ProjectForm, RotationForm, VirtualKeyForm
 from keys.models import Project, VirtualKey, VirtualKeyQuerySet, default_limits
 from keys.models.key_set import STATUSES
 from keys.ruled import RULES
+from shown.merging import Merging
 
 MOST_FOUND = 1_000
 """Projects, and owners, whose keys a search finds by their names."""
@@ -48,7 +49,7 @@ METERED_OR_REFUSED = """
 
 
 @admin.register(Project)
-class ProjectAdmin(InUseShown, SpendingShown, ProjectModelAdmin):
+class ProjectAdmin(Merging, InUseShown, SpendingShown, ProjectModelAdmin):
     form = ProjectForm
     list_display = ("name", "is_active", "upstream_alias", "limits_shown", "created_at", "its_keys")
     list_filter = ("is_active",)
@@ -96,7 +97,7 @@ class InUseFilter(admin.RelatedFieldListFilter):
 
 
 @admin.register(VirtualKey)
-class VirtualKeyAdmin(SpendingShown, KeyModelAdmin):
+class VirtualKeyAdmin(Merging, SpendingShown, KeyModelAdmin):
     """Adding one mints it; nothing here shows more of a token than its mask. Keys are revoked, not deleted."""
 
     form = VirtualKeyForm
@@ -159,6 +160,9 @@ class VirtualKeyAdmin(SpendingShown, KeyModelAdmin):
     def has_change_permission(self, request: HttpRequest, obj: VirtualKey | None = None) -> bool:
         return super().has_change_permission(request, obj) and (obj is None or obj.revoked_at is None)
 
+    def why_closed(self, row: VirtualKey) -> str:
+        return f"Key “{row}” is revoked, for good." if row.revoked_at is not None else ""
+
     def has_delete_permission(self, request: HttpRequest, obj: VirtualKey | None = None) -> bool:
         return False  # the ledger speaks of them
 
@@ -172,7 +176,7 @@ class VirtualKeyAdmin(SpendingShown, KeyModelAdmin):
         return key
 
     def save_model(self, request: HttpRequest, obj: VirtualKey, form: Any, change: bool) -> None:
-        if change:
+        if change and form.changed_data:
             obj.change(**{field: form.cleaned_data[field] for field in form.changed_data})
 
     @admin.action(description="Revoke selected keys, for good", permissions=["change"])

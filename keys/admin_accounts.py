@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
-from django.contrib.auth.admin import UserAdmin
-from django.contrib.auth.models import User
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib.auth.models import Group, User
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
@@ -15,6 +15,7 @@ from django.utils.html import format_html
 from keys.admin_limits import LIMIT_FIELDSETS, CappedPaginator, InUseShown, SpendingShown
 from keys.changes import changed
 from keys.models import Account, GlobalLimits, Team, Tier
+from shown.merging import Merging
 
 if TYPE_CHECKING:
     TeamModelAdmin = admin.ModelAdmin[Team]
@@ -22,13 +23,14 @@ if TYPE_CHECKING:
     AccountModelAdmin = admin.ModelAdmin[Account]
     GlobalModelAdmin = admin.ModelAdmin[GlobalLimits]
     DjangoUserAdmin = UserAdmin[User]
+    DjangoGroupAdmin = GroupAdmin
 else:
-    DjangoUserAdmin = UserAdmin
+    DjangoUserAdmin, DjangoGroupAdmin = UserAdmin, GroupAdmin
     TeamModelAdmin = TierModelAdmin = AccountModelAdmin = GlobalModelAdmin = admin.ModelAdmin
 
 
 @admin.register(Team)
-class TeamAdmin(InUseShown, SpendingShown, TeamModelAdmin):
+class TeamAdmin(Merging, InUseShown, SpendingShown, TeamModelAdmin):
     list_display = ("name", "limits_shown", "created_at", "its_keys")
     search_fields = ("name", "notes")
     autocomplete_fields = ("members",)
@@ -48,7 +50,7 @@ class TeamAdmin(InUseShown, SpendingShown, TeamModelAdmin):
 
 
 @admin.register(Tier)
-class TierAdmin(TierModelAdmin):
+class TierAdmin(Merging, TierModelAdmin):
     list_display = ("name", "daily_embeddings", "compute", "updated_at")
     list_filter = ("compute",)
     search_fields = ("name",)
@@ -56,7 +58,7 @@ class TierAdmin(TierModelAdmin):
 
 
 @admin.register(Account)
-class AccountAdmin(SpendingShown, AccountModelAdmin):
+class AccountAdmin(Merging, SpendingShown, AccountModelAdmin):
     """A user's tier and limits. The user is made, deactivated and deleted among the users."""
 
     list_display = ("user", "public_id", "tier", "user_active", "limits_shown", "its_keys")
@@ -112,7 +114,7 @@ class AccountAdmin(SpendingShown, AccountModelAdmin):
 
 
 @admin.register(GlobalLimits)
-class GlobalLimitsAdmin(SpendingShown, GlobalModelAdmin):
+class GlobalLimitsAdmin(Merging, SpendingShown, GlobalModelAdmin):
     """One row: the list leads straight to it."""
 
     readonly_fields = ("spending", "updated_at")
@@ -131,7 +133,7 @@ class GlobalLimitsAdmin(SpendingShown, GlobalModelAdmin):
         return False
 
 
-class SluiceUserAdmin(InUseShown, DjangoUserAdmin):
+class SluiceUserAdmin(Merging, InUseShown, DjangoUserAdmin):
     """Django's own, without a way to a deletion that keys stand against: deactivating ends what a user may do."""
 
     list_display = ("username", "email", "is_active", "is_staff", "last_login", "its_account")
@@ -158,5 +160,10 @@ class SluiceUserAdmin(InUseShown, DjangoUserAdmin):
         return format_html('<a href="{}">{}</a>', reverse("admin:keys_account_change", args=[account.pk]), account)
 
 
-admin.site.unregister(User)
+class SluiceGroupAdmin(Merging, DjangoGroupAdmin):
+    pass
+
+
+admin.site.unregister([User, Group])
 admin.site.register(User, SluiceUserAdmin)
+admin.site.register(Group, SluiceGroupAdmin)

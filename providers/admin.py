@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from providers.forms import CredentialForm, ProviderForm, ProviderRowForm
 from providers.health import health_of
 from providers.models import Credential, Provider
+from shown.merging import Merging
 
 if TYPE_CHECKING:
     ProviderModelAdmin = admin.ModelAdmin[Provider]
@@ -23,7 +24,7 @@ def may_store_secrets(request: HttpRequest) -> bool:
 
 
 @admin.register(Provider)
-class ProviderAdmin(ProviderModelAdmin):
+class ProviderAdmin(Merging, ProviderModelAdmin):
     form = ProviderForm
     list_display = (
         "name",
@@ -77,11 +78,12 @@ class ProviderAdmin(ProviderModelAdmin):
         fields = {field: form.cleaned_data[field] for field in form.changed_data if field != "api_key"}
         # Not being on the page does not keep a declared field out of the form.
         secret = form.cleaned_data.get("api_key") if may_store_secrets(request) else None
-        obj.change(secret=secret or None, **fields)
+        if not change or fields or secret:
+            obj.change(secret=secret or None, **fields)
 
 
 @admin.register(Credential)
-class CredentialAdmin(CredentialModelAdmin):
+class CredentialAdmin(Merging, CredentialModelAdmin):
     form = CredentialForm
     list_display = ("alias", "provider", "mask", "is_usable", "updated_at")
     list_filter = ("provider",)
@@ -100,4 +102,5 @@ class CredentialAdmin(CredentialModelAdmin):
 
     def save_model(self, request: HttpRequest, obj: Credential, form: Any, change: bool) -> None:
         fields = {field: form.cleaned_data[field] for field in form.changed_data if form.cleaned_data[field] != ""}
-        obj.change(**fields)
+        if fields:
+            obj.change(**fields)

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from django import forms
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 
-from providers.models import Credential, Provider, validate_secret
+from providers.models import DEFAULT_ALIAS, Credential, Provider, validate_secret
+from providers.vault import Undecryptable
+from shown.merged_form import Masked
 
 if TYPE_CHECKING:
     ProviderModelForm = forms.ModelForm[Provider]
@@ -22,6 +24,15 @@ class SecretField(forms.CharField):
     def __init__(self, **options: Any) -> None:
         widget = forms.PasswordInput(attrs={"autocomplete": "new-password", "size": 60})
         super().__init__(required=False, strip=False, widget=widget, validators=[validate_secret], **options)
+
+
+def masked(credential: Credential | None) -> Masked:
+    if credential is None:
+        return Masked("", "no key")
+    try:
+        return Masked(credential.secret, credential.mask)
+    except Undecryptable:
+        return Masked(credential.encrypted, credential.mask)
 
 
 class ModelsField(forms.CharField):
@@ -69,6 +80,10 @@ class ProviderForm(ProviderModelForm):
             "options",
         ]
 
+    def masked(self) -> dict[str, Masked]:
+        alias = self.instance.credential_alias or DEFAULT_ALIAS
+        return {"api_key": masked(self.instance.credentials.filter(alias=alias).first())}
+
     def clean_options(self) -> Any:
         return self.cleaned_data["options"] or {}
 
@@ -94,6 +109,9 @@ class CredentialForm(CredentialModelForm):
     class Meta:
         model = Credential
         fields: ClassVar = ["alias", "provider"]
+
+    def masked(self) -> dict[str, Masked]:
+        return {"secret": masked(self.instance)}
 
     def clean_secret(self) -> str:
         secret: str = self.cleaned_data["secret"]

@@ -139,7 +139,8 @@ def test_a_revoked_key_can_only_be_looked_at(admin):
     page = admin.get(f"{LIST}{key.pk}/change/").content.decode()
     assert 'name="_save"' not in page
     assert "Rotate" not in page
-    assert admin.post(f"{LIST}{key.pk}/change/", form(key.project)).status_code == 403
+    assert admin.post(f"{LIST}{key.pk}/change/", form(key.project, name="new")).status_code == 302
+    assert VirtualKey.objects.get().name == "k"
     assert admin.post(f"{LIST}{key.pk}/rotate/").status_code == 403
 
 

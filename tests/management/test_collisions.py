@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 from proxy.changes import ADVISORY_LOCK
+from tests.management.html_forms import filled
 from tests.services import Services, processes
 from tests.sluice import Sluice
 
@@ -166,3 +167,43 @@ def test_two_changes_of_the_limits_of_everybody_are_both_in(server):
     )
     told = server.api("GET", "/api/limits/global").json()
     assert (statuses, told["rpm"], told["rps"], told["tpm"]) == ((200, 200), 1_000, 500, 9_000)
+
+
+PASSWORD = "a-weir-holds-water"
+
+
+@pytest.fixture(scope="module")
+def operator(server: Sluice) -> httpx.Client:
+    """Signed in to the admin."""
+    server.env["DJANGO_SUPERUSER_PASSWORD"] = PASSWORD
+    server.manage("createsuperuser", "--noinput", "--username", "operator", "--email", "o@example.org", json=False)
+    client = server.client(follow_redirects=True)
+    form = filled(client.get("/admin/login/").text, "login-form", username="operator", password=PASSWORD)
+    assert client.post("/admin/login/", data=form).url.path == "/admin/"
+    return client
+
+
+KEY_ROW = "SELECT 1 FROM keys_virtualkey WHERE id = %s FOR UPDATE"
+
+
+@pytest.mark.parametrize("verb", ["disabled", "revoked"])
+def test_a_key_that_is_disabled_beside_a_form_of_the_admin_stays_so(server, operator, verb):
+    """X19: the form is compared with what is in force while nobody else can write it."""
+    key = made(server, "keys", name=new("k"))
+    page, where = f"/admin/keys/virtualkey/{key['id']}/change/", f"/api/keys/{key['id']}"
+    form = filled(operator.get(page).text, "virtualkey_form", notes="new")
+    disable = {
+        "disabled": lambda: server.api("PATCH", where, json={"is_active": False}),
+        "revoked": lambda: server.api("POST", f"{where}/revoke"),
+    }[verb]
+    answers: list[httpx.Response] = []
+
+    def save() -> httpx.Response:
+        answers.append(operator.post(page, data=form))
+        return answers[0]
+
+    assert at_once(server, disable, save, KEY_ROW, key["id"]) == (200, 200)
+    told = server.api("GET", where).json()
+    assert told["status"] == {"disabled": "inactive", "revoked": "revoked"}[verb]
+    assert told["notes"] == {"disabled": "new", "revoked": ""}[verb]
+    assert {"disabled": "Others changed", "revoked": "is revoked, for good"}[verb] in answers[0].text

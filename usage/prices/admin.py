@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from django.contrib import admin
 
+from shown.merging import Merging
 from usage.prices.override import PriceOverride
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ else:
 
 
 @admin.register(PriceOverride)
-class PriceOverrideAdmin(PriceModelAdmin):
+class PriceOverrideAdmin(Merging, PriceModelAdmin):
     list_display = ("model", "provider", "input", "cached_input", "output", "per_request", "valid_from", "updated_at")
     list_filter = ("provider",)
     search_fields = ("model", "provider")
