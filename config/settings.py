@@ -253,6 +253,7 @@ CONFIG_VERSION = "proxy.changes.current_version"
 OPENAI_ERROR = "proxy.errors.error_body"
 SPENT_OF = "config.spending.spent_of"
 USAGE_OF_KEY = "config.spending.usage_of_key"
+REQUESTS_OF_KEYS = "config.spending.requests_of_keys"
 SCHEDULE = "config.schedule.SCHEDULE"
 TASK_LEASE_SECS = 60
 TRAFFIC_OF_PROVIDERS = "usage.provider_traffic.latest_traffic"

@@ -19,6 +19,9 @@ from usage.alerts.budgets import Budget
 from usage.models import DayRollup, HourRollup, Outcome, RequestRecord
 from usage.totals import GLOBAL, HALF, exact_sums, spent_since
 
+MOST_IDS = 10_000
+"""In one statement; SQLite takes 32,766."""
+
 MODELS: dict[str, type[Limited]] = {"key": VirtualKey, "user": Account, "team": Team, "project": Project}
 
 
@@ -113,3 +116,14 @@ def usage_of_key(key_id: int, since: datetime) -> list[ModelUsage]:
         if of["count"]  # else all were refused
     ]
     return sorted(found, key=lambda usage: (-usage.requests, usage.model))
+
+
+def requests_of_keys(ids: Collection[int], now: datetime) -> Mapping[int, int]:
+    """See `keys.spending.requests_today`."""
+    midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    today = DayRollup.objects.filter(at=midnight).order_by()
+    if len(ids) <= MOST_IDS:
+        today = today.filter(key_id__in=ids)
+    wanted = frozenset(ids)
+    rows = today.values_list("key_id").annotate(Sum("requests"), Sum("refused"))
+    return {key: int(requests - refused) for key, requests, refused in rows if key in wanted}

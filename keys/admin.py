@@ -6,19 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
-from django.core.exceptions import PermissionDenied
 from django.db.models import Exists, OuterRef, Q, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import get_object_or_404
-from django.templatetags.static import static
-from django.urls import URLPattern, path, reverse
+from django.http import HttpRequest
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
-from django.views.decorators.http import require_POST
 
 from keys import admin_accounts  # noqa: F401 (Django finds the pages of an app through this module)
+from keys.admin_deeds import KeyDeeds, told_token
 from keys.admin_limits import LIMIT_FIELDSETS, CappedPaginator, InUseShown, PaginatedList, SpendingShown
-from keys.forms import ProjectForm, RotationForm, VirtualKeyForm
+from keys.forms import ProjectForm, VirtualKeyForm
 from keys.models import Project, VirtualKey, VirtualKeyQuerySet, default_limits
 from keys.models.key_set import STATUSES
 from keys.ruled import RULES
@@ -97,7 +94,7 @@ class InUseFilter(admin.RelatedFieldListFilter):
 
 
 @admin.register(VirtualKey)
-class VirtualKeyAdmin(Merging, SpendingShown, KeyModelAdmin):
+class VirtualKeyAdmin(KeyDeeds, Merging, SpendingShown, KeyModelAdmin):
     """Adding one mints it; nothing here shows more of a token than its mask. Keys are revoked, not deleted."""
 
     form = VirtualKeyForm
@@ -172,61 +169,9 @@ class VirtualKeyAdmin(Merging, SpendingShown, KeyModelAdmin):
         if change:
             return unsaved
         key, token = VirtualKey.objects.mint(**form.cleaned_data)
-        self._tell_token(request, key, token)
+        self.message_user(request, told_token(key, token), messages.WARNING)
         return key
 
     def save_model(self, request: HttpRequest, obj: VirtualKey, form: Any, change: bool) -> None:
         if change and form.changed_data:
             obj.change(**{field: form.cleaned_data[field] for field in form.changed_data})
-
-    @admin.action(description="Revoke selected keys, for good", permissions=["change"])
-    def revoke_selected(self, request: HttpRequest, keys: VirtualKeyQuerySet) -> None:
-        self.message_user(request, f"Revoked {keys.revoke()} keys.", messages.SUCCESS)
-
-    def get_urls(self) -> list[URLPattern]:
-        return [
-            path(
-                f"<path:object_id>/{name}/",
-                self.admin_site.admin_view(require_POST(view)),
-                name=f"keys_virtualkey_{name}",
-            )
-            for name, view in (("rotate", self.rotate_view), ("revoke", self.revoke_view))
-        ] + super().get_urls()
-
-    def rotate_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        key = self._changeable(request, object_id)
-        form = RotationForm(request.POST)
-        if not form.is_valid():
-            self.message_user(request, " ".join(map(str, form.errors["grace_seconds"])), messages.ERROR)
-            return self._back_to(key)
-        self._tell_token(request, key, key.rotate(form.cleaned_data["grace_seconds"] or 0))
-        self.log_change(request, key, "Rotated.")
-        return self._back_to(key)
-
-    def revoke_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        key = self._changeable(request, object_id)
-        key.revoke()
-        self.log_change(request, key, "Revoked.")
-        self.message_user(request, f"Revoked key {key.name!r}.", messages.SUCCESS)
-        return self._back_to(key)
-
-    def _changeable(self, request: HttpRequest, object_id: str) -> VirtualKey:
-        if not object_id.isdecimal():
-            object_id = "0"
-        key = get_object_or_404(VirtualKey, pk=int(object_id[:18]))
-        if not self.has_change_permission(request, key):
-            raise PermissionDenied
-        return key
-
-    def _back_to(self, key: VirtualKey) -> HttpResponse:
-        return HttpResponseRedirect(reverse("admin:keys_virtualkey_change", args=[key.pk]))
-
-    def _tell_token(self, request: HttpRequest, key: VirtualKey, token: str) -> None:
-        told = format_html(
-            'The token of key “{}”, shown only now: <code>{}</code> <button type="button" class="button" '
-            'data-copies="previous">Copy</button><script src="{}"></script>',
-            key.name,
-            token,
-            static("sluice/copy.js"),
-        )
-        self.message_user(request, told, messages.WARNING)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
-from django.db.models import QuerySet
+from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.html import format_html
@@ -15,7 +15,9 @@ from django.utils.html import format_html
 from keys.admin_limits import LIMIT_FIELDSETS, CappedPaginator, InUseShown, SpendingShown
 from keys.changes import changed
 from keys.models import Account, GlobalLimits, Team, Tier
+from shown.asking import MOST_NAMED, Question, ask, is_answered, selection
 from shown.merging import Merging
+from shown.words import counted, moment
 
 if TYPE_CHECKING:
     TeamModelAdmin = admin.ModelAdmin[Team]
@@ -110,7 +112,7 @@ class AccountAdmin(Merging, SpendingShown, AccountModelAdmin):
         ids = list(accounts.values_list("pk", flat=True))
         Account.objects.filter(pk__in=ids).update(tier=tier)
         changed.send(sender=Account, ids=ids)
-        self.message_user(request, f"Put {len(ids)} accounts on the tier {name!r}.", messages.SUCCESS)
+        self.message_user(request, f"Put {counted(len(ids), 'account')} on the tier {name!r}.", messages.SUCCESS)
 
 
 @admin.register(GlobalLimits)
@@ -143,14 +145,35 @@ class SluiceUserAdmin(Merging, InUseShown, DjangoUserAdmin):
     paginator = CappedPaginator
 
     @admin.action(description="Deactivate selected users: their keys are refused", permissions=["change"])
-    def deactivate_selected(self, request: HttpRequest, users: QuerySet[User]) -> None:
-        chosen = users.filter(is_active=True)
+    def deactivate_selected(self, request: HttpRequest, users: QuerySet[User]) -> HttpResponse | None:
+        chosen = users.filter(is_active=True).exclude(username=request.user.get_username())
         if not request.user.is_superuser:
             chosen = chosen.filter(is_staff=False)  # as in the API
-        ids = list(chosen.exclude(username=request.user.get_username()).values_list("pk", flat=True))
+        ids = sorted(chosen.order_by().values_list("pk", flat=True))
+        about = ("deactivate_selected", ids)
+        if ids and not is_answered(request, about):
+            return ask(self, request, self._question(request, ids, about))
         User.objects.filter(pk__in=ids).update(is_active=False)
         changed.send(sender=Account, ids=ids)
-        self.message_user(request, f"Deactivated {len(ids)} users.", messages.SUCCESS)
+        self.message_user(request, f"Deactivated {counted(len(ids), 'user')}.", messages.SUCCESS)
+        return None
+
+    def _question(self, request: HttpRequest, ids: list[int], about: object) -> Question:
+        kept = Count("virtual_keys", filter=Q(virtual_keys__revoked_at__isnull=True))
+        users = User.objects.filter(pk__in=ids[:MOST_NAMED]).annotate(its_keys=kept).order_by("username")
+        users_told = counted(len(ids), "user")
+        return Question(
+            title=f"Deactivate {users_told}?",
+            consequence="They can sign in no longer, and all requests with their keys are refused, until they are "
+            "activated again.",
+            columns=("User", "Last sign-in", "Keys"),
+            rows=[(user.username, moment(user.last_login), f"{user.its_keys:,}") for user in users],
+            more=f"And {counted(len(ids) - MOST_NAMED, 'more user')}." if len(ids) > MOST_NAMED else "",
+            yes=f"Yes, deactivate {users_told}",
+            back=request.get_full_path(),
+            about=about,
+            hidden=selection(request, "deactivate_selected"),
+        )
 
     @admin.display(description="account")
     def its_account(self, user: User) -> str:

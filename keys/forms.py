@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 
-from keys.models import LIMIT_FIELDS, MOST_GRACE_S, Project, VirtualKey
+from keys.models import LIMIT_FIELDS, Project, VirtualKey
 from keys.ruled import RULES
 
 if TYPE_CHECKING:
@@ -94,5 +94,22 @@ class VirtualKeyForm(KeyModelForm):
         return project
 
 
+HOUR_S = 3_600
+GRACES = (
+    (HOUR_S, "1 hour longer"),
+    (24 * HOUR_S, "1 day longer"),
+    (7 * 24 * HOUR_S, "7 days longer"),
+    (0, "not at all: programs that still send it are refused at once"),
+)
+
+
 class RotationForm(forms.Form):
-    grace_seconds = forms.IntegerField(required=False, min_value=0, max_value=MOST_GRACE_S)
+    """The first choice is the preset: programs have an hour to get the new token."""
+
+    grace_seconds = forms.TypedChoiceField(
+        label="The old token is taken",
+        choices=GRACES,
+        coerce=int,
+        initial=HOUR_S,
+        widget=forms.RadioSelect,
+    )

@@ -1,7 +1,7 @@
 """What was spent, asked of whoever counts it.
 
-This app does not know the ledger. The settings SPENT_OF and USAGE_OF_KEY name the callables that do; without them
-nothing was spent and nothing used.
+This app does not know the ledger. The settings SPENT_OF, USAGE_OF_KEY and REQUESTS_OF_KEYS name the callables that do;
+without them nothing was spent and nothing used.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from django.conf import settings
+from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from keys.limits.periods import span_at
@@ -59,6 +60,14 @@ def usage_of_key(key_id: int, since: datetime) -> Sequence[ModelUsage]:
     if not settings.USAGE_OF_KEY:
         return []
     found: Sequence[ModelUsage] = import_string(settings.USAGE_OF_KEY)(key_id, since)
+    return found
+
+
+def requests_today(ids: Collection[int]) -> Mapping[int, int]:
+    """Since midnight in UTC, by the key's id, without refused ones. Keys without any may miss."""
+    if not ids or not settings.REQUESTS_OF_KEYS:
+        return {}
+    found: Mapping[int, int] = import_string(settings.REQUESTS_OF_KEYS)(ids, timezone.now())
     return found
 
 

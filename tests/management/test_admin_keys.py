@@ -13,6 +13,7 @@ from keys.admin_limits import CappedPaginator
 from keys.models import VirtualKey
 from keys.tokens import read_token, secret_matches
 from tests.management.conftest import make_key, make_project
+from tests.management.html_forms import filled
 
 LIST = "/admin/keys/virtualkey/"
 
@@ -21,6 +22,12 @@ def form(in_project, **fields):
     empty = {"expires_at_0": "", "expires_at_1": "", "allowed_models": "", "rpm": "", "upstream_alias": "", "owner": ""}
     texts = {"metadata": "{}", "tags": "", "notes": "", "is_active": "on", "period": "total", "soft_threshold": "0.8"}
     return {"name": "k", "project": in_project.pk, **empty, **texts, **fields}
+
+
+def confirmed(admin, address, sent=None, **changes):
+    """What follows from a yes to the page that asks."""
+    page = admin.get(address) if sent is None else admin.post(address, sent)
+    return admin.post(address, filled(page, "ask_form", **changes), follow=True)
 
 
 def tokens_in(page):
@@ -94,7 +101,7 @@ def test_changing_a_key_keeps_its_secret(admin):
 
 def test_rotating_shows_the_new_token_once(admin):
     key = make_key()
-    page = admin.post(f"{LIST}{key.pk}/rotate/", follow=True)
+    page = confirmed(admin, f"{LIST}{key.pk}/rotate/")
     [token] = tokens_in(page)
     assert read_token(token, "sk-sluice-").public_id == VirtualKey.objects.get().public_id != key.public_id
     assert tokens_in(admin.get(f"{LIST}{key.pk}/change/")) == []
@@ -103,11 +110,12 @@ def test_rotating_shows_the_new_token_once(admin):
 @pytest.mark.parametrize("verb", ["rotate", "revoke"])
 def test_the_buttons_take_a_post_with_the_csrf_token(db, verb, admin):
     key = make_key()
-    assert f'action="{LIST}{key.pk}/{verb}/"' in admin.get(f"{LIST}{key.pk}/change/").content.decode()
-    assert admin.get(f"{LIST}{key.pk}/{verb}/").status_code == 405
+    assert f'href="{LIST}{key.pk}/{verb}/"' in admin.get(f"{LIST}{key.pk}/change/").content.decode()
+    assert admin.put(f"{LIST}{key.pk}/{verb}/").status_code == 405
     strict = Client(enforce_csrf_checks=True)
     strict.cookies = admin.cookies
-    assert strict.post(f"{LIST}{key.pk}/{verb}/").status_code == 403
+    sent = filled(admin.get(f"{LIST}{key.pk}/{verb}/"), "ask_form")
+    assert strict.post(f"{LIST}{key.pk}/{verb}/", {**sent, "csrfmiddlewaretoken": ""}).status_code == 403
     assert VirtualKey.objects.get().public_id == key.public_id
 
 
@@ -116,7 +124,8 @@ def test_the_buttons_take_a_post_with_the_csrf_token(db, verb, admin):
 def test_the_buttons_take_the_permission_to_change(make_user, verb, permissions):
     key, client = make_key(), Client()
     client.force_login(make_user(*permissions))
-    assert client.post(f"{LIST}{key.pk}/{verb}/").status_code == 403
+    for ask in (client.get, client.post):
+        assert ask(f"{LIST}{key.pk}/{verb}/").status_code == 403
     assert (VirtualKey.objects.get().public_id, VirtualKey.objects.get().status) == (key.public_id, "active")
 
 
@@ -128,20 +137,21 @@ def test_a_button_of_a_key_that_is_not_there_is_404(admin, pk):
 def test_selected_keys_are_revoked_and_one_sentence_says_so(admin):
     keys = [make_key(name) for name in "abc"]
     chosen = {"action": "revoke_selected", "_selected_action": [key.pk for key in keys[:2]]}
-    page = admin.post(LIST, chosen, follow=True)
+    page = confirmed(admin, LIST, chosen)
     assert "Revoked 2 keys." in page.content.decode()
     assert [key.status for key in VirtualKey.objects.order_by("name")] == ["revoked", "revoked", "active"]
 
 
 def test_a_revoked_key_can_only_be_looked_at(admin):
     key = make_key()
-    admin.post(f"{LIST}{key.pk}/revoke/")
+    confirmed(admin, f"{LIST}{key.pk}/revoke/")
     page = admin.get(f"{LIST}{key.pk}/change/").content.decode()
     assert 'name="_save"' not in page
     assert "Rotate" not in page
     assert admin.post(f"{LIST}{key.pk}/change/", form(key.project, name="new")).status_code == 302
     assert VirtualKey.objects.get().name == "k"
-    assert admin.post(f"{LIST}{key.pk}/rotate/").status_code == 403
+    assert admin.post(f"{LIST}{key.pk}/rotate/").status_code == 302
+    assert VirtualKey.objects.get().public_id == key.public_id
 
 
 def test_keys_are_never_deleted_here(admin):

@@ -13,7 +13,7 @@ from keys.models import Account, GlobalLimits, Project, Team, Tier, VirtualKey
 from keys.tokens import read_token
 from proxy.changes import current_version
 from tests.management.conftest import make_key, make_project
-from tests.management.test_admin_keys import form, tokens_in
+from tests.management.test_admin_keys import confirmed, form, tokens_in
 
 BLANK = {
     **dict.fromkeys(("rpm", "tpm", "rps", "burst", "parallel", "daily", "max_requests", "budget", "time_zone"), ""),
@@ -58,11 +58,12 @@ def test_a_new_key_begins_with_the_defaults_and_blank_means_none(admin, settings
 
 def test_a_rotation_may_leave_the_old_token_a_grace(admin):
     key = make_key()
-    page = admin.post(f"/admin/keys/virtualkey/{key.pk}/rotate/", {"grace_seconds": "3600"}, follow=True)
+    address = f"/admin/keys/virtualkey/{key.pk}/rotate/"
+    page = confirmed(admin, address, grace_seconds="86400")
     after = VirtualKey.objects.get()
     assert read_token(tokens_in(page)[0], "sk-sluice-").public_id == after.public_id
     assert after.previous_public_id == key.public_id
-    page = admin.post(f"/admin/keys/virtualkey/{key.pk}/rotate/", {"grace_seconds": "-1"}, follow=True)
+    page = confirmed(admin, address, grace_seconds="-1")
     assert tokens_in(page) == []
     assert VirtualKey.objects.get().public_id == after.public_id
 
@@ -143,7 +144,8 @@ def test_selected_users_are_deactivated_and_whoever_does_it_stays(admin, make_us
     users = [make_user(name=name) for name in "abc"]
     before = current_version()
     chosen = [users[0].pk, users[1].pk, User.objects.get(username="root").pk]
-    page = admin.post("/admin/auth/user/", {"action": "deactivate_selected", "_selected_action": chosen}, follow=True)
+    sent = {"action": "deactivate_selected", "_selected_action": chosen}
+    page = confirmed(admin, "/admin/auth/user/", sent)
     assert "Deactivated 2 users." in page.content.decode()
     assert set(User.objects.filter(is_active=False)) == set(users[:2])
     assert current_version() >= before + 2

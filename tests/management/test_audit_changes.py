@@ -13,6 +13,7 @@ from rest_framework.test import APIClient
 
 from keys.models import VirtualKey
 from tests.management.conftest import SECRET, TOKEN, make_credential, make_key, make_project, make_provider
+from tests.management.html_forms import fields_of
 from usage.audit import changes
 from usage.models import AuditEntry
 
@@ -137,7 +138,8 @@ def test_the_admin_is_told_like_the_api(admin: Client):
     )
     assert (*told(last())[:4], last().actor) == ("create", "project", "by-admin", "ok", "root")
     key = make_key()
-    admin.post("/admin/keys/virtualkey/", {"action": "revoke_selected", "_selected_action": [key.pk]})
+    asked = admin.post("/admin/keys/virtualkey/", {"action": "revoke_selected", "_selected_action": [key.pk]})
+    admin.post("/admin/keys/virtualkey/", fields_of(asked, "ask_form"))
     assert (last().action, last().target_id, last().actor) == ("revoke", str(key.pk), "root")
     credential = make_credential()
     admin.post(f"/admin/providers/credential/{credential.pk}/delete/", {"post": "yes"})
