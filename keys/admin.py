@@ -56,7 +56,7 @@ class ProjectAdmin(Merging, InUseShown, SpendingShown, ProjectModelAdmin):
         (None, {"fields": ("name", "is_active", "notes")}),
         *LIMIT_FIELDSETS,
         ("Metered or refused", {"fields": ("unmetered",), "description": METERED_OR_REFUSED}),
-        ("Upstream", {"fields": ("upstream_alias",)}),
+        ("Upstream", {"fields": ("upstream_alias", "foreign_ids")}),
         ("Rules for its requests", {"fields": RULES, "classes": ("collapse",)}),
         ("What is kept", {"fields": ("capture_bodies",)}),
         ("History", {"fields": ("created_at", "updated_at")}),

@@ -17,14 +17,14 @@ else:
     KeyModelForm = ProjectModelForm = forms.ModelForm
 
 
-NEVER_NULL = (*RULES, "capture_bodies")
+NEVER_NULL = (*RULES, "capture_bodies", "foreign_ids")
 
 
 class ProjectForm(ProjectModelForm):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        if "capture_bodies" in self.fields:  # not for who may only look
-            self.fields["capture_bodies"].required = False
+        for name in {"capture_bodies", "foreign_ids"} & set(self.fields):  # none for who may only look
+            self.fields[name].required = False
 
     def clean(self) -> dict[str, Any]:
         """What is cleared is no rule, and not null."""

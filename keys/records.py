@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from keys.limits.scope import Scope
 from keys.models import Project, Tier, VirtualKey
-from keys.models.project import OFF
+from keys.models.project import ALLOW, OFF
 from keys.rules import Rules
 from keys.scopes import account_of, any_budget, project_scope, scopes_of_key
 
@@ -43,6 +43,8 @@ class ProjectRecord(msgspec.Struct, frozen=True):
     """`allow` or `refuse`; None: it depends on who asks."""
     is_bound: bool = False
     """It has a budget, which holds for requests without a key, too."""
+    foreign_ids: bool = False
+    """Its keys may speak of what no project made."""
 
 
 class TierRecord(msgspec.Struct, frozen=True):
@@ -142,6 +144,7 @@ def project_record(row: Project) -> ProjectRecord:
         "" if row.capture_bodies == OFF else row.capture_bodies,
         row.unmetered or None,
         own is not None and any_budget([own]),
+        row.foreign_ids == ALLOW,
     )
 
 

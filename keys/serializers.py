@@ -37,6 +37,7 @@ class ProjectSerializer(RulesSerializer, LimitedSerializer[Project]):
             *RULES,
             "capture_bodies",
             "unmetered",
+            "foreign_ids",
             "created_at",
             "updated_at",
         )

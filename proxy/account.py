@@ -89,6 +89,7 @@ def event_of(exchange: Exchange, now: float, prices: Prices) -> RequestEvent:
         key.tags if key is not None else (),
         exchange.endpoint.label,
         exchange.counts_as if exchange.admitted and exchange.outcome != "refused" else 0,
+        exchange.made,
     )
     return make_writable(event)
 

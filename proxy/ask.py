@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 from proxy.authorize import authorized_upload
 from proxy.connection import ConnectionFailed
-from proxy.endpoints import NEW_CONVERSATION
+from proxy.endpoints import OPAQUE
 from proxy.errors import BadRequest, UpstreamError
 from proxy.exchange import Exchange
 from proxy.form_model import renamed_pieces
@@ -102,7 +102,7 @@ def renamed(exchange: Exchange, body: JSONBody) -> bytes:
 
 def encoding_line(exchange: Exchange) -> bytes:
     """What Sluice does not read may come compressed, if the client likes it so."""
-    if exchange.endpoint is NEW_CONVERSATION:
+    if exchange.dialect is not OPAQUE or exchange.endpoint.lists is not None:
         return UNCOMPRESSED
     accepted = exchange.head.fields.get(b"accept-encoding")
     return b"accept-encoding: %s\r\n" % accepted if accepted is not None else b""

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from keys.access import ModelNotAllowed, check_project
 from keys.records import KeyRecord
 from keys.rules import OriginRefused, ParamUnreadable, Rules
-from proxy.endpoints import RESPONSES
 from proxy.errors import Forbidden
 from proxy.exchange import Exchange
 from proxy.metering import check_metered
@@ -28,7 +27,7 @@ def authorize(exchange: Exchange, snapshot: Snapshot) -> None:
         exchange.cors_origin = b""  # another project's page
     if rules is not None:
         check_head(exchange, rules)
-    if not exchange.endpoint.metered:
+    if not exchange.endpoint.metered or (not exchange.model and exchange.endpoint.reads_body):
         check_metered(exchange, snapshot)
     if key is not None and not key.takes_every_model:
         authorize_model(exchange, key)
@@ -46,8 +45,8 @@ def check_head(exchange: Exchange, rules: Rules) -> None:
 
 def check_params(exchange: Exchange, rules: Rules) -> None:
     """As for models: what cannot be read is refused; a form is checked while it streams by."""
-    if exchange.endpoint is RESPONSES and not exchange.model and MODEL in rules.form_fields:
-        raise ParamUnreadable  # the stored prompt names it
+    if exchange.endpoint.reads_body and not exchange.model and MODEL in rules.form_fields:
+        raise ParamUnreadable  # a stored prompt names it, or the provider
     if exchange.body is not None:
         rules.check_params(exchange.body.members, {"model": exchange.model} if exchange.model else {})
     elif exchange.passed_body or (exchange.passed_body is None and has_body(exchange) and not is_form(exchange)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -18,9 +19,10 @@ from keys.models import Project
 from providers.environment import sync_provider_from_environment
 from proxy.admit import Admission
 from proxy.bounds import Bounds
+from proxy.errors import Unavailable
 from proxy.health import VERSION
-from proxy.origins import MAKERS, ResponseOrigin, ResponseOrigins
 from proxy.outbox import outbox_of
+from proxy.owners import LABELS, Owners
 from proxy.parts import Parts
 from proxy.pasts import Pasts
 from proxy.snapshot import Snapshot
@@ -35,6 +37,7 @@ from usage.loops import LOOPS
 from usage.metrics import RequestMetrics
 from usage.models import RequestRecord
 from usage.request_log import RequestLog
+from usage.stored import Made, find_made
 
 if TYPE_CHECKING:
     from usage.traces import Traces
@@ -43,6 +46,9 @@ log = logging.getLogger("sluice.proxy")
 
 
 SEGMENT_BYTES = 16 * 1024 * 1024
+MOST_ROWS = 10_000
+"""Of requests that had the same ids for answers: a provider that gives one id to more of them has none."""
+
 SHOWN_ERROR_BYTES = 4096
 """Of a provider's error that is no JSON, with its markup; less of it is told."""
 
@@ -68,12 +74,17 @@ async def build_parts() -> Parts:
     await snapshot.run(Project.default)  # so that the first request without a key has its project
     await snapshot.start()
 
-    async def find_in_ledger(response_id: str) -> ResponseOrigin | None:
+    async def find_owners(keys: Collection[str], project_id: int | None, in_ledger: bool) -> dict[str, Made]:
+        find = find_in_ledger if in_ledger else find_made
         try:
-            return await snapshot.run(lambda: ledger_origin(response_id))
+            return await snapshot.run(lambda: find(keys, project_id))
         except DatabaseError as error:
-            log.warning("Who made a response cannot be looked up: %s", type(error).__name__)
-            return None
+            log.warning("Who made a stored object cannot be looked up: %s", type(error).__name__)
+            raise Unavailable(
+                "database_unavailable",
+                "The gateway cannot look up at the moment who made what the request names. Try again shortly.",
+                headers=[(b"retry-after", b"1")],
+            ) from error
 
     limits = await build_limits()
     if settings.DISPATCH_WITH_SERVER and not settings.REDIS_URL:
@@ -98,7 +109,7 @@ async def build_parts() -> Parts:
         limits=limits,
         pasts=pasts,
         upstream=upstream,
-        origins=ResponseOrigins(find_in_ledger),
+        owners=Owners(find_owners),
         journal=journal,
         metrics=metrics,
         request_log=request_log,
@@ -141,14 +152,20 @@ def build_traces() -> Traces | None:
     return Traces(VERSION)
 
 
-def ledger_origin(response_id: str) -> ResponseOrigin | None:
-    row = max(rows_of_response(response_id), key=lambda row: row.id, default=None)
-    return ResponseOrigin(row.provider, row.credential, row.project_id) if row else None
+def find_in_ledger(keys: Collection[str], project_id: int | None) -> dict[str, Made]:
+    """Who made these; where several projects did, and this one is among them, this one, and its latest one."""
+    found: dict[str, tuple[tuple[bool, str], Made]] = {}
+    columns = ("response_id", "id", "project_id", "provider", "credential")
+    for key, row_id, project, provider, credential in rows_of_responses(keys).values_list(*columns)[:MOST_ROWS]:
+        rank = project == project_id, row_id
+        if key not in found or rank > found[key][0]:
+            found[key] = rank, Made(provider, credential, project)
+    return {key: made for key, (_, made) in found.items()}
 
 
-def rows_of_response(response_id: str) -> QuerySet[RequestRecord]:
+def rows_of_responses(keys: Collection[str]) -> QuerySet[RequestRecord]:
     """Said as the index `request_by_response` says it, which SQLite needs to see that it serves; and without an order,
     for which PostgreSQL may prefer to walk the table by its key.
     """
-    rows = RequestRecord.objects.filter(~Q(response_id=""), response_id=response_id, endpoint__in=MAKERS)
+    rows = RequestRecord.objects.filter(~Q(response_id=""), response_id__in=keys, endpoint__in=LABELS, method="POST")
     return rows.order_by()

@@ -10,6 +10,17 @@ from proxy.dialects.chat import ChatDialect, EmbeddingDialect
 from proxy.dialects.made import MadeDialect
 from proxy.dialects.opaque import OpaqueDialect
 from proxy.dialects.responses import ResponsesDialect
+from proxy.stored import (
+    ANYWHERE,
+    CONVERSATION,
+    IN_CHATS,
+    IN_RESPONSES,
+    KINDS,
+    MODEL,
+    RESPONSE,
+    STORED_CHAT,
+    Kind,
+)
 
 OPAQUE = OpaqueDialect()
 
@@ -31,19 +42,31 @@ class Endpoint(NamedTuple):
     metered: bool = False
     """Whatever it is asked: its model is known before the provider is asked, and its cost afterwards."""
 
-    speaks_of_stored: bool = False
-    """Its requests may go on with, or ask for, what a provider has stored."""
+    names_stored: tuple[bytes, ...] = ()
+    """Its bodies may name what a provider has stored; one that does has one of these bytes in it."""
+
+    makes: Kind | None = None
+    """What a provider stores for who asks it."""
+
+    one_of: Kind | None = None
+    """Its path names one."""
+
+    lists: Kind | None = None
+    """It tells of all that there are."""
 
 
-CHAT = Endpoint("/v1/chat/completions", ChatDialect(), reads_body=True, metered=True)
+CHAT = Endpoint(
+    "/v1/chat/completions", ChatDialect(), reads_body=True, metered=True, names_stored=IN_CHATS, makes=STORED_CHAT
+)
 COMPLETIONS = Endpoint("/v1/completions", ChatDialect(), reads_body=True, metered=True)
 EMBEDDINGS = Endpoint("/v1/embeddings", EmbeddingDialect(), reads_body=True, metered=True)
-RESPONSES = Endpoint("/v1/responses", ResponsesDialect(), reads_body=True, speaks_of_stored=True)
+RESPONSES = Endpoint("/v1/responses", ResponsesDialect(), reads_body=True, names_stored=IN_RESPONSES, makes=RESPONSE)
 """Metered where its body says no otherwise (`metering.py`)."""
-COMPACT = Endpoint("/v1/responses/compact", ResponsesDialect(), reads_body=True, metered=True, speaks_of_stored=True)
-STORED_RESPONSE = Endpoint("/v1/responses/{id}", ResponsesDialect(), speaks_of_stored=True)
-NEW_CONVERSATION = Endpoint("/v1/conversations", MadeDialect())
-STORED_CONVERSATION = Endpoint("/v1/conversations/{id}", speaks_of_stored=True)
+COMPACT = Endpoint(
+    "/v1/responses/compact", ResponsesDialect(), reads_body=True, metered=True, names_stored=IN_RESPONSES
+)
+STORED_RESPONSE = Endpoint("/v1/responses/{id}", ResponsesDialect(), names_stored=ANYWHERE, one_of=RESPONSE)
+STORED_CONVERSATION = Endpoint("/v1/conversations/{id}", names_stored=ANYWHERE, one_of=CONVERSATION)
 MODELS = Endpoint("/v1/models", own=True, metered=True)
 
 READ = {endpoint.label: endpoint for endpoint in (CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES, COMPACT)}
@@ -52,7 +75,7 @@ READ_RAW = {path.encode(): endpoint for path, endpoint in READ.items()}
 
 # What is passed through, by its first segment: names of OpenAI's API, so that no client can invent a label.
 PASSED = {
-    name: Endpoint(f"/v1/{name}")
+    name: Endpoint(f"/v1/{name}", names_stored=ANYWHERE)
     for name in [
         "assistants",
         "audio",
@@ -77,11 +100,34 @@ PASSED = {
         "videos",
     ]
 }
-PASSED["responses"] = Endpoint("/v1/responses", speaks_of_stored=True)  # what is counted or made shorter
-PASSED |= {name: Endpoint(f"/v1/{name}", forms_name_model=True) for name in ("audio", "images", "videos")}
-OTHER = Endpoint("/v1/{other}", forms_name_model=True)
+WITH_FORMS = frozenset({"audio", "images", "videos"})
+PASSED |= {name: Endpoint(f"/v1/{name}", forms_name_model=True, names_stored=ANYWHERE) for name in WITH_FORMS}
+OTHER = Endpoint("/v1/{other}", forms_name_model=True, names_stored=ANYWHERE)
 UNKNOWN = Endpoint("{unknown}")
 """Outside of `/v1`, or not understood before it was refused."""
+
+
+class Addresses(NamedTuple):
+    """Of one kind of what providers store."""
+
+    kind: Kind
+    made: Endpoint
+    one: Endpoint
+    all: Endpoint
+
+
+def addresses_of(kind: Kind) -> Addresses:
+    name = kind.path.split("/")[1]
+    plain = Endpoint(f"/v1/{name}", names_stored=ANYWHERE, forms_name_model=name in WITH_FORMS)
+    one = plain._replace(one_of=kind, dialect=MadeDialect() if kind.tells else OPAQUE)
+    if kind is RESPONSE or kind is CONVERSATION:
+        one = STORED_RESPONSE if kind is RESPONSE else STORED_CONVERSATION
+    return Addresses(kind, plain._replace(makes=kind, dialect=MadeDialect()), one, plain._replace(lists=kind))
+
+
+STORED: dict[str, list[Addresses]] = {}
+for _kind in KINDS:
+    STORED.setdefault(_kind.path.split("/")[1], []).append(addresses_of(_kind))
 
 READING = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
 """Methods that make nothing."""
@@ -113,12 +159,23 @@ def find_endpoint(method: str, path: str) -> Endpoint:
     rest = path[4:]
     if method in ("GET", "HEAD") and (rest == "models" or (rest.startswith("models/") and len(rest) > 7)):
         return MODELS
-    name, _, tail = rest.partition("/")
-    if name == "responses" and tail and tail != "input_tokens":
-        return STORED_RESPONSE
-    if name == "conversations" and (tail or method == "POST"):
-        return STORED_CONVERSATION if tail else NEW_CONVERSATION
-    return PASSED.get(name, OTHER)
+    name = rest.partition("/")[0]
+    return find_stored(method, name, path[3:]) or PASSED.get(name, OTHER)
+
+
+def find_stored(method: str, name: str, rest: str) -> Endpoint | None:
+    """The endpoint of what a provider stores; `rest` is what follows `/v1`, and `name` its first segment."""
+    for kind, made, one, every in STORED.get(name, ()):
+        if kind is MODEL and method != "DELETE":
+            continue
+        if rest == kind.path or rest in kind.makes:
+            if method == "POST":
+                return made
+            if rest == kind.path:
+                return every if method == "GET" else None
+        if rest.startswith(kind.path + "/") and rest != "/responses/input_tokens":
+            return one
+    return None
 
 
 def allowed_methods(path: str) -> frozenset[str] | None:

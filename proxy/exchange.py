@@ -98,6 +98,8 @@ class Exchange:
     """What is said, for a project that has it kept."""
     cors_origin = b""
     """The origin of the page that may read the answer; empty: none may."""
+    speaks_of_foreign = False
+    """It names something that nobody made here, and may."""
     # admit, look up
     reservation: Held | None = None
     admitted = False
@@ -124,6 +126,8 @@ class Exchange:
     status = 0
     response_bytes = 0
     response_id = ""
+    made: tuple[str, ...] = ()
+    """Keys of what the provider keeps, that this request made, or that the database is to hear of again."""
     usage: Usage | None = None
     span: Span | None = None
     """Its place in a trace; None unless traces are on."""

@@ -77,6 +77,11 @@ class JSONBody:
         """In bytes, as it came."""
         return len(self._raw)
 
+    @property
+    def whole(self) -> bytes:
+        """As it came."""
+        return self._raw
+
     def check_unambiguous(self) -> None:
         """Make sure that the provider reads what the gateway read. Raises `NotAnObject` for text that is not UTF-8.
 

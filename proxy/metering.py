@@ -9,7 +9,7 @@ from __future__ import annotations
 from keys.limits.scope import Scope
 from keys.models.project import REFUSE
 from proxy.endpoints import READING, RESPONSES, is_free
-from proxy.errors import Forbidden
+from proxy.errors import BadRequest, Forbidden
 from proxy.exchange import Exchange
 from proxy.receive import has_body
 from proxy.snapshot import Snapshot
@@ -19,8 +19,10 @@ CODE = "endpoint_not_metered"
 
 
 def check_metered(exchange: Exchange, snapshot: Snapshot) -> None:
-    """Of an endpoint that is not always metered. Raises `Forbidden`."""
+    """Of an endpoint that is not always metered, or a request without a model. Raises `Forbidden`, `BadRequest`."""
     if needs_metering(exchange, snapshot) and (fault := unmetered_part(exchange)) is not None:
+        if exchange.endpoint.reads_body and not exchange.model and not names_prompt(exchange):
+            raise BadRequest("missing_required_parameter", "You must provide a model parameter.", param="model")
         raise Forbidden(
             CODE,
             f"{exchange.method} {without_tokens(exchange.path[:100])}{fault} is not metered: the gateway cannot know "
@@ -42,14 +44,20 @@ def needs_metering(exchange: Exchange, snapshot: Snapshot) -> bool:
 
 def unmetered_part(exchange: Exchange) -> str | None:
     """What about a request cannot be metered, as words behind its path; None: nothing, or it costs nothing."""
+    if exchange.endpoint.reads_body and not exchange.model:
+        return " without a model"
     if exchange.endpoint is RESPONSES:
-        if not exchange.model:
-            return " without a model"
         return " with `background`" if runs_in_background(exchange) else None
     if not is_free(exchange.method, exchange.rest):
         return ""
     # Some server may take what is read with a body for what is sent to it.
     return " with a body" if exchange.method in READING and has_body(exchange) else None
+
+
+def names_prompt(exchange: Exchange) -> bool:
+    """Whether a stored prompt may name the model."""
+    assert exchange.body is not None
+    return exchange.endpoint is RESPONSES and exchange.body.get("prompt") is not None
 
 
 def runs_in_background(exchange: Exchange) -> bool:

@@ -8,7 +8,7 @@ from proxy.admit import Admission
 from proxy.body_room import BodyRoom
 from proxy.bounds import Bounds
 from proxy.open_models import OpenModels
-from proxy.origins import ResponseOrigins
+from proxy.owners import Owners
 from proxy.snapshot import Snapshot
 from proxy.upstream import Upstream
 from proxy.watch import Watchman
@@ -39,7 +39,7 @@ class Parts:
         "logged_bodies",
         "metrics",
         "open_models",
-        "origins",
+        "owners",
         "pasts",
         "reporter",
         "request_log",
@@ -59,7 +59,7 @@ class Parts:
         limits: MemoryLimits | FallbackLimits,
         pasts: Pasts,
         upstream: Upstream,
-        origins: ResponseOrigins,
+        owners: Owners,
         journal: Spool,
         metrics: RequestMetrics,
         request_log: RequestLog,
@@ -75,7 +75,7 @@ class Parts:
         self.limits = limits
         self.pasts = pasts
         self.upstream = upstream
-        self.origins = origins
+        self.owners = owners
         self.open_models = OpenModels(upstream)
         self.journal = journal
         self.metrics = metrics

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 
 from proxy.azure_paths import AZURE, put_under_v1
 from proxy.bounds import MAX_MODEL_CHARS, Bounds
-from proxy.endpoints import READ, READ_RAW, READING, RESPONSES, UNKNOWN, Endpoint, allowed_methods, find_endpoint
+from proxy.endpoints import READ, READ_RAW, READING, UNKNOWN, Endpoint, allowed_methods, find_endpoint
 from proxy.errors import BadRequest, ClientGone, MethodNotAllowed, UnsupportedMediaType, refusal_of
 from proxy.exchange import Exchange
 from proxy.form_model import FormReader, chained
@@ -294,10 +294,8 @@ def read_json(exchange: Exchange, raw: bytes, bounds: Bounds) -> None:
     if preferred and model in (None, "", "auto"):
         model = preferred.decode("latin-1").strip()
         body.set("model", model)
-    if model is None and exchange.endpoint is RESPONSES and body.get("prompt") is not None:
-        model = ""  # the stored prompt names it, at the provider
-    elif model is None or model == "":
-        raise BadRequest("missing_required_parameter", "You must provide a model parameter.", param="model")
+    if model is None:
+        model = ""  # the provider may know it all the same: a stored prompt names it there
     if not isinstance(model, str):
         raise BadRequest("invalid_type", "The model parameter must be a string.", param="model")
     if len(model) > MAX_MODEL_CHARS or not model.isprintable() or REPLACEMENT in model:

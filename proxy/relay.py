@@ -17,11 +17,13 @@ from proxy import respond
 from proxy.ask import ask
 from proxy.connection import ConnectionFailed
 from proxy.dialects.base import ESTIMATED, Usage
-from proxy.encoding import READABLE, InflatedAnswer, Undecodable, coding_of, inflate, inflated, inflated_part
+from proxy.dialects.made import MadeDialect
+from proxy.encoding import READABLE, InflatedAnswer, Undecodable, coding_of, inflated, inflated_part
 from proxy.endpoints import EMBEDDINGS, OPAQUE, STORED_RESPONSE
 from proxy.errors import ClientGone, UpstreamError, error_body, reason_phrase
 from proxy.exchange import Exchange
 from proxy.jsonbody import NotAnObject
+from proxy.listing import relay_list
 from proxy.metering import needs_metering
 from proxy.parts import Parts
 from proxy.passed import UNBUFFERED, passed_lines, secret_of
@@ -31,8 +33,8 @@ from proxy.stream import relay_stream
 from proxy.uncounted import complete_count, estimate_part, finish_estimate
 from proxy.upstream import Answer
 from proxy.watch import Watch
+from proxy.whole import MAX_READ_ANSWER_BYTES, plain, read_whole
 
-MAX_READ_ANSWER_BYTES = 64 * 1024 * 1024
 MAX_ERROR_BYTES = 1024 * 1024
 TRY_AGAIN = b"retry-after: 1\r\n"
 """For a provider that has no room and does not say until when."""
@@ -55,18 +57,24 @@ async def relay(exchange: Exchange, parts: Parts, watch: Watch) -> None:
 def way_of(exchange: Exchange, answer: Answer) -> Way:
     if answer.status >= 400:
         return relay_error
+    if exchange.endpoint.lists is not None:
+        return relay_list
     encoded = streamed = False
+    content_type = b""
     for name, value in answer.headers:
         if name == b"content-type":
+            content_type = value
             streamed = is_event_stream(value)
         elif name == b"content-encoding":
             encoded = encoded or value.lower() != b"identity"
     if exchange.dialect is OPAQUE or answer.status == 204 or exchange.method == "HEAD":
         return relay_unread
+    if type(exchange.dialect) is MadeDialect and not streamed and b"json" not in content_type.lower():
+        return relay_unread  # the content of what is stored
     streams = streamed or asks_for_stream(exchange)
     if encoded and (coding := coding_of(answer.headers)):
         if not exchange.endpoint.reads_body:
-            return relay_unread
+            return relay_compressed if coding in READABLE and not streams else relay_unread
         if coding not in READABLE:
             return relay_unreadable
         return relay_inflated if streams else relay_compressed
@@ -111,7 +119,7 @@ async def relay_object(exchange: Exchange, answer: Answer, parts: Parts, watch: 
         except NotAnObject:
             note_unread(exchange, answer.status, text, parts)
             raise UpstreamError("upstream_invalid_response", "The provider's answer is not a JSON object.") from None
-        parts.origins.remember_for(exchange)
+        parts.owners.remember_for(exchange)
         usage = exchange.usage
         is_error = usage is None and exchange.outcome == "upstream_error"  # of which nobody counts anything
         if not is_error and (usage is None or not usage.completion or not usage.prompt):
@@ -181,7 +189,7 @@ async def relay_unreadable(exchange: Exchange, answer: Answer, parts: Parts, wat
 
 async def relay_error(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch) -> None:
     """The provider's refusal: its status and its own words, without the credential in them; in OpenAI's shape."""
-    raw = plain(answer, await read_whole(exchange, answer, parts, watch, MAX_ERROR_BYTES, []))
+    raw = plain(answer, await read_whole(exchange, answer, parts, watch, MAX_ERROR_BYTES, []), MAX_ERROR_BYTES)
     exchange.outcome = "upstream_error"
     exchange.error_code = f"upstream_{answer.status}"
     lines = passed_lines(exchange, answer, without=(b"content-encoding",))
@@ -218,49 +226,6 @@ async def relay_unread(exchange: Exchange, answer: Answer, parts: Parts, watch: 
         piece = await answer.read()
     exchange.upstream_done_at = time.monotonic()
     await respond.end(exchange)
-
-
-async def read_whole(
-    exchange: Exchange, answer: Answer, parts: Parts, watch: Watch, most: int, pieces: list[bytes]
-) -> bytes | None:
-    """The whole body; None when it is larger than `most`. `pieces` takes what comes of it, for who is interrupted."""
-    whole = answer.rest()
-    if whole is not None:
-        exchange.first_byte_at = exchange.upstream_done_at = time.monotonic()
-        watch.relax()
-        return whole
-    assert exchange.sent_at is not None
-    watch.expect(0, parts.bounds.answer_late)
-    watch.deadline = exchange.sent_at + parts.bounds.answer_s
-    whole = await answer.read()
-    exchange.first_byte_at = time.monotonic()
-    pieces.append(whole)
-    if rest := await answer.read():
-        pieces.append(rest)
-        size = len(whole) + len(rest)
-        while rest := await answer.read():
-            pieces.append(rest)
-            size += len(rest)
-            if size > most:
-                return None
-        whole = b"".join(pieces)
-    exchange.upstream_done_at = time.monotonic()
-    watch.relax()
-    return whole
-
-
-def plain(answer: Answer, raw: bytes | None) -> bytes | None:
-    """A small answer as it was before it was compressed; None where that cannot be undone here, or is large."""
-    coding = coding_of(answer.headers)
-    if raw is None or not coding:
-        return raw
-    if coding not in READABLE:
-        return None
-    try:
-        whole, is_all = inflate(coding, raw, MAX_ERROR_BYTES)
-    except Undecodable:
-        return None
-    return whole if is_all else None
 
 
 def _is_json(raw: bytes) -> bool:

@@ -72,9 +72,10 @@ async def pump(exchange: Exchange, answer: Answer, reader: StreamReader, parts: 
         if splitter.waiting_bytes > MAX_FRAME_BYTES:
             reader.pass_unread()
             out += splitter.let_go()
-        if not exchange.response_id and reader.response_id:
+        if (reader.response_id and not exchange.response_id) or reader.made:
             exchange.response_id = reader.response_id
-            parts.origins.remember_for(exchange)
+            exchange.made, reader.made = reader.made, ()
+            parts.owners.remember_for(exchange)
         watch.relax()
         await send_frames(exchange, answer, out)
         if fault is not None:

@@ -52,3 +52,6 @@ class RequestEvent(msgspec.Struct, omit_defaults=True, gc=False):
 
     requests: int = 0
     """What it counts as, for quotas: nothing where it was refused, or never asked for room."""
+
+    made: tuple[str, ...] = ()
+    """What the provider keeps that this request made, or used after a while (`usage/stored.py`)."""

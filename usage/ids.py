@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 
 PREFIX = "req_"
 AFTER_ALL = "req`"
@@ -19,6 +20,7 @@ SLACK_MS = 2
 
 _BEGINNING = re.compile(r"req_([0-9a-f]{12})")
 LAST_MS = 2**48 - 1
+MOST_KEY_CHARS = 128
 
 
 def id_at(moment: datetime, later_ms: int = 0) -> str:
@@ -35,3 +37,10 @@ def time_of(request_id: str) -> datetime | None:
         return EPOCH + int(found[1], 16) * MS
     except OverflowError:
         return None
+
+
+def object_key(object_id: str) -> str:
+    """The id as it is looked up by: itself, unless it is too long for a column or has characters that none holds."""
+    if len(object_id) <= MOST_KEY_CHARS and object_id.isprintable():
+        return object_id
+    return "sha256:" + sha256(object_id.encode("utf-8", "surrogatepass")).hexdigest()

@@ -17,6 +17,7 @@ from django.db.models.functions import Coalesce, Greatest
 from usage.event import RequestEvent
 from usage.models import JournalPosition, RequestRecord
 from usage.rollups.add import add_rollups
+from usage.stored import note_made
 from usage.totals import add_totals
 
 # In the order of RequestEvent's fields, so that a row is the event as a tuple but for its time and tags. Plain SQL:
@@ -150,6 +151,7 @@ def finish(events: Sequence[RequestEvent], position: Position | None) -> None:
     count_uses(events)
     add_totals(events)
     add_rollups(events)
+    note_made(events)
     if position is not None:
         reached = JournalPosition(segment=position.segment, end=position.end)
         JournalPosition.objects.bulk_create(

@@ -24,6 +24,7 @@ from usage.rollups.state import (
     HourRollup,
     TagSet,
 )
+from usage.stored import StoredObject
 
 __all__ = [
     "Alert",
@@ -40,6 +41,7 @@ __all__ = [
     "RequestBodies",
     "RequestRecord",
     "ScheduledTask",
+    "StoredObject",
     "TagSet",
     "TaskOutcome",
 ]

@@ -15,6 +15,7 @@ from django.db import connection
 
 from usage.ids import AFTER_ALL, PREFIX, id_at
 from usage.partitions import DEFAULT, TABLE, drop_before
+from usage.stored import forget_unused
 
 BATCH = 1_000
 
@@ -31,10 +32,13 @@ def prune_requests(now: datetime | None = None, days: int | None = None) -> Prun
 
     Raises `partitions.TableBusy`, `DatabaseError`; what was dropped and deleted until then stays so.
     """
+    is_by_setting = days is None
     days = settings.REQUEST_RETENTION_DAYS if days is None else days
     if not days:
         return Pruned([], 0)
     before = (now or datetime.now(UTC)) - timedelta(days=days)
+    if is_by_setting:  # who is short of room for once does not mean to lose files that are in use
+        forget_unused(before)
     dropped = drop_before(before)
     return Pruned(dropped, delete_before(before, DEFAULT if connection.vendor == "postgresql" else TABLE))
 

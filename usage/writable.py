@@ -11,6 +11,7 @@ import re
 from functools import lru_cache
 
 from usage.event import RequestEvent
+from usage.ids import object_key
 from usage.prices.price import MOST_PICOUSD
 
 LONGEST = {
@@ -77,6 +78,7 @@ def make_line_writable(event: RequestEvent) -> RequestEvent:
 
 
 def _mend_texts(event: RequestEvent) -> None:
+    event.response_id = object_key(event.response_id)  # whole or hashed: a part of an id is another one's
     for name, most in LONGEST.items():
         text = getattr(event, name)
         if len(text) > most or not text.isprintable():

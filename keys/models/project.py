@@ -23,6 +23,7 @@ CAPTURES = (
 
 ALLOW, REFUSE = "allow", "refuse"
 UNMETERED = ((ALLOW, "allow"), (REFUSE, "refuse"))
+FOREIGN_IDS = ((REFUSE, "refuse"), (ALLOW, "allow"))
 
 
 @announced
@@ -52,6 +53,16 @@ class Project(Aliased, Limited, Ruled, Changing):
         help_text=(
             "Requests whose model or cost Sluice cannot know. Blank: refused for keys with a list of models or a "
             "budget (their own, their owner's, team's, project's or the gateway's). Allow: none is; refuse: all are."
+        ),
+    )
+    foreign_ids = models.CharField(
+        max_length=8,
+        choices=FOREIGN_IDS,
+        default=REFUSE,
+        db_default=REFUSE,
+        help_text=(
+            "Files, batches, vector stores and whatever else a provider keeps, that no project made through Sluice. "
+            "Refuse: they are not there for its keys; allow: they are. What another project made never is."
         ),
     )
     notes = models.TextField(blank=True)

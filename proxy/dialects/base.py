@@ -47,6 +47,9 @@ class StreamReader:
     """Something of an answer has come, be it without text."""
 
     response_id = ""
+    made: tuple[str, ...] = ()
+    """Keys of what the provider now keeps for who asked, beside the response."""
+
     is_finished = False
     """The provider has said that nothing follows; what happens to its connection then does not matter."""
 

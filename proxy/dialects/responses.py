@@ -5,6 +5,7 @@ https://platform.openai.com/docs/api-reference/responses-streaming
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -17,6 +18,7 @@ from proxy.estimate import bytes_of
 from proxy.exchange import Exchange
 from proxy.jsonbody import JSONBody, decoded
 from proxy.sse import data_of, replace_data
+from usage.ids import object_key
 
 UNFINISHED = ("queued", "in_progress")
 """States of a response that goes on without its client: what it takes is counted later, if anybody asks."""
@@ -39,13 +41,18 @@ class _Response(msgspec.Struct):
     output: Any = None
 
 
+_CONTAINER = re.compile(rb'"container_id"\s*:\s*"([^"\\]+)"')
+
 _event = msgspec.json.Decoder(_Event)
 _response = msgspec.json.Decoder(_Response)
 
 
 class ResponsesDialect(Dialect):
     def read_answer(self, exchange: Exchange, raw: bytes) -> bytes:
-        return read_object(exchange, raw)
+        raw = read_object(exchange, raw)
+        if runs_code(exchange):
+            exchange.made = containers_in(raw)
+        return raw
 
     def answer_bytes(self, raw: bytes) -> int | None:
         return output_bytes(raw)
@@ -62,6 +69,7 @@ class EventReader(StreamReader):
         self.sequence_number = -1
         self.said_anything = False
         self.began = False
+        self.runs_code = runs_code(exchange)
 
     def frame(self, frame: bytes) -> bytes:
         data = data_of(frame)
@@ -110,6 +118,8 @@ class EventReader(StreamReader):
         self.response_id = self.response_id or text_of(response.members.get("id"))
         if is_last:
             self._count(event, response)
+            if self.runs_code:
+                self.made = containers_in(bytes(event.response))
         if self.model is None or "model" not in response.members:
             return frame
         response.set("model", self.model)
@@ -150,3 +160,15 @@ def output_bytes(raw: bytes) -> int | None:
     if response.status in UNFINISHED or not isinstance(response.output, list):
         return None
     return bytes_within(response.output)
+
+
+def runs_code(exchange: Exchange) -> bool:
+    """Whether the provider may make a container for the answer, where code ran and left files."""
+    if exchange.body is None:
+        return True  # a stored response
+    tools = exchange.body.raw("tools")
+    return tools is not None and b"code_interpreter" in tools
+
+
+def containers_in(raw: bytes) -> tuple[str, ...]:
+    return tuple({object_key(found.decode("utf-8", "replace")): None for found in _CONTAINER.findall(raw)})

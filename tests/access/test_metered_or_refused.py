@@ -14,11 +14,15 @@ from tests.access.asking import JSON, MODEL, ask, changed, in_force, minted, new
 from tests.promises.spending import SCOPES, new_crew
 from tests.services import Services
 from tests.sluice import Sluice
-from tests.upstream import Upstream, echo, json_answer
+from tests.upstream import Upstream, json_answer
 
 BUDGET = "0.0001"
 CODE = "endpoint_not_metered"
 FORM = {"content-type": "multipart/form-data; boundary=B"}
+ANYBODYS = {"foreign_ids": "allow"}
+"""Of a project that may ask for what nobody has made: here it is about what may cost."""
+
+ANSWER = json_answer({"id": "x", "object": "list", "data": []})
 
 
 def text(**members: Any) -> bytes:
@@ -92,8 +96,14 @@ def send(server: Sluice, key: str | None, what: tuple[str, str, bytes | None, di
 @pytest.fixture(scope="module")
 def bound(sluice: Sluice) -> dict[str, str]:
     """A key for each way of being bound."""
-    crews = {kind: new_crew(sluice, **{kind: {"budget": BUDGET}}).token for kind in SCOPES if kind != "global"}
-    return {**crews, "models": minted(sluice, allowed_models=[MODEL, "gpt-4o-*"])[1]}
+    crews: dict[str, str] = {}
+    for kind in SCOPES:
+        if kind != "global":
+            settings: dict[str, dict[str, Any]] = {"project": ANYBODYS, kind: {"budget": BUDGET}}
+            settings["project"] = ANYBODYS | settings["project"]
+            crews[kind] = new_crew(sluice, **settings).token
+    project = new_project(sluice, **ANYBODYS)
+    return {**crews, "models": minted(sluice, project=project, allowed_models=[MODEL, "gpt-4o-*"])[1]}
 
 
 WAYS = ("key", "user", "team", "project", "models")
@@ -130,7 +140,7 @@ def test_a_path_that_hides_what_it_asks_for_does_not_pass(
 
 @pytest.mark.parametrize("what", UNMETERED)
 def test_it_passes_where_the_project_allows_it(sluice: Sluice, upstream: Upstream, allowed: list[str], what: str):
-    upstream.script = echo
+    upstream.script = ANSWER
     for key in allowed:
         assert send(sluice, key, UNMETERED[what]).status_code == 200
     assert len(upstream.requests) == len(allowed)
@@ -139,20 +149,21 @@ def test_it_passes_where_the_project_allows_it(sluice: Sluice, upstream: Upstrea
 @pytest.fixture(scope="module")
 def allowed(sluice: Sluice) -> list[str]:
     """A key with a budget that is never reached, as nobody can count, and one without any."""
-    project = new_project(sluice, unmetered="allow")
+    project = new_project(sluice, unmetered="allow", **ANYBODYS)
     return [minted(sluice, project=project, budget=BUDGET)[1], minted(sluice, project=project)[1]]
 
 
 @pytest.mark.parametrize("what", UNMETERED)
 def test_it_passes_for_a_key_that_nothing_binds(sluice: Sluice, upstream: Upstream, free_key: str, what: str):
-    upstream.script = echo
+    upstream.script = ANSWER
     assert send(sluice, free_key, UNMETERED[what]).status_code == 200
 
 
 @pytest.fixture(scope="module")
 def free_key(sluice: Sluice) -> str:
     """Limits other than budgets, and a list of all models, bind nobody to what is metered."""
-    return minted(sluice, rpm=100_000, tpm=100_000_000, allowed_models=["gpt-4o", "*"])[1]
+    project = new_project(sluice, **ANYBODYS)
+    return minted(sluice, project=project, rpm=100_000, tpm=100_000_000, allowed_models=["gpt-4o", "*"])[1]
 
 
 @pytest.mark.parametrize("what", UNMETERED)
@@ -163,14 +174,14 @@ def test_a_project_that_refuses_it_refuses_it_to_all(sluice: Sluice, upstream: U
 
 @pytest.fixture(scope="module")
 def refusing(sluice: Sluice) -> str:
-    return minted(sluice, project=new_project(sluice, unmetered="refuse"))[1]
+    return minted(sluice, project=new_project(sluice, unmetered="refuse", **ANYBODYS))[1]
 
 
 @pytest.mark.parametrize("what", FREE)
 def test_what_costs_nothing_is_for_everybody(
     sluice: Sluice, upstream: Upstream, bound: dict[str, str], refusing: str, what: str
 ):
-    upstream.script = json_answer({"id": "x"})
+    upstream.script = ANSWER
     for key in (bound["key"], bound["models"], refusing):
         assert send(sluice, key, FREE[what]).status_code == 200
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.db import connection
 
-from proxy.build import rows_of_response
+from proxy.build import rows_of_responses
 
 
 @pytest.mark.django_db
@@ -13,7 +13,7 @@ def test_an_unknown_response_is_looked_for_in_an_index():
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute("SET LOCAL enable_seqscan = off")  # an empty table is read whole, whatever indexes it has
-    plan = rows_of_response("resp_nobody").explain()
+    plan = rows_of_responses(["resp_nobody"]).explain()
     assert "response" in plan
     assert "SCAN usage_requestrecord" not in plan
     assert "Seq Scan" not in plan

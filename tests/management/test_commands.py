@@ -155,6 +155,11 @@ def test_a_project_is_told_what_becomes_of_unmetered_requests(run):
     assert run.json("projects", "update", "--name", "team", "--unmetered", "none")["unmetered"] is None
 
 
+def test_a_project_is_told_what_becomes_of_what_nobody_made(run):
+    assert run.json("projects", "create", "--name", "team")["foreign_ids"] == "refuse"
+    assert run.json("projects", "update", "--name", "team", "--foreign-ids", "allow")["foreign_ids"] == "allow"
+
+
 def test_projects_are_created_listed_shown_updated_and_deleted(run):
     make_credential("second")
     made = run.json("projects", "create", "--name", "team", "--alias", "second", "--notes", "n")

@@ -15,6 +15,7 @@ FIELDS = {
     *RULES,
     "capture_bodies",
     "unmetered",
+    "foreign_ids",
     "created_at",
     "updated_at",
     *LIMITS,
@@ -44,16 +45,29 @@ def test_a_project_says_what_becomes_of_unmetered_requests(api):
         assert (answer.status_code, list(answer.json())) == (400, ["unmetered"])
 
 
+def test_a_project_says_whether_its_keys_may_speak_of_what_nobody_made(api):
+    path = f"/api/projects/{make_project('team').pk}"
+    assert api.get(path).json()["foreign_ids"] == "refuse"
+    for word in ("allow", "refuse"):
+        assert api.patch(path, {"foreign_ids": word}).json()["foreign_ids"] == word
+    for wrong in ("", "Allow", None, True, ["allow"]):
+        answer = api.patch(path, {"foreign_ids": wrong})
+        assert (answer.status_code, list(answer.json())) == (400, ["foreign_ids"])
+    [entry, *_] = api.get("/api/audit?target_kind=project&result=ok").json()["results"]
+    assert entry["changes"]["foreign_ids"] == ["allow", "refuse"]
+
+
 def test_the_admin_has_it_beside_the_table_of_what_is_metered(admin):
     project = make_project("team", unmetered="allow")
     page = admin.get(f"/admin/keys/project/{project.pk}/change/").content.decode()
     assert 'name="unmetered"' in page
+    assert 'name="foreign_ids"' in page
     assert "endpoint_not_metered" in page
     form = {"name": "team", "period": "total", "soft_threshold": "0.8", "is_active": "on", "unmetered": ""}
     answer = admin.post(f"/admin/keys/project/{project.pk}/change/", form)
     assert answer.status_code == 302, answer.content.decode()
     project.refresh_from_db()
-    assert project.unmetered is None
+    assert (project.unmetered, project.foreign_ids) == (None, "refuse")
 
 
 def test_a_duplicate_name_is_409(api):

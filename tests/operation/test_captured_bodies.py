@@ -172,7 +172,7 @@ def test_a_long_stream_is_cut(server: Sluice, upstream: Upstream, key: str):
 
 def test_a_character_that_is_cut_in_two_leaves_the_text_readable(server: Sluice, upstream: Upstream, key: str):
     upstream.answers(body_answer(b"x" + "ü".encode() * MOST, content_type="text/plain"))
-    answer = ask(server, key, path="/v1/files/1/content", method="GET")
+    answer = ask(server, key, path="/v1/thoughts/1/content", method="GET")
     kept = bodies_of(server, answer.headers["x-request-id"])["answer"]
     assert (kept["encoding"], kept["body"]) == ("utf-8", "x" + "ü" * ((MOST - 1) // 2))
 
@@ -204,7 +204,7 @@ def test_a_compressed_answer_is_kept_readable(server: Sluice, upstream: Upstream
     upstream.answers(
         body_answer(pack(text.encode()), headers={"content-encoding": encoding}, content_type="text/plain")
     )
-    answer = ask(server, key, path="/v1/files/1/content", method="GET", headers={"accept-encoding": "gzip, deflate"})
+    answer = ask(server, key, path="/v1/thoughts/1/content", method="GET", headers={"accept-encoding": "gzip, deflate"})
     assert answer.headers["content-encoding"] == encoding
     assert both(server, answer)[1] == text
 
@@ -212,7 +212,7 @@ def test_a_compressed_answer_is_kept_readable(server: Sluice, upstream: Upstream
 def test_a_small_answer_that_unpacks_to_a_huge_one_is_cut(server: Sluice, upstream: Upstream, key: str):
     packed = gzip.compress(b"z" * 50_000_000)
     upstream.answers(body_answer(packed, headers={"content-encoding": "gzip"}, content_type="text/plain"))
-    with server.client(key).stream("GET", "/v1/files/1/content", headers={"accept-encoding": "gzip"}) as answer:
+    with server.client(key).stream("GET", "/v1/thoughts/1/content", headers={"accept-encoding": "gzip"}) as answer:
         raw = b"".join(answer.iter_raw())
     assert raw == packed
     kept = bodies_of(server, answer.headers["x-request-id"])["answer"]
@@ -222,7 +222,7 @@ def test_a_small_answer_that_unpacks_to_a_huge_one_is_cut(server: Sluice, upstre
 @pytest.mark.parametrize("encoding", ["br", "gzip"])
 def test_what_cannot_be_unpacked_is_not_kept_and_says_why(server: Sluice, upstream: Upstream, key: str, encoding: str):
     upstream.answers(body_answer(b"\x8b\0 no such thing", headers={"content-encoding": encoding}, content_type="a/b"))
-    with server.client(key).stream("GET", "/v1/files/1/content", headers={"accept-encoding": encoding}) as answer:
+    with server.client(key).stream("GET", "/v1/thoughts/1/content", headers={"accept-encoding": encoding}) as answer:
         for _ in answer.iter_raw():
             pass
     kept = bodies_of(server, answer.headers["x-request-id"])["answer"]

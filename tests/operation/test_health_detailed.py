@@ -153,7 +153,7 @@ def test_a_full_journal_is_told(start_sluice: Callable[..., Sluice], upstream: U
     """Beyond its bound events are dropped; who has to pay for it must see it."""
     server = start_sluice(LEDGER_WRITER="separate", JOURNAL_MAX_BYTES=1024**2, LOG_LEVEL="error")
     client = server.client(headers={"x-correlation-id": "c" * 128})
-    long = "/v1/files/" + "x" * 190
+    long = "/v1/thoughts/" + "x" * 190
 
     def ask_many() -> bool:
         for _ in range(200):

@@ -31,14 +31,14 @@ def _nothing_is_set_aside(server: Sluice, upstream: Upstream) -> Iterator[None]:
 
 LONG = "a" * 2_000
 PATHS = {
-    "long": f"/v1/files/{LONG}",
+    "long": f"/v1/thoughts/{LONG}",
     "forgiven slashes": "/v1" + "/" * 300 + "chat/completions",
     "nul": "/v1/chat/completions%00",
-    "nul in the middle": "/v1/files/a%00b",
-    "half a pair": "/v1/files/%ed%a0%80",
-    "no text": "/v1/files/%ff%fe",
-    "long and nul": f"/v1/files/{'b' * 199}%00{LONG}",
-    "line ends": "/v1/files/a%0a%0d",
+    "nul in the middle": "/v1/thoughts/a%00b",
+    "half a pair": "/v1/thoughts/%ed%a0%80",
+    "no text": "/v1/thoughts/%ff%fe",
+    "long and nul": f"/v1/thoughts/{'b' * 199}%00{LONG}",
+    "line ends": "/v1/thoughts/a%0a%0d",
 }
 
 
@@ -96,5 +96,5 @@ def test_counts_beyond_belief_do_not_spoil_the_sums(server: Sluice, upstream: Up
 def test_tags_and_methods_of_any_kind_have_a_row(server: Sluice, upstream: Upstream):
     _, key = minted(server, tags=["ü", "a\tb", "x" * 3_000])
     for method in ("GET", "DELETE", "PROPPATCH", "SUBSCRIBE"):
-        answer = ask(server, key, path="/v1/files/x", method=method)
+        answer = ask(server, key, path="/v1/thoughts/x", method=method)
         assert row_of(server, answer.headers["x-request-id"])["tags"] == ["ü", "a\tb", "x" * 3_000]

@@ -83,7 +83,7 @@ def test_pieces_of_what_is_passed_through_arrive_one_by_one(sluice: Sluice, upst
     pieces_sent = [b"a" * 10, b"b", b"\0\xff"]
     script, gates = halting(pieces_sent)
     upstream.answers(script)
-    with client_of(sluice).stream("GET", "/v1/files/f/content") as answer:
+    with client_of(sluice).stream("GET", "/v1/thoughts/f/content") as answer:
         pieces = answer.iter_raw()
         for piece, gate in zip(pieces_sent, gates, strict=True):
             pieces_until(pieces, piece)

@@ -132,7 +132,7 @@ def test_interim_answers_are_not_the_answer(sluice: Sluice, upstream: Upstream, 
 def test_head_has_the_headers_and_no_body(sluice: Sluice, upstream: Upstream):
     upstream.answers([Head(200, {"content-type": "video/mp4", "content-length": "12345"})])
     with connect(sluice) as peer:
-        peer.sendall(request_bytes(sluice, b"", method="HEAD", path="/v1/files/f/content", connection="close"))
+        peer.sendall(request_bytes(sluice, b"", method="HEAD", path="/v1/thoughts/f/content", connection="close"))
         answer = b"".join(iter(lambda: peer.recv(65_536), b""))
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
     assert b"content-length: 12345\r\n" in answer
@@ -145,11 +145,11 @@ def test_head_has_the_headers_and_no_body(sluice: Sluice, upstream: Upstream):
 def test_an_answer_without_a_body_leaves_the_connection_usable(sluice: Sluice, upstream: Upstream, status: int):
     upstream.answers([Head(status, {"x-thing": "1"})], json_answer({"after": 1}))
     with connect(sluice) as peer:
-        peer.sendall(request_bytes(sluice, b"", method="DELETE", path="/v1/files/f"))
+        peer.sendall(request_bytes(sluice, b"", method="DELETE", path="/v1/thoughts/f"))
         first = answer_on(peer)
         assert (first.status, first.read(), first.headers["x-thing"]) == (status, b"", "1")
         assert first.headers["transfer-encoding"] is None
-        peer.sendall(request_bytes(sluice, b"", method="GET", path="/v1/files/f"))
+        peer.sendall(request_bytes(sluice, b"", method="GET", path="/v1/thoughts/f"))
         assert answer_on(peer).read() == b'{"after": 1}'
     assert len({received.connection_id for received in upstream.requests}) == 1
 

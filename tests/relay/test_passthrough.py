@@ -55,7 +55,7 @@ def test_fifty_megabytes_come_down_as_they_come(sluice: Sluice, upstream: Upstre
     upstream.answers([head, Chunk(PIECE), WaitFor(seen), *pieces, EndChunks()])
     whole = hashlib.sha256()
     size = 0
-    with client_of(sluice).stream("GET", "/v1/files/f/content") as answer:
+    with client_of(sluice).stream("GET", "/v1/thoughts/f/content") as answer:
         for piece in answer.iter_raw():
             whole.update(piece)
             size += len(piece)
@@ -90,18 +90,18 @@ def test_a_form_with_files_arrives_intact(sluice: Sluice, upstream: Upstream):
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
 @pytest.mark.parametrize("body", [b"", b'{"a" : 1.0}', b"\0\xff"], ids=["none", "JSON", "binary"])
 def test_any_method_with_any_body(sluice: Sluice, upstream: Upstream, method: str, body: bytes):
-    told = client_of(sluice).request(method, "/v1/vector_stores/v/files", content=body).json()
-    assert (told["method"], told["path"]) == (method, "/v1/vector_stores/v/files")
+    told = client_of(sluice).request(method, "/v1/thoughts/v/files", content=body).json()
+    assert (told["method"], told["path"]) == (method, "/v1/thoughts/v/files")
     assert upstream.last.body == body
 
 
 @pytest.mark.parametrize(
     "target",
     [
-        "/v1/files/ab%20c%C3%A9?after=%2B+1&after=2&empty=&bare",
-        "/v1/files?a=1&a=2&b[]=x&c=%00",
-        "/v1/files/~a-b_c.d!$&'()*+,;=:@",
-        "/v1/files?",
+        "/v1/thoughts/ab%20c%C3%A9?after=%2B+1&after=2&empty=&bare",
+        "/v1/thoughts?a=1&a=2&b[]=x&c=%00",
+        "/v1/thoughts/~a-b_c.d!$&'()*+,;=:@",
+        "/v1/thoughts?",
         "/v1/never/heard/of?x=a/b?c",
     ],
 )
@@ -122,7 +122,7 @@ def test_status_type_and_body_come_down_as_they_are(sluice: Sluice, upstream: Up
         "content-disposition": "a; b=é",
     }
     upstream.answers(body_answer(body, status, headers, content_type="application/x-odd; v=1"))
-    answer = client_of(sluice).get("/v1/files/f/content", headers={"range": "bytes=0-255"})
+    answer = client_of(sluice).get("/v1/thoughts/f/content", headers={"range": "bytes=0-255"})
     assert (answer.status_code, answer.content) == (status, body)
     assert answer.headers["content-type"] == "application/x-odd; v=1"
     assert {name: answer.headers[name] for name in headers} == headers
@@ -132,7 +132,7 @@ def test_status_type_and_body_come_down_as_they_are(sluice: Sluice, upstream: Up
 def test_what_comes_compressed_stays_compressed(sluice: Sluice, upstream: Upstream):
     packed = gzip.compress(b"hello" * 1000)
     upstream.answers(body_answer(packed, 200, {"content-encoding": "gzip"}, content_type="text/plain"))
-    with client_of(sluice).stream("GET", "/v1/files/f/content") as answer:
+    with client_of(sluice).stream("GET", "/v1/thoughts/f/content") as answer:
         assert b"".join(answer.iter_raw()) == packed
         assert answer.headers["content-encoding"] == "gzip"
     assert upstream.last.header("accept-encoding") == "gzip, br"
@@ -144,7 +144,7 @@ ERROR = b'{"error":{"message":"No such file: f","type":"invalid_request_error","
 @pytest.mark.parametrize("encoding,packed", [("gzip", gzip.compress(ERROR)), ("deflate", zlib.compress(ERROR))])
 def test_a_compressed_error_keeps_its_words(sluice: Sluice, upstream: Upstream, encoding: str, packed: bytes):
     upstream.answers(body_answer(packed, 404, {"content-encoding": encoding}, content_type="application/json"))
-    answer = client_of(sluice).get("/v1/files/f")
+    answer = client_of(sluice).get("/v1/thoughts/f")
     assert (answer.status_code, answer.content) == (404, ERROR)
     assert "content-encoding" not in answer.headers
 
@@ -156,7 +156,7 @@ def test_a_compressed_error_keeps_its_words(sluice: Sluice, upstream: Upstream, 
 )
 def test_an_error_that_cannot_be_unpacked_is_wrapped(sluice: Sluice, upstream: Upstream, encoding: str, packed: bytes):
     upstream.answers(body_answer(packed, 404, {"content-encoding": encoding}, content_type="application/json"))
-    answer = client_of(sluice).get("/v1/files/f")
+    answer = client_of(sluice).get("/v1/thoughts/f")
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "upstream_404")
     assert "content-encoding" not in answer.headers
 
@@ -176,7 +176,7 @@ def test_pieces_up_and_down_keep_their_order_among_many(sluice: Sluice, upstream
     upstream.script = echo
     for size in (0, 1, 998, 999, 65_536, 1_000_003):
         body = (PIECE * 4)[:size]
-        assert client_of(sluice).put("/v1/files/f", content=iter([body[:7], body[7:]])).content == body
+        assert client_of(sluice).put("/v1/thoughts/f", content=iter([body[:7], body[7:]])).content == body
     assert is_idle(sluice)
 
 

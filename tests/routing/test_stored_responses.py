@@ -17,7 +17,9 @@ _serial = count(1)
 
 
 def make(received: Received) -> Script:
-    """A response under a new id; what is asked of it afterwards is echoed."""
+    """A response or file under a new id; what is asked of it afterwards is echoed."""
+    if received.method == "POST" and received.path.endswith("/files"):
+        return json_answer({"id": f"file-{next(_serial)}", "object": "file"})
     if received.method != "POST" or not received.path.endswith("/responses"):
         return echo(received)
     made = {**response_object("hi"), "id": f"resp_{next(_serial)}"}
@@ -91,10 +93,12 @@ def test_another_worker_and_a_restarted_server_know_it(start_sluice, upstream: U
     upstream.script = make
     key = server.mint()
     made = [make_one(server, key) for _ in range(4)]
-    server.rows(expect=4)  # what one worker made the other knows from the ledger
-    for response_id in made * 3:
-        assert ask(server, key, path=f"/v1/responses/{response_id}", method="GET").status_code == 200
+    files = [ask(server, key, path="/v1/files").json()["id"] for _ in range(4)]
+    server.rows(expect=8)  # what one worker made the other knows from the ledger
+    paths = [f"/v1/responses/{each}" for each in made] + [f"/v1/files/{each}" for each in files]
+    for path in paths * 3:
+        assert ask(server, key, path=path, method="GET").status_code == 200
     assert server.stop() == 0
     server.launch()
-    for response_id in made:
-        assert ask(server, key, path=f"/v1/responses/{response_id}", method="GET").status_code == 200
+    for path in paths:
+        assert ask(server, key, path=path, method="GET").status_code == 200

@@ -194,9 +194,11 @@ def models_answer(names: Iterable[str] = (MODEL, "gpt-4.1")) -> Script:
 
 
 def echo(received: Received) -> Script:
-    """What came, told as JSON."""
+    """What came, told as JSON; also an empty list, for who asked for one."""
     return json_answer(
         {
+            "object": "list",
+            "data": [],
             "method": received.method,
             "path": received.path,
             "query": received.query,

@@ -10,7 +10,7 @@ from django.core.management.base import CommandParser
 
 from keys.management.limit_options import NONE, add_limits, said_limits, unwritten
 from keys.management.noun import NounCommand, activity, given
-from keys.models.project import CAPTURES, UNMETERED
+from keys.models.project import CAPTURES, FOREIGN_IDS, UNMETERED
 from keys.ruled import RULES
 
 
@@ -33,13 +33,18 @@ class Command(NounCommand):
             choices=[*(name for name, _ in UNMETERED), NONE],
             help="Requests whose model or cost nobody knows; `none`: only from keys without budget and list of models.",
         )
+        parser.add_argument(
+            "--foreign-ids",
+            choices=[name for name, _ in FOREIGN_IDS],
+            help="Files, batches and so on that no project made through Sluice.",
+        )
         activity(parser)
         add_limits(parser)
 
     def settings(self, options: dict[str, Any]) -> dict[str, Any]:
         return {
             **given(upstream_alias=options["alias"], notes=options["notes"], is_active=options["is_active"]),
-            **given(capture_bodies=options["capture_bodies"]),
+            **given(capture_bodies=options["capture_bodies"], foreign_ids=options["foreign_ids"]),
             **{name: unwritten(word) for name, word in given(unmetered=options["unmetered"]).items()},
             **said_limits(options),
             **(options["rules"] or {}),

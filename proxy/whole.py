@@ -1,0 +1,56 @@
+"""Answers that are read before they go on: bounded in size and in time."""
+
+from __future__ import annotations
+
+import time
+
+from proxy.encoding import READABLE, Undecodable, coding_of, inflate
+from proxy.exchange import Exchange
+from proxy.parts import Parts
+from proxy.upstream import Answer
+from proxy.watch import Watch
+
+MAX_READ_ANSWER_BYTES = 64 * 1024 * 1024
+
+
+async def read_whole(
+    exchange: Exchange, answer: Answer, parts: Parts, watch: Watch, most: int, pieces: list[bytes]
+) -> bytes | None:
+    """The whole body; None when it is larger than `most`. `pieces` takes what comes of it, for who is interrupted."""
+    whole = answer.rest()
+    if whole is not None:
+        exchange.first_byte_at = exchange.upstream_done_at = time.monotonic()
+        watch.relax()
+        return whole
+    assert exchange.sent_at is not None
+    watch.expect(0, parts.bounds.answer_late)
+    watch.deadline = exchange.sent_at + parts.bounds.answer_s
+    whole = await answer.read()
+    exchange.first_byte_at = time.monotonic()
+    pieces.append(whole)
+    if rest := await answer.read():
+        pieces.append(rest)
+        size = len(whole) + len(rest)
+        while rest := await answer.read():
+            pieces.append(rest)
+            size += len(rest)
+            if size > most:
+                return None
+        whole = b"".join(pieces)
+    exchange.upstream_done_at = time.monotonic()
+    watch.relax()
+    return whole
+
+
+def plain(answer: Answer, raw: bytes | None, most: int) -> bytes | None:
+    """An answer as it was before it was compressed; None where that cannot be undone here, or is larger than `most`."""
+    coding = coding_of(answer.headers)
+    if raw is None or not coding:
+        return raw
+    if coding not in READABLE:
+        return None
+    try:
+        whole, is_all = inflate(coding, raw, most)
+    except Undecodable:
+        return None
+    return whole if is_all else None
