@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from django.urls import include, path, re_path
-from django.views.generic import RedirectView
+from django.http import HttpResponseRedirect
+from django.urls import include, path, re_path, reverse
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 from rest_framework.exceptions import NotFound
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
-from rest_framework.response import Response
 from rest_framework.routers import SimpleRouter
 from rest_framework.views import APIView
 
@@ -31,6 +30,17 @@ class SchemaView(StrictView, SpectacularAPIView):
     pass
 
 
+class Front(APIView):
+    """`/api/` itself: people go on to the page."""
+
+    schema = None
+    authentication_classes = ()
+    permission_classes = (AllowAny,)
+
+    def get(self, request: Request) -> HttpResponseRedirect:
+        return HttpResponseRedirect(reverse("docs"))
+
+
 class UnknownAddress(APIView):
     """What no resource answers to, in the API's own shape of errors."""
 
@@ -39,10 +49,7 @@ class UnknownAddress(APIView):
     permission_classes = (AllowAny,)
 
     def initial(self, request: Request, *args: object, **kwargs: object) -> None:
-        raise NotFound
-
-    def get(self, request: Request, *args: object, **kwargs: object) -> Response:
-        raise NotFound
+        raise NotFound("There is nothing at this address; /api/docs/ shows what there is.")
 
 
 router = SimpleRouter()
@@ -61,7 +68,7 @@ router.register("audit", AuditViewSet)
 router.register("usage", UsageViewSet, basename="usage")
 
 urlpatterns = [
-    path("", RedirectView.as_view(pattern_name="docs")),
+    path("", Front.as_view()),
     re_path(r"^schema/?$", SchemaView.as_view(), name="schema"),
     re_path(r"^docs/?$", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
     re_path(r"^keys/validate/?$", KeyValidationView.as_view()),

@@ -21,13 +21,13 @@ Application = Callable[[Any, Any, Any], Awaitable[None]]
 control_plane: Application = get_asgi_application()  # sets Django up, which the imports below need
 
 from proxy.app import DataPlane  # noqa: E402
-from proxy.errors import error_body  # noqa: E402
+from proxy.errors import shaped_body  # noqa: E402
 from proxy.exchange import REFUSED  # noqa: E402
 from proxy.health import PATHS  # noqa: E402
 from proxy.trusted_proxies import TrustedProxies, for_django  # noqa: E402
 
 CONTROL = ("/admin", "/api", "/static/", "/favicon.ico", "/v1/auth/", "/v1/keys/")
-"""What the control plane's paths begin with; what is nobody's gets an error in OpenAI's shape.
+"""What the control plane's paths begin with; what is nobody's gets an error in the shape of its address.
 
 Two of them, and `/v1/keys` itself, lie under /v1/, which is the data plane's else: signing up and in, and keys of one's
 own, are where clients of this API expect them, but they hash passwords and write rows, which the data plane never does.
@@ -53,7 +53,7 @@ def planes(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
             return control_plane(for_django(scope), receive, send)
     elif SURFACE != "admin" or path in PATHS:
         return data_plane(scope, receive, send)
-    return not_served(send)
+    return not_served(path, send)
 
 
 async def refused(scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,8 +64,8 @@ async def refused(scope: Scope, receive: Receive, send: Send) -> None:
         await data_plane(scope, receive, send)
 
 
-async def not_served(send: Send) -> None:
-    body = error_body("This surface does not serve this path.", "invalid_request_error", None, "not_found")
+async def not_served(path: str, send: Send) -> None:
+    body = shaped_body(path, 404, "This surface does not serve this path.", "not_found")
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": 404, "headers": headers})
     await send({"type": "http.response.body", "body": body})

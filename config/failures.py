@@ -1,4 +1,7 @@
-"""What the control plane answers when it fails: 503 while the database is away or busy, in the caller's own shape."""
+"""What Django answers where no view does, in the shape of the address that was asked.
+
+503 while the database is away or busy; what is refused before a view is asked; what nobody foresaw.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,11 @@ import sys
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.db import InterfaceError, OperationalError
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
 from django.utils.html import escape
 
-from proxy.errors import error_body
+from proxy.errors import shaped_body
+from strict.errors import is_management
 
 RETRY_AFTER_S = 5
 AWAY = "The database does not answer at the moment. Try again."
@@ -46,15 +50,21 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     return shaped(request.path_info, 400, message, "host_not_allowed")
 
 
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return shaped(request.path_info, 404, "There is nothing at this address.", "not_found")
+
+
+def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
+    return shaped(request.path_info, 403, "You may not do this.", "permission_denied")
+
+
 def database_is_away(error: BaseException | None) -> bool:
     """SQLite tells of a table that is missing by the same class as of a lock: that is no matter of waiting."""
     return isinstance(error, OperationalError | InterfaceError) and "no such" not in str(error)
 
 
 def shaped(path: str, status: int, message: str, code: str) -> HttpResponse:
-    if path.startswith("/v1/"):
-        body = error_body(message, "api_error" if status >= 500 else "invalid_request_error", None, code)
-        return HttpResponse(body, status=status, content_type="application/json")
-    if path.startswith("/api/"):
-        return JsonResponse({"detail": message, "code": code}, status=status)
+    """JSON for programs, a page for people."""
+    if path.startswith("/v1/") or is_management(path):
+        return HttpResponse(shaped_body(path, status, message, code), status=status, content_type="application/json")
     return HttpResponse(f"<!doctype html><title>Sluice</title><p>{escape(message)}</p>", status=status)

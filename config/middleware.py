@@ -6,12 +6,12 @@ import logging
 from collections.abc import Callable
 
 from django.db import DatabaseError, connection, transaction
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
 
+from config.failures import shaped
 from keys.api_errors import Conflict, collided
 from keys.hashing import Hashes, HashOutside, hashes
 from proxy.changes import notes_last
-from proxy.errors import error_body
 from usage.audit.acting import scope
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
@@ -75,7 +75,7 @@ def in_transaction(get_response: GetResponse, request: HttpRequest) -> HttpRespo
         if not collided(error):
             raise
         log.warning("A change collided with another one", exc_info=error)
-        return conflict(request)
+        return shaped(request.path_info, Conflict.status_code, Conflict.default_detail, Conflict.default_code)
     return response
 
 
@@ -87,17 +87,6 @@ def check_references() -> None:
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-
-
-def conflict(request: HttpRequest) -> HttpResponse:
-    """409, in the shape of the address that was asked."""
-    status, code, message = Conflict.status_code, Conflict.default_code, Conflict.default_detail
-    if request.path.startswith("/v1/"):
-        body = error_body(message, "invalid_request_error", None, code)
-        return HttpResponse(body, status=status, content_type="application/json")
-    if request.path.startswith("/api/"):
-        return JsonResponse({"detail": message, "code": code}, status=status)
-    return HttpResponse(message, status=status, content_type="text/plain")
 
 
 def begin_again(request: HttpRequest) -> None:

@@ -13,6 +13,8 @@ admin.site.site_title = "Sluice"
 admin.site.index_title = "Administration"
 
 handler400 = "config.failures.bad_request"
+handler403 = "config.failures.forbidden"
+handler404 = "config.failures.not_found"
 handler500 = "config.failures.server_error"
 
 urlpatterns = [

@@ -34,6 +34,7 @@ class TeamViewSet(Resource, ModelViewSet[Team]):
     Members see their teams; what a team is, is the operators' to say.
     """
 
+    noun = "team"
     queryset = Team.objects.prefetch_related("members")
     serializer_class = TeamSerializer
     filterset_class = TeamFilters
@@ -50,6 +51,7 @@ class TierFilters(filters.FilterSet):  # type: ignore[misc]
 class TierViewSet(Resource, ModelViewSet[Tier]):
     """Plans of accounts. A tier that has accounts cannot be deleted."""
 
+    noun = "tier"
     queryset = Tier.objects.all()
     serializer_class = TierSerializer
     filterset_class = TierFilters
@@ -77,6 +79,7 @@ class UserViewSet(
 ):
     """Users with the tier and limits of their accounts, by their public id (`usr_…`). Users see themselves."""
 
+    noun = "user"
     queryset = Account.objects.select_related("user", "tier")
     serializer_class = UserSerializer
     filterset_class = UserFilters

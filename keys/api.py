@@ -41,6 +41,7 @@ class ProjectFilters(filters.FilterSet):  # type: ignore[misc]
 class ProjectViewSet(Resource, ModelViewSet[Project]):
     """Groups of keys. A project that has keys, revoked ones too, cannot be deleted."""
 
+    noun = "project"
     queryset = Project.objects.all()
     serializer_class = ProjectSerializer
     filterset_class = ProjectFilters
@@ -91,6 +92,7 @@ class KeyFilters(filters.FilterSet):  # type: ignore[misc]
 class KeyViewSet(Resource, ModelViewSet[VirtualKey]):
     """Virtual keys. A token is in the answer to `create` and `rotate`, and nowhere else."""
 
+    noun = "key"
     queryset = VirtualKey.objects.select_related("project", "team", "owner")
     serializer_class = KeySerializer
     filterset_class = KeyFilters

@@ -1,30 +1,44 @@
-"""What the management API answers to exceptions that models raise. DRF finds it through `EXCEPTION_HANDLER`."""
+"""What the management API answers to exceptions, in its one shape. DRF finds it through `EXCEPTION_HANDLER`."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from django.core.exceptions import NON_FIELD_ERRORS, RequestDataTooBig, ValidationError
 from django.db import DatabaseError, IntegrityError
 from django.db.models import ProtectedError
+from django.http import Http404
 from rest_framework import exceptions, status
+from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
 from rest_framework.views import exception_handler
 
 from keys.models import AlreadyRevoked, Unmintable, VirtualKey
 from keys.signup import EmailTaken
+from strict.errors import ErrorDocument, error_document, in_words
 
 logger = logging.getLogger(__name__)
 
 DUPLICATES = ("unique", "duplicate_name", "duplicate_alias", "duplicate_price")
+FIELDS_OF_DUPLICATES = {
+    "duplicate_name": ["name"],
+    "duplicate_alias": ["alias"],
+    "duplicate_price": ["provider", "model", "valid_from"],
+}
 
 
 class Conflict(exceptions.APIException):
     status_code = status.HTTP_409_CONFLICT
     default_code = "conflict"
     default_detail = "Another change got in between; read it again and repeat yours."
+
+    def __init__(self, detail: str | None = None, code: str | None = None, *, fields: Iterable[str] = ()) -> None:
+        """`fields` are those whose values there are already."""
+        super().__init__(detail, code)
+        self.fields = tuple(fields)
 
 
 class BodyTooLarge(exceptions.APIException):
@@ -34,14 +48,41 @@ class BodyTooLarge(exceptions.APIException):
 
 
 def answer(error: Exception, context: dict[str, Any]) -> Response | None:
-    """DRF's exception handler, for our exceptions too. A `detail` always has its `code` beside it."""
+    """DRF's exception handler, for our exceptions too. None: nobody foresaw it, and `handler500` answers."""
     error = as_api_exception(error)
     response = exception_handler(error, context)
-    if response is not None and isinstance(response.data, dict) and "detail" in response.data:
-        code = getattr(response.data["detail"], "code", None)
-        if code and "code" not in response.data:
-            response.data["code"] = code
+    if response is not None and isinstance(error, exceptions.APIException):
+        response.data = document_of(error)
+        # JSON, also to who wants a page or a file of the view.
+        request = context["request"]
+        request.accepted_renderer, request.accepted_media_type = JSONRenderer(), JSONRenderer.media_type
     return response
+
+
+def document_of(error: exceptions.APIException) -> ErrorDocument:
+    detail = error.detail
+    if isinstance(detail, str):
+        fields = getattr(error, "fields", ())
+        return error_document(str(detail), str(detail.code), {name: [str(detail)] for name in fields})
+    problems = list(_problems(detail))
+    by_field: dict[str, list[str]] = {}
+    for name, problem in problems:
+        if name:
+            by_field.setdefault(name, []).append(problem)
+    return error_document(in_words(problems), str(error.default_code), by_field)
+
+
+def _problems(detail: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """What DRF says of a body, each with the member that it is about: `members.0` is the first of a list."""
+    if isinstance(detail, Mapping):
+        for member, inner in detail.items():
+            is_own = member == api_settings.NON_FIELD_ERRORS_KEY
+            yield from _problems(inner, name if is_own else f"{name}.{member}" if name else str(member))
+    elif isinstance(detail, list):
+        for place, inner in enumerate(detail):
+            yield from _problems(inner, name if isinstance(inner, str) else f"{name}.{place}" if name else str(place))
+    else:
+        yield name, str(detail)
 
 
 def as_api_exception(error: Exception) -> Exception:
@@ -53,11 +94,13 @@ def as_api_exception(error: Exception) -> Exception:
         case AlreadyRevoked():
             return Conflict(str(error), code="key_revoked")
         case EmailTaken():
-            return Conflict(str(error), code="duplicate_email")
+            return Conflict(str(error), code="duplicate_email", fields=["email"])
         case ProtectedError():
             return _protected(error)
         case RequestDataTooBig():
             return BodyTooLarge()
+        case Http404():
+            return exceptions.NotFound()  # its own words name a class
         case DatabaseError() if collided(error):
             # Checked before, and yet refused by the database: another transaction was faster.
             logger.warning("A change collided with another one", exc_info=error)
@@ -81,8 +124,8 @@ def _invalid(error: ValidationError) -> exceptions.APIException:
     found = [(field, problem) for field, problems in by_field.items() for problem in problems]
     if all(problem.code in DUPLICATES for _, problem in found):
         field, problem = found[0]
-        code = f"duplicate_{field}" if problem.code == "unique" else problem.code
-        return Conflict(problem.messages[0], code=code)
+        code = f"duplicate_{field}" if problem.code == "unique" else str(problem.code)
+        return Conflict(problem.messages[0], code=code, fields=FIELDS_OF_DUPLICATES.get(code, [field]))
     told = {field: ValidationError(problems).messages for field, problems in by_field.items()}
     if NON_FIELD_ERRORS in told:
         told[api_settings.NON_FIELD_ERRORS_KEY] = told.pop(NON_FIELD_ERRORS)

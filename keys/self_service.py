@@ -24,6 +24,7 @@ from keys.models import Account, VirtualKey
 from keys.permissions import SignedIn
 from keys.signup import LEAST_PASSWORD, MOST_EMAIL, MOST_PASSWORD, EmailTaken, make_user
 from keys.user_tokens import UserTokenAuthentication, issue_token
+from strict.errors import ErrorDocument
 from strict.members import Strict
 from strict.queries import StrictView
 
@@ -58,15 +59,12 @@ class OpenAIError(HttpResponse):
         """What the audit log asks of every response of DRF's."""
 
 
-def words_of(problem: Any) -> tuple[str, str | None, str]:
-    """Message, parameter and code of what DRF answers."""
-    code, param, message = "invalid_value", None, ""
-    if isinstance(problem, dict) and "detail" in problem:
-        message, code = str(problem["detail"]), str(problem.get("code") or "error")
-    elif isinstance(problem, dict) and problem:
-        param, found = next(iter(problem.items()))
-        message = " ".join(map(str, found)) if isinstance(found, list) else str(found)
-    return message, param, code
+def words_of(problem: ErrorDocument) -> tuple[str, str | None, str]:
+    """Message, parameter and code of what the management API would answer: OpenAI's errors are about one parameter."""
+    param = next(iter(problem["errors"]), None)
+    message = problem["detail"] if param is None else " ".join(problem["errors"][param])
+    is_invalid = problem["code"] == exceptions.ValidationError.default_code
+    return message, param, "invalid_value" if is_invalid else problem["code"]
 
 
 class EmailField(serializers.EmailField):
@@ -105,9 +103,14 @@ class Signup(SelfServiceView):
         try:
             account = Account.of(make_user(fields["email"], fields["password"]))
         except EmailTaken as error:
-            raise exceptions.ValidationError({"detail": str(error), "code": "email_taken"}) from None
+            raise AddressTaken(str(error)) from None
         _, token = mint_for(account, "first key")
         return told({"user_id": account.public_id, "api_key": token}, HTTPStatus.CREATED)
+
+
+class AddressTaken(exceptions.APIException):
+    status_code = HTTPStatus.BAD_REQUEST
+    default_code = "email_taken"
 
 
 class Login(SelfServiceView):

@@ -20,6 +20,7 @@ class ProviderFilters(filters.FilterSet):  # type: ignore[misc]
 class ProviderViewSet(Resource, ModelViewSet[Provider]):
     """Where requests may go. Deleting a provider deletes the credentials that are bound to it."""
 
+    noun = "provider"
     queryset = Provider.objects.select_related("health")
     serializer_class = ProviderSerializer
     filterset_class = ProviderFilters
@@ -34,6 +35,7 @@ class CredentialFilters(filters.FilterSet):  # type: ignore[misc]
 class CredentialViewSet(Resource, ModelViewSet[Credential]):
     """Upstream secrets under names. Only their masks are ever shown."""
 
+    noun = "credential"
     queryset = Credential.objects.select_related("provider")
     serializer_class = CredentialSerializer
     filterset_class = CredentialFilters

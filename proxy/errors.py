@@ -36,6 +36,7 @@ from providers.kinds.base import read_lines
 from proxy.head import Fault
 from proxy.jsonbody import NotAnObject
 from proxy.limit_headers import rate_lines
+from strict.errors import error_bytes, is_management
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -142,6 +143,13 @@ class UpstreamTimeout(UpstreamError):
 def error_body(message: str, type_: str, param: str | None, code: str | None) -> bytes:
     """https://platform.openai.com/docs/guides/error-codes"""
     return msgspec.json.encode({"error": {"message": message, "type": type_, "param": param, "code": code}})
+
+
+def shaped_body(path: str, status: int, message: str, code: str) -> bytes:
+    """What no step and no view answers, in the shape of the address that was asked; blank: it is not known."""
+    if is_management(path):
+        return error_bytes(message, code)
+    return error_body(message, ProxyError.type if status >= ProxyError.status else BadRequest.type, None, code)
 
 
 def as_proxy_error(error: Exception) -> ProxyError:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any
 
-from proxy.errors import reason_phrase
+from proxy.errors import reason_phrase, shaped_body
 from proxy.exchange import CALL
 
 if TYPE_CHECKING:
@@ -79,13 +79,15 @@ class Call:
             if not self.has_begun and not self.is_lost:
                 await self._send_failure()
         if not self.is_answered and not self.is_lost:
-            self._door.broke_off(None if self.has_begun else self.fault)
+            self._door.broke_off(self, None if self.has_begun else self.fault)
         self.scope.pop(CALL, None)  # which knows this call: a cycle, and with it what nobody read of the body
 
     async def _send_failure(self) -> None:
-        headers = [(b"content-type", b"text/plain"), (b"content-length", b"21"), (b"connection", b"close")]
+        body = shaped_body(self.scope["path"], 500, "The server failed. Its log says why.", "internal_error")
+        headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
+        headers.append((b"content-length", b"%d" % len(body)))
         await self.send({"type": "http.response.start", "status": 500, "headers": headers})
-        await self.send({"type": "http.response.body", "body": b"Internal Server Error"})
+        await self.send({"type": "http.response.body", "body": body})
 
     @property
     def is_held_back(self) -> bool:

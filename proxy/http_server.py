@@ -21,7 +21,7 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from providers.kinds.base import header_lines
-from proxy.errors import error_body, reason_phrase
+from proxy.errors import reason_phrase, shaped_body
 from proxy.exchange import CALL, REFUSED
 from proxy.head import Fault, Head
 from proxy.http_call import STALLED, Call
@@ -367,13 +367,13 @@ class Door(asyncio.Protocol):
         else:
             self._rest()
 
-    def broke_off(self, fault: Fault | None) -> None:
+    def broke_off(self, call: Call, fault: Fault | None) -> None:
         """A call ended without a whole answer. Only a closed connection tells the client so; where nothing of an answer
         has left, what is wrong with the request can be said before.
         """
         self.call = None
         if fault is not None:
-            self.write_refusal(fault)
+            self.write_refusal(fault, call.scope["path"])
         else:
             self.close()
 
@@ -457,9 +457,9 @@ class Door(asyncio.Protocol):
             else:
                 call.break_off(fault)
 
-    def write_refusal(self, fault: Fault) -> None:
+    def write_refusal(self, fault: Fault, path: str = "") -> None:
         if not self.transport.is_closing():
-            body = error_body(fault.message, "invalid_request_error", None, fault.code)
+            body = shaped_body(path, fault.status, fault.message, fault.code)
             self.write(
                 b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s"
                 % (fault.status, reason_phrase(fault.status).encode(), len(body), body)

@@ -23,6 +23,8 @@ class Strict:
     dropped: an unknown member, or a read-only one of another value. An answer may be written back as it was.
     """
 
+    default_error_messages: ClassVar = {"invalid": "This is no JSON object."}
+
     moving: ClassVar[frozenset[str]] = frozenset({"updated_at"})
     """Read-only members that change while nobody changes the row. They are not compared where a whole answer is written
     back, or a key in use could never be: it is older than the row by then."""

@@ -9,6 +9,7 @@ from django_filters.rest_framework import DjangoFilterBackend
 from django_filters.utils import translate_validation
 from rest_framework.exceptions import ParseError, ValidationError
 from rest_framework.filters import SearchFilter
+from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.request import Request
 from rest_framework.settings import api_settings
 
@@ -79,6 +80,16 @@ def check_no_body(request: Request) -> None:
         check_members(body, ())
     elif body:
         raise ParseError("No body is taken here.")
+
+
+class StrictNegotiation(DefaultContentNegotiation):
+    """DRF's, which takes the name of a format that it does not have for an address that is not there."""
+
+    def filter_renderers(self, renderers: Any, format: str) -> Any:  # noqa: A002
+        if found := [renderer for renderer in renderers if renderer.format == format]:
+            return found
+        known = ", ".join(sorted({str(renderer.format) for renderer in renderers}))
+        raise ValidationError({api_settings.URL_FORMAT_OVERRIDE: [f"There is no such format. There are: {known}."]})
 
 
 class StrictFilters(DjangoFilterBackend):  # type: ignore[misc]

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
+
+from django.http import Http404
+from rest_framework.exceptions import NotFound
 
 from strict.queries import StrictView
+
+MOST_SHOWN = 64
+"""Characters of a name that is none."""
 
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -15,6 +21,16 @@ class Resource(StrictView):
 
     The request is one transaction (`config/middleware.py`). SQLite has one writer at a time, and locks no rows.
     """
+
+    noun: ClassVar[str]
+    """What people call one row."""
+
+    def get_object(self: Any) -> Any:
+        try:
+            return super().get_object()  # type: ignore[misc]
+        except Http404:
+            named = str(self.kwargs[self.lookup_url_kwarg or self.lookup_field])[:MOST_SHOWN]
+            raise NotFound(f"There is no {self.noun} {named!r}.") from None
 
     def get_queryset(self: Any) -> Any:
         rows = super().get_queryset()  # type: ignore[misc]

@@ -10,8 +10,7 @@ from django_filters import rest_framework as filters
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.decorators import action
-from rest_framework.exceptions import APIException
-from rest_framework.generics import get_object_or_404
+from rest_framework.exceptions import APIException, NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ReadOnlyModelViewSet
@@ -75,6 +74,8 @@ class TooSlow(APIException):
     status_code = 503
     default_detail = "The database did not answer in time; bound the search by `created_after` and `created_before`."
     default_code = "too_slow"
+    wait = 5
+    """Seconds, for `Retry-After`."""
 
 
 class RequestViewSet(Resource, ReadOnlyModelViewSet[RequestRecord]):
@@ -83,6 +84,7 @@ class RequestViewSet(Resource, ReadOnlyModelViewSet[RequestRecord]):
     A page that takes too long to fill ends early: with fewer rows than asked for, and a `next` that goes on from there.
     """
 
+    noun = "request"
     # Not select_related: beside a filter on the key that becomes an inner join, which loses rows whose key is gone.
     queryset = RequestRecord.objects.prefetch_related("key", "project")
     serializer_class = RequestRecordSerializer
@@ -103,12 +105,17 @@ class RequestViewSet(Resource, ReadOnlyModelViewSet[RequestRecord]):
     @action(detail=True, methods=["get"], pagination_class=None, filterset_class=None)
     def bodies(self, request: Request, pk: str) -> Response:
         """What the request and its answer said, where its project has that kept; for who may see the request."""
-        found = get_object_or_404(RequestBodies, pk=self.get_object().pk)
-        return Response(RequestBodiesSerializer(found).data, headers={"Cache-Control": "no-store"})
+        return Response(RequestBodiesSerializer(self._kept()).data, headers={"Cache-Control": "no-store"})
 
     @extend_schema(responses={204: None})
     @bodies.mapping.delete
     def delete_bodies(self, request: Request, pk: str) -> Response:
         """Delete them before their time. The row stays."""
-        get_object_or_404(RequestBodies, pk=self.get_object().pk).delete()
+        self._kept().delete()
         return Response(status=status.HTTP_204_NO_CONTENT)
+
+    def _kept(self) -> RequestBodies:
+        kept = RequestBodies.objects.filter(pk=self.get_object().pk).first()
+        if kept is None:
+            raise NotFound("What this request and its answer said was not kept, or is gone.")
+        return kept

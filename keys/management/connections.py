@@ -44,14 +44,14 @@ class Connection:
         """The document that `/api/<path>` answers with; None where it has none. Raises `Refused`."""
         given = {name: value for name, value in query.items() if value is not None}
         status, raw = self.exchange(method, f"/api/{path}", given, body)
-        if status >= 500:
-            raise Refused(f"The server failed (HTTP {status}); its log says why.")
         try:
             document = json.loads(raw) if raw else None
         except ValueError:
+            if status >= 500:
+                raise Refused(f"The server failed (HTTP {status}); its log says why.") from None
             raise Refused(f"The answer (HTTP {status}) is not the management API's; check the address.") from None
         if status >= 400:
-            raise Refused(_reason(document) or f"The management API answered {status}.")
+            raise Refused(_reason(document) or f"The answer (HTTP {status}) is not the management API's.")
         if status >= 300:
             raise Refused(f"The management API is not at this address: it redirects (HTTP {status}).")
         return document
@@ -132,12 +132,7 @@ class Remote(Connection):
         return answer.status_code, answer.content
 
 
-def _reason(problem: Any, field: str = "") -> str:
-    """DRF's errors as one line: `{"rpm": ["Too small."]}` is `rpm: Too small.`"""
-    if isinstance(problem, dict):
-        if "detail" in problem:
-            return str(problem["detail"])
-        return " ".join(_reason(found, "" if name == "non_field_errors" else name) for name, found in problem.items())
-    if isinstance(problem, list):
-        return " ".join(_reason(found, field) for found in problem)
-    return f"{field}: {problem}" if field else str(problem or "")
+def _reason(problem: Any) -> str:
+    """What an error of the management API says. Anything else is somebody else's, as of a server in front."""
+    told = problem.get("detail") if isinstance(problem, dict) else None
+    return told if isinstance(told, str) else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
@@ -63,6 +64,27 @@ def test_a_bad_head_is_a_4xx_in_openais_shape(strict: Sluice, upstream: Upstream
         row = row_of(strict, replies[0].headers["x-request-id"])
         told = (replies[0].status, "refused", replies[0].error["code"])
         assert (row["status_code"], row["outcome"], row["error"]) == told
+
+
+OF_MANAGEMENT = {
+    "huge header": (request("k", b"x-a: " + b"a" * 100_000, line=b"GET /api/keys HTTP/1.1"), 431, "headers_too_large"),
+    "host of two names": (request("k", line=b"GET /api/keys HTTP/1.1", host=b"host: a b"), 400, "invalid_http"),
+    "length": (request("k", b"content-length: x", line=b"POST /api/keys HTTP/1.1"), 400, "invalid_http"),
+    "chunk": (
+        request("k", b"transfer-encoding: chunked", line=b"POST /api/keys HTTP/1.1", body=b"zz\r\n"),
+        400,
+        "invalid_http",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", OF_MANAGEMENT)
+def test_under_api_it_is_in_the_shape_of_the_management_api(strict: Sluice, case: str):
+    raw, status, code = OF_MANAGEMENT[case]
+    [reply] = send(strict, raw)
+    document = json.loads(reply.body)
+    assert (reply.status, reply.headers["content-type"]) == (status, "application/json")
+    assert (set(document), document["code"]) == ({"detail", "code", "errors"}, code)
 
 
 @pytest.mark.parametrize("size", [10_000, 60_000])

@@ -160,4 +160,4 @@ def test_a_file_that_cannot_be_written_stops_nothing(transactional_db, settings,
 
 def test_an_ip_that_is_none_is_a_400(api):
     answer = api.get("/api/audit?ip=nonsense")
-    assert (answer.status_code, list(answer.json())) == (400, ["ip"])
+    assert (answer.status_code, list(answer.json()["errors"])) == (400, ["ip"])

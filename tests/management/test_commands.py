@@ -71,7 +71,7 @@ def test_minting_for_people_prints_the_token_and_says_that_it_is_told_once(run):
         (("keys", "mint", "--name", "k", "--rpm", "0"), "rpm: "),
         (("keys", "list", "--project", "nowhere"), "no project 'nowhere'"),
         (("keys", "show", "--name", "nobody"), "no key named 'nobody'"),
-        (("keys", "show", "--id", "99999"), "No VirtualKey matches"),
+        (("keys", "show", "--id", "99999"), "There is no key '99999'"),
         (("keys", "revoke", "--all", "--project", "nowhere"), "no project 'nowhere'"),
         (("projects", "create", "--name", "closed"), "already exists"),
         (("projects", "delete", "--name", "default"), "in use"),

@@ -54,7 +54,7 @@ def test_a_mask_or_what_no_header_can_carry_is_refused(api, secret):
         api.patch(f"/api/credentials/{credential.pk}", {"secret": secret}),
         api.post("/api/credentials", {"alias": "new", "secret": secret}),
     ):
-        assert (answer.status_code, list(answer.json())) == (400, ["secret"])
+        assert (answer.status_code, list(answer.json()["errors"])) == (400, ["secret"])
     assert Credential.objects.get().secret == SECRET
 
 

@@ -152,7 +152,7 @@ def test_a_refused_key_leaves_no_default_project_behind(api):
 def test_a_field_that_does_not_fit_is_400_and_named(api, wrong):
     answer = api.post("/api/keys", {"name": "k", **wrong})
     assert answer.status_code == 400
-    assert set(answer.json()) <= {*wrong, "detail", "code"}
+    assert set(answer.json()["errors"]) <= set(wrong)
 
 
 def test_defaults_for_new_keys_come_from_the_settings(api, settings):
@@ -187,7 +187,7 @@ def test_what_a_caller_may_not_set_is_refused(api):
     body = {"revoked_at": "2020-01-01T00:00:00Z", "total_requests": 9, "status": "revoked", "id": 99}
     for name, value in body.items():
         answer = api.patch(f"/api/keys/{key.pk}", {name: value})
-        assert (answer.status_code, set(answer.json())) == (400, {name})
+        assert (answer.status_code, set(answer.json()["errors"])) == (400, {name})
     after = VirtualKey.objects.get(pk=key.pk)
     assert (after.revoked_at, after.total_requests, after.public_id) == (None, 0, key.public_id)
 

@@ -85,7 +85,7 @@ def test_what_is_not_said_is_no_limit(api, limited):
 def test_what_no_limit_can_be_is_400_and_named(api, limited, wrong):
     answer = api.patch(limited, wrong)
     assert answer.status_code == 400
-    assert set(answer.json()) <= set(wrong)
+    assert set(answer.json()["errors"]) <= set(wrong)
     assert api.get(limited).json()["rpm"] is None
 
 

@@ -52,7 +52,7 @@ def test_each_change_leaves_a_note_for_every_process(api):
 def test_what_is_no_price_is_refused(api, wrong):
     make_provider("up")
     answer = api.post("/api/prices", {**PRICE, **wrong})
-    assert (answer.status_code, list(answer.json())) == (400, list(wrong))
+    assert (answer.status_code, list(answer.json()["errors"])) == (400, list(wrong))
     assert not PriceOverride.objects.exists()
 
 

@@ -65,8 +65,8 @@ def test_rules_are_stored_shown_and_taken_away(api):
 )
 def test_what_is_no_rule_is_refused_with_the_reason(api, name, wrong, reason):
     answer = api.post("/api/projects", {"name": "p", name: wrong})
-    assert (answer.status_code, list(answer.json())) == (400, [name])
-    assert reason in answer.json()[name][0]
+    assert (answer.status_code, list(answer.json()["errors"])) == (400, [name])
+    assert reason in answer.json()["errors"][name][0]
     assert not Project.objects.filter(name="p").exists()
 
 

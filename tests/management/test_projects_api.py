@@ -42,7 +42,7 @@ def test_a_project_says_what_becomes_of_unmetered_requests(api):
         assert api.patch(path, {"unmetered": word}).json()["unmetered"] == word
     for wrong in ("", "Allow", "none", True, ["allow"]):
         answer = api.patch(path, {"unmetered": wrong})
-        assert (answer.status_code, list(answer.json())) == (400, ["unmetered"])
+        assert (answer.status_code, list(answer.json()["errors"])) == (400, ["unmetered"])
 
 
 def test_a_project_says_whether_its_keys_may_speak_of_what_nobody_made(api):

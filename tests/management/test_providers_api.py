@@ -101,7 +101,7 @@ def test_a_duplicate_name_is_409(api):
 def test_a_field_that_does_not_fit_is_400_and_named(api, wrong):
     answer = api.post("/api/providers", {**OPENAI, **wrong})
     assert answer.status_code == 400
-    assert set(answer.json()) == set(wrong)
+    assert set(answer.json()["errors"]) == set(wrong)
     assert not Provider.objects.exists()
 
 

@@ -138,7 +138,7 @@ def test_a_project_says_what_is_kept(api: APIClient):
     assert api.patch(path, {"capture_bodies": "errors"}).json()["capture_bodies"] == "errors"
     answer = api.patch(path, {"capture_bodies": "some"})
     assert answer.status_code == 400
-    assert "capture_bodies" in answer.json()
+    assert "capture_bodies" in answer.json()["errors"]
     made = api.post("/api/projects", {"name": "q", "capture_bodies": "all"})
     assert (made.status_code, made.json()["capture_bodies"]) == (201, "all")
 

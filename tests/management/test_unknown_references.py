@@ -14,8 +14,8 @@ PRICE = {"model": "m", "input": "1", "output": "2"}
 def test_a_price_at_a_provider_that_is_not_there_is_refused(sluice):
     assert sluice.api("POST", "/api/providers", json={"name": "groq", "base_url": "http://x/v1"}).status_code == 201
     answer = sluice.api("POST", "/api/prices", json={**PRICE, "provider": "qroq"})
-    assert (answer.status_code, list(answer.json())) == (400, ["provider"])
-    assert "`groq`" in answer.json()["provider"][0]
+    assert (answer.status_code, list(answer.json()["errors"])) == (400, ["provider"])
+    assert "`groq`" in answer.json()["errors"]["provider"][0]
     assert sluice.api("GET", "/api/prices").json()["results"] == []
 
 
@@ -35,8 +35,8 @@ def test_an_alias_that_is_not_there_is_refused_and_the_nearest_one_named(api, se
     make_credential("finance")
     before = model.objects.count()
     answer = api.post(f"/api/{noun}", {"name": "k", "upstream_alias": "finanse"})
-    assert (answer.status_code, list(answer.json())) == (400, ["upstream_alias"])
-    assert "`finance`" in answer.json()["upstream_alias"][0]
+    assert (answer.status_code, list(answer.json()["errors"])) == (400, ["upstream_alias"])
+    assert "`finance`" in answer.json()["errors"]["upstream_alias"][0]
     assert model.objects.count() == before
     for alias in ("finance", "default"):
         assert api.post(f"/api/{noun}", {"name": alias, "upstream_alias": alias}).status_code == 201

@@ -40,7 +40,7 @@ def test_all_pages_come_as_one_file(server):
     assert "Warning" not in server.log_text()
 
 
-@pytest.mark.parametrize("path, accept, status", [("", "text/html", 406), ("&format=xml", "*/*", 404)])
+@pytest.mark.parametrize("path, accept, status", [("", "text/html", 406), ("&format=xml", "*/*", 400)])
 def test_what_there_is_no_form_for_is_refused_as_json(server, path, accept, status):
     answer = server.api("GET", f"/api/usage?period=total{path}", headers={"accept": accept})
     assert answer.status_code == status

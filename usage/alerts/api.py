@@ -65,6 +65,7 @@ class AlertFilters(filters.FilterSet):  # type: ignore[misc]
 class AlertViewSet(Resource, ReadOnlyModelViewSet[Alert]):
     """Budgets and soft thresholds that were reached, newest first. Users see those of their keys and of their own."""
 
+    noun = "alert"
     queryset = Alert.objects.prefetch_related("deliveries")
     serializer_class = AlertSerializer
     filterset_class = AlertFilters

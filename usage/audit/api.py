@@ -52,6 +52,7 @@ class AuditFilters(filters.FilterSet):  # type: ignore[misc]
 class AuditViewSet(Resource, ReadOnlyModelViewSet[AuditEntry]):
     """Who did what, and what was refused, newest first."""
 
+    noun = "audit entry"
     queryset = AuditEntry.objects.all()
     serializer_class = AuditEntrySerializer
     filterset_class = AuditFilters

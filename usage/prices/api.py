@@ -35,6 +35,7 @@ class PriceFilters(filters.FilterSet):  # type: ignore[misc]
 class PriceViewSet(Resource, ModelViewSet[PriceOverride]):
     """What operators say models cost. It goes before the list prices of the genai-prices package."""
 
+    noun = "price"
     queryset = PriceOverride.objects.all()
     serializer_class = PriceSerializer
     filterset_class = PriceFilters

@@ -45,6 +45,7 @@ class UsageViewSet(Resource, ListModelMixin, GenericViewSet[Any]):
     Users see what was used with their own keys.
     """
 
+    noun = "report"
     queryset = HourRollup.objects.all()
     serializer_class = ReportSerializer
     renderer_classes = (JSONRenderer, CSVRenderer)
@@ -83,12 +84,6 @@ class UsageViewSet(Resource, ListModelMixin, GenericViewSet[Any]):
                 "results": lines_told(lines, question),
             }
         )
-
-    def handle_exception(self, exc: Exception) -> Response:
-        """What is refused is told as JSON, also to who wants a file."""
-        response = super().handle_exception(exc)
-        self.request.accepted_renderer, self.request.accepted_media_type = JSONRenderer(), "application/json"
-        return response
 
 
 def as_file(request: Request, pieces: Iterator[str]) -> StreamingHttpResponse:
