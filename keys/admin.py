@@ -115,10 +115,10 @@ class VirtualKeyAdmin(KeyDeeds, Merging, SpendingShown, KeyModelAdmin):
     autocomplete_fields = ("project", "owner", "team")
     actions = ("revoke_selected",)
     seen = (
-        *("status", "mask", "previous_until", "revoked_at"),
+        *("mask", "previous_until", "revoked_at"),
         *("created_at", "updated_at", "last_used_at", "total_requests"),
     )
-    readonly_fields = ("spending", *seen)
+    readonly_fields = ("status", "spending", *seen)
     fieldsets = (
         (None, {"fields": ("name", "project", "owner", "team", "is_active", "expires_at")}),
         ("May use", {"fields": ("allowed_models",)}),
@@ -144,7 +144,13 @@ class VirtualKeyAdmin(KeyDeeds, Merging, SpendingShown, KeyModelAdmin):
         return queryset, False
 
     def get_fieldsets(self, request: HttpRequest, obj: VirtualKey | None = None) -> Any:
-        return (*self.fieldsets, self.history) if obj else self.fieldsets
+        """A key has one state, in one word: the switch alone would say that a revoked one is active."""
+        if obj is None:
+            return self.fieldsets
+        (title, options), *others = self.fieldsets
+        switch = ("is_active",) if self.has_change_permission(request, obj) else ()
+        fields = [name for name in options["fields"] if name != "is_active"]
+        return ((title, {"fields": ("status", *fields, *switch)}), *others, self.history)
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         default = Project.objects.filter(name="default").first()

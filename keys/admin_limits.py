@@ -15,6 +15,8 @@ from django.utils.functional import cached_property
 
 from keys.models import Limited
 from keys.spending import spending_of
+from shown.money import about, exact, share
+from shown.words import moment
 
 MOST_COUNTED = 10_000
 
@@ -66,8 +68,8 @@ class SpendingShown:
         found = spending_of([row], timezone.now()).get(row.pk) if row.pk else None
         if found is None:
             return "no budget"
-        until = f", whole again at {found.resets_at:%Y-%m-%d %H:%M} UTC" if found.resets_at else ""
-        return f"${found.spent:,.2f} of ${row.budget:,.2f} ({found.percent_of(row.budget):g} %){until}"
+        until = f", whole again at {moment(found.resets_at)}" if found.resets_at else ""
+        return f"{about(found.spent)} of {exact(row.budget)} ({share(found.percent_of(row.budget))}){until}"
 
     @admin.display(description="limits")
     def limits_shown(self, row: Limited) -> str:
@@ -87,4 +89,4 @@ def _written(row: Limited) -> Iterable[str]:
         if (limit := getattr(row, name)) is not None:
             yield f"{limit:,} {unit}"
     if row.budget is not None:
-        yield f"${row.budget:,.2f} {'altogether' if row.period == 'total' else 'a ' + row.period}"
+        yield f"{exact(row.budget)} {'altogether' if row.period == 'total' else 'a ' + row.period}"

@@ -16,10 +16,10 @@ from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 from rest_framework.views import APIView
 
-from keys.limited_serializers import written
 from keys.models import Account, GlobalLimits, Limited, Period, Project, Team, VirtualKey
 from keys.permissions import SignedIn
 from keys.spending import Spending, spending_of
+from shown.money import machine
 from strict.queries import StrictView
 
 MAX_PAGE_SIZE = 500
@@ -144,8 +144,8 @@ def _told(kind: str, row: Any, spending: Spending) -> dict[str, Any]:
         "name": BUDGETED[kind].name(row),
         "period": row.period,
         "budget": row.budget,
-        "spent": written(spending.spent),
-        "remaining": written(spending.remaining),
+        "spent": machine(spending.spent),
+        "remaining": machine(spending.remaining),
         "percent": spending.percent_of(row.budget),
         "soft_threshold": row.soft_threshold,
         "crossed": crossed,

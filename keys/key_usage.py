@@ -10,10 +10,10 @@ from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
-from keys.limited_serializers import written
 from keys.models import VirtualKey
 from keys.models.usd import usd
 from keys.spending import ModelUsage, spending_of, usage_of_key
+from shown.money import machine
 
 MOST_DAYS = 365
 DEFAULT_DAYS = 30
@@ -91,6 +91,6 @@ def _usage(usage: ModelUsage) -> dict[str, Any]:
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
         "total_tokens": usage.prompt_tokens + usage.completion_tokens,
-        "cost_usd": written(usd(usage.cost_picousd)),
+        "cost_usd": machine(usd(usage.cost_picousd)),
         "unpriced_requests": usage.unpriced_requests,
     }

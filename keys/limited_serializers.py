@@ -13,6 +13,7 @@ from rest_framework import serializers
 
 from keys.models import LIMIT_FIELDS, Limited
 from keys.spending import Spending, spending_of
+from shown.money import machine
 from strict.members import Strict
 
 L = TypeVar("L", bound=Limited)
@@ -43,11 +44,11 @@ class LimitedSerializer(Strict, serializers.ModelSerializer[L]):
 
     @extend_schema_field(Spent)
     def get_spent(self, row: L) -> str | None:
-        return written(found.spent) if (found := self._spending.get(row.pk)) else None
+        return machine(found.spent) if (found := self._spending.get(row.pk)) else None
 
     @extend_schema_field(Spent)
     def get_remaining(self, row: L) -> str | None:
-        return written(found.remaining) if (found := self._spending.get(row.pk)) else None
+        return machine(found.remaining) if (found := self._spending.get(row.pk)) else None
 
     def get_resets_at(self, row: L) -> datetime | None:
         return found.resets_at if (found := self._spending.get(row.pk)) else None
@@ -69,8 +70,3 @@ class LimitedSerializer(Strict, serializers.ModelSerializer[L]):
         changing: Any = instance
         changing.change(**validated_data)
         return instance
-
-
-def written(amount: Decimal) -> str:
-    """With all twelve places, as every other amount that was counted."""
-    return f"{amount:.12f}"

@@ -11,6 +11,7 @@ from providers.forms import CredentialForm, ProviderForm, ProviderRowForm
 from providers.health import health_of
 from providers.models import Credential, Provider
 from shown.merging import Merging
+from shown.words import moment
 
 if TYPE_CHECKING:
     ProviderModelAdmin = admin.ModelAdmin[Provider]
@@ -66,7 +67,7 @@ class ProviderAdmin(Merging, ProviderModelAdmin):
         if health.since is None:
             return "never checked" if provider.is_enabled else "not checked"
         took = f", {health.latency_ms:.0f} ms" if health.latency_ms is not None else ""
-        return f"{health.status} since {health.since:%Y-%m-%d %H:%M} UTC{took}. {health.error}".strip()
+        return f"{health.status} since {moment(health.since)}{took}. {health.error}".strip()
 
     def get_fieldsets(self, request: HttpRequest, obj: Provider | None = None) -> Any:
         return self.fieldsets if may_store_secrets(request) else self.without_secret

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
+from django import forms
 from django.contrib import messages
 from django.contrib.admin.utils import unquote
+from django.db import models
 from django.db.models import QuerySet
 from django.forms import BaseModelFormSet, ModelForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
 from shown.merged_form import MergedForm, merged
+from shown.money import plain
 
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class PlainDecimalField(forms.DecimalField):
+    """Shows `0.00` where Python writes `0E-12`."""
+
+    def prepare_value(self, value: Any) -> Any:
+        return plain(value) if isinstance(value, Decimal) else value
 
 
 class Merging:
@@ -22,6 +33,7 @@ class Merging:
     """
 
     opts: Any
+    formfield_overrides: Any = {models.DecimalField: {"form_class": PlainDecimalField}}  # noqa: RUF012 - as Django has it
 
     def why_closed(self, row: Any) -> str:
         """Why this row can be changed no longer, also by whoever may change others."""

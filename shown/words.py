@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 
 def counted(number: int, one: str, many: str = "") -> str:
@@ -11,5 +11,8 @@ def counted(number: int, one: str, many: str = "") -> str:
 
 
 def moment(when: datetime | None, never: str = "never") -> str:
-    """To the second, with its zone."""
-    return f"{when.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if when is not None else never
+    """To the second, with its zone: `2026-11-30 08:07:06 UTC`, or another one's distance, as `+01:00`."""
+    if when is None:
+        return never
+    zone = f"{when:%z}" if when.utcoffset() else ""
+    return f"{when:%Y-%m-%d %H:%M:%S} {f'{zone[:3]}:{zone[3:5]}' if zone else 'UTC'}"

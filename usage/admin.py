@@ -13,6 +13,9 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 
+from shown.columns import dollars
+from shown.money import about
+from shown.words import moment
 from usage.alerts.admin import AlertAdmin
 from usage.audit.admin import AuditEntryAdmin
 from usage.bodies.record import RequestBodies
@@ -112,7 +115,7 @@ class RequestRecordAdmin(RecordAdmin):
         "stream",
         "prompt_tokens",
         "completion_tokens",
-        "cost_usd",
+        dollars("cost_usd", "cost", about),
         "duration_ms",
     )
     list_display_links = ("id",)
@@ -138,7 +141,7 @@ class RequestRecordAdmin(RecordAdmin):
                 "fields": (
                     ("prompt_tokens", "completion_tokens"),
                     ("cached_tokens", "cache_write_tokens", "reasoning_tokens", "audio_tokens"),
-                    ("usage_source", "cost_usd", "price_source"),
+                    ("usage_source", "cost", "price_source"),
                     ("ttft_ms", "duration_ms", "upstream_ms"),
                     ("request_bytes", "response_bytes"),
                 )
@@ -153,7 +156,9 @@ class RequestRecordAdmin(RecordAdmin):
         return tuple(part for part in self.fieldsets if part[0] != SAID)
 
     def get_readonly_fields(self, request: HttpRequest, obj: RequestRecord | None = None) -> Any:
-        return BODIES
+        return (*BODIES, "cost")
+
+    cost = staticmethod(dollars("cost_usd", "cost"))
 
     @admin.display(description="request")
     def request_body(self, record: RequestRecord) -> str:
@@ -207,7 +212,7 @@ class RequestRecordAdmin(RecordAdmin):
         if reached:
             further = changes.get_query_string({"created_at__lt": reached.isoformat(" "), "p": None})
             text = 'This looked back to {}, and then its time was over. <a href="{}">Look further back</a>'
-            messages.info(request, format_html(text, f"{reached:%Y-%m-%d %H:%M} UTC", further))
+            messages.info(request, format_html(text, moment(reached), further))
         return response
 
     def has_add_permission(self, request: HttpRequest) -> bool:

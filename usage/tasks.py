@@ -8,6 +8,7 @@ from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
+from shown.words import counted
 from usage.alerts.tasks import look_for_alerts, send_waiting_alerts
 from usage.audit.prune import prune
 from usage.bodies.prune import prune_bodies as prune_old_bodies
@@ -39,7 +40,7 @@ def prune_audit() -> str:
 def check_rollups() -> str:
     """Compare the last days' sums with the ledger, and mend what differs; the log tells of it."""
     found = check(timezone.now().date() - timedelta(days=CHECKED_DAYS), repair=True)
-    return f"{len(found)} days mended"
+    return f"{counted(len(found), 'day')} mended"
 
 
 @shared_task
@@ -52,7 +53,7 @@ def make_partitions() -> str:
 def prune_requests() -> str:
     """Forget requests older than REQUEST_RETENTION_DAYS; by default none is."""
     pruned = prune_old_requests()
-    return f"{len(pruned.partitions)} partitions dropped, {pruned.rows} rows deleted"
+    return f"{counted(len(pruned.partitions), 'partition')} dropped, {counted(pruned.rows, 'row')} deleted"
 
 
 @shared_task

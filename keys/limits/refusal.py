@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Literal, NamedTuple
 
-from keys.limits.base import PICO, SECOND_US, Standings
+from keys.limits.base import SECOND_US, Standings
 from keys.limits.scope import Scope
+from shown.money import plain
 
 Cure = Literal["time", "others", "never"]
 """Waiting for a known time; for other requests to end; nothing that waiting could do."""
@@ -110,7 +111,4 @@ def _moment(unix_s: float) -> str:
 
 
 def usd(picousd: int) -> str:
-    """An amount as people write it, exact."""
-    text = f"{Decimal(picousd) / PICO:f}"
-    whole, _, cents = text.partition(".")
-    return f"{whole}.{cents.rstrip('0'):0<2}"
+    return plain(Decimal(picousd).scaleb(-12))

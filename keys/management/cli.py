@@ -19,7 +19,8 @@ from typing import Any, TextIO
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from keys.management.connections import Connection, Local, Refused, Remote, printable
+from keys.management.connections import Connection, Local, Refused, Remote
+from shown.cells import cell
 
 Verb = Callable[[Any, dict[str, Any]], tuple[Any, str]]
 """Takes the connection and the options; answers with a document for `--json` and, for people, a text.
@@ -90,9 +91,11 @@ class ManagementCLI:
 
     def _written(self, document: Any) -> str:
         if "results" not in document:
-            width = max(map(len, document), default=0)
-            return "\n".join(f"{name:<{width}}  {_cell(value)}" for name, value in document.items())
-        rows = [[_cell(row[column]) for column in self.columns] for row in document["results"]]
+            # A key has one state; the switch alone would say that a revoked one is active.
+            shown = {name: value for name, value in document.items() if name != "is_active" or "status" not in document}
+            width = max(map(len, shown), default=0)
+            return "\n".join(f"{name:<{width}}  {cell(name, value)}" for name, value in shown.items())
+        rows = [[cell(column, row[column]) for column in self.columns] for row in document["results"]]
         table = [[column.upper() for column in self.columns], *rows]
         widths = [max(map(len, cells)) for cells in zip(*table, strict=True)]
         return "\n".join(
@@ -129,14 +132,6 @@ def encodable(text: str, output: TextIO) -> str:
     """What the terminal's encoding cannot show is shown escaped."""
     encoding = getattr(output, "encoding", None) or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)
-
-
-def _cell(value: Any) -> str:
-    if value is None or value == "" or value in ([], {}):
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return printable(value if isinstance(value, str) else json.dumps(value))
 
 
 def _row_id(text: str) -> int:

@@ -121,7 +121,7 @@ def test_mail_arrives_at_all_addresses(mailbox: MailServer):
     assert mail["Subject"] == "[Sluice] Budget near its end: key reports Bcc: everybody@example.org"
     assert mail["Message-ID"].startswith(f"<sluice-alert-{Alert.objects.get().pk}.")
     body = mail.get_content()
-    assert "has spent 0.90 of 1.00 USD of its budget for this month." in body
+    assert "has spent $0.90 of $1.00 of its budget for this month." in body
     assert "scope: key" in body
 
 

@@ -67,6 +67,6 @@ def test_the_admin_shows_who_was_told_and_changes_nothing(admin):
     assert "webhook, email (waits)" in listing
     page = admin.get(f"/admin/usage/alert/{alert.pk}/change/").content.decode()
     assert "it was away" in page
-    assert "0.900000000000" in page
+    assert "$0.90" in page
     assert admin.post(f"/admin/usage/alert/{alert.pk}/change/", {"name": "x"}).status_code == 403
     assert admin.get("/admin/usage/alert/add/").status_code == 403

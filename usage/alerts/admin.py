@@ -8,6 +8,8 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from shown.columns import dollars
+from shown.money import about
 from usage.alerts.alert import Alert, AlertDelivery
 from usage.paginator import CappedPaginator
 
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     AnyInline = admin.TabularInline[AlertDelivery, Alert]
 else:
     AnyAlertAdmin, AnyInline = admin.ModelAdmin, admin.TabularInline
+
+
+MONEY = (dollars("spent_usd", "spent", about), dollars("limit_usd", "limit"), dollars("budget_usd", "budget"))
 
 
 class DeliveryInline(AnyInline):
@@ -35,7 +40,7 @@ class DeliveryInline(AnyInline):
 
 @admin.register(Alert)
 class AlertAdmin(AnyAlertAdmin):
-    list_display = ("created_at", "level", "kind", "name", "spent_usd", "limit_usd", "budget_usd", "period", "told")
+    list_display = ("created_at", "level", "kind", "name", *MONEY, "period", "told")
     list_filter = ("level", "kind", "period", "created_at")
     list_per_page = 50
     paginator = CappedPaginator
@@ -44,10 +49,10 @@ class AlertAdmin(AnyAlertAdmin):
     search_fields = ("name__startswith", "=ident")
     search_help_text = "A scope's id, or how its name begins."
     fields = (
-        "created_at", "level", "kind", "ident", "name", "user", "spent_usd", "limit_usd", "budget_usd", "period",
+        "created_at", "level", "kind", "ident", "name", "user", *MONEY, "period",
         "period_start", "period_end",
     )  # fmt: skip
-    readonly_fields = ("spent_usd", "limit_usd", "budget_usd", "period_start", "period_end")
+    readonly_fields = (*MONEY, "period_start", "period_end")
     inlines = (DeliveryInline,)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Alert]:

@@ -16,11 +16,12 @@ from datetime import datetime, timedelta
 from django.db import IntegrityError, transaction
 from django.db.models import Q
 
+from shown.money import exact
 from usage.alerts.alert import Alert, AlertDelivery, Level
 from usage.alerts.budgets import Budget, budgets_of
 from usage.alerts.channels import channels_in_use
 from usage.models import ScopeTotal
-from usage.prices.price import MOST_PICOUSD, usd
+from usage.prices.price import MOST_PICOUSD
 from usage.totals import EVER, spent_since
 
 log = logging.getLogger("sluice.alerts")
@@ -132,7 +133,7 @@ def _make(alert: Alert, now: datetime) -> int:
     except IntegrityError:
         return 0
     log.warning(
-        "Budget alert: %s %r has spent %s USD in its period (%s); %s: %s USD.",
-        alert.kind, alert.name, usd(alert.spent_picousd), alert.period, alert.get_level_display(), alert.limit_usd,
+        "Budget alert: %s %r has spent %s in its period (%s); %s: %s.",
+        alert.kind, alert.name, exact(alert.spent_usd), alert.period, alert.get_level_display(), exact(alert.limit_usd),
     )  # fmt: skip
     return 1

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from decimal import Decimal
 from typing import Any
 
 from django.db import models
@@ -161,7 +162,9 @@ def plain(value: Any) -> Any:
 
 
 def shown(value: Any) -> Any:
-    """Short enough for a log. Long JSON is cut as text."""
+    """Short enough for a log. Long JSON is cut as text; decimals have no exponent."""
+    if isinstance(value, Decimal):
+        return f"{value:f}"
     if isinstance(value, list | dict) and len(text := str(value)) > LONGEST_VALUE:
         value = text
     return value[:LONGEST_VALUE] + "…" if isinstance(value, str) and len(value) > LONGEST_VALUE else value

@@ -5,18 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from shown.cells import cell
+
 
 def table(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    lines = [[name.upper() for name in columns], *([_cell(row[name]) for name in columns] for row in rows)]
+    lines = [[name.upper() for name in columns], *([cell(name, row[name]) for name in columns] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
     )
-
-
-def _cell(value: Any) -> str:
-    """Without what a terminal would obey: names are written by others."""
-    if value is None or value == "":
-        return "-"
-    text = value.isoformat(" ", "seconds") if hasattr(value, "isoformat") else str(value)
-    return "".join(character if character.isprintable() else " " for character in text)

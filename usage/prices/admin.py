@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from django.contrib import admin
 
+from shown.columns import dollars
 from shown.merging import Merging
 from usage.prices.override import PriceOverride
 
@@ -15,9 +16,12 @@ else:
     PriceModelAdmin = admin.ModelAdmin
 
 
+RATES = tuple(dollars(name, ordering=name) for name in ("input", "cached_input", "output", "per_request"))
+
+
 @admin.register(PriceOverride)
 class PriceOverrideAdmin(Merging, PriceModelAdmin):
-    list_display = ("model", "provider", "input", "cached_input", "output", "per_request", "valid_from", "updated_at")
+    list_display = ("model", "provider", *RATES, "valid_from", "updated_at")
     list_filter = ("provider",)
     search_fields = ("model", "provider")
     readonly_fields = ("created_at", "updated_at")

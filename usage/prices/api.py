@@ -15,6 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ModelViewSet
 
+from shown.money import machine
 from strict.resource import Resource
 from usage.prices.book import load_prices
 from usage.prices.override import PriceOverride
@@ -63,7 +64,7 @@ def written(price: Price | None) -> dict[str, Any]:
     return {
         "price_source": told.source,
         **rates_written(told.base),
-        "per_request": str(usd(told.per_request)) if price else None,
+        "per_request": machine(usd(told.per_request)) if price else None,
         "tiers": [{"above_prompt_tokens": start, **rates_written(rates)} for start, rates in reversed(told.tiers)],
     }
 

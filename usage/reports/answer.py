@@ -9,6 +9,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
+from shown.money import machine
 from usage.prices.price import usd
 from usage.reports.names import names_of
 from usage.reports.question import BY_NUMBER, Question
@@ -106,7 +107,7 @@ def lines_told(lines: Sequence[Line], question: Question) -> list[dict[str, Any]
 def sums_told(sums: dict[str, int]) -> dict[str, Any]:
     return {
         **{name: sums[name] for name in COUNTS},
-        "cost_usd": f"{usd(sums['cost_picousd']):.12f}",
+        "cost_usd": machine(usd(sums["cost_picousd"])),
         "unpriced_requests": sums["unpriced"],
         "average_duration_ms": _average(sums["duration_us"], sums["requests"]),
         "average_ttft_ms": _average(sums["ttft_us"], sums["ttft_requests"]),

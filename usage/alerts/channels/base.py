@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any
 
+from shown.money import about, exact, machine
 from usage.alerts.alert import Alert, Level
 
 
@@ -34,16 +35,16 @@ def document_of(alert: Alert) -> dict[str, Any]:
         "period": alert.period,
         "period_start": start and start.isoformat(),
         "period_end": end and end.isoformat(),
-        "budget_usd": f"{alert.budget_usd:f}",
-        "limit_usd": f"{alert.limit_usd:f}",
-        "spent_usd": f"{alert.spent_usd:f}",
+        "budget_usd": machine(alert.budget_usd),
+        "limit_usd": machine(alert.limit_usd),
+        "spent_usd": machine(alert.spent_usd),
     }
 
 
 def sentence_of(alert: Alert) -> str:
     """One line for people, whatever stands in the name."""
     who = "The gateway" if alert.kind == "global" else f"The {alert.kind} {alert.name!r}"
-    share = f"{alert.spent_usd:.2f} of {alert.budget_usd:.2f} USD"
+    share = f"{about(alert.spent_usd)} of {exact(alert.budget_usd)}"
     when = "" if alert.period == "total" else f" for this {alert.period}"
     if alert.level == Level.BUDGET:
         return f"{who} has used up its budget{when}: {share}. Requests are refused."

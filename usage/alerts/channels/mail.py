@@ -7,6 +7,7 @@ from smtplib import SMTPException
 from django.conf import settings
 from django.core.mail import EmailMessage
 
+from shown.cells import cell
 from usage.alerts.alert import Alert, Level
 from usage.alerts.channels.base import Channel, document_of, sentence_of
 from usage.sending.post import Later
@@ -35,5 +36,5 @@ class MailChannel(Channel):
 
 
 def written(alert: Alert) -> str:
-    lines = "\n".join(f"{name}: {value}" for name, value in document_of(alert).items() if value is not None)
+    lines = "\n".join(f"{name}: {cell(name, value)}" for name, value in document_of(alert).items() if value is not None)
     return f"{sentence_of(alert)}\n\n{lines}\n"

@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 from django.utils.module_loading import import_string
 
+from shown.words import counted
 from usage.audit.entry import ActorKind, Result
 from usage.audit.prune import prune
 from usage.management.reading import listed
@@ -54,7 +55,7 @@ class Command(BaseCommand):
         if options["api_url"]:
             raise self.cli.refuse("The audit log is shortened where it is, not from afar.")
         deleted = prune(options["before"])
-        return {"deleted": deleted}, f"Deleted {deleted} entries."
+        return {"deleted": deleted}, f"Deleted {counted(deleted, 'entry', 'entries')}."
 
 
 def _moment(text: str) -> datetime:

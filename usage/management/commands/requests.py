@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 from django.utils.module_loading import import_string
 
+from shown.words import counted
 from usage import partitions
 from usage.ids import time_of
 from usage.management.reading import add_filters, listed
@@ -83,7 +84,7 @@ class Command(BaseCommand):
         if not days:
             return {"partitions": [], "rows": 0}, "REQUEST_RETENTION_DAYS is 0: requests are kept for ever."
         dropped, rows = prune_requests(days=days)
-        text = f"Dropped {len(dropped)} partitions and deleted {rows} rows beside them."
+        text = f"Dropped {counted(len(dropped), 'partition')} and deleted {counted(rows, 'row')} beside them."
         return {"partitions": dropped, "rows": rows}, text
 
     def partitions(self, _api: Any, _options: dict[str, Any]) -> tuple[Any, str]:
