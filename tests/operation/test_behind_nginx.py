@@ -32,13 +32,21 @@ http {
 DEFAULTS = "location / { proxy_pass http://127.0.0.1:8000; }"
 
 
-def recommended() -> str:
+def recommended(page: str = "operations.md") -> str:
     """The very lines of the page."""
-    page = (ROOT / "docs" / "operations.md").read_text()
-    return page.split("```nginx\n")[1].split("```")[0]
+    text = (ROOT / "docs" / page).read_text()
+    return text.split("```nginx\n")[1].split("```")[0]
 
 
-@pytest.fixture(scope="module", params=[lambda: DEFAULTS, recommended], ids=["its defaults", "the page's lines"])
+def of_a_server() -> str:
+    """Without what is about TLS."""
+    return "location / {" + recommended("put-it-on-a-server.md").partition("location / {")[2].rpartition("}")[0]
+
+
+PARAMS = {"its defaults": lambda: DEFAULTS, "the page's lines": recommended, "a server's lines": of_a_server}
+
+
+@pytest.fixture(scope="module", params=PARAMS.values(), ids=list(PARAMS))
 def front(
     nginx: str, sluice: Sluice, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[int]:
