@@ -71,8 +71,10 @@ def upload(exchange: Exchange, parts: Parts, watch: Watch) -> tuple[bytes, Async
     assert exchange.candidate is not None
     pieces = exchange.upload
     if pieces is None:
-        take = form_pieces if is_form(exchange) else upload_pieces
-        pieces = take(exchange, parts.bounds, watch)
+        if is_form(exchange):
+            pieces = form_pieces(exchange, parts, watch)
+        else:
+            pieces = upload_pieces(exchange, parts.bounds, watch)
     length = int(exchange.length) if exchange.length and not exchange.unpacks else None
     pieces = authorized_upload(exchange, pieces)
     field = exchange.model_field

@@ -6,14 +6,14 @@ Where Sluice reads the answer it asks for none. Some providers, and proxies befo
 from __future__ import annotations
 
 import asyncio
-import zlib
 from collections.abc import Iterable
 
 from proxy.connection import ConnectionFailed
+from proxy.decoders import DECODERS, MEMBERS, MOST_MEMBERS, Decoder, Undecodable
 from proxy.upstream import Answer, Headers
 
-GZIP = frozenset({b"gzip", b"x-gzip"})
-READABLE = GZIP | {b"deflate"}
+ZLIBS = frozenset({b"gzip", b"x-gzip", b"deflate"})
+READABLE = frozenset(name.encode() for name in (*DECODERS, "x-gzip"))
 
 # What is no coding: names of character sets and the like, by servers that mix up their headers.
 MEANINGLESS = frozenset(
@@ -23,16 +23,7 @@ PIECE_BYTES = 256 * 1024
 """Of a stream, at once."""
 
 LOOP_BYTES = 16 * 1024
-"""What is larger may become 16 MiB, and is read off the event loop."""
-
-MOST_MEMBERS = 100
-"""Of one gzip: each takes a copy of all that follows it."""
-
-GZIP_BITS, ZLIB_BITS, DEFLATE_BITS = 31, 15, -15
-
-
-class Undecodable(ValueError):
-    """Bytes that are not what their header says, or that break off."""
+"""What is larger may become 16 MiB, and is read off the event loop. Under zstd and brotli a few bytes may."""
 
 
 def coding_of(headers: Headers) -> bytes:
@@ -42,14 +33,15 @@ def coding_of(headers: Headers) -> bytes:
     return b", ".join(word for word in words if word and word not in MEANINGLESS)
 
 
-class Inflater:
+class Unpacked:
     """Feed it the pieces of a compressed text, and take what they are."""
 
     def __init__(self, coding: bytes) -> None:
-        self._is_gzip = coding in GZIP
-        self._inflater: zlib._Decompress | None = None
+        self._coding = coding.decode().removeprefix("x-")
+        self._decoder: Decoder | None = None
         self._waiting = b""
-        self._has_more = False
+        self._text = b""
+        """Unpacked, and not taken yet."""
         self._members = 0
 
     def feed(self, piece: bytes) -> None:
@@ -57,70 +49,59 @@ class Inflater:
 
     def take(self, most: int) -> bytes:
         """Up to `most` bytes, b"" where nothing more is there yet. Raises `Undecodable`."""
-        out = b""
-        while (self._waiting or self._has_more) and (room := most - len(out)) > 0:
-            if self._inflater is None and not self._begin():
-                break
-            assert self._inflater is not None
-            try:
-                text = self._inflater.decompress(self._waiting, room)
-            except zlib.error:
-                raise Undecodable("it is not what its content-encoding says") from None
-            out += text
-            self._has_more = len(text) == room  # zlib may keep some without keeping any of its input
-            if self._inflater.eof:
-                self._waiting = self._inflater.unused_data
-                if not self._is_gzip or not self._waiting.startswith(b"\x1f\x8b"):
-                    self._waiting = b""  # what follows the end is nobody's
-                else:
-                    self._inflater = None  # gzip may come in several members
-                    self._members += 1
-                    if self._members == MOST_MEMBERS:
-                        raise Undecodable(f"it has more than {MOST_MEMBERS} members")
-            else:
-                self._waiting = self._inflater.unconsumed_tail
-        return out
+        text = self._text
+        while len(text) < most and (self._waiting or (self._decoder is not None and self._decoder.has_more)):
+            if self._decoder is None:
+                self._decoder = DECODERS[self._coding]()
+            elif self._decoder.is_over:
+                self._begin_member()
+                continue
+            more, self._waiting = self._decoder.decode(self._waiting, most - len(text))
+            text += more
+        self._text = text[most:]
+        return text[:most]
 
-    def _begin(self) -> bool:
-        """`deflate` is zlib's format, but some send the bare one: the first two bytes tell."""
-        if len(self._waiting) < 2:
-            return False
-        first, second = self._waiting[:2]
-        is_zlib = first & 15 == 8 and (first << 8 | second) % 31 == 0
-        self._inflater = zlib.decompressobj(GZIP_BITS if self._is_gzip else ZLIB_BITS if is_zlib else DEFLATE_BITS)
-        return True
+    def _begin_member(self) -> None:
+        begins_with = MEMBERS.get(self._coding)
+        if begins_with is None or not self._waiting.startswith(begins_with):
+            self._waiting = b""  # what follows the end is nobody's
+            return
+        self._decoder = None
+        self._members += 1
+        if self._members == MOST_MEMBERS:
+            raise Undecodable(f"it has more than {MOST_MEMBERS} members")
 
     @property
     def is_whole(self) -> bool:
         """Nothing is missing at the end."""
-        return not self._waiting and (self._inflater is None or self._inflater.eof)
+        return not self._waiting and not self._text and (self._decoder is None or self._decoder.is_over)
 
 
 def inflate(coding: bytes, raw: bytes, most: int) -> tuple[bytes, bool]:
     """The text, up to `most` bytes, and whether that is all of it. Raises `Undecodable`."""
-    inflater = Inflater(coding)
-    inflater.feed(raw)
-    text = inflater.take(most + 1)
+    unpacked = Unpacked(coding)
+    unpacked.feed(raw)
+    text = unpacked.take(most + 1)
     if len(text) > most:
         return text[:most], False
-    if not inflater.is_whole:
+    if not unpacked.is_whole:
         raise Undecodable("it breaks off")
     return text, True
 
 
 async def inflated(coding: bytes, raw: bytes, most: int) -> tuple[bytes, bool]:
     """The same, without holding up the event loop."""
-    if len(raw) > LOOP_BYTES:
+    if len(raw) > LOOP_BYTES or coding not in ZLIBS:
         return await asyncio.to_thread(inflate, coding, raw, most)
     return inflate(coding, raw, most)
 
 
 def inflated_part(coding: bytes, pieces: Iterable[bytes], most: int) -> bytes:
     """What can be read of an answer that broke off."""
-    inflater = Inflater(coding)
-    inflater.feed(b"".join(pieces))
+    unpacked = Unpacked(coding)
+    unpacked.feed(b"".join(pieces))
     try:
-        return inflater.take(most)
+        return unpacked.take(most)
     except Undecodable:
         return b""
 
@@ -130,7 +111,7 @@ class InflatedAnswer:
 
     def __init__(self, answer: Answer, coding: bytes) -> None:
         self._answer = answer
-        self._inflater = Inflater(coding)
+        self._unpacked = Unpacked(coding)
         self._put_back = b""
         self.status = answer.status
         self.headers = [header for header in answer.headers if header[0] != b"content-encoding"]
@@ -140,14 +121,14 @@ class InflatedAnswer:
             piece, self._put_back = self._put_back, b""
             return piece
         try:
-            while not (piece := self._inflater.take(PIECE_BYTES)):
+            while not (piece := self._unpacked.take(PIECE_BYTES)):
                 more = await self._answer.read()
                 if not more:
                     break
-                self._inflater.feed(more)
+                self._unpacked.feed(more)
         except Undecodable as error:
             raise ConnectionFailed("upstream_malformed", f"The provider's stream cannot be read: {error}.") from None
-        if not piece and not self._inflater.is_whole:
+        if not piece and not self._unpacked.is_whole:
             raise ConnectionFailed("upstream_disconnected", "The provider's compressed stream breaks off.")
         return piece
 

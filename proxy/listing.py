@@ -88,7 +88,7 @@ async def relay_list(exchange: Exchange, answer: Answer, parts: Parts, watch: Wa
 async def read_page(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch) -> tuple[JSONBody, list[Item]]:
     """Raises `UpstreamError`: what cannot be read could have anything in it."""
     most = MAX_READ_ANSWER_BYTES
-    raw = plain(answer, await read_whole(exchange, answer, parts, watch, most, []), most)
+    raw = await plain(answer, await read_whole(exchange, answer, parts, watch, most, []), most)
     try:
         if raw is None:
             raise NotAnObject("it is too large, or under an encoding that nobody asked for")

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 
 from proxy.azure_paths import AZURE, put_under_v1
 from proxy.bounds import MAX_MODEL_CHARS, Bounds
+from proxy.decoders import WINDOW_BYTES
 from proxy.endpoints import READ, READ_RAW, READING, UNKNOWN, Endpoint, allowed_methods, find_endpoint
 from proxy.errors import BadRequest, ClientGone, MethodNotAllowed, UnsupportedMediaType, refusal_of
 from proxy.exchange import Exchange
@@ -151,7 +152,7 @@ async def read_packed(exchange: Exchange, parts: Parts, watch: Watch, coding: st
     """The whole body, unpacked. Raises also `BadRequest`."""
     raw = await read_body(exchange, parts, watch)
     exchange.unpacks = True
-    plain = await unpacked(raw, coding, parts.bounds.payload_bytes)
+    plain = await unpacked(raw, coding, parts.bounds.payload_bytes, parts.body_room)
     if (more := len(plain) - exchange.held_bytes) > 0:
         parts.body_room.take(more)
         exchange.held_bytes += more
@@ -238,7 +239,7 @@ async def read_form(exchange: Exchange, parts: Parts, watch: Watch) -> None:
     if reader is None:
         return
     bounds = parts.bounds
-    pieces = form_pieces(exchange, bounds, watch)
+    pieces = form_pieces(exchange, parts, watch)
     while reader.field is None and not reader.is_over and len(reader.held) <= bounds.payload_bytes:
         piece = await anext(pieces, None)
         if piece is None:
@@ -255,13 +256,16 @@ async def read_form(exchange: Exchange, parts: Parts, watch: Watch) -> None:
             exchange.model = model
 
 
-def form_pieces(exchange: Exchange, bounds: Bounds, watch: Watch) -> AsyncIterator[bytes]:
-    """A form as it comes, unpacked where it came packed, since its fields are looked at."""
-    pieces = upload_pieces(exchange, bounds, watch)
+def form_pieces(exchange: Exchange, parts: Parts, watch: Watch) -> AsyncIterator[bytes]:
+    """A form as it comes, unpacked where it came packed, since its fields are looked at. Raises `Unavailable`."""
+    pieces = upload_pieces(exchange, parts.bounds, watch)
     if not (coding := coding_of(exchange)):
         return pieces
     exchange.unpacks = True
-    return unpacked_pieces(pieces, coding, bounds.upload_bytes)
+    window = WINDOW_BYTES.get(coding, 0)  # until the end of the upload
+    parts.body_room.take(window)
+    exchange.held_bytes += window
+    return unpacked_pieces(pieces, coding, parts.bounds.upload_bytes)
 
 
 def peek_model(exchange: Exchange, raw: bytes) -> None:

@@ -16,9 +16,10 @@ import msgspec
 from proxy import respond
 from proxy.ask import ask
 from proxy.connection import ConnectionFailed
+from proxy.decoders import Undecodable, load
 from proxy.dialects.base import ESTIMATED, Usage
 from proxy.dialects.made import MadeDialect
-from proxy.encoding import READABLE, InflatedAnswer, Undecodable, coding_of, inflated, inflated_part
+from proxy.encoding import READABLE, InflatedAnswer, coding_of, inflated, inflated_part
 from proxy.endpoints import EMBEDDINGS, OPAQUE, STORED_RESPONSE
 from proxy.errors import ClientGone, UpstreamError, error_body, reason_phrase
 from proxy.exchange import Exchange
@@ -132,7 +133,7 @@ async def relay_object(exchange: Exchange, answer: Answer, parts: Parts, watch: 
 
 
 async def relay_compressed(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch) -> None:
-    """A plain answer under gzip or deflate, though none was asked for."""
+    """A plain answer that came compressed, though that was not asked for."""
     await relay_object(exchange, answer, parts, watch, coding_of(answer.headers))
 
 
@@ -153,6 +154,7 @@ async def read_through(exchange: Exchange, coding: bytes, raw: bytes) -> bytes |
 
 
 async def relay_inflated(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch) -> None:
+    await load(coding_of(answer.headers).decode())
     await relay_seen(exchange, InflatedAnswer(answer, coding_of(answer.headers)), parts, watch)
 
 
@@ -189,7 +191,7 @@ async def relay_unreadable(exchange: Exchange, answer: Answer, parts: Parts, wat
 
 async def relay_error(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch) -> None:
     """The provider's refusal: its status and its own words, without the credential in them; in OpenAI's shape."""
-    raw = plain(answer, await read_whole(exchange, answer, parts, watch, MAX_ERROR_BYTES, []), MAX_ERROR_BYTES)
+    raw = await plain(answer, await read_whole(exchange, answer, parts, watch, MAX_ERROR_BYTES, []), MAX_ERROR_BYTES)
     exchange.outcome = "upstream_error"
     exchange.error_code = f"upstream_{answer.status}"
     lines = passed_lines(exchange, answer, without=(b"content-encoding",))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import zlib
 from collections.abc import AsyncIterator, Iterator
 
+from proxy.body_room import BodyRoom
 from proxy.bounds import too_large
+from proxy.decoders import DECODERS, MEMBERS, MOST_MEMBERS, WINDOW_BYTES, Undecodable, load
 from proxy.errors import BadRequest, UnsupportedMediaType
 from proxy.exchange import Exchange
 
@@ -14,11 +15,6 @@ STEP_BYTES = 256 * 1024
 """Unpacked in one go: about a millisecond."""
 
 PIECE_BYTES = 64 * 1024
-MOST_MEMBERS = 100
-"""Of one gzip body. Each costs a look at the rest of its piece."""
-
-ACCEPTED = b"gzip, deflate"
-_GZIP, _ZLIB, _BARE = 31, 15, -15
 
 
 def coding_of(exchange: Exchange) -> str:
@@ -29,12 +25,13 @@ def coding_of(exchange: Exchange) -> str:
     names = [name for name in given.decode("latin-1").replace(" ", "").lower().split(",") if name != "identity"]
     if not any(names):
         return ""
-    if names in (["gzip"], ["x-gzip"], ["deflate"]):
-        return names[0].removeprefix("x-")
+    if len(names) == 1 and (name := "gzip" if names[0] == "x-gzip" else names[0]) in DECODERS:
+        return name
+    *others, last = DECODERS
     raise UnsupportedMediaType(
         "unsupported_content_encoding",
-        f"Send the body with Content-Encoding {ACCEPTED.decode().replace(', ', ' or ')}, or without any.",
-        headers=[(b"accept-encoding", ACCEPTED)],
+        f"Send the body with Content-Encoding {', '.join(others)} or {last}, or without any.",
+        headers=[(b"accept-encoding", ", ".join(DECODERS).encode())],
     )
 
 
@@ -44,56 +41,54 @@ class Unpacker:
     def __init__(self, coding: str) -> None:
         self._coding = coding
         self._members = 1
-        self._began = False
-        self._inflater = zlib.decompressobj(_GZIP if coding == "gzip" else _ZLIB)
+        self._decoder = DECODERS[coding]()
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
         """Raises `BadRequest`."""
         for at in range(0, len(piece), PIECE_BYTES):
             left = piece[at : at + PIECE_BYTES]
-            while left:
-                step = self._step(left)
-                left = self._inflater.unconsumed_tail or self._inflater.unused_data
+            while left or self._decoder.has_more:
+                if self._decoder.is_over:
+                    self._begin_member()
+                try:
+                    step, left = self._decoder.decode(left, STEP_BYTES)
+                except Undecodable:
+                    raise self._damaged() from None
                 if step:
                     yield step
 
     def end(self) -> None:
         """Raises `BadRequest` when the body broke off."""
-        if not self._inflater.eof:
+        if not self._decoder.is_over:
             raise self._damaged()
 
-    def _step(self, data: bytes) -> bytes:
-        if self._inflater.eof:
-            self._members += 1
-            if self._coding != "gzip" or self._members > MOST_MEMBERS:
-                raise self._damaged()
-            self._inflater = zlib.decompressobj(_GZIP)
-        try:
-            step = self._inflater.decompress(data, STEP_BYTES)
-        except zlib.error:
-            if self._began or self._coding != "deflate":
-                raise self._damaged() from None
-            self._inflater = zlib.decompressobj(_BARE)  # as some send `deflate`, against the standard
-            self._began = True
-            return self._step(data)
-        self._began = True
-        return step
+    def _begin_member(self) -> None:
+        self._members += 1
+        if self._coding not in MEMBERS or self._members > MOST_MEMBERS:
+            raise self._damaged()
+        self._decoder = DECODERS[self._coding]()
 
     def _damaged(self) -> BadRequest:
         return BadRequest("invalid_content_encoding", f"The body is not whole and valid {self._coding}.")
 
 
-async def unpacked(raw: bytes, coding: str, most: int) -> bytes:
-    """A whole body. Raises `BadRequest`, `TooLarge`.
+async def unpacked(raw: bytes, coding: str, most: int, room: BodyRoom) -> bytes:
+    """A whole body. Raises `BadRequest`, `TooLarge`, `Unavailable`.
 
     The beginning is unpacked here, which is all of most bodies; for what follows a thread is asked.
     """
+    await load(coding)
     unpacker = Unpacker(coding)
     steps = unpacker.feed(raw)
     pieces: list[bytes] = []
     gather(pieces, steps, STEP_BYTES)
     if sum(map(len, pieces)) > STEP_BYTES:
-        await asyncio.to_thread(gather, pieces, steps, most)
+        window = WINDOW_BYTES.get(coding, 0)
+        room.take(window)
+        try:
+            await asyncio.to_thread(gather, pieces, steps, most)
+        finally:
+            room.give_back(window)
     if sum(map(len, pieces)) > most:
         raise too_large(most)
     unpacker.end()
@@ -110,6 +105,7 @@ def gather(pieces: list[bytes], steps: Iterator[bytes], most: int) -> None:
 
 async def unpacked_pieces(pieces: AsyncIterator[bytes], coding: str, most: int) -> AsyncIterator[bytes]:
     """A body that streams by. Raises `BadRequest`, `TooLarge`. Others come to their turn between its steps."""
+    await load(coding)
     unpacker = Unpacker(coding)
     size = 0
     async for piece in pieces:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 
-from proxy.encoding import READABLE, Undecodable, coding_of, inflate
+from proxy.decoders import Undecodable
+from proxy.encoding import READABLE, coding_of, inflated
 from proxy.exchange import Exchange
 from proxy.parts import Parts
 from proxy.upstream import Answer
@@ -42,7 +43,7 @@ async def read_whole(
     return whole
 
 
-def plain(answer: Answer, raw: bytes | None, most: int) -> bytes | None:
+async def plain(answer: Answer, raw: bytes | None, most: int) -> bytes | None:
     """An answer as it was before it was compressed; None where that cannot be undone here, or is larger than `most`."""
     coding = coding_of(answer.headers)
     if raw is None or not coding:
@@ -50,7 +51,7 @@ def plain(answer: Answer, raw: bytes | None, most: int) -> bytes | None:
     if coding not in READABLE:
         return None
     try:
-        whole, is_all = inflate(coding, raw, most)
+        whole, is_all = await inflated(coding, raw, most)
     except Undecodable:
         return None
     return whole if is_all else None
