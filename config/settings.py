@@ -302,6 +302,7 @@ SPECTACULAR_SETTINGS = {
     "REDOC_DIST": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/api",
     "ENUM_NAME_OVERRIDES": {
+        "AllowOrRefuseEnum": "keys.models.project.UNMETERED",
         "KeyStatusEnum": "keys.models.key_set.STATUSES",
         "ScopeKindEnum": "usage.alerts.api.SCOPES",
     },

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+from providers.catalog import Candidate
+from proxy import media
 from proxy.capture import keep_bodies, with_bodies
 from proxy.dialects.base import ESTIMATED, Usage
 from proxy.endpoints import READING, STORED_RESPONSE
@@ -14,7 +16,7 @@ from proxy.trace import target_of
 from usage.event import RequestEvent
 from usage.masking import without_tokens
 from usage.prices.book import Prices
-from usage.prices.price import FREE
+from usage.prices.price import FREE, Price
 from usage.writable import make_writable
 
 NO_USAGE = Usage(source="")
@@ -48,7 +50,10 @@ def event_of(exchange: Exchange, now: float, prices: Prices) -> RequestEvent:
     t0, sent_at, first_byte_at = exchange.t0, exchange.sent_at, exchange.first_byte_at
     key, project, candidate = exchange.key, exchange.project, exchange.candidate
     credential, usage, client = exchange.credential, usage_of(exchange), exchange.scope.get("client")
-    cost_picousd, price_source = cost_of(exchange, usage, prices)
+    if exchange.endpoint.media:
+        usage, cost_picousd, price_source = cost_of_media(exchange, usage, prices)
+    else:
+        cost_picousd, price_source = cost_of(exchange, usage, prices)
     # In the order of the event's fields and without their names: it is the largest object of a request.
     event = RequestEvent(
         exchange.request_id,
@@ -132,8 +137,7 @@ def cost_of(exchange: Exchange, usage: Usage, prices: Prices) -> tuple[int | Non
         return 0, ""
     if usage is NO_USAGE and (exchange.method in READING or not made_something(exchange)):
         return 0, ""
-    provider = candidate.provider
-    price = prices.price_of(provider.name, provider.kind.name, provider.base_url, candidate.model, exchange.started_at)
+    price = price_of(exchange, candidate, prices)
     if price is None:
         return None, UNKNOWN_PRICE
     if usage is NO_USAGE:
@@ -146,8 +150,29 @@ def cost_of(exchange: Exchange, usage: Usage, prices: Prices) -> tuple[int | Non
         usage.audio_in,
         usage.audio_out,
         usage.cache_write,
+        usage.picture_in,
+        usage.picture_out,
     )
     return cost, price.source
+
+
+def price_of(exchange: Exchange, candidate: Candidate, prices: Prices) -> Price | None:
+    provider = candidate.provider
+    return prices.price_of(provider.name, provider.kind.name, provider.base_url, candidate.model, exchange.started_at)
+
+
+def cost_of_media(exchange: Exchange, usage: Usage, prices: Prices) -> tuple[Usage, int | None, str]:
+    """As `cost_of`, with the tokens that count: pictures and sound have prices without any."""
+    candidate = exchange.candidate
+    is_told = usage is not NO_USAGE or exchange.units is not None
+    left_amid = exchange.outcome == "client_closed" and exchange.first_byte_at is not None
+    if candidate is None or not exchange.attempts or not (is_told or left_amid or exchange.outcome == "complete"):
+        return NO_USAGE, 0, ""
+    price = price_of(exchange, candidate, prices)
+    if price is None:
+        return usage, None, UNKNOWN_PRICE
+    cost, counted = media.cost_of_made(exchange, None if usage is NO_USAGE else usage, price)
+    return counted or NO_USAGE, cost, price.source
 
 
 def milliseconds(seconds: float) -> float:

@@ -11,15 +11,15 @@ from typing import NamedTuple
 from keys.limits import Ask, Limits, MemoryLimits, Scope, Unknown
 from keys.limits.fallback import FallbackLimits
 from keys.records import KeyRecord, ProjectRecord
-from providers.catalog import Catalog, NoProvider
+from proxy import media
 from proxy.embedding_quota import inputs_of, quota_of
 from proxy.endpoints import EMBEDDINGS
 from proxy.estimate import MOST_TOKENS, answers_asked, most_output, prompts_asked
 from proxy.exchange import Exchange
+from proxy.model_prices import prices_of
 from proxy.pasts import Pasts
 from proxy.prompt import Prompt, read_prompt
 from proxy.snapshot import Snapshot
-from usage.prices.book import Prices
 from usage.prices.price import Price
 
 ONE_REQUEST = Ask()
@@ -29,12 +29,8 @@ GUESSED_OUTPUT = 1_000
 GUESSED_MOST_OUTPUT = 131_072
 """The same for money, where too little would let too many run at once: no model is known to say more at a time."""
 
-MODELS_KEPT = 1_000
 KNOWN = 10_000
 """Keys, or keys and addresses where these are limited, of which is remembered what applies to them."""
-
-PRICES_KEPT_S = 1.0
-"""For estimates: a price that changes at midnight may be a second late there."""
 
 GUESSED_MOST_PROMPT = 1_048_576
 """Tokens of a prompt that nobody here can see all of, for money, where the window of the model is not known."""
@@ -149,7 +145,7 @@ def ask_of(exchange: Exchange, applying: Applying, snapshot: Snapshot, prompt: P
     """What the request wants: tokens by its text and the output that it asks for, and what they cost at most."""
     output = most_output(exchange)
     exchange.asked_tokens = tokens = (prompt.tokens or 0) + (applying.guessed_output if output is None else output)
-    if exchange.body is None:
+    if exchange.body is None and not exchange.endpoint.media:
         return Ask(exchange.counts_as, tokens, None)
     cost = cost_at_most(exchange, snapshot, prompt, output)
     return Ask(exchange.counts_as, tokens, cost, cost is not None and prompt.most is not None and output is not None)
@@ -157,19 +153,14 @@ def ask_of(exchange: Exchange, applying: Applying, snapshot: Snapshot, prompt: P
 
 def cost_at_most(exchange: Exchange, snapshot: Snapshot, prompt: Prompt, output: int | None) -> int | None:
     """Picodollars at the dearest provider that may answer; None where no price is known."""
-    found = _prices.get(exchange.model)
-    if (
-        found is None
-        or found.catalog is not snapshot.catalog
-        or found.prices is not snapshot.prices
-        or exchange.started_at >= found.until
-    ):
-        found = look_up_prices(exchange, snapshot)
     dearest = None
-    for price in found.known:
-        cost = price.estimate(
-            most_read(exchange, prompt, price), most_said(exchange, price) if output is None else output
-        )
+    for price in prices_of(exchange, snapshot).known:
+        if exchange.endpoint.media:
+            cost = media.cost_at_most(exchange, price)
+        else:
+            cost = price.estimate(
+                most_read(exchange, prompt, price), most_said(exchange, price) if output is None else output
+            )
         if cost is not None and (dearest is None or cost > dearest):
             dearest = cost
     return dearest
@@ -189,33 +180,3 @@ def most_said(exchange: Exchange, price: Price) -> int:
     assert exchange.body is not None
     most = min(price.window or GUESSED_MOST_OUTPUT, GUESSED_MOST_OUTPUT)
     return min(most * answers_asked(exchange.body), MOST_TOKENS)
-
-
-class ModelPrices(NamedTuple):
-    """What a model costs where it may be asked for, as of a snapshot."""
-
-    catalog: Catalog
-    prices: Prices
-    until: float
-    known: tuple[Price, ...]
-
-
-_prices: dict[str, ModelPrices] = {}
-
-
-def look_up_prices(exchange: Exchange, snapshot: Snapshot) -> ModelPrices:
-    prices, now = snapshot.prices, exchange.started_at
-    try:
-        candidates = snapshot.catalog.candidates(exchange.model)
-    except NoProvider:
-        return ModelPrices(snapshot.catalog, prices, 0, ())  # not kept: clients choose the names
-    all_prices = [
-        prices.price_of(provider.name, provider.kind.name, provider.base_url, model, now)
-        for provider, model in candidates
-    ]
-    known = tuple(price for price in all_prices if price is not None)
-    found = ModelPrices(snapshot.catalog, prices, now + PRICES_KEPT_S, known)
-    if len(_prices) >= MODELS_KEPT:
-        _prices.clear()
-    _prices[exchange.model] = found
-    return found

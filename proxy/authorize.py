@@ -77,12 +77,21 @@ def unreadable() -> Forbidden:
     )
 
 
+def two_models() -> Forbidden:
+    return Forbidden(
+        "endpoint_not_metered",
+        "This form could be read as naming two models, so its cost cannot be known beforehand. Send a plain multipart "
+        "form with one field `model`.",
+    )
+
+
 async def authorized_upload(exchange: Exchange, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """Check the fields of a form while it streams by; a refusal ends the upload before the form is whole."""
     key = exchange.key if exchange.key is not None and not exchange.key.takes_every_model else None
     rules = exchange.project.rules if exchange.project is not None else None
     fields = rules.form_fields if rules is not None else frozenset()
-    if key is not None:
+    field = exchange.model_field if exchange.is_metered_form else None
+    if key is not None or field is not None:
         fields |= {MODEL}
     if not fields:
         async for piece in pieces:
@@ -95,6 +104,8 @@ async def authorized_upload(exchange: Exchange, pieces: AsyncIterator[bytes]) ->
             for name, value in finder.feed(piece):
                 if name == MODEL and key is not None and not key.may_use(value):
                     raise ModelNotAllowed(value)
+                if name == MODEL and field is not None and value != field.value.decode("utf-8", "replace").strip():
+                    raise two_models()
                 if rules is not None:
                     rules.check_form_field(name, value)
             if held:
@@ -102,6 +113,6 @@ async def authorized_upload(exchange: Exchange, pieces: AsyncIterator[bytes]) ->
             held = piece  # the last piece waits for the end: without it the form is not whole
         finder.end()
     except UnreadableForm:
-        raise (unreadable() if key is not None else ParamUnreadable()) from None
+        raise (two_models() if field is not None else unreadable() if key is not None else ParamUnreadable()) from None
     if held:
         yield held

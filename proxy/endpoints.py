@@ -8,6 +8,7 @@ from typing import NamedTuple
 from proxy.dialects.base import Dialect
 from proxy.dialects.chat import ChatDialect, EmbeddingDialect
 from proxy.dialects.made import MadeDialect
+from proxy.dialects.media import MediaDialect
 from proxy.dialects.opaque import OpaqueDialect
 from proxy.dialects.responses import ResponsesDialect
 from proxy.stored import (
@@ -38,6 +39,9 @@ class Endpoint(NamedTuple):
 
     forms_name_model: bool = False
     """A form that is sent to it may have a field `model`."""
+
+    media: str = ""
+    """What its price may be by: pictures, speech or what is heard (`media.py`)."""
 
     metered: bool = False
     """Whatever it is asked: its model is known before the provider is asked, and its cost afterwards."""
@@ -102,6 +106,19 @@ PASSED = {
 }
 WITH_FORMS = frozenset({"audio", "images", "videos"})
 PASSED |= {name: Endpoint(f"/v1/{name}", forms_name_model=True, names_stored=ANYWHERE) for name in WITH_FORMS}
+MEDIA = {
+    path: Endpoint(
+        f"/v1/{path.split('/')[1]}", MediaDialect(), forms_name_model=True, names_stored=ANYWHERE, media=kind
+    )
+    for kind, paths in {
+        "pictures": ("/images/generations", "/images/edits", "/images/variations"),
+        "speech": ("/audio/speech",),
+        "hearing": ("/audio/transcriptions", "/audio/translations"),
+    }.items()
+    for path in paths
+}
+"""By what follows `/v1`; for POST."""
+
 OTHER = Endpoint("/v1/{other}", forms_name_model=True, names_stored=ANYWHERE)
 UNKNOWN = Endpoint("{unknown}")
 """Outside of `/v1`, or not understood before it was refused."""
@@ -159,6 +176,8 @@ def find_endpoint(method: str, path: str) -> Endpoint:
     rest = path[4:]
     if method in ("GET", "HEAD") and (rest == "models" or (rest.startswith("models/") and len(rest) > 7)):
         return MODELS
+    if method == "POST" and (endpoint := MEDIA.get(path[3:])) is not None:
+        return endpoint
     name = rest.partition("/")[0]
     return find_stored(method, name, path[3:]) or PASSED.get(name, OTHER)
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from proxy.form_model import ModelField
     from proxy.http_call import Call
     from proxy.jsonbody import JSONBody
+    from usage.prices.price import Units
     from usage.traces import Span
 
 Scope = MutableMapping[str, Any]
@@ -84,6 +85,8 @@ class Exchange:
     """The body came packed and goes up plain."""
     upload: AsyncIterator[bytes] | None = None
     """The pieces of a form whose beginning was read, from its beginning on."""
+    is_metered_form = False
+    """So it may name no other model further back."""
     model_field: ModelField | None = None
     """Where in it the model stands."""
     model = ""
@@ -129,6 +132,8 @@ class Exchange:
     made: tuple[str, ...] = ()
     """Keys of what the provider keeps, that this request made, or that the database is to hear of again."""
     usage: Usage | None = None
+    units: Units | None = None
+    """How much there is of what has a price by something else than tokens, where the answer says so."""
     span: Span | None = None
     """Its place in a trace; None unless traces are on."""
     # account

@@ -6,12 +6,12 @@ gets only what is metered, and what costs nothing; its project may say otherwise
 
 from __future__ import annotations
 
-from keys.limits.scope import Scope
-from keys.models.project import REFUSE
+from proxy.bound import needs_metering, reason
 from proxy.endpoints import READING, RESPONSES, is_free
 from proxy.errors import BadRequest, Forbidden
 from proxy.exchange import Exchange
-from proxy.receive import has_body
+from proxy.model_prices import prices_of
+from proxy.receive import has_body, is_form
 from proxy.snapshot import Snapshot
 from usage.masking import without_tokens
 
@@ -20,7 +20,7 @@ CODE = "endpoint_not_metered"
 
 def check_metered(exchange: Exchange, snapshot: Snapshot) -> None:
     """Of an endpoint that is not always metered, or a request without a model. Raises `Forbidden`, `BadRequest`."""
-    if needs_metering(exchange, snapshot) and (fault := unmetered_part(exchange)) is not None:
+    if needs_metering(exchange, snapshot) and (fault := unmetered_part(exchange, snapshot)) is not None:
         if exchange.endpoint.reads_body and not exchange.model and not names_prompt(exchange):
             raise BadRequest("missing_required_parameter", "You must provide a model parameter.", param="model")
         raise Forbidden(
@@ -32,22 +32,19 @@ def check_metered(exchange: Exchange, snapshot: Snapshot) -> None:
         )
 
 
-def needs_metering(exchange: Exchange, snapshot: Snapshot) -> bool:
-    """Whether the project wants it so, or, where it does not say, a list of models or a budget does."""
-    project, key = exchange.project, exchange.key
-    if project is not None and project.unmetered is not None:
-        return project.unmetered == REFUSE
-    if key is not None:
-        return key.is_bound or snapshot.everyone_is_bound
-    return snapshot.everyone_is_bound or (project is not None and project.is_bound)
-
-
-def unmetered_part(exchange: Exchange) -> str | None:
+def unmetered_part(exchange: Exchange, snapshot: Snapshot) -> str | None:
     """What about a request cannot be metered, as words behind its path; None: nothing, or it costs nothing."""
     if exchange.endpoint.reads_body and not exchange.model:
         return " without a model"
     if exchange.endpoint is RESPONSES:
         return " with `background`" if runs_in_background(exchange) else None
+    if exchange.endpoint.media:
+        if not exchange.model:
+            return " without a model that can be read"
+        if not prices_of(exchange, snapshot).are_all_known:
+            return f" with the model {exchange.model!r}, whose price is not known,"
+        exchange.is_metered_form = is_form(exchange)
+        return None
     if not is_free(exchange.method, exchange.rest):
         return ""
     # Some server may take what is read with a body for what is sent to it.
@@ -66,15 +63,3 @@ def runs_in_background(exchange: Exchange) -> bool:
     # Servers exist that read names in any case.
     values = [bytes(value) for name, value in exchange.body.members.items() if name.casefold() == "background"]
     return any(value not in (b"false", b"null") for value in values)
-
-
-def reason(exchange: Exchange, snapshot: Snapshot) -> str:
-    """Why it must be metered."""
-    project, key = exchange.project, exchange.key
-    if project is not None and project.unmetered == REFUSE:
-        return "its project refuses what is not"
-    if key is not None and not key.takes_every_model:
-        return "this API key has a list of models"
-    scopes: tuple[Scope | None, ...] = key.scopes if key is not None else (project.scope if project else None,)
-    labels = [each.label for each in (*scopes, *snapshot.global_scopes) if each and each.limits.budget is not None]
-    return f"{labels[0]} has a budget" if labels else "there is a budget"

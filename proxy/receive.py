@@ -9,6 +9,7 @@ import re
 from collections.abc import AsyncIterator
 
 from proxy.azure_paths import AZURE, put_under_v1
+from proxy.bound import needs_metering
 from proxy.bounds import MAX_MODEL_CHARS, Bounds
 from proxy.decoders import WINDOW_BYTES
 from proxy.endpoints import READ, READ_RAW, READING, UNKNOWN, Endpoint, allowed_methods, find_endpoint
@@ -19,6 +20,7 @@ from proxy.json_members import LARGE_BYTES, MOST_MEMBERS, has_too_many_members
 from proxy.jsonbody import JSONBody, NotAnObject
 from proxy.parts import Parts
 from proxy.paths import canonical_path, check_names_no_endpoint
+from proxy.snapshot import Snapshot
 from proxy.unpack import coding_of, unpacked, unpacked_pieces
 from proxy.watch import Watch
 
@@ -58,8 +60,13 @@ async def read(exchange: Exchange, parts: Parts, watch: Watch) -> None:
         return
     elif is_json(exchange, parts.bounds):
         peek_model(exchange, await read_document(exchange, parts, watch))
-    elif exchange.endpoint.forms_name_model and is_form(exchange) and parts.snapshot.catalog.minds_models:
+    elif exchange.endpoint.forms_name_model and is_form(exchange) and minds_model(exchange, parts.snapshot):
         await read_form(exchange, parts, watch)
+
+
+def minds_model(exchange: Exchange, snapshot: Snapshot) -> bool:
+    """Whether it makes a difference which model a form names; where not, its file goes up as it comes."""
+    return snapshot.catalog.minds_models or (bool(exchange.endpoint.media) and needs_metering(exchange, snapshot))
 
 
 def locate(exchange: Exchange) -> Endpoint:

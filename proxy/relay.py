@@ -15,17 +15,18 @@ import msgspec
 
 from proxy import respond
 from proxy.ask import ask
+from proxy.bound import needs_metering
 from proxy.connection import ConnectionFailed
 from proxy.decoders import Undecodable, load
 from proxy.dialects.base import ESTIMATED, Usage
 from proxy.dialects.made import MadeDialect
+from proxy.dialects.media import MediaDialect
 from proxy.encoding import READABLE, InflatedAnswer, coding_of, inflated, inflated_part
 from proxy.endpoints import EMBEDDINGS, OPAQUE, STORED_RESPONSE
 from proxy.errors import ClientGone, UpstreamError, error_body, reason_phrase
 from proxy.exchange import Exchange
 from proxy.jsonbody import NotAnObject
 from proxy.listing import relay_list
-from proxy.metering import needs_metering
 from proxy.parts import Parts
 from proxy.passed import UNBUFFERED, passed_lines, secret_of
 from proxy.said import note_unread
@@ -70,8 +71,8 @@ def way_of(exchange: Exchange, answer: Answer) -> Way:
             encoded = encoded or value.lower() != b"identity"
     if exchange.dialect is OPAQUE or answer.status == 204 or exchange.method == "HEAD":
         return relay_unread
-    if type(exchange.dialect) is MadeDialect and not streamed and b"json" not in content_type.lower():
-        return relay_unread  # the content of what is stored
+    if type(exchange.dialect) in (MadeDialect, MediaDialect) and not streamed and b"json" not in content_type.lower():
+        return relay_unread  # the content of what is stored, sound
     streams = streamed or asks_for_stream(exchange)
     if encoded and (coding := coding_of(answer.headers)):
         if not exchange.endpoint.reads_body:
@@ -103,7 +104,7 @@ async def relay_object(exchange: Exchange, answer: Answer, parts: Parts, watch: 
     try:
         raw = await read_whole(exchange, answer, parts, watch, MAX_READ_ANSWER_BYTES, pieces)
     except asyncio.CancelledError:
-        if isinstance(watch.reason, ClientGone):
+        if isinstance(watch.reason, ClientGone) and not exchange.endpoint.media:
             if coding:
                 pieces = [await asyncio.to_thread(inflated_part, coding, pieces, MAX_READ_ANSWER_BYTES)]
             await estimate_part(exchange, pieces)

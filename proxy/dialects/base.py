@@ -23,6 +23,8 @@ class Usage(msgspec.Struct):
     audio_in: int | None = None
     audio_out: int | None = None
     cache_write: int | None = None
+    picture_in: int | None = None
+    picture_out: int | None = None
     source: str = "provider"
 
 

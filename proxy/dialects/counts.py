@@ -30,6 +30,7 @@ class _Details(msgspec.Struct):
     """Perplexity."""
     reasoning_tokens: int | None = None
     audio_tokens: int | None = None
+    image_tokens: int | None = None
 
 
 class ToldUsage(msgspec.Struct):
@@ -44,6 +45,8 @@ class ToldUsage(msgspec.Struct):
     output_tokens: int | None = None
     input_tokens_details: _Details | None = None
     output_tokens_details: _Details | None = None
+    input_token_details: _Details | None = None
+    """Of what was heard."""
     cached_tokens: int | None = None
     """Moonshot, Together, Anthropic."""
     num_cached_tokens: int | None = None
@@ -113,7 +116,7 @@ def _looked_at(found: ToldUsage) -> Usage | None:
         completion = _counted(found.output_tokens)
     if prompt is None and completion is None and not found.total_tokens:
         return Usage() if _says_nonsense(found) else None
-    of_prompt = found.prompt_tokens_details or found.input_tokens_details or _NOTHING
+    of_prompt = found.prompt_tokens_details or found.input_tokens_details or found.input_token_details or _NOTHING
     of_completion = found.completion_tokens_details or found.output_tokens_details or _NOTHING
     audio_in, audio_out = _counted(of_prompt.audio_tokens), _counted(of_completion.audio_tokens)
     usage = Usage(
@@ -125,6 +128,8 @@ def _looked_at(found: ToldUsage) -> Usage | None:
         audio_in=audio_in,
         audio_out=audio_out,
         cache_write=_counted(of_prompt.cache_write_tokens),
+        picture_in=_counted(of_prompt.image_tokens),
+        picture_out=_counted(of_completion.image_tokens),
     )
     total = found.total_tokens
     if has_more_beside(found) or total is None or total != (prompt or 0) + (completion or 0):

@@ -19,6 +19,7 @@ from tests.upstream import Upstream, json_answer
 BUDGET = "0.0001"
 CODE = "endpoint_not_metered"
 FORM = {"content-type": "multipart/form-data; boundary=B"}
+NOBODYS = "painter-of-no-price"
 ANYBODYS = {"foreign_ids": "allow"}
 """Of a project that may ask for what nobody has made: here it is about what may cost."""
 
@@ -51,10 +52,10 @@ UNMETERED: dict[str, tuple[str, str, bytes | None, dict[str, str]]] = {
     "an assistant": ("POST", "/v1/assistants", text(model=MODEL), JSON),
     "a run of an eval": ("POST", "/v1/evals/eval_1/runs", text(data_source={"model": MODEL}), JSON),
     "an engine": ("POST", "/v1/engines/davinci/edits", text(prompt="hi"), JSON),
-    "an image": ("POST", "/v1/images/generations", text(model=MODEL, prompt="a cat"), JSON),
-    "an image by form": ("POST", "/v1/images/edits", form(model=MODEL, prompt="a cat", image="x"), FORM),
-    "a transcription": ("POST", "/v1/audio/transcriptions", form(model=MODEL, file="x"), FORM),
-    "speech": ("POST", "/v1/audio/speech", text(model=MODEL, input="hi"), JSON),
+    "an image": ("POST", "/v1/images/generations", text(model=NOBODYS, prompt="a cat"), JSON),
+    "an image by form": ("POST", "/v1/images/edits", form(model=NOBODYS, prompt="a cat", image="x"), FORM),
+    "a transcription": ("POST", "/v1/audio/transcriptions", form(model=NOBODYS, file="x"), FORM),
+    "speech": ("POST", "/v1/audio/speech", text(model=NOBODYS, input="hi"), JSON),
     "a tuned model": ("POST", "/v1/fine_tuning/jobs", text(model=MODEL, training_file="file-1"), JSON),
     "a video": ("POST", "/v1/videos", form(model=MODEL, prompt="a cat"), FORM),
     "realtime": ("GET", f"/v1/realtime?model={MODEL}", None, {}),

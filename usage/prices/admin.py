@@ -16,7 +16,7 @@ else:
     PriceModelAdmin = admin.ModelAdmin
 
 
-RATES = tuple(dollars(name, ordering=name) for name in ("input", "cached_input", "output", "per_request"))
+RATES = tuple(dollars(name, ordering=name) for name in ("input", "cached_input", "output", "per_request", "per_image"))
 
 
 @admin.register(PriceOverride)
@@ -29,6 +29,6 @@ class PriceOverrideAdmin(Merging, PriceModelAdmin):
         (None, {"fields": ("provider", "model", "valid_from")}),
         ("USD for a million tokens", {"fields": (("input", "output"), ("cached_input", "cache_write", "reasoning"))}),
         ("Audio", {"fields": (("audio_input", "audio_output"),)}),
-        ("Besides", {"fields": ("per_request",)}),
+        ("Besides", {"fields": (("per_request", "per_image"),)}),
         ("History", {"fields": readonly_fields}),
     )

@@ -22,7 +22,10 @@ from usage.prices.override import PriceOverride
 from usage.prices.price import Price, Rates, usd
 from usage.prices.serializers import EffectivePriceSerializer, EffectiveQuerySerializer, PriceSerializer
 
-NAMES = ("input", "output", "cached_input", "cache_write", "reasoning", "audio_input", "audio_output")
+NAMES = (
+    *("input", "output", "cached_input", "cache_write", "reasoning", "audio_input", "audio_output"),
+    *("image_input", "image_output"),
+)
 """The API's names of the rates, in the order of `Rates`."""
 
 NOTHING = Price("unknown", Rates(*[None] * len(NAMES)))
@@ -65,8 +68,15 @@ def written(price: Price | None) -> dict[str, Any]:
         "price_source": told.source,
         **rates_written(told.base),
         "per_request": machine(usd(told.per_request)) if price else None,
+        "per_image": written_unit(told.per_picture, 1),
+        "per_million_characters": written_unit(told.per_character, 1_000_000),
+        "per_minute": written_unit(told.per_second, 60),
         "tiers": [{"above_prompt_tokens": start, **rates_written(rates)} for start, rates in reversed(told.tiers)],
     }
+
+
+def written_unit(amount_picousd: int | None, units: int) -> str | None:
+    return None if amount_picousd is None else f"{usd(amount_picousd * units):f}"
 
 
 def rates_written(rates: Rates) -> dict[str, str | None]:

@@ -77,12 +77,20 @@ def compiled(prices: ModelPrice, window: int | None = None) -> Price:
         tuple((start, rates_at(told, start + 1)) for start in starts),
         per_request,
         window,
+        per_character=by_unit(told, ("input_mchars",), 1_000_000),
+        per_second=by_unit(told, ("input_audio_hours", "audio_hours"), 3_600),
     )
+
+
+def by_unit(told: dict[str, Any], names: tuple[str, ...], units: int) -> int | None:
+    """Pico-dollars of one of so many units that a price is for; None: it has none."""
+    amounts = [at(told[name], 0) for name in names if name in told]
+    return picousd(amounts[0] / units) if amounts else None
 
 
 def rates_at(told: dict[str, Any], prompt: int) -> Rates:
     """The rates for a prompt of so many tokens. What has no price of its own costs what it is a part of."""
-    into, out, cached, written, thought, heard, spoken = (
+    into, out, cached, written, thought, heard, spoken, seen, drawn = (
         rate(at(told[key], prompt)) if key in told else None
         for key in (
             "input_mtok",
@@ -92,6 +100,8 @@ def rates_at(told: dict[str, Any], prompt: int) -> Rates:
             "output_reasoning_mtok",
             "input_audio_mtok",
             "output_audio_mtok",
+            "input_image_mtok",
+            "output_image_mtok",
         )
     )
     return Rates(
@@ -102,6 +112,8 @@ def rates_at(told: dict[str, Any], prompt: int) -> Rates:
         reasoning=out if thought is None else thought,
         audio_in=into if heard is None else heard,
         audio_out=out if spoken is None else spoken,
+        picture_in=into if seen is None else seen,
+        picture_out=out if drawn is None else drawn,
     )
 
 

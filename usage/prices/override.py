@@ -74,6 +74,14 @@ class PriceOverride(models.Model):
         validators=[MinValueValidator(Decimal(0))],
         help_text="USD for each request, beside its tokens.",
     )
+    per_image = models.DecimalField(
+        max_digits=18,
+        decimal_places=12,
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(Decimal(0))],
+        help_text="USD for each picture that is made, instead of its tokens. Blank: by tokens.",
+    )
     valid_from = models.DateTimeField(null=True, blank=True, help_text="Blank: always.")
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
@@ -132,8 +140,11 @@ class PriceOverride(models.Model):
             reasoning=or_else(self.reasoning, self.output),
             audio_in=or_else(self.audio_input, self.input),
             audio_out=or_else(self.audio_output, self.output),
+            picture_in=rate(self.input),
+            picture_out=rate(self.output),
         )
-        price = Price(SOURCE, rates, per_request=picousd(self.per_request))
+        per_picture = None if self.per_image is None else picousd(self.per_image)
+        price = Price(SOURCE, rates, per_request=picousd(self.per_request), per_picture=per_picture)
         valid_from = self.valid_from.timestamp() if self.valid_from else float("-inf")
         return Override(self.provider, self.model, valid_from, self.pk, price)
 

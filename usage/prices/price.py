@@ -8,6 +8,7 @@ decimals and the rest is rounded up.
 from __future__ import annotations
 
 from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
+from math import ceil
 from typing import NamedTuple
 
 PICOUSD = 10**12
@@ -27,12 +28,25 @@ class Rates(NamedTuple):
     reasoning: int | None
     audio_in: int | None
     audio_out: int | None
+    picture_in: int | None = None
+    picture_out: int | None = None
+
+
+class Units(NamedTuple):
+    """What a price may be by instead of tokens."""
+
+    pictures: int = 0
+    characters: int = 0
+    seconds: float = 0.0
 
 
 class Price:
     """What one model costs at one provider. Made once, asked for each request."""
 
-    __slots__ = ("_dearest", "base", "per_request", "source", "tiers", "window")
+    __slots__ = (
+        *("_dearest", "base", "per_character", "per_picture", "per_request", "per_second", "source", "tiers"),
+        *("window",),
+    )
 
     def __init__(
         self,
@@ -41,6 +55,10 @@ class Price:
         tiers: tuple[tuple[int, Rates], ...] = (),
         per_request: int = 0,
         window: int | None = None,
+        *,
+        per_picture: int | None = None,
+        per_character: int | None = None,
+        per_second: int | None = None,
     ) -> None:
         """`tiers` are (tokens, rates), the most tokens first: a longer prompt than that costs these rates, all of it.
 
@@ -49,6 +67,7 @@ class Price:
         """
         self.source, self.base, self.tiers, self.per_request = source, base, tiers, per_request
         self.window = window
+        self.per_picture, self.per_character, self.per_second = per_picture, per_character, per_second
         self._dearest = dearest(base)
 
     def cost(
@@ -60,10 +79,12 @@ class Price:
         audio_in: int | None = None,
         audio_out: int | None = None,
         cache_write: int | None = None,
+        picture_in: int | None = None,
+        picture_out: int | None = None,
     ) -> int | None:
         """Pico-dollars; None where the prompt's tokens or a rate that is needed are not known.
 
-        Cached, written and spoken tokens are parts of the prompt, reasoning and spoken ones of the completion; no token
+        Cached, written, spoken and pictures' tokens are parts of the prompt, others of the completion; no token
         is charged twice, whatever a provider counts: where the parts are more than the whole, the later ones give way.
         """
         if prompt is None:
@@ -79,6 +100,9 @@ class Price:
             if audio_in:
                 text_in -= (part := min(audio_in, text_in))
                 total += part * rates.audio_in  # type: ignore[operator]
+            if picture_in:
+                text_in -= (part := min(picture_in, text_in))
+                total += part * rates.picture_in  # type: ignore[operator]
             if cached:
                 text_in -= (part := min(cached, text_in))
                 total += part * rates.cached  # type: ignore[operator]
@@ -88,6 +112,9 @@ class Price:
             if audio_out:
                 text_out -= (part := min(audio_out, text_out))
                 total += part * rates.audio_out  # type: ignore[operator]
+            if picture_out:
+                text_out -= (part := min(picture_out, text_out))
+                total += part * rates.picture_out  # type: ignore[operator]
             if reasoning:
                 text_out -= (part := min(reasoning, text_out))
                 total += part * rates.reasoning  # type: ignore[operator]
@@ -98,6 +125,18 @@ class Price:
         except TypeError:  # a rate that is needed is None
             return None
         return total if total <= MOST_PICOUSD else None
+
+    def cost_of_units(self, units: Units) -> int | None:
+        """Pico-dollars by the unit; None: this is priced by tokens, or nobody knows the price of that unit."""
+        total = self.per_request
+        for rate, count in (
+            (self.per_picture, units.pictures),
+            (self.per_character, units.characters),
+            (self.per_second, ceil(units.seconds)),
+        ):
+            if rate is not None and count:
+                return min(total + rate * count, MOST_PICOUSD)
+        return None
 
     def estimate(self, prompt: int, most_completion: int) -> int | None:
         """For admission: pico-dollars that so many tokens cost at most, whatever they turn out to be.
@@ -121,8 +160,10 @@ def dearest(rates: Rates) -> tuple[int | None, int | None]:
     """The most that a token of a prompt costs, and one of a completion."""
     into, out = rates.input, rates.output
     return (
-        None if into is None else max(into, rates.cached or 0, rates.cache_write or 0, rates.audio_in or 0),
-        None if out is None else max(out, rates.reasoning or 0, rates.audio_out or 0),
+        None
+        if into is None
+        else max(into, rates.cached or 0, rates.cache_write or 0, rates.audio_in or 0, rates.picture_in or 0),
+        None if out is None else max(out, rates.reasoning or 0, rates.audio_out or 0, rates.picture_out or 0),
     )
 
 
@@ -143,5 +184,5 @@ def usd(amount_picousd: int) -> Decimal:
     return Decimal(amount_picousd).scaleb(-12)
 
 
-FREE = Price("simulator", Rates(0, 0, 0, 0, 0, 0, 0))
+FREE = Price("simulator", Rates(0, 0, 0, 0, 0, 0, 0, 0, 0))
 """Of the built-in simulator: it costs nothing, and that is known."""

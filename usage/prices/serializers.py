@@ -25,6 +25,7 @@ class PriceSerializer(Strict, serializers.ModelSerializer[PriceOverride]):
             "audio_input",
             "audio_output",
             "per_request",
+            "per_image",
             "valid_from",
             "created_at",
             "updated_at",
@@ -54,6 +55,8 @@ class RatesSerializer(serializers.Serializer[Any]):
     reasoning = serializers.CharField(allow_null=True)
     audio_input = serializers.CharField(allow_null=True)
     audio_output = serializers.CharField(allow_null=True)
+    image_input = serializers.CharField(allow_null=True)
+    image_output = serializers.CharField(allow_null=True)
 
 
 class PriceTierSerializer(RatesSerializer):
@@ -68,4 +71,7 @@ class EffectivePriceSerializer(RatesSerializer):
         choices=["override", "genai-prices", "simulator", "unknown"], help_text="Where the price comes from."
     )
     per_request = serializers.CharField(allow_null=True)
+    per_image = serializers.CharField(allow_null=True)
+    per_million_characters = serializers.CharField(allow_null=True, help_text="Of a text that is read out.")
+    per_minute = serializers.CharField(allow_null=True, help_text="Of sound that is heard.")
     tiers = PriceTierSerializer(many=True)

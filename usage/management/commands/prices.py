@@ -26,7 +26,17 @@ class Command(BaseCommand):
     @property
     def cli(self) -> Any:
         """The commands' shared part belongs to another app, which this one does not import (see settings.py)."""
-        columns = ("id", "provider", "model", "input", "cached_input", "output", "per_request", "valid_from")
+        columns = (
+            "id",
+            "provider",
+            "model",
+            "input",
+            "cached_input",
+            "output",
+            "per_request",
+            "per_image",
+            "valid_from",
+        )
         return import_string(settings.MANAGEMENT_CLI)(self, columns)
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -45,6 +55,7 @@ class Command(BaseCommand):
             option = f"--{name.replace('_', '-')}"
             verbs["set"].add_argument(option, metavar="USD", help=f"USD for a million tokens. {summary}")
         verbs["set"].add_argument("--per-request", metavar="USD", help="For each request, beside its tokens.")
+        verbs["set"].add_argument("--per-image", metavar="USD", help="For each picture, instead of its tokens.")
         verbs["set"].add_argument("--valid-from", metavar="TIME", help="ISO 8601, such as 2027-01-01T00:00:00Z.")
         verbs["list"].add_argument("--provider")
         verbs["list"].add_argument("--model")
@@ -62,7 +73,7 @@ class Command(BaseCommand):
         return api.everything("prices", provider=options["provider"], model=options["model"]), ""
 
     def set(self, api: Any, options: dict[str, Any]) -> tuple[Any, str]:
-        names = [*(name for name, _ in PRICES), "per_request", "valid_from"]
+        names = [*(name for name, _ in PRICES), "per_request", "per_image", "valid_from"]
         body = {name: options[name] for name in names if options[name] is not None}
         there = [row for row in _named(api, options) if _starts_alike(row["valid_from"], options["valid_from"])]
         if not body:

@@ -1,0 +1,114 @@
+"""Answers with pictures, and what was heard: their usage, and how much there is of what has its own price.
+
+https://platform.openai.com/docs/api-reference/images, https://platform.openai.com/docs/api-reference/audio
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import msgspec
+
+from proxy.dialects.base import Dialect, Usage
+from proxy.dialects.counts import decoded_or_mended, read_usage
+from proxy.dialects.opaque import OpaqueReader
+from proxy.exchange import Exchange
+from proxy.sse import data_of
+from usage.prices.price import Units
+
+MOST_SECONDS = 10_000_000
+
+
+class _Answer(msgspec.Struct):
+    data: list[msgspec.Raw] | None = None
+    usage: msgspec.Raw = msgspec.Raw()
+    duration: Any = None
+    """Of `verbose_json`."""
+
+    type: Any = ""
+    """Of an event."""
+
+
+class _Heard(msgspec.Struct):
+    type: Any = ""
+    seconds: Any = None
+
+
+_answer = msgspec.json.Decoder(_Answer)
+_heard = msgspec.json.Decoder(_Heard)
+
+
+class MediaDialect(Dialect):
+    def read_answer(self, exchange: Exchange, raw: bytes) -> bytes:
+        """What is of another shape is passed on, and estimated."""
+        answer = decoded_or_mended(_answer, raw)
+        if answer is not None:
+            exchange.usage = usage_of(answer)
+            exchange.units = units_of(answer)
+        return raw
+
+    def stream_reader(self, exchange: Exchange) -> OpaqueReader:
+        return MediaReader(exchange)
+
+
+class MediaReader(OpaqueReader):
+    """Counts the pictures that are whole, and takes what usage the events tell."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    def frame(self, frame: bytes) -> bytes:
+        data = data_of(frame)
+        answer = decoded_or_mended(_answer, data) if data else None
+        if answer is None:
+            return frame
+        if isinstance(answer.type, str) and answer.type.startswith("image") and answer.type.endswith(".completed"):
+            pictures = self._exchange.units.pictures if self._exchange.units is not None else 0
+            self._exchange.units = Units(pictures=pictures + 1)
+        if (units := units_of(answer)) is not None:
+            self._exchange.units = units
+        if (usage := usage_of(answer)) is not None:
+            self.usage = usage if self.usage is None else both(self.usage, usage)
+        return frame
+
+    def counted(self) -> Usage | None:
+        return self.usage
+
+
+def usage_of(answer: _Answer) -> Usage | None:
+    """The tokens that it tells; all that an answer with pictures says are theirs, where it does not say otherwise."""
+    usage = read_usage(answer.usage)
+    if usage is not None and not usage.prompt and not usage.completion:
+        return None
+    is_picture = answer.data is not None or (isinstance(answer.type, str) and answer.type.startswith("image"))
+    if usage is not None and is_picture and usage.picture_out is None:
+        usage.picture_out = usage.completion
+    return usage
+
+
+def units_of(answer: _Answer) -> Units | None:
+    if answer.data is not None:
+        return Units(pictures=len(answer.data))
+    told = answer.duration
+    if answer.usage:
+        heard = decoded_or_mended(_heard, bytes(answer.usage))
+        if heard is not None and heard.type == "duration":
+            told = heard.seconds
+    if isinstance(told, str):
+        try:
+            told = float(told)
+        except ValueError:
+            return None
+    if isinstance(told, bool) or not isinstance(told, int | float) or not 0 < told < MOST_SECONDS:
+        return None
+    return Units(seconds=math.ceil(told))
+
+
+def both(one: Usage, other: Usage) -> Usage:
+    """Of a stream that tells the usage of each picture."""
+    total = Usage()
+    for name in ("prompt", "completion", "cached", "picture_in", "picture_out", "audio", "audio_in", "audio_out"):
+        counts = [count for count in (getattr(one, name), getattr(other, name)) if count is not None]
+        setattr(total, name, sum(counts) if counts else None)
+    return total
