@@ -14,7 +14,7 @@ from proxy.exchange import Exchange
 from proxy.parts import Parts
 from proxy.trace import target_of
 from usage.event import RequestEvent
-from usage.masking import without_tokens
+from usage.masking import shown_model, without_tokens
 from usage.prices.book import Prices
 from usage.prices.price import FREE, Price
 from usage.writable import make_writable
@@ -69,8 +69,8 @@ def event_of(exchange: Exchange, now: float, prices: Prices) -> RequestEvent:
         key.team_id if key is not None else None,
         candidate.provider.name if candidate is not None else "",
         credential.alias if credential is not None else "",
-        without_tokens(exchange.model),
-        without_tokens(candidate.model) if candidate is not None else "",
+        shown_model(exchange.model),
+        shown_model(candidate.model) if candidate is not None else "",
         exchange.stream,
         exchange.error_code,
         exchange.cache,

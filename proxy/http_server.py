@@ -44,7 +44,8 @@ LAST_CALL_S = 0.2
 LINGER_S = 5.0
 LINGER_BYTES = 256 * 1024 * 1024
 PIPELINED = 64
-FRAMING = (b"connection", b"transfer-encoding", b"content-length")
+LENGTH = b"content-length"
+FRAMING = (b"connection", b"transfer-encoding")
 _HOST = re.compile(rb"[A-Za-z0-9._~\[\]:-]*")
 
 
@@ -82,6 +83,7 @@ class Door(asyncio.Protocol):
         self._head: Head | None = None
         self._version = ""
         self._place = Place(b"", b"", "", b"")
+        self._length_at = 0
         self._head_bytes = 0
         self._in_head = True
         self._head_begun = False
@@ -196,7 +198,7 @@ class Door(asyncio.Protocol):
         method, version = self.parser.get_method(), self.parser.get_http_version().encode()
         headers = [header for header in self._headers if header[0] in FRAMING]
         if self._length is not None:
-            headers.append((b"content-length", self._length))
+            headers.append((LENGTH, self._length))
         self.parser = httptools.HttpRequestParser(self)
         self._replays_head = True
         self.parser.feed_data(b"%s / HTTP/%s\r\n%s\r\n" % (method, version, header_lines(headers)))
@@ -216,13 +218,8 @@ class Door(asyncio.Protocol):
             self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._in_head:
-            return  # a trailer, which must not pass for a header
-        name = name.lower()
-        if name == b"content-length" and self._length is None:
-            self._length = value
-        else:
-            self._headers.append((name, value))
+        if self._in_head:  # or it is a trailer, which must not pass for a header
+            self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         if self._replays_head:
@@ -236,10 +233,15 @@ class Door(asyncio.Protocol):
         if self._head_bytes > MAX_HEAD_BYTES and self._head_size() > MAX_HEAD_BYTES:
             self._refuse_head()
             return
+        headers, at = self._headers, self._length_at
+        if at < len(headers) and headers[at][0] == LENGTH:
+            self._length = headers.pop(at)[1]
+        else:
+            self._find_length()
         head, place = self._head, self._place
         version = self.parser.get_http_version()
-        if head is None or head.headers != self._headers or version != self._version:
-            head = Head(self._headers)
+        if head is None or head.headers != headers or version != self._version:
+            head = Head(headers)
             if not self._is_addressed(head.fields, version):
                 self._refuse(400, "invalid_http", "The request needs one Host header and a path as its target.")
                 return
@@ -267,6 +269,14 @@ class Door(asyncio.Protocol):
             self._start(call)
         else:
             self.waiting.append(call)
+
+    def _find_length(self) -> None:
+        """It is not part of what a connection's requests have in common, but mostly at the same place in it."""
+        for at, (name, value) in enumerate(self._headers):
+            if name == LENGTH:
+                self._length, self._length_at = value, at
+                del self._headers[at]
+                return
 
     def _new_call(
         self, type_: str, version: str, place: Place, head: Head, length: bytes | None, *, keeps_alive: bool

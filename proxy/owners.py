@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Collection
 
 from proxy.endpoints import CHAT
 from proxy.exchange import Exchange
-from proxy.stored import KINDS
+from proxy.stored import KINDS, STORED_CHAT
 from usage.ids import object_key
 from usage.stored import Made
 
@@ -45,7 +45,9 @@ class Owners:
 
     def remember_for(self, exchange: Exchange) -> None:
         """Note who made what this exchange's answer tells of, before its client can ask for it."""
-        kind = exchange.endpoint.makes
+        kind, body = exchange.endpoint.makes, exchange.body
+        if kind is STORED_CHAT and not exchange.made and body is not None and "store" not in body.members:
+            return  # most requests
         if kind is not None and kind.in_ledger and exchange.response_id and is_kept(exchange):
             self._remember(object_key(exchange.response_id), made_by(exchange, None))
         if exchange.speaks_of_foreign and (kind is None or kind.in_ledger):

@@ -7,14 +7,15 @@ import random
 from providers.catalog import Candidate, Catalog, NoProvider, ProviderRecord, choose
 from proxy.errors import BadRequest, NotFound
 from proxy.exchange import Exchange
-from proxy.named import homes_of
+from proxy.named import homes_of, is_plain_chat
 from proxy.parts import Parts
 from proxy.stored import Named
 
 
 async def route(exchange: Exchange, parts: Parts) -> None:
     """Sets `candidate` and `access`. Raises `NoProvider`, `CredentialUnavailable`, `BadRequest`, `NotFound`."""
-    if exchange.endpoint.names_stored and (homes := await homes_of(exchange, parts)):
+    names_stored = exchange.endpoint.names_stored and not is_plain_chat(exchange)
+    if names_stored and (homes := await homes_of(exchange, parts)):
         route_home(exchange, parts, homes)
         return
     catalog = parts.snapshot.catalog

@@ -17,6 +17,12 @@ def without_tokens(text: str) -> str:
     return tokens.sub(r"\1…", text) if prefix in text else text
 
 
+@lru_cache(maxsize=1000)
+def shown_model(name: str) -> str:
+    """A model's name without tokens. Few names are asked for again and again."""
+    return without_tokens(name)
+
+
 @lru_cache(maxsize=1)
 def _looked_for() -> tuple[str, re.Pattern[str]]:
     """Asked for with each request: Django's settings take longer to ask than all of the rest."""

@@ -76,7 +76,7 @@ def written(price: Price | None) -> dict[str, Any]:
 
 
 def written_unit(amount_picousd: int | None, units: int) -> str | None:
-    return None if amount_picousd is None else f"{usd(amount_picousd * units):f}"
+    return None if amount_picousd is None else machine(usd(amount_picousd * units))
 
 
 def rates_written(rates: Rates) -> dict[str, str | None]:
