@@ -173,3 +173,20 @@ def test_an_absolute_target_is_taken_for_its_path(strict: Sluice, upstream: Upst
     if replies[0].status == 200:
         assert (upstream.last.path, upstream.last.query) == ("/v1/files", "a=1")
         assert "elsewhere" not in (upstream.last.header("host") or "")
+
+
+def test_where_in_a_head_the_length_stands_changes_nothing(strict: Sluice, upstream: Upstream, key: str):
+    """Requests of one connection, whose heads are compared with each other."""
+    own = [b"host: sluice", b"authorization: Bearer " + key.encode(), b"content-type: application/json", b"x-a: 1"]
+    with dial(strict) as peer:
+        for at in (4, 0, 2, None, 4, None, 1, 1, 3, 0):
+            body = b"" if at is None else CHAT[:-1] + b" " * (at or 7) + b"}"
+            lines = [GET if at is None else b"POST /v1/chat/completions HTTP/1.1", *own]
+            if at is not None:
+                lines.insert(at + 1, sized(body))
+            peer.sendall(b"\r\n".join(lines) + b"\r\n\r\n" + body)
+            reply = read_reply(peer)
+            assert reply is not None
+            assert reply.status == 200
+            if body:
+                assert upstream.requests[-1].body == body
