@@ -93,25 +93,9 @@ def test_the_copy_button_works_over_plain_http_and_says_so(page: Page):
     assert page.evaluate("window.taken") == token
 
 
-def test_revoking_a_key_is_asked_about_first(page: Page, server: Sluice):
-    """X72: the button leads to a page that names the key; no leads back, yes revokes."""
-    token = server.mint("nightly")
-    page.goto("/admin/keys/virtualkey/")
-    page.get_by_role("link", name="nightly").click()
-    page.get_by_role("link", name="Revoke…").click()
-    expect(page.get_by_role("heading", name="Revoke “nightly”, for good?")).to_be_visible()
-    expect(page.get_by_text("never")).to_be_visible()
-    page.get_by_role("link", name="No, take me back").click()
-    page.get_by_role("link", name="Revoke…").click()
-    page.get_by_role("button", name="Yes, revoke it").click()
-    expect(page.get_by_text("Revoked key “nightly”.")).to_be_visible()
-    with server.client(token) as client:
-        assert client.get("/v1/models").status_code == 401
-
-
-def test_a_key_that_was_disabled_meanwhile_stays_so(page: Page, server: Sluice):
-    """X19, with what a browser makes of the form."""
-    server.mint("nightly", notes="two\nlines", rpm=5, expires_at="2099-01-02T03:04:05.678Z")
+def test_a_form_that_stood_open_asks_and_so_does_a_revocation(page: Page, server: Sluice):
+    """X19 and X72, with what a browser makes of the forms."""
+    token = server.mint("nightly", notes="two\nlines", rpm=5, expires_at="2099-01-02T03:04:05.678Z")
     page.goto("/admin/keys/virtualkey/")
     page.get_by_role("link", name="nightly").click()
     (key,) = server.api("GET", "/api/keys").json()["results"]
@@ -120,8 +104,20 @@ def test_a_key_that_was_disabled_meanwhile_stays_so(page: Page, server: Sluice):
     page.fill("#id_rpm", "500")
     page.click("input[name=_save]")
     expect(page.get_by_text("Now in force: “50”")).to_be_visible()
-    page.click("input[name=_save]")
+    page.click("input[name=_continue]")
     expect(page.get_by_text("was changed successfully")).to_be_visible()
     told = server.api("GET", f"/api/keys/{key['id']}").json()
     assert (told["is_active"], told["rpm"], told["tags"], told["notes"]) == (False, 500, ["night"], "two\nlines")
     assert told["expires_at"] == key["expires_at"]
+
+    page.get_by_role("link", name="Revoke…").click()
+    expect(page.get_by_role("heading", name="Revoke “nightly”, for good?")).to_be_visible()
+    expect(page.get_by_text("never")).to_be_visible()
+    page.get_by_role("link", name="No, take me back").click()
+    assert server.api("GET", f"/api/keys/{key['id']}").json()["status"] == "inactive"
+    page.get_by_role("link", name="Revoke…").click()
+    page.get_by_role("button", name="Yes, revoke it").click()
+    expect(page.get_by_text("Revoked key “nightly”.")).to_be_visible()
+    assert server.api("GET", f"/api/keys/{key['id']}").json()["status"] == "revoked"
+    with server.client(token) as client:
+        assert client.get("/v1/models").status_code == 401

@@ -254,6 +254,8 @@ class TestTheEditableList:
         forms = page.context_data["cl"].formset.forms
         assert [row.pk for row in rows] == [form.instance.pk for form in forms] == [first.pk, second.pk]
         assert "Now in force: “7”" in " ".join(forms[0].errors["weight"])
+        above, _, _ = page.content.decode().partition("result_list")
+        assert "a, Weight: Somebody else changed this" in above, "a cell of a wide table may be out of sight"
         assert admin.post(PROVIDERS, filled(page, self.form, _save="Save")).status_code == 302
         first.refresh_from_db()
         assert (first.weight, first.priority) == (5, 9)
@@ -329,3 +331,35 @@ def test_an_untouched_form_of_every_kind_counts_as_untouched(admin, model):
     assert after.status_code == 302, errors_in(after)
     assert model.objects.filter(pk=row.pk).values().get() == before
     assert not AuditEntry.objects.exists()
+
+
+# What others change of each kind, and what the person does in the form: fields, values, and how the form has it.
+BOTH = {
+    Provider: ("weight", 7, "base_url", "http://other/v1"),
+    Credential: ("provider", None, "alias", "renamed"),
+    User: ("is_active", False, "email", "b@example.org"),
+    Group: (None, None, "name", "renamed"),
+    GlobalLimits: ("rpm", 7, "tpm", "9"),
+    Team: ("rpm", 7, "notes", "new"),
+    Account: ("rpm", 7, "tpm", "9"),
+    Tier: ("daily_embeddings", 7, "name", "renamed"),
+    VirtualKey: ("is_active", False, "tags", "new"),
+    Project: ("is_active", False, "notes", "new"),
+    PriceOverride: ("input", Decimal("7.000000"), "output", "9.00"),
+}
+
+
+@pytest.mark.parametrize("model", [model for model, _, _ in changeable()], ids=lambda model: model.__name__)
+def test_of_every_kind_what_others_and_the_person_changed_are_both_in(admin, model):
+    others, value, own, text = BOTH[model]
+    row = rows()[model]
+    address, page, form = page_of(admin, row)
+    if others is None:
+        row.permissions.add(1)
+    else:
+        model.objects.filter(pk=row.pk).update(**{others: value})
+    after = admin.post(address, filled(page, form, **{own: text}))
+    assert after.status_code == 302, errors_in(after)
+    row.refresh_from_db()
+    assert row.permissions.exists() if others is None else getattr(row, others) == value, others
+    assert filled(admin.get(address), form)[own] == [text]
