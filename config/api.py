@@ -30,7 +30,7 @@ class SchemaView(StrictView, SpectacularAPIView):
     pass
 
 
-class Front(APIView):
+class Front(StrictView, APIView):
     """`/api/` itself: people go on to the page."""
 
     schema = None

@@ -282,7 +282,7 @@ REST_FRAMEWORK = {
         "strict.queries.StrictFilters",
         "rest_framework.filters.SearchFilter",
     ],
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "config.openapi.ManagementSchema",
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "strict.queries.StrictNegotiation",
     "DEFAULT_PARSER_CLASSES": ["keys.json_parser.StorableJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
@@ -301,6 +301,7 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/api",
+    "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_NAME_OVERRIDES": {
         "AllowOrRefuseEnum": "keys.models.project.UNMETERED",
         "KeyStatusEnum": "keys.models.key_set.STATUSES",

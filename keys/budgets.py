@@ -57,7 +57,7 @@ class BudgetsQuery(serializers.Serializer[Any]):
 
 class BudgetSerializer(serializers.Serializer[Any]):
     kind = serializers.ChoiceField(choices=list(BUDGETED))
-    id = serializers.IntegerField(help_text="Of a user: Django's number, as in the ledger.")
+    id = serializers.IntegerField(help_text="Of a user: the number that keys name as owner.")
     name = serializers.CharField()
     period = serializers.ChoiceField(choices=Period.choices)
     budget = serializers.DecimalField(max_digits=13, decimal_places=6)
@@ -88,7 +88,7 @@ class BudgetsView(StrictView, APIView):
 
     @extend_schema(operation_id="usage_budgets", parameters=[BudgetsQuery], responses=BudgetsSerializer)
     def get(self, request: Request) -> Response:
-        query = BudgetsQuery(data=request.query_params)
+        query = BudgetsQuery(data=request.query_params.dict())  # of a form, what is blank would be dropped
         query.is_valid(raise_exception=True)
         asked = query.validated_data
         kinds = [asked["kind"]] if "kind" in asked else list(BUDGETED)

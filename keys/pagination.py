@@ -34,6 +34,10 @@ class NewestFirst(CursorPagination):
             raise ValidationError({"page_size": [f"Write a number from 1 to {MAX_PAGE_SIZE}."]})
         return min(int(text), MAX_PAGE_SIZE)
 
+    def get_paginated_response_schema(self, schema: Any) -> Any:
+        document = super().get_paginated_response_schema(schema)
+        return {**document, "required": ["next", "previous", "results"]}
+
     def decode_cursor(self, request: Request) -> Any:
         text = request.query_params.get(self.cursor_query_param, "")
         if not text:

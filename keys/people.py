@@ -49,6 +49,7 @@ def _row_id(text: Any, missing: type[Exception]) -> int:
     {"oneOf": [{"type": "integer"}, {"type": "string"}], "description": "A user's number; the name or `usr_…` too."}
 )
 class UserField(UserRelation):
+    shown_as: ClassVar = {"type": "integer"}
     default_error_messages: ClassVar = {
         "does_not_exist": "There is no user {value!r}.",
         "wrong_type": "Write a user's name or id.",
@@ -78,6 +79,7 @@ class UserField(UserRelation):
     {"oneOf": [{"type": "integer"}, {"type": "string"}], "description": "Its id; its name is taken too."}
 )
 class TeamField(TeamRelation):
+    shown_as: ClassVar = {"type": "integer"}
     default_error_messages: ClassVar = {
         "does_not_exist": "There is no team {value!r}.",
         "wrong_type": "Write a team's name or id.",

@@ -51,6 +51,7 @@ class ProjectSerializer(RulesSerializer, LimitedSerializer[Project]):
 class ProjectField(ProjectRelation):
     """Shown by id, taken by name or id."""
 
+    shown_as: ClassVar = {"type": "integer"}
     default_error_messages: ClassVar = {
         "does_not_exist": "There is no project {value!r}.",
         "wrong_type": "Write a project's name or id.",

@@ -20,11 +20,11 @@ from keys.models.key_set import STATUSES
 from keys.permissions import SignedIn
 from keys.records import load_keys
 from keys.tokens import MalformedToken, read_token
-from strict.members import check_members
+from strict.members import Strict, check_members
 from strict.queries import StrictView
 
 
-class KeyQuestionSerializer(serializers.Serializer[Any]):
+class KeyQuestionSerializer(Strict, serializers.Serializer[Any]):
     key = serializers.CharField(help_text="The token to look at.")
 
 
@@ -64,6 +64,7 @@ class KeyValidationSerializer(serializers.Serializer[Any]):
 class KeyValidationView(StrictView, APIView):
     """Whether a token would be taken, and if not, with which error it would be refused. Uses nothing up."""
 
+    is_question = True
     permission_classes = (SignedIn,)
 
     @extend_schema(operation_id="keys_validate", request=KeyQuestionSerializer, responses=KeyValidationSerializer)
@@ -133,6 +134,7 @@ class CallerValidationSerializer(serializers.Serializer[Any]):
 class CallerValidationView(StrictView, APIView):
     """Whether the credentials of this very request would be taken."""
 
+    is_question = True
     permission_classes = (AllowAny,)
     bodiless = frozenset({"post"})
 

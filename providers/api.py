@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from django_filters import rest_framework as filters
+from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework.viewsets import ModelViewSet
 
 from providers.kinds import KINDS
 from providers.models import Credential, Provider
-from providers.serializers import CredentialSerializer, ProviderSerializer
+from providers.serializers import CredentialSerializer, CredentialUpdateSerializer, ProviderSerializer
 from strict.resource import Resource
 
 
@@ -32,6 +33,7 @@ class CredentialFilters(filters.FilterSet):  # type: ignore[misc]
     provider = filters.NumberFilter(field_name="provider_id", min_value=1, max_value=2**63 - 1, decimal_places=0)
 
 
+@extend_schema_view(update=extend_schema(request=CredentialUpdateSerializer))
 class CredentialViewSet(Resource, ModelViewSet[Credential]):
     """Upstream secrets under names. Only their masks are ever shown."""
 

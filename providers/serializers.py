@@ -45,6 +45,8 @@ class SecretField(serializers.CharField):
     }
 )
 class ModelsField(serializers.JSONField):
+    shown_as: ClassVar = {"type": "object", "additionalProperties": {"type": "string"}}
+
     def to_internal_value(self, data: Any) -> Any:
         value = super().to_internal_value(data)
         if isinstance(value, list) and all(isinstance(name, str) for name in value):
@@ -69,6 +71,8 @@ class HealthSerializer(serializers.Serializer[Health]):
 
 class ProviderSerializer(Strict, serializers.ModelSerializer[Provider]):
     moving = Strict.moving | {"health", "version"}
+    asked_for: ClassVar = {"base_url": "https://api.openai.com/v1"}
+    """Only the simulator can do without."""
 
     credential = serializers.CharField(
         source="credential_alias",
@@ -163,3 +167,12 @@ class CredentialSerializer(Strict, serializers.ModelSerializer[Credential]):
     def update(self, instance: Credential, validated_data: dict[str, Any]) -> Credential:
         instance.change(**validated_data)
         return instance
+
+
+class CredentialUpdateSerializer(CredentialSerializer):
+    """A credential as `PUT` takes it: where the secret is left out, the stored one stays."""
+
+    def get_fields(self) -> dict[str, Any]:
+        fields = super().get_fields()
+        fields["secret"].required = False
+        return fields

@@ -23,11 +23,14 @@ class Strict:
     dropped: an unknown member, or a read-only one of another value. An answer may be written back as it was.
     """
 
-    default_error_messages: ClassVar = {"invalid": "This is no JSON object."}
+    default_error_messages: ClassVar[dict[str, Any]] = {"invalid": "This is no JSON object."}
 
     moving: ClassVar[frozenset[str]] = frozenset({"updated_at"})
     """Read-only members that change while nobody changes the row. They are not compared where a whole answer is written
     back, or a key in use could never be: it is older than the row by then."""
+
+    asked_for: ClassVar[Mapping[str, Any]] = {}
+    """Members that the OpenAPI document requires, each with an example: only some rows can do without."""
 
     def run_validation(self: Any, data: Any = empty) -> Any:
         return super().run_validation(self._understood(data) if isinstance(data, Mapping) else data)  # type: ignore[misc]

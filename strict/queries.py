@@ -33,10 +33,17 @@ class StrictView:
     bodiless: ClassVar[frozenset[str]] = frozenset()
     """Actions, or methods."""
 
+    seeking: ClassVar[tuple[str, ...]] = ()
+    """Actions or methods that look for what a parameter names, and are 404 where it is not there."""
+
+    is_question: ClassVar[bool] = False
+    """Whether it changes nothing, whatever its method."""
+
     def initial(self: Any, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)  # type: ignore[misc]
-        # OPTIONS asks for nothing, and what there is no method for is 405.
-        if request.method != "OPTIONS" and hasattr(self, (request.method or "").lower()):
+        # OPTIONS asks for nothing, and what there is no method for is 405: a view's `query` is not the method QUERY.
+        method = (request.method or "").lower()
+        if method in self.http_method_names and method != "options" and hasattr(self, method):
             action = getattr(self, "action", None) or _method(request)
             self.check_query(request, action)
             if request.method == "DELETE" or action in self.bodiless:

@@ -11,6 +11,7 @@ import pytest
 from django.apps import apps
 from django.contrib.admindocs.views import simplify_regex
 from django.contrib.auth.models import User
+from django.core.cache import cache
 from django.db import OperationalError
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
@@ -25,7 +26,7 @@ from usage.api import RequestViewSet
 from usage.walk import Slow
 
 PYTHONS = re.compile(r"<class|Traceback|matches the given query|\b(dict|str|NoneType|QuerySet)\b|dictionary")
-METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "PURGE")
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "PURGE", "QUERY")
 BEARER = f"Bearer {TOKEN}"
 
 
@@ -35,7 +36,7 @@ def addresses(patterns: Any, before: str = "") -> Iterator[str]:
         if isinstance(pattern, URLResolver):
             yield from addresses(pattern.url_patterns, path)
         elif isinstance(pattern, URLPattern):
-            yield re.sub(r"<[^>]+>", "77", simplify_regex(path))
+            yield re.sub(r"<[^>]+>", "77", simplify_regex(path)).replace("/users/77", "/users/usr_77")
 
 
 ALL = sorted(set(addresses(get_resolver().url_patterns)))
@@ -79,6 +80,14 @@ def of_openai(answer: Any) -> dict[str, Any]:
     return document
 
 
+@pytest.fixture(autouse=True)
+def _nobody_tried() -> Iterator[None]:
+    """What is tried at the doors of accounts counts in no other test."""
+    cache.clear()
+    yield
+    cache.clear()
+
+
 def faulty_requests(path: str) -> Iterator[Any]:
     """Answers to what can be wrong with a request, whatever its address takes."""
     client = Client(headers={"authorization": BEARER})
@@ -113,6 +122,13 @@ def test_whatever_is_wrong_with_a_request_the_error_has_one_shape(db, path):
             statuses.add(answer.status_code)
     assert statuses & {400, 404, 405}
     assert 500 not in statuses
+
+
+@pytest.mark.parametrize("path", OF_API)
+def test_a_method_that_nothing_has_is_405_whatever_else_is_wrong(api, path):
+    for method in ("PURGE", "QUERY"):
+        answer = api.generic(method, f"{path}?no_such=1")
+        assert (answer.status_code, told(answer)["code"]) == (405, "method_not_allowed")
 
 
 @pytest.mark.parametrize("path", OF_ACCOUNTS)

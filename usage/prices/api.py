@@ -45,12 +45,13 @@ class PriceViewSet(Resource, ModelViewSet[PriceOverride]):
     filterset_class = PriceFilters
     search_fields = ("provider", "model")
     query: ClassVar = {"effective": EffectiveQuerySerializer}
+    seeking = ("effective",)
 
     @extend_schema(parameters=[EffectiveQuerySerializer], responses=EffectivePriceSerializer, filters=False)
     @action(detail=False, pagination_class=None)
     def effective(self, request: Request) -> Response:
         """The price in force now for a provider's model, and where it comes from. `unknown`: nobody knows it."""
-        asked = EffectiveQuerySerializer(data=request.query_params)
+        asked = EffectiveQuerySerializer(data=request.query_params.dict())
         asked.is_valid(raise_exception=True)
         provider, model = asked.validated_data["provider"], asked.validated_data["model"]
         address = import_string(settings.PRICE_ADDRESS)(provider, model)

@@ -60,7 +60,7 @@ class UsageViewSet(Resource, ListModelMixin, GenericViewSet[Any]):
         filters=False,
     )
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Any:
-        question = question_from(request.query_params)
+        question = question_from(request.query_params.dict())
         is_file = isinstance(request.accepted_renderer, CSVRenderer)
         source = Source(question, self.filter_queryset)
         if is_file:
