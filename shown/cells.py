@@ -9,8 +9,12 @@ from typing import Any
 
 from shown.money import exact
 
-RATES = ("input", "output", "cached_input", "cache_write", "reasoning", "audio_input", "audio_output", "per_request")
+RATES = (
+    *("input", "output", "cached_input", "cache_write", "reasoning", "audio_input", "audio_output"),
+    *("image_input", "image_output", "per_request", "per_image", "per_million_characters", "per_minute"),
+)
 MONEY = frozenset({"budget", "spent", "remaining", *RATES})
+"""What is money besides all whose name ends in `_usd`."""
 MOMENTS = frozenset({"from", "to", "since", "until", "valid_from", "first", "end"})
 
 

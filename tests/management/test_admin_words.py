@@ -7,11 +7,14 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
+from django.contrib.admin import site
 from django.core import mail
+from django.db.models import DecimalField
 from django.test import Client
 from django.utils import timezone
 
 from keys.models import VirtualKey
+from shown.cells import MONEY
 from tests.management.conftest import make_alert, make_key, make_provider, make_record
 from usage.alerts.channels.base import document_of, sentence_of
 from usage.alerts.channels.mail import MailChannel
@@ -50,6 +53,17 @@ def test_prices_are_amounts(admin, api, price):
     assert not EXPONENT.search(page)
     told = api.get("/api/prices/effective?provider=p&model=m").json()
     assert (told["per_request"], told["input"]) == ("0.000000000000", "0.000001")
+
+
+def test_no_amount_is_forgotten(api, price):
+    for model, page in site._registry.items():
+        amounts = {field.name for field in model._meta.fields if isinstance(field, DecimalField)}
+        raw = [name for name in page.list_display if name in amounts]
+        assert raw == [], f"{type(page).__name__} shows {raw} as Python writes them"
+    told = {**api.get(f"/api/prices/{price.pk}").json(), **api.get("/api/prices/effective?provider=p&model=m").json()}
+    amounts = {name for name, value in told.items() if re.fullmatch(r"[0-9]+\.[0-9]+", str(value))}
+    assert amounts
+    assert amounts <= MONEY
 
 
 def test_the_audit_log_has_decimals_without_an_exponent(api, price):
