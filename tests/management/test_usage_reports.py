@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -25,18 +26,32 @@ def at(text):
     return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
 
 
+class Used:
+    """`used("2026-11-02T10:00", key=1, cost=5)` writes requests into the ledger, or keeps them for `used.write()`."""
+
+    def __init__(self) -> None:
+        self._count = itertools.count()
+        self._kept: list[RequestEvent] = []
+
+    def __call__(self, moment: str, requests: int = 1, **fields: Any) -> None:
+        self.keep(moment, requests, **fields)
+        self.write()
+
+    def keep(self, moment: str, requests: int = 1, **fields: Any) -> None:
+        given = {"provider": "up", "model": "m", "prompt_tokens": 10, "completion_tokens": 2, **fields}
+        common = ("POST", "/v1/chat/completions", 200, given.pop("outcome", "complete"), 2.5)
+        told = {"cost_picousd": given.pop("cost", 1), "requests": 1, **given}
+        for _ in range(requests):
+            self._kept.append(RequestEvent(f"q{next(self._count)}", at(moment), *common, **told))
+
+    def write(self) -> None:
+        events, self._kept = self._kept, []
+        write_events(events)
+
+
 @pytest.fixture
 def used(api):
-    """`used("2026-11-02T10:00", key=1, cost=5)` writes requests into the ledger."""
-    count = iter(range(10_000))
-
-    def use(moment, requests=1, cost=1, **fields):
-        given = {"provider": "up", "model": "m", "prompt_tokens": 10, "completion_tokens": 2, **fields}
-        ids = [f"q{next(count)}" for _ in range(requests)]
-        common = ("POST", "/v1/chat/completions", 200, given.pop("outcome", "complete"), 2.5)
-        write_events([RequestEvent(pk, at(moment), *common, cost_picousd=cost, requests=1, **given) for pk in ids])
-
-    return use
+    return Used()
 
 
 def asked(api, expect=200, **query):
@@ -187,12 +202,9 @@ def test_pages_follow_each_other_without_a_gap(api, used, period, group_by, zone
     for day in range(2, 11):
         for model in ("a", "b", "ü'", "", "-x"):
             for key in (None, 1, 2):
-                used(
-                    f"2026-11-{day:02}T{day * 2:02}:00",
-                    model=model,
-                    key=key,
-                    team=None if key is None else key + len(model),
-                )
+                team = None if key is None else key + len(model)
+                used.keep(f"2026-11-{day:02}T{day * 2:02}:00", model=model, key=key, team=team)
+    used.write()
     query = {"group_by": group_by, "period": period, "time_zone": zone}
     whole = asked(api, **query, page_size=500)
     assert whole["next"] is None
@@ -294,7 +306,7 @@ def test_the_days_within_a_span_of_another_time_zone_answer_for_it(api, used, pe
     for number, moment in enumerate(
         datetime(2026, 10, 11, 20, 30, tzinfo=UTC) + timedelta(hours=hours) for hours in range(0, 60 * 24, 7)
     ):
-        used(moment.replace(tzinfo=None).isoformat(), requests=1 + number % 2)
+        used.keep(moment.replace(tzinfo=None).isoformat(), requests=1 + number % 2)
         local = moment.astimezone(ZoneInfo("Europe/Berlin"))
         if "2026-10-12" <= local.date().isoformat() < "2026-12-10":
             day = local.date()
@@ -302,6 +314,7 @@ def test_the_days_within_a_span_of_another_time_zone_answer_for_it(api, used, pe
                 day -= timedelta(days=day.weekday())
             first = day.isoformat() if period == "week" else day.isoformat()[:7] if period == "month" else "2026-10-12"
             expect[first] = expect.get(first, 0) + 1 + number % 2
+    used.write()
     hours = asked(api, **query, period="hour", page_size=500)
     report = asked(api, **query, period=period)
     assert {row["from"][: len(min(expect))]: row["requests"] for row in report["results"]} == expect
