@@ -40,7 +40,8 @@ def all_databases(name: str, *options: str, is_shown: bool) -> Run:
 
 def on_postgres(name: str, *options: str, is_shown: bool) -> Run:
     rest = ["-m", "not any_database and not elapsed"]
-    return Run(name, QUERYING, ["--gate-again", *shared("postgres"), *rest, *options], ON_POSTGRES, is_shown)
+    only = ["--gate-again", "--gate-own-database", *shared("postgres"), *rest]
+    return Run(name, QUERYING, [*only, *options], ON_POSTGRES, is_shown)
 
 
 def shared(name: str) -> list[str]:

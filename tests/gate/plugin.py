@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+OWN_DATABASE = frozenset({"db", "transactional_db", "live_server", "django_db_reset_sequences"})
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("gate")
@@ -21,6 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--gate-only", type=Path, help="run the tests alone whose ids are in this file, as a list in JSON")
     group.addoption("--gate-share", type=Path, help="share the tests, file by file, with whom has this directory too")
     group.addoption("--gate-from-the-end", action="store_true", help="take one's share from the end")
+    group.addoption("--gate-own-database", action="store_true", help="leave out tests without Django's own database")
     group.addoption("--gate-first", action="append", default=[], help="the tests below this path come first")
 
 
@@ -35,8 +38,20 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if path := config.getoption("--gate-only"):
         wanted = set(json.loads(path.read_text()))
-        config.hook.pytest_deselected(items=[item for item in items if item.nodeid not in wanted])
-        items[:] = [item for item in items if item.nodeid in wanted]
+        keep(config, items, [item for item in items if item.nodeid in wanted])
+    if config.getoption("--gate-own-database"):
+        keep(config, items, [item for item in items if uses_own_database(item)])
+
+
+def keep(config: pytest.Config, items: list[pytest.Item], some: list[pytest.Item]) -> None:
+    kept = set(some)
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = some
+
+
+def uses_own_database(item: pytest.Item) -> bool:
+    """Whether it asks the database that `TEST_DATABASE` chooses; servers under test have their own."""
+    return item.get_closest_marker("django_db") is not None or not OWN_DATABASE.isdisjoint(item.fixturenames)  # type: ignore[attr-defined]
 
 
 @pytest.hookimpl(tryfirst=True)
