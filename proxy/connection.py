@@ -111,6 +111,18 @@ class Connection(asyncio.Protocol):
                 raise self._failure(self._error)
             await self._wait()
 
+    async def comes_by(self, deadline: float) -> bool:
+        """Wait for more of the body, or its end, or its failure, no longer than until then, in the loop's time."""
+        while not self._pieces and not self._complete and self._error is None:
+            if self._loop.time() >= deadline:
+                return False
+            timer = self._loop.call_at(deadline, self._wake)
+            try:
+                await self._wait()
+            finally:
+                timer.cancel()
+        return True
+
     async def read(self) -> bytes:
         """All of the body that has come, as soon as any has; b"" at its proper end. Raises `ConnectionFailed`."""
         while not self._pieces:

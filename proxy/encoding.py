@@ -116,6 +116,10 @@ class InflatedAnswer:
         self.status = answer.status
         self.headers = [header for header in answer.headers if header[0] != b"content-encoding"]
 
+    async def comes_by(self, deadline: float) -> bool:
+        """More of it has come; whether that is enough to read something is known when it is read."""
+        return bool(self._put_back) or await self._answer.comes_by(deadline)
+
     async def read(self) -> bytes:
         if self._put_back:
             piece, self._put_back = self._put_back, b""

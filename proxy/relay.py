@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from math import inf
 
 import msgspec
 
@@ -25,6 +26,7 @@ from proxy.encoding import READABLE, InflatedAnswer, coding_of, inflated, inflat
 from proxy.endpoints import EMBEDDINGS, OPAQUE, STORED_RESPONSE
 from proxy.errors import ClientGone, UpstreamError, error_body, reason_phrase
 from proxy.exchange import Exchange
+from proxy.heartbeat import HOLD_S
 from proxy.jsonbody import NotAnObject
 from proxy.listing import relay_list
 from proxy.parts import Parts
@@ -94,15 +96,21 @@ def asks_for_stream(exchange: Exchange) -> bool:
 async def relay_seen(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch) -> None:
     """A stream or an object, whichever it turns out to be."""
     content_type = next((value for name, value in answer.headers if name == b"content-type"), b"")
-    way = relay_stream if await look(exchange, answer, labelled=is_event_stream(content_type)) else relay_object
-    await way(exchange, answer, parts, watch)
+    labelled = is_event_stream(content_type)
+    # A stream that was asked for and is labelled as one is believed when it is late.
+    until = asyncio.get_running_loop().time() + HOLD_S if labelled and asks_for_stream(exchange) else inf
+    found = await look(exchange, answer, labelled=labelled, until=until)
+    if found is None:
+        await relay_stream(exchange, answer, parts, watch, is_late=True)
+    else:
+        await (relay_stream if found else relay_object)(exchange, answer, parts, watch)
 
 
 async def relay_object(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch, coding: bytes = b"") -> None:
     """A plain answer that Sluice reads. What came compressed leaves as it came, unless it has to be edited."""
     pieces: list[bytes] = []
     try:
-        raw = await read_whole(exchange, answer, parts, watch, MAX_READ_ANSWER_BYTES, pieces)
+        raw = await read_whole(exchange, answer, parts, watch, MAX_READ_ANSWER_BYTES, pieces, passes_blanks=not coding)
     except asyncio.CancelledError:
         if isinstance(watch.reason, ClientGone) and not exchange.endpoint.media:
             if coding:
@@ -130,7 +138,10 @@ async def relay_object(exchange: Exchange, answer: Answer, parts: Parts, watch: 
             raw = read
         elif read is not text:
             raw, without = read, (b"content-encoding",)
-    await respond.send_whole(exchange, answer.status, passed_lines(exchange, answer, without), raw)
+    if exchange.answer_started:
+        await respond.end(exchange, raw)
+    else:
+        await respond.send_whole(exchange, answer.status, passed_lines(exchange, answer, without), raw)
 
 
 async def relay_compressed(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch) -> None:
@@ -212,15 +223,20 @@ async def relay_error(exchange: Exchange, answer: Answer, parts: Parts, watch: W
 async def relay_unread(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch) -> None:
     """Whatever it is, as it comes. When it breaks off, so does the answer: no byte is made up to complete it."""
     lines = passed_lines(exchange, answer)
-    if any(name == b"content-type" and is_event_stream(value) for name, value in answer.headers):
+    streams = any(name == b"content-type" and is_event_stream(value) for name, value in answer.headers)
+    if streams:
         lines += UNBUFFERED
     length = next((value for name, value in answer.headers if name == b"content-length"), None)
     if length is not None:
         lines += b"content-length: %s\r\n" % length
+    if streams and not await answer.comes_by(asyncio.get_running_loop().time() + HOLD_S):
+        await respond.start(exchange, answer.status, lines)
+        await respond.send_piece(exchange, b"")  # else the head waits for the first one
     piece = await answer.read()
     exchange.first_byte_at = time.monotonic()
     exchange.passed_unread = True
-    await respond.start(exchange, answer.status, lines)
+    if not exchange.answer_started:
+        await respond.start(exchange, answer.status, lines)
     bounds = parts.bounds
     while piece:
         watch.relax()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from math import inf
 
 from proxy.errors import UpstreamError
 from proxy.exchange import Exchange
@@ -36,14 +37,19 @@ def shows_stream(seen: bytes, *, labelled: bool) -> bool | None:
     return None if any(field.startswith(text) for field in FIELDS) else False
 
 
-async def look(exchange: Exchange, answer: Answer, *, labelled: bool) -> bool:
+async def look(exchange: Exchange, answer: Answer, *, labelled: bool, until: float = inf) -> bool | None:
     """Whether the answer is a stream of events; its label is put right. Nothing of it is lost.
 
-    Raises `UpstreamError` when it ends before it can be told, and as `Answer.read` does.
+    None where it cannot be told by `until`, in the loop's time. Raises `UpstreamError` when it ends before it can be
+    told, and as `Answer.read` does.
     """
     seen = b""
     found = None
     while found is None:
+        if until != inf and not await answer.comes_by(until):
+            if seen:
+                answer.put_back(seen)
+            return None
         piece = await answer.read()
         if not piece:
             # Its connection may serve another request by now, so nothing can be put back.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 _BLANK_LINE = re.compile(rb"(?>\r\n|\n|\r)(?:\r\n|\n|\r)")  # atomic: CRLF is one line end, never two
+_COMMENTS = re.compile(rb"(?:(?::[^\r\n]*+)?+\r?+\n)++")
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _LONGEST_BLANK_LINE = 4
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -63,6 +64,12 @@ class FrameSplitter:
         begun = self.rest()
         self.is_letting_go, self._before = True, begun[-_LONGEST_BLANK_LINE:]
         return begun
+
+    def let_comments_go(self) -> bytes:
+        """What waits, where it is comments and blank lines alone: nothing of the frame that they come before."""
+        if self._pending[-1:] != b"\n" or _COMMENTS.fullmatch(self._pending) is None:
+            return b""
+        return self.rest()
 
     def let_go_of(self, piece: bytes) -> int:
         """How many bytes of a piece belong to that frame."""

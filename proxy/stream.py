@@ -21,8 +21,11 @@ MAX_FRAME_BYTES = 16 * 1024 * 1024
 """A longer frame goes on unread, as it comes: nobody waits for its end, and nothing of it is kept."""
 
 
-async def relay_stream(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch) -> None:
-    """Relay until the provider's end. What fails before the first frame is raised, as for any other answer.
+async def relay_stream(
+    exchange: Exchange, answer: Answer, parts: Parts, watch: Watch, *, is_late: bool = False
+) -> None:
+    """Relay until the provider's end. What fails before the first frame is raised, as for any other answer; not where
+    that is late, and the head goes to the client without it.
 
     What fails later is told in the stream's own dialect, without a finish reason or a closing mark that the provider
     did not send; then the stream ends, and the row says so.
@@ -31,6 +34,9 @@ async def relay_stream(exchange: Exchange, answer: Answer, parts: Parts, watch: 
     reader = exchange.dialect.stream_reader(exchange)
     failure: ProxyError | ClientGone | None = None
     try:
+        if is_late:
+            await start(exchange, answer)
+            await respond.send_piece(exchange, b"")  # else the head waits for the first one
         await pump(exchange, answer, reader, parts, watch)
     except (StreamFault, ConnectionFailed, ConnectionResetError, asyncio.CancelledError) as error:
         failure = failure_of(error, watch)
@@ -72,6 +78,8 @@ async def pump(exchange: Exchange, answer: Answer, reader: StreamReader, parts: 
         if splitter.waiting_bytes > MAX_FRAME_BYTES:
             reader.pass_unread()
             out += splitter.let_go()
+        elif splitter.waiting_bytes:
+            out += splitter.let_comments_go()
         if (reader.response_id and not exchange.response_id) or reader.made:
             exchange.response_id = reader.response_id
             exchange.made, reader.made = reader.made, ()

@@ -33,6 +33,9 @@ class Answer(Protocol):
     status: int
     headers: Headers
 
+    async def comes_by(self, deadline: float) -> bool:
+        """Wait for more of the body, or its end, or its failure, no longer than until then, in the loop's time."""
+
     async def read(self) -> bytes:
         """What has come of the body, b"" at its end. Raises `ConnectionFailed` or `ConnectionResetError`."""
 

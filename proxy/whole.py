@@ -7,6 +7,7 @@ import time
 from proxy.decoders import Undecodable
 from proxy.encoding import READABLE, coding_of, inflated
 from proxy.exchange import Exchange
+from proxy.heartbeat import BLANKS, pass_blanks
 from proxy.parts import Parts
 from proxy.upstream import Answer
 from proxy.watch import Watch
@@ -15,9 +16,19 @@ MAX_READ_ANSWER_BYTES = 64 * 1024 * 1024
 
 
 async def read_whole(
-    exchange: Exchange, answer: Answer, parts: Parts, watch: Watch, most: int, pieces: list[bytes]
+    exchange: Exchange,
+    answer: Answer,
+    parts: Parts,
+    watch: Watch,
+    most: int,
+    pieces: list[bytes],
+    *,
+    passes_blanks: bool = False,
 ) -> bytes | None:
-    """The whole body; None when it is larger than `most`. `pieces` takes what comes of it, for who is interrupted."""
+    """The whole body; None when it is larger than `most`. `pieces` takes what comes of it, for who is interrupted.
+
+    With `passes_blanks`, without the white space before it that has gone to the client by then.
+    """
     whole = answer.rest()
     if whole is not None:
         exchange.first_byte_at = exchange.upstream_done_at = time.monotonic()
@@ -28,6 +39,8 @@ async def read_whole(
     watch.deadline = exchange.sent_at + parts.bounds.answer_s
     whole = await answer.read()
     exchange.first_byte_at = time.monotonic()
+    if passes_blanks and whole[:1].isspace() and not whole.strip(BLANKS):
+        whole = await pass_blanks(exchange, answer, whole)
     pieces.append(whole)
     if rest := await answer.read():
         pieces.append(rest)

@@ -35,6 +35,22 @@ class SimulatedAnswer:
         self._ending: Cut | Stall | End | None = None
         self._aborted = asyncio.Event()
 
+    async def comes_by(self, deadline: float) -> bool:
+        """Wait for more of the body, or its end, or its failure, no longer than until then, in the loop's time."""
+        try:
+            async with asyncio.timeout_at(deadline):
+                while not self._has_something():
+                    await self._wait()
+                    self._back = self._gather()
+                if not self._back and isinstance(self._ending, Stall):
+                    await self._aborted.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def _has_something(self) -> bool:
+        return bool(self._back) or self._ending is not None or self._aborted.is_set()
+
     async def read(self) -> bytes:
         """What there is of the body, b"" at its clean end; ConnectionResetError when it was cut or aborted."""
         if self._began:

@@ -89,7 +89,8 @@ FAILING: dict[str, tuple[str, dict[str, Any], Script, int, str, Charged]] = {
     ),
     "no first byte in time": (CHAT_PATH, CHAT, [NEVER], 504, "ttft_timeout", NOTHING),
     "no first byte of a stream in time": (CHAT_PATH, STREAM, [NEVER], 504, "ttft_timeout", NOTHING),
-    "no first frame in time": (CHAT_PATH, STREAM, [stream_head(), NEVER], 504, "ttft_timeout", NOTHING),
+    "no head in time": (CHAT_PATH, STREAM, [NEVER], 504, "ttft_timeout", NOTHING),
+    "no first frame in time": (CHAT_PATH, STREAM, [stream_head(), NEVER], 200, "ttft_timeout", NOTHING),
     "no whole answer in time": (
         *(CHAT_PATH, CHAT, acts(JSON_HEAD, Send(b'{"choices":[{"message":{"content":"abcd'), NEVER)),
         *(504, "upstream_timeout", NOTHING),
