@@ -34,12 +34,13 @@ else:
 METERED_OR_REFUSED = """
 <table>
 <tr><th></th><th>Keys without a list of models and without a budget</th><th>Other keys</th></tr>
-<tr><td>Metered: chat completions, completions, embeddings, responses and their compaction, the list of models</td>
+<tr><td>Metered: chat completions, completions, embeddings, responses (also in the background) and their compaction, the
+    list of models</td>
     <td>pass</td><td>pass</td></tr>
 <tr><td>Metered where the model has a price: images, speech, transcriptions</td><td>pass</td><td>pass</td></tr>
 <tr><td>Free: reading and deleting what is stored, uploading files, conversations, moderations, cancelling</td>
     <td>pass</td><td>pass</td></tr>
-<tr><td>Unmetered: responses in the background or without a model, batches, videos, fine-tuning, evals,
+<tr><td>Unmetered: requests without a model, batches, videos, fine-tuning, evals,
     assistants and their runs, realtime, and whatever Sluice does not know</td>
     <td>pass, unless “refuse”</td><td>403 endpoint_not_metered, unless “allow”</td></tr>
 </table>

@@ -31,12 +31,17 @@ def account(exchange: Exchange, parts: Parts) -> None:
         if exchange.reservation is not None:
             exchange.reservation.settle()  # what is held comes back, whatever is wrong with the telling
         raise
-    if exchange.reservation is not None:
+    if exchange.goes_on:
+        event.holder = parts.background.holder_now
+        parts.background.take(exchange, event)
+    elif exchange.reservation is not None:
         exchange.reservation.settle(tokens_of(exchange, event), event.cost_picousd, event.requests)
     document = parts.journal.add(event)
     parts.metrics.ended(event, document)
     if exchange.span is not None and parts.traces is not None:
         parts.traces.ended(exchange.span, event, target_of(exchange))
+    if exchange.endpoint is STORED_RESPONSE:
+        parts.background.look_now(exchange.response_id)
     capture = exchange.capture
     if capture is not None:
         if capture.keeps:
@@ -133,7 +138,7 @@ def cost_of(exchange: Exchange, usage: Usage, prices: Prices) -> tuple[int | Non
     what the client left before anything of it came.
     """
     candidate = exchange.candidate
-    if candidate is None or not exchange.attempts or exchange.endpoint is STORED_RESPONSE:
+    if candidate is None or not exchange.attempts or exchange.endpoint is STORED_RESPONSE or exchange.goes_on:
         return 0, ""
     if usage is NO_USAGE and (exchange.method in READING or not made_something(exchange)):
         return 0, ""

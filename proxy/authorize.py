@@ -7,14 +7,14 @@ from collections.abc import AsyncIterator
 from keys.access import ModelNotAllowed, check_project
 from keys.records import KeyRecord
 from keys.rules import OriginRefused, ParamUnreadable, Rules
-from proxy.errors import Forbidden
+from proxy.errors import BadRequest, Forbidden
 from proxy.exchange import Exchange
 from proxy.metering import check_metered
 from proxy.multipart import FieldFinder, UnreadableForm
 from proxy.receive import has_body, is_form
 from proxy.snapshot import Snapshot
 
-MODEL = "model"
+MODEL, FILE_ID = "model", "file_id"
 
 
 def authorize(exchange: Exchange, snapshot: Snapshot) -> None:
@@ -93,6 +93,9 @@ async def authorized_upload(exchange: Exchange, pieces: AsyncIterator[bytes]) ->
     field = exchange.model_field if exchange.is_metered_form else None
     if key is not None or field is not None:
         fields |= {MODEL}
+    kind = exchange.endpoint.one_of
+    if kind is not None and kind.names_others:
+        fields |= {FILE_ID}
     if not fields:
         async for piece in pieces:
             yield piece
@@ -102,6 +105,8 @@ async def authorized_upload(exchange: Exchange, pieces: AsyncIterator[bytes]) ->
     try:
         async for piece in pieces:
             for name, value in finder.feed(piece):
+                if name == FILE_ID and kind is not None:
+                    raise BadRequest("body_not_readable", "Send the file's id as JSON, not in a form.", param=FILE_ID)
                 if name == MODEL and key is not None and not key.may_use(value):
                     raise ModelNotAllowed(value)
                 if name == MODEL and field is not None and value != field.value.decode("utf-8", "replace").strip():

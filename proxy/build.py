@@ -18,6 +18,7 @@ from keys.limits.fallback import FallbackLimits
 from keys.models import Project
 from providers.environment import sync_provider_from_environment
 from proxy.admit import Admission
+from proxy.background import Background
 from proxy.bounds import Bounds
 from proxy.errors import Unavailable
 from proxy.health import VERSION
@@ -115,6 +116,7 @@ async def build_parts() -> Parts:
         request_log=request_log,
         logged_bodies=show_bodies(snapshot, settings.LOG_BODIES_MAX_BYTES) if logs_bodies else None,
         traces=build_traces(),
+        background=Background(snapshot, upstream, journal, metrics, request_log),
         bodies=BodyKeeper(show_bodies(snapshot, settings.BODY_CAPTURE_BYTES)),
         shown_errors=show_bodies(snapshot, SHOWN_ERROR_BYTES),
     )

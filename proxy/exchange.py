@@ -129,6 +129,8 @@ class Exchange:
     status = 0
     response_bytes = 0
     response_id = ""
+    goes_on = False
+    """The response is made in the background: what it costs is asked for later (`background.py`)."""
     made: tuple[str, ...] = ()
     """Keys of what the provider keeps, that this request made, or that the database is to hear of again."""
     usage: Usage | None = None

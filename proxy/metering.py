@@ -6,6 +6,7 @@ gets only what is metered, and what costs nothing; its project may say otherwise
 
 from __future__ import annotations
 
+from keys.models.project import ALLOW
 from proxy.bound import needs_metering, reason
 from proxy.endpoints import READING, RESPONSES, is_free
 from proxy.errors import BadRequest, Forbidden
@@ -20,9 +21,9 @@ CODE = "endpoint_not_metered"
 
 def check_metered(exchange: Exchange, snapshot: Snapshot) -> None:
     """Of an endpoint that is not always metered, or a request without a model. Raises `Forbidden`, `BadRequest`."""
+    if exchange.endpoint.reads_body and not exchange.model:
+        check_may_lack_model(exchange)
     if needs_metering(exchange, snapshot) and (fault := unmetered_part(exchange, snapshot)) is not None:
-        if exchange.endpoint.reads_body and not exchange.model and not names_prompt(exchange):
-            raise BadRequest("missing_required_parameter", "You must provide a model parameter.", param="model")
         raise Forbidden(
             CODE,
             f"{exchange.method} {without_tokens(exchange.path[:100])}{fault} is not metered: the gateway cannot know "
@@ -37,7 +38,7 @@ def unmetered_part(exchange: Exchange, snapshot: Snapshot) -> str | None:
     if exchange.endpoint.reads_body and not exchange.model:
         return " without a model"
     if exchange.endpoint is RESPONSES:
-        return " with `background`" if runs_in_background(exchange) else None
+        return " with this `background`" if has_odd_background(exchange) else None
     if exchange.endpoint.media:
         if not exchange.model:
             return " without a model that can be read"
@@ -51,15 +52,20 @@ def unmetered_part(exchange: Exchange, snapshot: Snapshot) -> str | None:
     return " with a body" if exchange.method in READING and has_body(exchange) else None
 
 
-def names_prompt(exchange: Exchange) -> bool:
-    """Whether a stored prompt may name the model."""
+def check_may_lack_model(exchange: Exchange) -> None:
+    """A stored prompt may name it, at the provider; else a project has to leave it to the provider to judge. Raises
+    `BadRequest`.
+    """
     assert exchange.body is not None
-    return exchange.endpoint is RESPONSES and exchange.body.get("prompt") is not None
+    if exchange.project is not None and exchange.project.unmetered == ALLOW:
+        return
+    if exchange.endpoint is not RESPONSES or exchange.body.get("prompt") is None:
+        raise BadRequest("missing_required_parameter", "You must provide a model parameter.", param="model")
 
 
-def runs_in_background(exchange: Exchange) -> bool:
-    """Such an answer tells no usage: it is made when the client has gone. Whatever is not plainly off counts as on."""
+def has_odd_background(exchange: Exchange) -> bool:
+    """Such an answer is asked for when it is over, if it is plain that it goes on."""
     assert exchange.body is not None
-    # Servers exist that read names in any case.
-    values = [bytes(value) for name, value in exchange.body.members.items() if name.casefold() == "background"]
-    return any(value not in (b"false", b"null") for value in values)
+    # Servers exist that read names in any case, and numbers as truth.
+    named = [(name, bytes(value)) for name, value in exchange.body.members.items() if name.casefold() == "background"]
+    return any(name != "background" or value not in (b"true", b"false", b"null") for name, value in named)

@@ -6,13 +6,13 @@ import asyncio
 from urllib.parse import unquote
 
 from providers.catalog import ProviderRecord
-from proxy.endpoints import CHAT, READING, RESPONSES
+from proxy.endpoints import READING, RESPONSES
 from proxy.errors import BadRequest, NotFound
 from proxy.exchange import Exchange
 from proxy.jsonbody import JSONBody
 from proxy.parts import Parts
 from proxy.receive import has_body, is_form
-from proxy.stored import CONVERSATION, IN_CHATS, NOT_NAMES, RESPONSE, Named, is_id, may_name, named_in
+from proxy.stored import CONVERSATION, NOT_NAMES, RESPONSE, Named, is_id, may_name, named_in
 
 MOST_NAMED = 1000
 """Objects that one request may speak of."""
@@ -21,12 +21,6 @@ LOOP_BYTES = 256 * 1024
 """A longer body is looked through off the event loop."""
 
 SHOWN_CHARS = 200
-
-
-def is_plain_chat(exchange: Exchange) -> bool:
-    """Most requests are, so that they speak of nothing stored is told without any further step."""
-    body = exchange.body
-    return exchange.endpoint is CHAT and body is not None and not may_name(body.whole, IN_CHATS)
 
 
 async def homes_of(exchange: Exchange, parts: Parts) -> dict[tuple[str, str], tuple[ProviderRecord, Named]]:
@@ -58,6 +52,11 @@ async def homes_of(exchange: Exchange, parts: Parts) -> dict[tuple[str, str], tu
             owners.use(exchange, each.id, made)
             homes[made.provider, made.credential] = provider, each
     return homes
+
+
+def names_any(exchange: Exchange) -> bool:
+    """Whether a body that is read may name anything."""
+    return exchange.body is not None and may_name(exchange.body.whole, exchange.endpoint.names_stored)
 
 
 def not_found(named: Named) -> NotFound:

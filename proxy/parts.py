@@ -17,6 +17,7 @@ from usage.reporter import Reporter
 if TYPE_CHECKING:
     from keys.limits import MemoryLimits
     from keys.limits.fallback import FallbackLimits
+    from proxy.background import Background
     from proxy.pasts import Pasts
     from usage.bodies.keep import BodyKeeper
     from usage.bodies.show import Showing
@@ -31,6 +32,7 @@ class Parts:
 
     __slots__ = (
         "admission",
+        "background",
         "bodies",
         "body_room",
         "bounds",
@@ -66,6 +68,7 @@ class Parts:
         logged_bodies: Showing | None,
         traces: Traces | None,
         bodies: BodyKeeper,
+        background: Background,
         shown_errors: Showing,
     ) -> None:
         self.bounds = bounds
@@ -83,6 +86,7 @@ class Parts:
         self.logged_bodies = logged_bodies
         self.traces = traces
         self.bodies = bodies
+        self.background = background
         self.shown_errors = shown_errors
         """What may be told of providers' errors that are no JSON."""
         self.reporter = Reporter(metrics, request_log, traces)

@@ -39,7 +39,7 @@ UNREAD = frozenset(
         *("temperature", "top_p", "top_k", "min_p", "presence_penalty", "frequency_penalty", "repetition_penalty"),
         *("logprobs", "top_logprobs", "logit_bias", "parallel_tool_calls", "reasoning_effort", "reasoning"),
         *("verbosity", "include", "truncation", "prompt_cache_key", "prompt_cache_retention", "encoding_format"),
-        *("dimensions",),
+        *("dimensions", "background"),
     }
 )
 """Members that neither bring anything to read nor make more of the answer than its limit says."""

@@ -5,17 +5,20 @@ from __future__ import annotations
 import random
 
 from providers.catalog import Candidate, Catalog, NoProvider, ProviderRecord, choose
+from proxy.endpoints import CHAT
 from proxy.errors import BadRequest, NotFound
 from proxy.exchange import Exchange
-from proxy.named import homes_of, is_plain_chat
+from proxy.named import homes_of, names_any
 from proxy.parts import Parts
 from proxy.stored import Named
 
 
 async def route(exchange: Exchange, parts: Parts) -> None:
     """Sets `candidate` and `access`. Raises `NoProvider`, `CredentialUnavailable`, `BadRequest`, `NotFound`."""
-    names_stored = exchange.endpoint.names_stored and not is_plain_chat(exchange)
-    if names_stored and (homes := await homes_of(exchange, parts)):
+    endpoint = exchange.endpoint
+    # Of chats, which are most, few speak of anything: a look at the bytes tells.
+    speaks = endpoint.names_stored and (endpoint is not CHAT or names_any(exchange))
+    if speaks and (homes := await homes_of(exchange, parts)):
         route_home(exchange, parts, homes)
         return
     catalog = parts.snapshot.catalog

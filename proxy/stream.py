@@ -8,6 +8,8 @@ import time
 from proxy import respond
 from proxy.connection import ConnectionFailed
 from proxy.dialects.base import StreamFault, StreamReader
+from proxy.dialects.responses import is_background
+from proxy.endpoints import RESPONSES
 from proxy.errors import ClientGone, ProxyError, ShuttingDown, UpstreamError
 from proxy.exchange import Exchange
 from proxy.parts import Parts
@@ -58,6 +60,8 @@ async def relay_stream(
         if not exchange.answer_ended:
             exchange.usage = reader.counted()
         exchange.response_id = reader.response_id
+        if exchange.endpoint is RESPONSES and reader.response_id and not reader.is_finished and is_background(exchange):
+            exchange.goes_on, exchange.usage = True, None  # all of it is counted when it is over
         failure = None  # raised by the frame that knows it, it is a cycle that keeps the request
     if reader.failed and not exchange.outcome:
         exchange.outcome, exchange.error_code = "upstream_error", "upstream_stream_error"

@@ -55,3 +55,9 @@ class RequestEvent(msgspec.Struct, omit_defaults=True, gc=False):
 
     made: tuple[str, ...] = ()
     """What the provider keeps that this request made, or used after a while (`usage/stored.py`)."""
+
+    holder: str = ""
+    """The process that asks for the response, which goes on in the background; empty: it is over (`background.py`)."""
+
+    settles: str = ""
+    """The id of the request whose response in the background this is the cost of."""

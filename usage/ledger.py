@@ -14,6 +14,7 @@ from django.db import connection, transaction
 from django.db.models import F
 from django.db.models.functions import Coalesce, Greatest
 
+from usage.background import note_background
 from usage.event import RequestEvent
 from usage.models import JournalPosition, RequestRecord
 from usage.rollups.add import add_rollups
@@ -152,6 +153,7 @@ def finish(events: Sequence[RequestEvent], position: Position | None) -> None:
     add_totals(events)
     add_rollups(events)
     note_made(events)
+    note_background(events)
     if position is not None:
         reached = JournalPosition(segment=position.segment, end=position.end)
         JournalPosition.objects.bulk_create(
@@ -186,7 +188,7 @@ def count_uses(events: Sequence[RequestEvent]) -> None:
     uses: Counter[int] = Counter()
     latest: dict[int, float] = {}
     for event in events:
-        if event.key is not None and event.outcome != "refused":
+        if event.key is not None and event.outcome != "refused" and not event.settles:
             uses[event.key] += 1
             latest[event.key] = max(event.at, latest.get(event.key, event.at))
     if not uses:

@@ -10,6 +10,7 @@ from django.db import models
 
 from usage.alerts.alert import Alert, AlertDelivery
 from usage.audit.entry import AuditEntry
+from usage.background import BackgroundResponse
 from usage.bodies.record import RequestBodies
 from usage.ids import SLACK_MS, id_at
 from usage.periodic.state import ScheduledTask, TaskOutcome
@@ -30,6 +31,7 @@ __all__ = [
     "Alert",
     "AlertDelivery",
     "AuditEntry",
+    "BackgroundResponse",
     "DayKindRollup",
     "DayModelRollup",
     "DayRollup",

@@ -140,6 +140,10 @@ class Held(Protocol):
     """What was taken at admission."""
 
     @property
+    def ask(self) -> Ask:
+        """What was asked for."""
+
+    @property
     def standings(self) -> Standings:
         """Where the limits stand, without another question to anybody."""
 

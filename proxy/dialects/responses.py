@@ -50,6 +50,9 @@ _response = msgspec.json.Decoder(_Response)
 class ResponsesDialect(Dialect):
     def read_answer(self, exchange: Exchange, raw: bytes) -> bytes:
         raw = read_object(exchange, raw)
+        if is_background(exchange):
+            told = decoded_or_mended(_response, raw)
+            exchange.goes_on = told is not None and told.status in UNFINISHED and exchange.response_id != ""
         if runs_code(exchange):
             exchange.made = containers_in(raw)
         return raw
@@ -160,6 +163,11 @@ def output_bytes(raw: bytes) -> int | None:
     if response.status in UNFINISHED or not isinstance(response.output, list):
         return None
     return bytes_within(response.output)
+
+
+def is_background(exchange: Exchange) -> bool:
+    """Whether the response is made also where nobody waits for it."""
+    return exchange.body is not None and exchange.body.raw("background") == b"true"
 
 
 def runs_code(exchange: Exchange) -> bool:

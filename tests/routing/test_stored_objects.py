@@ -213,6 +213,12 @@ def test_no_spelling_hides_a_name(router: Sluice, upstream: Upstream, keeper: Ke
         answer = ask(router, other, path="/v1" + path, content=content.encode(), headers=headers)
         refused(answer, 400, "body_not_readable")
     assert len(upstream.requests) == before
+    path = f"/v1/containers/{made(router, other, '/containers')}/files"
+    form = f'--B\r\ncontent-disposition: form-data; name="file_id"\r\n\r\n{theirs}\r\n--B--\r\n'
+    answer = ask(
+        router, other, path=path, content=form.encode(), headers={"content-type": "multipart/form-data; boundary=B"}
+    )
+    refused(answer, 400, "body_not_readable")
 
 
 def test_what_names_nothing_passes(router: Sluice, upstream: Upstream, keeper: Keeper, key: str):
@@ -384,14 +390,15 @@ def test_a_request_without_a_model_is_the_providers_to_judge(
     router: Sluice, upstream: Upstream, keeper: Keeper, key: str
 ):
     upstream.script = None
-    for body in ({"prompt": {"id": "pmpt_1"}}, {"input": "hi"}, {"input": "hi", "model": None}):
-        assert post(router, key, "/responses", **body).status_code == 200
-    assert "model" not in post_body(upstream, -2)
+    assert post(router, key, "/responses", prompt={"id": "pmpt_1"}).status_code == 200
+    refused(post(router, key, "/responses", input="hi"), 400, "missing_required_parameter")
     bound = minted(router, budget="5")[1]
     refused(post(router, bound, "/responses", input="hi"), 400, "missing_required_parameter")
     refused(post(router, bound, "/chat/completions", messages=[]), 400, "missing_required_parameter")
     free = minted(router, budget="5", project=new_project(router, unmetered="allow"))[1]
     assert post(router, free, "/responses", input="hi").status_code == 200
+    assert post(router, free, "/chat/completions", messages=[], model=None).status_code == 200
+    assert "model" not in post_body(upstream, -2)
 
 
 def post_body(upstream: Upstream, index: int) -> dict[str, Any]:
