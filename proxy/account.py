@@ -40,8 +40,6 @@ def account(exchange: Exchange, parts: Parts) -> None:
     parts.metrics.ended(event, document)
     if exchange.span is not None and parts.traces is not None:
         parts.traces.ended(exchange.span, event, target_of(exchange))
-    if exchange.endpoint is STORED_RESPONSE:
-        parts.background.look_now(exchange.response_id)
     capture = exchange.capture
     if capture is not None:
         if capture.keeps:

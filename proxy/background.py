@@ -129,12 +129,17 @@ class Background:
         self._waiting[event.id] = waiting
         self._requests[event.response_id] = event.id
 
-    def look_now(self, response_id: str) -> None:
-        """Somebody was told how a response is: it may be over."""
+    def told(self, response_id: str, raw: bytes) -> None:
+        """A client has been told how a response is: it may be over."""
         waiting = self._waiting.get(self._requests.get(response_id, ""))
         if waiting is not None:
-            waiting.next_at = 0.0
-            self._wake.set()
+            self._settle_if_over(waiting, raw)
+
+    async def look_before(self, response_id: str) -> None:
+        """It is about to be deleted: nobody can ask for it then."""
+        waiting = self._waiting.get(self._requests.get(response_id, ""))
+        if waiting is not None:
+            await self._look(waiting)
 
     async def _step(self) -> None:
         now = time.monotonic()
@@ -170,14 +175,20 @@ class Background:
         waiting.pause_s = min(waiting.pause_s * 1.5, LONGEST_PAUSE_S)
         waiting.next_at = time.monotonic() + waiting.pause_s
         status, raw = await self._ask(waiting.event)
-        if status == 200:
-            told = decoded_or_mended(_response, raw)
-            if told is not None and told.status not in UNFINISHED:
-                usage = read_usage(told.usage) or estimated(raw)
-                self._settle(waiting, status, usage, *self._cost(waiting.event, usage))
-                return
+        if waiting.event.id not in self._waiting:
+            return  # a client was told meanwhile
+        if status == 200 and self._settle_if_over(waiting, raw):
+            return
         if status in GONE or time.time() - waiting.event.at > GIVEN_UP_S:
             self._settle(waiting, status, None, None, UNKNOWN_PRICE)
+
+    def _settle_if_over(self, waiting: Waiting, raw: bytes) -> bool:
+        told = decoded_or_mended(_response, raw)
+        if told is None or not isinstance(told.status, str) or told.status in UNFINISHED:
+            return False
+        usage = read_usage(told.usage) or estimated(raw)
+        self._settle(waiting, 200, usage, *self._cost(waiting.event, usage))
+        return True
 
     async def _ask(self, event: RequestEvent) -> tuple[int, bytes]:
         """The status and body of the provider's answer; 0: there was none."""

@@ -48,6 +48,8 @@ _any_json = msgspec.json.Decoder(msgspec.Raw)
 
 async def relay(exchange: Exchange, parts: Parts, watch: Watch) -> None:
     """Ask the provider and hand its answer on. Raises `BadRequest`, and `UpstreamError` also in mid-answer."""
+    if exchange.method == "DELETE" and exchange.endpoint is STORED_RESPONSE:
+        await parts.background.look_before(exchange.rest.split("/")[2])
     answer = await ask(exchange, parts, watch)
     try:
         await way_of(exchange, answer)(exchange, answer, parts, watch)
@@ -130,6 +132,8 @@ async def relay_object(exchange: Exchange, answer: Answer, parts: Parts, watch: 
             note_unread(exchange, answer.status, text, parts)
             raise UpstreamError("upstream_invalid_response", "The provider's answer is not a JSON object.") from None
         parts.owners.remember_for(exchange)
+        if exchange.endpoint is STORED_RESPONSE:
+            parts.background.told(exchange.response_id, read)
         usage = exchange.usage
         is_error = usage is None and exchange.outcome == "upstream_error"  # of which nobody counts anything
         if not is_error and (usage is None or not usage.completion or not usage.prompt):

@@ -134,6 +134,16 @@ def test_one_that_is_cancelled_costs_what_it_told(sluice: Sluice, upstream: Upst
     soon(lambda: begin(sluice, key).status_code == 200)
 
 
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+def test_deleting_it_at_once_does_not_make_it_free(sluice: Sluice, upstream: Upstream, maker: Maker, method: str):
+    _, key = minted(sluice, budget="10")
+    response_id = made(sluice, key)
+    maker.end(response_id)
+    fetch(sluice, key, response_id, method=method)
+    upstream.script = json_answer({"error": {"message": "not found"}}, status=404)
+    assert Decimal(str(settled(sluice, response_id)["cost_usd"])) == COST
+
+
 def test_a_stream_that_its_client_leaves_goes_on(sluice: Sluice, upstream: Upstream, maker: Maker):
     _, key = minted(sluice, budget="10")
     text = begin(sluice, key, stream=True).text
