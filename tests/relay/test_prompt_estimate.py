@@ -66,6 +66,7 @@ def test_what_looks_like_a_picture_in_plain_text_is_text():
 
 
 TEXT_ALONE: list[dict[str, Any]] = [
+    {"input": "hello", "background": True},
     {"input": "hello"},
     {"input": ["hello", "world"]},
     {"input": [1, 2, 3]},
@@ -90,7 +91,6 @@ MORE_THAN_TEXT: list[dict[str, Any]] = [
     {"input": "hello", "tools": [{"type": "web_search"}]},
     {"input": "hello", "tools": [{"name": "no type"}]},
     {"input": "hello", "tools": "all"},
-    {"input": "hello", "background": True},
     {"input": "hello", "an_unknown_member": 1},
     {"input": "hello", "modalities": ["text", "audio"]},
     {"input": [{"type": "item_reference", "id": "msg_1"}]},
