@@ -87,6 +87,25 @@ def test_the_secret_matches_its_own_hash_and_salt_alone():
     assert token.secret.encode() not in stored
 
 
+def test_a_key_of_an_earlier_version_is_still_one():
+    """Its text, and its hash as it is stored: another format or hash would lock everybody out."""
+    text = "sk-sluice-abcdefGHI012ABCDEFGHIJKLMNOPQRSTUVWXYZ012345373927ed"
+    token = Token("abcdefGHI012", "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345")
+    stored = bytes.fromhex("8bad2dd70dd19e676453db2f10d57b8edbdce4d5d41ea8c39411c252c043edac")
+    assert read_token(text, "sk-sluice-") == token
+    assert write_token(token, "sk-sluice-") == text
+    assert secret_matches(token.secret, bytes(range(16)), stored)
+
+
+def test_no_two_tokens_or_salts_are_alike_and_all_are_long():
+    made = [new_token() for _ in range(200)]
+    assert {len(token.secret) for token in made} == {SECRET_CHARS}
+    assert len({token.secret for token in made} | {token.public_id for token in made}) == 400
+    assert set("".join(token.secret + token.public_id for token in made)) == set(ALPHABET)
+    salts = {new_salt() for _ in range(200)}
+    assert ({len(salt) for salt in salts}, len(salts)) == ({16}, 200)
+
+
 @given(tokens, prefixes)
 def test_a_mask_shows_nothing_of_the_secret(token: Token, prefix: str):
     mask = mask_token(token.public_id, prefix)
