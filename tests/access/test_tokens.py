@@ -65,6 +65,17 @@ def test_a_token_that_is_longer_or_shorter_is_refused(token: Token, prefix: str,
             read_token(wrong, prefix)
 
 
+@pytest.mark.parametrize("other", ["-", " ", "é", "٣", "\0"])
+def test_a_character_that_is_in_no_token_is_refused_also_with_the_right_checksum(other: str):
+    token = new_token()
+    for wrong in (
+        token._replace(secret=other + token.secret[1:]),
+        token._replace(public_id=other + token.public_id[1:]),
+    ):
+        with pytest.raises(MalformedToken):
+            read_token(write_token(wrong, "sk-sluice-"), "sk-sluice-")
+
+
 @given(st.text(max_size=100), prefixes)
 def test_any_other_text_is_refused_and_nothing_else_raised(text: str, prefix: str):
     with pytest.raises(MalformedToken):
