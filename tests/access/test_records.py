@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 from django.contrib.auth.models import User
 
+from keys.access import InactiveProject, check_project
 from keys.models import Project, VirtualKey
 from keys.records import KeyRecord, load_keys
 
@@ -68,3 +69,12 @@ def test_a_key_is_found_under_the_ids_that_were_asked_for_alone():
     both = load_keys([old, row.public_id])
     assert both[old][0].secret_hash != both[row.public_id][0].secret_hash
     assert (both[old][0].grace_until is None, both[row.public_id][0].grace_until) == (False, None)
+
+
+def test_a_key_is_served_only_within_an_active_project():
+    row, _ = VirtualKey.objects.mint(name="k")
+    check_project(load_keys([row.public_id])[row.public_id][1])
+    Project.objects.filter(pk=row.project_id).update(is_active=False)
+    for project in (None, load_keys([row.public_id])[row.public_id][1]):
+        with pytest.raises(InactiveProject):
+            check_project(project)
