@@ -20,8 +20,6 @@ from proxy.bound import needs_metering
 from proxy.connection import ConnectionFailed
 from proxy.decoders import Undecodable, load
 from proxy.dialects.base import ESTIMATED, Usage
-from proxy.dialects.made import MadeDialect
-from proxy.dialects.media import MediaDialect
 from proxy.encoding import READABLE, InflatedAnswer, coding_of, inflated, inflated_part
 from proxy.endpoints import EMBEDDINGS, OPAQUE, STORED_RESPONSE
 from proxy.errors import ClientGone, UpstreamError, error_body, reason_phrase
@@ -65,20 +63,15 @@ def way_of(exchange: Exchange, answer: Answer) -> Way:
         return relay_error
     if exchange.endpoint.lists is not None:
         return relay_list
-    encoded = streamed = False
-    content_type = b""
-    for name, value in answer.headers:
-        if name == b"content-type":
-            content_type = value
-            streamed = is_event_stream(value)
-        elif name == b"content-encoding":
-            encoded = encoded or value.lower() != b"identity"
-    if exchange.dialect is OPAQUE or answer.status == 204 or exchange.method == "HEAD":
+    dialect, fields = exchange.dialect, dict(answer.headers)
+    content_type = fields.get(b"content-type", b"")
+    streamed = is_event_stream(content_type)
+    if dialect is OPAQUE or answer.status == 204 or exchange.method == "HEAD":
         return relay_unread
-    if type(exchange.dialect) in (MadeDialect, MediaDialect) and not streamed and b"json" not in content_type.lower():
-        return relay_unread  # the content of what is stored, sound
+    if dialect.has_content and not streamed and b"json" not in content_type.lower():
+        return relay_unread
     streams = streamed or asks_for_stream(exchange)
-    if encoded and (coding := coding_of(answer.headers)):
+    if b"content-encoding" in fields and (coding := coding_of(answer.headers)):
         if not exchange.endpoint.reads_body:
             return relay_compressed if coding in READABLE and not streams else relay_unread
         if coding not in READABLE:
@@ -135,9 +128,10 @@ async def relay_object(exchange: Exchange, answer: Answer, parts: Parts, watch: 
         if exchange.endpoint is STORED_RESPONSE:
             parts.background.told(exchange.response_id, read)
         usage = exchange.usage
-        is_error = usage is None and exchange.outcome == "upstream_error"  # of which nobody counts anything
-        if not is_error and (usage is None or not usage.completion or not usage.prompt):
-            await complete_count(exchange, read)
+        if usage is None or not usage.completion or not usage.prompt:
+            is_error = usage is None and exchange.outcome == "upstream_error"  # of which nobody counts anything
+            if not is_error:
+                await complete_count(exchange, read)
         if not coding:
             raw = read
         elif read is not text:

@@ -119,6 +119,9 @@ class StreamReader:
 class Dialect:
     """One API's shapes. Its methods are called once a request, in this order."""
 
+    has_content = False
+    """An answer may be no JSON: what is stored itself, or sound. It is passed on unread."""
+
     def prepare(self, exchange: Exchange, body: JSONBody) -> None:
         """Edit the request before it goes up, beyond the model's name."""
 

@@ -12,6 +12,8 @@ from usage.ids import object_key
 
 
 class MadeDialect(Dialect):
+    has_content = True
+
     def read_answer(self, exchange: Exchange, raw: bytes) -> bytes:
         """What is no object is passed on as well: its client has to see what its provider makes of it."""
         exchange.response_id, exchange.made = ids_in(exchange, lenient_json(raw))

@@ -40,6 +40,8 @@ _heard = msgspec.json.Decoder(_Heard)
 
 
 class MediaDialect(Dialect):
+    has_content = True
+
     def read_answer(self, exchange: Exchange, raw: bytes) -> bytes:
         """What is of another shape is passed on, and estimated."""
         answer = decoded_or_mended(_answer, raw)

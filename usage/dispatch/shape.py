@@ -10,7 +10,7 @@ import msgspec
 from usage.event import RequestEvent
 
 RENAMED = {"path": "endpoint", "status": "status_code"}
-LEFT_OUT = frozenset({"at", "endpoint", "cost_picousd", "requests"})
+LEFT_OUT = frozenset({"at", "endpoint", "cost_picousd", "requests", "made", "holder", "settles"})
 
 
 def document_of(event: RequestEvent) -> dict[str, Any]:
