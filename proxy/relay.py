@@ -92,8 +92,9 @@ async def relay_seen(exchange: Exchange, answer: Answer, parts: Parts, watch: Wa
     """A stream or an object, whichever it turns out to be."""
     content_type = next((value for name, value in answer.headers if name == b"content-type"), b"")
     labelled = is_event_stream(content_type)
-    # A stream that was asked for and is labelled as one is believed when it is late.
-    until = asyncio.get_running_loop().time() + HOLD_S if labelled and asks_for_stream(exchange) else inf
+    # A label is believed of what is late, unless an object was asked for.
+    is_believed = labelled and (asks_for_stream(exchange) or not exchange.endpoint.reads_body)
+    until = asyncio.get_running_loop().time() + HOLD_S if is_believed else inf
     found = await look(exchange, answer, labelled=labelled, until=until)
     if found is None:
         await relay_stream(exchange, answer, parts, watch, is_late=True)

@@ -58,7 +58,8 @@ PATHS: dict[str, tuple[str, dict[str, Any], list[bytes]]] = {
         {**RESPONSES, "stream": True},
         [action.data for action in responses_stream() if isinstance(action, Chunk)],
     ),
-    "passed through": ("/v1/audio/speech", {"model": "tts-1"}, [b"data: {}\n\n"]),
+    "sound": ("/v1/audio/speech", {"model": "tts-1"}, [b"data: {}\n\n"]),
+    "passed through": ("/v1/thoughts", {"model": "m"}, [b"data: {}\n\n"]),
 }
 
 
