@@ -77,6 +77,8 @@ class Gate:
         self._unsteady = directory / "unsteady"
         self._durations = directory / "durations"
         self._is_broken = threading.Event()
+        # Whatever the developer likes: a run reads what another has compiled.
+        self._environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         self._failures: dict[str, Failure] = {}
         self._seconds: Counter[str] = Counter()
 
@@ -126,7 +128,7 @@ class Gate:
             process = processes.start(
                 [*command, *run.options, *more, *run.paths],
                 cwd=ROOT,
-                env={**os.environ, **run.env},
+                env={**self._environment, **run.env},
                 output=None if run.is_shown else log,
             )
             self._wait(run, process)

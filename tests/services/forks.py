@@ -87,7 +87,9 @@ class Forks:
         with theirs:
             program = Path(__file__).with_name("prefork.py")
             command = [sys.executable, "-u", str(program), str(theirs.fileno())]
-            started = processes.start(command, output=None, pass_fds=[theirs.fileno()])
+            # What Python reads of a developer's environment is not in a server's.
+            env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+            started = processes.start(command, env=env, output=None, pass_fds=[theirs.fileno()])
             started.returncode = 0  # it ends when our end of the pair does: nobody waits for it
         return ours.detach()
 
