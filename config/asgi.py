@@ -97,6 +97,9 @@ def seen_through_proxies(plane: Application) -> Application:
 class Doors(ProtocolTypeRouter):  # type: ignore[misc]  # it has no types
     """Channels' router, which like `planes` hands on what it chose and is no coroutine itself."""
 
+    _asgi_single_callable = True
+    """Says to asgiref, and so to daphne, what it takes of other applications from their being coroutines."""
+
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         door: Application = self.application_mapping[scope["type"]]
         return door(scope, receive, send)

@@ -141,7 +141,10 @@ OPEN: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "a file": (
         RESPONSES,
-        {"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "f"}]}], "max_output_tokens": 20},
+        {
+            "input": [{"role": "user", "content": [{"type": "input_file", "file_url": "https://files.test/f"}]}],
+            "max_output_tokens": 20,
+        },
     ),
     "a member that nobody knows": (CHAT, says("hi", documents=["6 5 4 " * 500], **LIMITED)),
 }

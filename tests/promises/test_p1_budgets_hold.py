@@ -154,7 +154,7 @@ def part(**fields: Any) -> dict[str, Any]:
 UNSEEN: dict[str, tuple[str, dict[str, Any]]] = {
     "a picture": ("/v1/chat/completions", part(type="image_url", image_url={"url": "https://example.org/a.png"})),
     "speech": ("/v1/chat/completions", part(type="input_audio", input_audio={"data": "AAAA", "format": "wav"})),
-    "a file": ("/v1/chat/completions", part(type="file", file={"file_id": "file-1"})),
+    "a file": ("/v1/chat/completions", part(type="file", file={"file_data": "data:application/pdf;base64,AAAA"})),
     "a search": ("/v1/chat/completions", {"web_search_options": {}}),
     "what was said before": ("/v1/responses", {"input": "hi", "previous_response_id": "resp_upstream"}),
     "a tool that brings text": ("/v1/responses", {"input": "hi", "tools": [{"type": "web_search"}]}),
