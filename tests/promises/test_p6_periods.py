@@ -75,9 +75,7 @@ def test_only_what_was_spent_in_the_period_counts(server: Sluice, upstream: Upst
         left += [past(crew, start - timedelta(microseconds=1), 50 * COST), past(crew, start, COST)]
         left += [past(crew, start - timedelta(days=40 * n), 70 * COST) for n in (1, 2, 30)]
     server.stop()
-    file = Path(server.env["DATA_DIR"]) / "left-behind"
-    file.write_bytes(b"".join(left))
-    file.rename(file.parent / "journal" / "1-left-behind.spool")  # whole at once: what is empty is taken for read
+    (Path(server.env["DATA_DIR"]) / "journal" / "1-left-behind.spool").write_bytes(b"".join(left))
     server.launch()
     books = upstream.script = Books()
     for case, crew in crews.items():
