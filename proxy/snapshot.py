@@ -263,26 +263,30 @@ class Snapshot:
         self.version = news.version
 
     async def _listen(self) -> None:
-        """Look at once when another process says that it changed something; one connection to Redis, while it lasts."""
+        """Look at once when another process says that it changed something, in one connection to Redis after another.
+
+        It does not return while Redis is away, which would count as being well.
+        """
         import redis.asyncio
         from redis.exceptions import RedisError
 
-        try:
-            async with (
-                redis.asyncio.Redis.from_url(
-                    settings.REDIS_URL, socket_timeout=HEARTBEAT_S, socket_connect_timeout=HEARTBEAT_S
-                ) as client,
-                client.pubsub() as channel,
-            ):
-                await channel.subscribe(CHANNEL)
-                self._channel.is_well()
-                self._wake.set()  # what was said in the meantime was not heard
-                await self._heed(channel)
-        except (RedisError, OSError) as error:
-            if not self._channel.state.failed_at:
-                log.warning("Redis does not tell of changes; looking for them alone: %s", type(error).__name__)
-                self._channel.failed(error)
-            await asyncio.sleep(LOOK_EVERY_S)
+        while True:
+            try:
+                async with (
+                    redis.asyncio.Redis.from_url(
+                        settings.REDIS_URL, socket_timeout=HEARTBEAT_S, socket_connect_timeout=HEARTBEAT_S
+                    ) as client,
+                    client.pubsub() as channel,
+                ):
+                    await channel.subscribe(CHANNEL)
+                    self._channel.is_well()
+                    self._wake.set()  # what was said in the meantime was not heard
+                    await self._heed(channel)
+            except (RedisError, OSError) as error:
+                if not self._channel.state.failed_at:
+                    log.warning("Redis does not tell of changes; looking for them alone: %s", type(error).__name__)
+                self._channel.failed(error, is_logged=True)
+                await asyncio.sleep(LOOK_EVERY_S)
 
     async def _heed(self, channel: PubSub) -> None:
         """Until Redis says nothing for too long, not even that it is there. Raises `TimeoutError`."""

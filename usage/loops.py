@@ -91,20 +91,23 @@ class Loop:
                 stopping.wait(self.failed(error))
                 self._begins()
 
-    def failed(self, error: BaseException) -> float:
-        """It is down. Returns how many seconds to wait before it begins anew."""
+    def failed(self, error: BaseException, *, is_logged: bool = False) -> float:
+        """It is down. Returns how many seconds to wait before it begins anew. `is_logged`: its step says so itself."""
         self.state.failed_at, self.state.began_at = time.time(), 0.0
-        self.failed_alone(error)
+        self._count(error, is_logged=is_logged)
         longest: float = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**self._in_a_row)
         self._in_a_row = min(self._in_a_row + 1, 10)
         return longest * random.uniform(0.5, 1)  # noqa: S311 (so that many do not come back at the same moment)
 
     def failed_alone(self, error: BaseException) -> None:
         """One of many entries failed; the loop goes on with the others."""
+        self._count(error, is_logged=False)
+
+    def _count(self, error: BaseException, *, is_logged: bool) -> None:
         self.state.failures += 1
         self.state.error = type(error).__name__
         now = time.monotonic()
-        if now - self._logged_at >= LOG_EVERY_S:
+        if not is_logged and now - self._logged_at >= LOG_EVERY_S:
             self._logged_at = now
             log.error("The loop %s failed and goes on.", self.name, exc_info=error)
         self._tell()
