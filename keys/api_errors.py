@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -18,6 +19,7 @@ from rest_framework.views import exception_handler
 
 from keys.models import AlreadyRevoked, Unmintable, VirtualKey
 from keys.signup import EmailTaken
+from shown.words import counted
 from strict.errors import ErrorDocument, error_document, in_words
 
 logger = logging.getLogger(__name__)
@@ -134,6 +136,8 @@ def _invalid(error: ValidationError) -> exceptions.APIException:
 
 def _protected(error: ProtectedError) -> Conflict:
     users = list(error.protected_objects)
-    kinds = sorted({str(user._meta.verbose_name_plural) for user in users})
-    counted = ", revoked ones counted" if any(isinstance(user, VirtualKey) for user in users) else ""
-    return Conflict(f"It is still in use: {len(users)} {' and '.join(kinds)} belong to it{counted}.", code="in_use")
+    numbers = Counter((str(user._meta.verbose_name), str(user._meta.verbose_name_plural)) for user in users)
+    told = " and ".join(counted(number, one, many) for (one, many), number in sorted(numbers.items()))
+    belong = "belongs" if len(users) == 1 else "belong"
+    also = ", revoked ones counted" if any(isinstance(user, VirtualKey) for user in users) else ""
+    return Conflict(f"It is still in use: {told} {belong} to it{also}.", code="in_use")

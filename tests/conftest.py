@@ -70,9 +70,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         from django.apps import apps
         from pytest_django.plugin import blocking_manager_key
 
+        from usage.models import AuditEntry
+
         tiers = importlib.import_module("keys.migrations.0003_first_tiers_and_accounts")
         with item.config.stash[blocking_manager_key].unblock():
             tiers.make(apps, None)
+            AuditEntry.objects.all().delete()  # which tells of these tiers
 
 
 def pytest_unconfigure() -> None:

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 from django.contrib import admin as django_admin
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group, Permission, User
 from django.test import RequestFactory
 from django.utils import timezone
 
@@ -355,7 +355,7 @@ def test_of_every_kind_what_others_and_the_person_changed_are_both_in(admin, mod
     row = rows()[model]
     address, page, form = page_of(admin, row)
     if others is None:
-        row.permissions.add(1)
+        row.permissions.add(Permission.objects.first())
     else:
         model.objects.filter(pk=row.pk).update(**{others: value})
     after = admin.post(address, filled(page, form, **{own: text}))

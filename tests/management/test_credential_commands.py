@@ -88,7 +88,7 @@ def test_an_alias_at_two_places_has_to_be_told_apart(run):
         (("create", "--alias", "a", "--secret", "-"), "Standard input has no secret"),
         (("list", "--provider", "nowhere"), "no provider named 'nowhere'"),
         (("show", "--alias", "nobody"), "no such credential of alias 'nobody'"),
-        (("show", "--id", "99999"), "No Credential matches"),
+        (("show", "--id", "99999"), "There is no credential"),
         (("update", "--alias", "taken", "--bind", "nowhere"), "no provider named 'nowhere'"),
     ],
     ids=lambda value: " ".join(value[:3]) if isinstance(value, tuple) else "",

@@ -26,7 +26,7 @@ def test_a_credential_is_created_read_updated_and_deleted(api):
 
 
 def test_a_new_credential_needs_its_secret(api):
-    assert list(api.post("/api/credentials", {"alias": "a"}).json()) == ["secret"]
+    assert list(api.post("/api/credentials", {"alias": "a"}).json()["errors"]) == ["secret"]
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def test_a_project_says_whether_its_keys_may_speak_of_what_nobody_made(api):
         assert api.patch(path, {"foreign_ids": word}).json()["foreign_ids"] == word
     for wrong in ("", "Allow", None, True, ["allow"]):
         answer = api.patch(path, {"foreign_ids": wrong})
-        assert (answer.status_code, list(answer.json())) == (400, ["foreign_ids"])
+        assert (answer.status_code, list(answer.json()["errors"])) == (400, ["foreign_ids"])
     [entry, *_] = api.get("/api/audit?target_kind=project&result=ok").json()["results"]
     assert entry["changes"]["foreign_ids"] == ["allow", "refuse"]
 
@@ -89,7 +89,7 @@ def test_a_project_with_keys_is_not_deleted_and_the_answer_says_why(api):
     key.revoke()
     answer = api.delete(f"/api/projects/{key.project_id}")
     assert (answer.status_code, answer.json()["code"]) == (409, "in_use")
-    assert "1 virtual keys" in answer.json()["detail"]
+    assert "1 virtual key" in answer.json()["detail"]
     assert Project.objects.filter(name="team").exists()
 
 

@@ -106,7 +106,7 @@ def test_alerts_are_listed_and_filtered(run, options, found):
 @pytest.mark.parametrize(
     "arguments,reason",
     [
-        (("requests", "show", "--id", "nothing"), "No RequestRecord matches"),
+        (("requests", "show", "--id", "nothing"), "There is no request"),
         (("requests", "show", "--id", "../keys"), "not a request's id"),
         (("requests", "list", "--key", "ci"), "key: "),
         (("requests", "list", "--created-after", "yesterday"), "created_after: "),

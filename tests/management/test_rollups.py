@@ -274,7 +274,7 @@ def test_the_nightly_task_mends_the_last_days():
     now = timezone.now().timestamp()
     write_events([event(1, at=now), event(2, at=now - 40 * 86_400)])
     HourRollup.objects.update(requests=9)
-    assert check_rollups() == "1 days mended"
+    assert check_rollups() == "1 day mended"
     assert sorted(HourRollup.objects.values_list("requests", flat=True)) == [1, 9]
 
 

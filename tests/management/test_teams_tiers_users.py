@@ -44,7 +44,7 @@ def test_what_is_in_use_is_not_deleted_and_the_answer_says_why(api, make_user):
     key = make_key(owner=owner, team=team)
     key.revoke()
     free = Tier.default()
-    for path, users in ((f"/api/teams/{team.pk}", "1 virtual keys"), (f"/api/tiers/{free.pk}", "1 accounts")):
+    for path, users in ((f"/api/teams/{team.pk}", "1 virtual key"), (f"/api/tiers/{free.pk}", "1 account")):
         answer = api.delete(path)
         assert (answer.status_code, answer.json()["code"]) == (409, "in_use")
         assert users in answer.json()["detail"]

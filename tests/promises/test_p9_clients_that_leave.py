@@ -179,7 +179,7 @@ def test_what_nobody_reads_has_an_unknown_cost_once_some_of_it_came(server: Slui
     )
     peer = connect(server)
     body = {"model": MODEL, "input": "hi"}
-    peer.sendall(request_bytes(server, body, path="/v1/audio/speech", authorization=f"Bearer {crew.token}"))
+    peer.sendall(request_bytes(server, body, path="/v1/thoughts", authorization=f"Bearer {crew.token}"))
     read_until(peer, b"\0")
     peer.close()
     row = the_row(server, crew)
