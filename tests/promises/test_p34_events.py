@@ -21,6 +21,9 @@ from tests.upstream import Upstream
 from usage.journal.stream import EVENTS
 from usage.journal.subscribers import LEDGER
 
+PATIENCE_S = 90
+"""The ledger's process has less of the processor than all others, and says nothing while these want all of it."""
+
 OUTAGES = 2
 ANSWERS = 60
 MODEL = "gpt-4.1-mini"
@@ -65,7 +68,7 @@ def says(server: Sluice, available: int) -> bool:
     return server.metrics().total("llm_proxy_journal_redis_available") == available
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("kind", ["stopped", "frozen", "emptied"])
 def test_no_event_is_lost_or_doubled(kind: str, servers: list[Sluice], upstream: Upstream) -> None:
     provider = upstream.script = Numbered()
@@ -76,11 +79,13 @@ def test_no_event_is_lost_or_doubled(kind: str, servers: list[Sluice], upstream:
             with outage(redis_of(servers), kind):
                 load.wait_for(ANSWERS)
                 if kind != "emptied":
-                    assert processes.poll(lambda: all(says(server, 0) for server in servers), timeout=20)
+                    assert processes.poll(lambda: all(says(server, 0) for server in servers), timeout=PATIENCE_S)
                     written = rows(servers[0])
                     fresh = written + ANSWERS
-                    assert processes.poll(partial(has_rows, servers[0], fresh), timeout=20), "rows wait for Redis"
-            assert processes.poll(lambda: all(says(server, 1) for server in servers), timeout=20)
+                    assert processes.poll(partial(has_rows, servers[0], fresh), timeout=PATIENCE_S), (
+                        "rows wait for Redis"
+                    )
+            assert processes.poll(lambda: all(says(server, 1) for server in servers), timeout=PATIENCE_S)
         load.wait_for(ANSWERS)
     the_books_balance(servers[0], load, provider, exactly=True)
 
@@ -90,4 +95,4 @@ def test_no_event_is_lost_or_doubled(kind: str, servers: list[Sluice], upstream:
         with redis_of(servers).client() as client:
             return lag == 0 and client.xlen(EVENTS) == 0
 
-    assert processes.poll(is_tidy, timeout=20, every=0.2)
+    assert processes.poll(is_tidy, timeout=PATIENCE_S, every=0.2)

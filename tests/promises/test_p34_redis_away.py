@@ -61,12 +61,16 @@ def server(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
 def outage(redis: RedisServer, kind: str) -> Iterator[None]:
     if kind == "stopped":
         redis.stop()
-        yield
-        redis.start()
+        try:
+            yield
+        finally:
+            redis.start()
     elif kind == "frozen":
         redis.freeze()
-        yield
-        redis.thaw()
+        try:
+            yield
+        finally:
+            redis.thaw()
     else:
         with redis.client() as client:
             client.flushall() if kind == "emptied" else client.execute_command("CLIENT", "PAUSE", int(OUTAGE_S * 1000))
