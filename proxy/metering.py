@@ -53,11 +53,13 @@ def unmetered_part(exchange: Exchange, snapshot: Snapshot) -> str | None:
 
 
 def check_may_lack_model(exchange: Exchange) -> None:
-    """A stored prompt may name it, at the provider; else a project has to leave it to the provider to judge. Raises
+    """A stored prompt may name it, at the provider; else a project has to leave it to the provider to judge, and the
+    key must have no list of models: a provider with a model of its own choosing would be a way around it. Raises
     `BadRequest`.
     """
     assert exchange.body is not None
-    if exchange.project is not None and exchange.project.unmetered == ALLOW:
+    is_listed = exchange.key is not None and not exchange.key.takes_every_model
+    if exchange.project is not None and exchange.project.unmetered == ALLOW and not is_listed:
         return
     if exchange.endpoint is not RESPONSES or exchange.body.get("prompt") is None:
         raise BadRequest("missing_required_parameter", "You must provide a model parameter.", param="model")

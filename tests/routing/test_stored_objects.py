@@ -395,7 +395,11 @@ def test_a_request_without_a_model_is_the_providers_to_judge(
     bound = minted(router, budget="5")[1]
     refused(post(router, bound, "/responses", input="hi"), 400, "missing_required_parameter")
     refused(post(router, bound, "/chat/completions", messages=[]), 400, "missing_required_parameter")
-    free = minted(router, budget="5", project=new_project(router, unmetered="allow"))[1]
+    project = new_project(router, unmetered="allow")
+    listed = minted(router, allowed_models=["m"], project=project)[1]
+    refused(post(router, listed, "/responses", input="hi"), 400, "missing_required_parameter")
+    refused(post(router, listed, "/chat/completions", messages=[], model=None), 400, "missing_required_parameter")
+    free = minted(router, budget="5", project=project)[1]
     assert post(router, free, "/responses", input="hi").status_code == 200
     assert post(router, free, "/chat/completions", messages=[], model=None).status_code == 200
     assert "model" not in post_body(upstream, -2)
