@@ -52,7 +52,8 @@ def account(exchange: Exchange, parts: Parts) -> None:
 def event_of(exchange: Exchange, now: float, prices: Prices) -> RequestEvent:
     t0, sent_at, first_byte_at = exchange.t0, exchange.sent_at, exchange.first_byte_at
     key, project, candidate = exchange.key, exchange.project, exchange.candidate
-    credential, usage, client = exchange.credential, usage_of(exchange), exchange.scope.get("client")
+    access, usage, client = exchange.access, usage_of(exchange), exchange.scope.get("client")
+    credential = access.credential if access is not None else None
     if exchange.endpoint.media:
         usage, cost_picousd, price_source = cost_of_media(exchange, usage, prices)
     else:
@@ -65,7 +66,7 @@ def event_of(exchange: Exchange, now: float, prices: Prices) -> RequestEvent:
         exchange.path if exchange.endpoint.reads_body else without_tokens(exchange.path),
         exchange.status,
         exchange.outcome,
-        milliseconds(now - t0),
+        int((now - t0) * 1e6) / 1000,  # milliseconds to the microsecond, cheaper than by `round`
         key.id if key is not None else None,
         project.id if project is not None else None,
         key.owner_id if key is not None else None,
@@ -87,8 +88,8 @@ def event_of(exchange: Exchange, now: float, prices: Prices) -> RequestEvent:
         usage.source,
         cost_picousd,
         price_source,
-        milliseconds(first_byte_at - t0) if first_byte_at is not None else None,
-        milliseconds((exchange.upstream_done_at or now) - sent_at) if sent_at is not None else None,
+        int((first_byte_at - t0) * 1e6) / 1000 if first_byte_at is not None else None,
+        int(((exchange.upstream_done_at or now) - sent_at) * 1e6) / 1000 if sent_at is not None else None,
         exchange.request_bytes,
         exchange.response_bytes,
         client[0] if client else None,
@@ -176,8 +177,3 @@ def cost_of_media(exchange: Exchange, usage: Usage, prices: Prices) -> tuple[Usa
         return usage, None, UNKNOWN_PRICE
     cost, counted = media.cost_of_made(exchange, None if usage is NO_USAGE else usage, price)
     return counted or NO_USAGE, cost, price.source
-
-
-def milliseconds(seconds: float) -> float:
-    """To the microsecond. Cheaper than `round`, three times a request."""
-    return int(seconds * 1e6) / 1000

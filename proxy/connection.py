@@ -20,6 +20,7 @@ BUFFERED_BYTES = 64 * 1024
 """Read ahead of the client at most; then the provider's sending is held back by TCP."""
 
 MAX_HEAD_BYTES = 256 * 1024
+FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 
 
 class ConnectionFailed(Exception):
@@ -259,7 +260,7 @@ class Connection(asyncio.Protocol):
             self._keeps_alive = self._keeps_alive and not self._complete
             return  # a trailer, or what nobody asked for
         name = name.lower()
-        if name == b"content-length" or name == b"transfer-encoding":
+        if name in FRAMING:
             self._has_length = True
         self.headers.append((name, value))
 

@@ -162,9 +162,8 @@ class Exchange:
     def let_go(self, room: BodyRoom) -> None:
         """It has ended. Whoever still knows it, such as an exception's frames, does not keep its body."""
         self.body = self.passed_body = self.capture = None
-        if self.held_bytes:
-            room.give_back(self.held_bytes)
-            self.held_bytes = 0
+        room.held_bytes -= self.held_bytes
+        self.held_bytes = 0
 
     @property
     def credential(self) -> CredentialRecord | None:

@@ -121,7 +121,17 @@ class Call:
         if event is not None and not event.done():
             event.set_result(None)
 
-    # --- ASGI -------------------------------------------------------------------------------------------
+    # --- what the application says ------------------------------------------------------------------------
+
+    def whole_body(self, below: int) -> bytes | None:
+        """The request's body: what messages of `receive` say, at once. None, and nothing is taken, while it is not all
+        here, and where it has so many bytes or more.
+        """
+        if self._more or self._told_all or self._waiting_bytes >= below or self.is_lost:
+            return None
+        pieces, self._pieces = self._pieces, []
+        self._told_all = True
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def receive(self) -> Message:
         if self._owes_continue and not self.is_lost:

@@ -82,6 +82,7 @@ class Door(asyncio.Protocol):
         self._url = b""
         self._head: Head | None = None
         self._version = ""
+        self._method, self._method_name = b"", ""
         self._place = Place(b"", b"", "", b"")
         self._length_at = 0
         self._head_bytes = 0
@@ -225,7 +226,7 @@ class Door(asyncio.Protocol):
         if self._replays_head:
             self._replays_head = self._may_upgrade = False
             return
-        self._calm()
+        self.deadline = inf
         self._in_head = self._head_begun = False
         self._silent_bytes = 0
         if self._broken:
@@ -251,24 +252,28 @@ class Door(asyncio.Protocol):
             self._head, self._version = head, version
             self._wishes_upgrade = b"upgrade" in head.fields
         self._may_upgrade = self._wishes_upgrade
-        if self.parser.get_method() == b"CONNECT":
-            self._refuse(400, "upgrade_not_supported", "This server is no tunnel to others.")
-            return
+        method = self.parser.get_method()
+        if method != self._method:
+            if method == b"CONNECT":
+                self._refuse(400, "upgrade_not_supported", "This server is no tunnel to others.")
+                return
+            self._method, self._method_name = method, method.decode("ascii")
         if place.url != self._url:
             found = place_of(self._url)
             if found is None:
                 self._refuse(400, "invalid_http", "The request needs one Host header and a path as its target.")
                 return
             self._place = place = found
-        if len(self.waiting) >= PIPELINED:
-            self._refuse(400, "invalid_http", "Too many requests wait for their answers on this connection.")
-            return
         keeps_alive = version == "1.1" and self.parser.should_keep_alive()
-        self.incoming = call = self._new_call("http", version, place, head, self._length, keeps_alive=keeps_alive)
+        call = self._new_call("http", self._method_name, version, place, head, self._length, keeps_alive)
         if self.call is None:
+            self.incoming = call
             self._start(call)
-        else:
+        elif len(self.waiting) < PIPELINED:
+            self.incoming = call
             self.waiting.append(call)
+        else:
+            self._refuse(400, "invalid_http", "Too many requests wait for their answers on this connection.")
 
     def _find_length(self) -> None:
         """It is not part of what a connection's requests have in common, but mostly at the same place in it."""
@@ -279,7 +284,7 @@ class Door(asyncio.Protocol):
                 return
 
     def _new_call(
-        self, type_: str, version: str, place: Place, head: Head, length: bytes | None, *, keeps_alive: bool
+        self, type_: str, method: str, version: str, place: Place, head: Head, length: bytes | None, keeps_alive: bool
     ) -> Call:
         headers = head.headers
         scope: dict[str, Any] = {
@@ -290,7 +295,7 @@ class Door(asyncio.Protocol):
             "client": self.client,
             "scheme": self.scheme,
             "root_path": "",
-            "method": self.parser.get_method().decode("ascii"),
+            "method": method,
             "path": place.path,
             "raw_path": place.raw_path,
             "query_string": place.query,
@@ -457,7 +462,8 @@ class Door(asyncio.Protocol):
             if place is None:
                 self.write_refusal(fault)
                 return
-            call = self._new_call(REFUSED, "1.1", place, Head([], fault), None, keeps_alive=False)
+            method = self.parser.get_method().decode("ascii")
+            call = self._new_call(REFUSED, method, "1.1", place, Head([], fault), None, keeps_alive=False)
             call.fault = fault
             self._start(call)
         elif self.incoming is call:  # it is the body of this very request that is broken

@@ -54,11 +54,6 @@ async def homes_of(exchange: Exchange, parts: Parts) -> dict[tuple[str, str], tu
     return homes
 
 
-def names_any(exchange: Exchange) -> bool:
-    """Whether a body that is read may name anything."""
-    return exchange.body is not None and may_name(exchange.body.whole, exchange.endpoint.names_stored)
-
-
 def not_found(named: Named) -> NotFound:
     return NotFound(named.kind.code, named.kind.not_found(named.id[:SHOWN_CHARS]), param=named.param)
 

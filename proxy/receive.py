@@ -53,7 +53,10 @@ async def read(exchange: Exchange, parts: Parts, watch: Watch) -> None:
     """
     if exchange.endpoint.reads_body:
         check_content_type(exchange)
-        read_json(exchange, await read_document(exchange, parts, watch), parts.bounds)
+        document = at_once(exchange, parts, watch)
+        if document is None:
+            document = await read_document(exchange, parts, watch)
+        read_json(exchange, document, parts.bounds)
     elif not has_body(exchange):
         watch.listens = True
     elif exchange.endpoint.own:
@@ -136,6 +139,25 @@ def declared_length(exchange: Exchange, bounds: Bounds, most: int) -> int | None
     if length > most:
         raise bounds.too_large(most)
     return length
+
+
+def at_once(exchange: Exchange, parts: Parts, watch: Watch) -> bytes | None:
+    """What `read_document` returns, of a small body that came with its head, as most do; else None.
+
+    Raises `TooLarge`, `Unavailable`.
+    """
+    call = exchange.call
+    if call is None or b"content-encoding" in exchange.head.fields or (body := call.whole_body(LARGE_BYTES)) is None:
+        return None
+    size = len(body)
+    if size > parts.bounds.payload_bytes:
+        raise parts.bounds.too_large(parts.bounds.payload_bytes)
+    parts.body_room.take(size)
+    exchange.held_bytes = exchange.request_bytes = size
+    if exchange.capture is not None:
+        exchange.capture.take_request(body)
+    watch.listens = True
+    return body
 
 
 async def read_document(exchange: Exchange, parts: Parts, watch: Watch) -> bytes:

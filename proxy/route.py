@@ -8,16 +8,17 @@ from providers.catalog import Candidate, Catalog, NoProvider, ProviderRecord, ch
 from proxy.endpoints import CHAT
 from proxy.errors import BadRequest, NotFound
 from proxy.exchange import Exchange
-from proxy.named import homes_of, names_any
+from proxy.named import homes_of
 from proxy.parts import Parts
-from proxy.stored import Named
+from proxy.stored import Named, may_name
 
 
 async def route(exchange: Exchange, parts: Parts) -> None:
     """Sets `candidate` and `access`. Raises `NoProvider`, `CredentialUnavailable`, `BadRequest`, `NotFound`."""
     endpoint = exchange.endpoint
     # Of chats, which are most, few speak of anything: a look at the bytes tells.
-    speaks = endpoint.names_stored and (endpoint is not CHAT or names_any(exchange))
+    words, body = endpoint.names_stored, exchange.body
+    speaks = words and (endpoint is not CHAT or body is None or may_name(body.whole, words))
     if speaks and (homes := await homes_of(exchange, parts)):
         route_home(exchange, parts, homes)
         return

@@ -64,9 +64,9 @@ class Watch:
         """Nothing is interrupted any more. What it kept is let go of: an exception knows the frames that know it."""
         self._watched.discard(self)
         self.reason = None
-        listener, self._listener = self._listener, None
-        if listener is not None:
-            listener.cancel()
+        if self._listener is not None:
+            self._listener.cancel()
+            self._listener = None
 
     def look(self, now: float) -> None:
         if now >= self.deadline and self._failure is not None:

@@ -47,6 +47,9 @@ MOST_COUNTED = 2**40 - 1
 MOST_SMALL = 32_767
 """What PostgreSQL's smallint holds."""
 
+MOST_PLAIN_CHARS = 128
+"""The columns of texts that clients and providers choose have room for so many, but for the method's."""
+
 REPLACEMENT = "\ufffd"
 _UNFIT = re.compile(r"[\0\ud800-\udfff]")
 
@@ -55,19 +58,28 @@ def make_writable(event: RequestEvent) -> RequestEvent:
     """Mend an event of this version where it has to be, and return it: in the texts that clients and providers choose.
 
     What operators choose was checked then, and counts are no larger than `MOST_COUNTED` where they are read from an
-    answer (`proxy/dialects/counts.py`). It runs once a request, and takes no longer than encoding the event.
+    answer (`proxy/dialects/counts.py`). It runs once a request: what is said again is not looked at again.
     """
-    method = event.method
-    texts = (method, event.path, event.model, event.model_served, event.correlation_id, event.response_id)
-    text = "".join(texts)
-    # Quicker than to ask whether it is printable. What is not ASCII, or long, is told apart by the careful way.
-    if not text.isascii() or "\0" in text or len(method) > 16 or max(map(len, texts)) > 128:
+    response_id = event.response_id
+    if (
+        not _are_plain(event.method, event.path, event.model, event.model_served, event.correlation_id)
+        or len(response_id) > MOST_PLAIN_CHARS
+        or not response_id.isascii()
+        or "\0" in response_id
+    ):
         _mend_texts(event)
     if event.tags:
         event.tags = tags_as_text(event.tags)
     if event.ip is not None:
         event.ip = address(event.ip)
     return event
+
+
+@lru_cache(maxsize=4096)
+def _are_plain(method: str, *texts: str) -> bool:
+    """Whether they certainly fit. What is not ASCII, or long, is told apart by the careful way."""
+    text = method + "".join(texts)
+    return text.isascii() and "\0" not in text and len(method) <= 16 and max(map(len, texts)) <= MOST_PLAIN_CHARS
 
 
 def make_line_writable(event: RequestEvent) -> RequestEvent:
