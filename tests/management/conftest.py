@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission, User
+from django.db import transaction
+from django.db.models import Q
 from django.test import Client
 from rest_framework.test import APIClient
 
@@ -48,16 +50,33 @@ def api(db: None) -> APIClient:
     return client
 
 
+@pytest.fixture(scope="module")
+def module_db(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """The database for fixtures of a module: all of its tests find the rows, and as they were made. A test's own
+    transaction is a part of this one.
+    """
+    with django_db_blocker.unblock():
+        with transaction.atomic():
+            yield
+            transaction.set_rollback(True)
+
+
 @pytest.fixture
 def make_user(db: None) -> Callable[..., User]:
-    def make(*permissions: str, name: str = "ann", **fields: Any) -> User:
-        user = User.objects.create_user(name, password="pw", **{"is_staff": True, **fields})
+    return new_user
+
+
+def new_user(*permissions: str, name: str = "ann", **fields: Any) -> User:
+    user = User.objects.create_user(name, password="pw", **{"is_staff": True, **fields})
+    if permissions:
+        named = Q()
         for permission in permissions:
             app, codename = permission.split(".")
-            user.user_permissions.add(Permission.objects.get(content_type__app_label=app, codename=codename))
-        return user
-
-    return make
+            named |= Q(content_type__app_label=app, codename=codename)
+        found = Permission.objects.filter(named)
+        assert len(found) == len(set(permissions))
+        user.user_permissions.add(*found)
+    return user
 
 
 @pytest.fixture

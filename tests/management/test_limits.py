@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Sum
 
 from keys.models import Account, GlobalLimits, Project, Team, VirtualKey
-from tests.management.conftest import make_key, make_project
+from tests.management.conftest import make_key, make_project, new_user
 
 ALL = {
     "rpm": 60,
@@ -52,15 +52,21 @@ WRONG = [
 ]
 
 
+@pytest.fixture(scope="module")
+def paths(module_db):
+    """Of one row of each limited noun."""
+    return {
+        "keys": f"/api/keys/{make_key('n').pk}",
+        "projects": f"/api/projects/{make_project('n').pk}",
+        "teams": f"/api/teams/{Team.objects.create(name='n').pk}",
+        "users": f"/api/users/{new_user(name='n').account.public_id}",
+        "limits/global": "/api/limits/global",
+    }
+
+
 @pytest.fixture(params=["keys", "projects", "teams", "users", "limits/global"])
-def limited(request, api, make_user):
-    """The path of one row of each limited noun."""
-    noun = request.param
-    if noun == "limits/global":
-        return "/api/limits/global"
-    if noun == "users":
-        return f"/api/users/{make_user().account.public_id}"
-    return f"/api/{noun}/{api.post(f'/api/{noun}', {'name': 'n'}).json()['id']}"
+def limited(request, db, paths):
+    return paths[request.param]
 
 
 def test_every_limit_is_set_shown_and_taken_away(api, limited):
@@ -144,10 +150,10 @@ def test_there_is_one_row_of_global_limits(db):
 
 def test_a_limit_that_another_command_wrote_meanwhile_stays(db):
     make_project("p")
-    mine, theirs = Project.objects.get(), Project.objects.get()
+    mine, theirs = (Project.objects.get(name="p") for _ in range(2))
     theirs.change(rpm=5)
     mine.change(tpm=7)
-    assert Project.objects.values_list("rpm", "tpm").get() == (5, 7)
+    assert Project.objects.values_list("rpm", "tpm").get(name="p") == (5, 7)
 
 
 def test_defaults_for_new_keys_are_for_what_is_not_said(api, settings):

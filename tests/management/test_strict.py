@@ -17,6 +17,7 @@ from tests.management.conftest import (
     make_project,
     make_provider,
     make_record,
+    new_user,
 )
 from usage.models import AuditEntry, PriceOverride
 
@@ -27,9 +28,9 @@ LEFT_OUT = "UnknownAddress", "NothingHere", "SpectacularSwaggerView"
 NOUNS = ("projects", "keys", "teams", "tiers", "users", "providers", "credentials", "prices")
 
 
-@pytest.fixture
-def rows(db: None, make_user: Any) -> dict[str, Any]:
-    owner, team = make_user(), Team.objects.create(name="t", rpm=5, rps=2, burst=3)
+@pytest.fixture(scope="module")
+def made(module_db: None) -> dict[str, Any]:
+    owner, team = new_user(), Team.objects.create(name="t", rpm=5, rps=2, burst=3)
     team.members.add(owner)
     rules = {"allowed_params": {"model": ["m"]}, "required_headers": {"X-A": []}, "allowed_methods": ["POST"]}
     return {
@@ -45,6 +46,11 @@ def rows(db: None, make_user: Any) -> dict[str, Any]:
         "alerts": make_alert().pk,
         "audit": AuditEntry.objects.create(actor_kind="system", action="create").pk,
     }
+
+
+@pytest.fixture
+def rows(db: None, made: dict[str, Any]) -> dict[str, Any]:
+    return made
 
 
 def views(patterns: Any = None, before: str = "") -> Iterator[tuple[str, Any]]:
