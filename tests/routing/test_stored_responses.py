@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.access.asking import ask, minted, new_project, new_provider, refused
+from tests.access.asking import ask, minted, new_project, new_provider, refused, soon
 from tests.sluice import Sluice
 from tests.upstream import Received, Script, Upstream, echo, frame, json_answer, sse
 from tests.upstream.answers import response_object
@@ -48,8 +48,7 @@ def test_it_goes_to_the_provider_and_credential_that_made_it(
     own = {"credential": "own", "api_key": "sk-elsewhere", "models": {name: ""}}
     new_provider(router, name, f"http://127.0.0.1:{upstream.port}/{name}", **own)
     _, key = minted(router)
-    while ask(router, key, path=f"/v1/models/{name}", method="GET").status_code != 200:
-        pass
+    soon(lambda: ask(router, key, path=f"/v1/models/{name}", method="GET").status_code == 200)
     made = make_one(router, key, model=name, stream=stream)
     answer = ask(router, key, path=f"/v1/responses/{made}{rest}", method=method, content=b"")
     assert answer.status_code == 200, answer.text
@@ -66,8 +65,7 @@ def test_the_alias_that_made_it_is_used_whatever_the_key_says_now(start_sluice, 
     key_id, key = minted(server, upstream_alias="second")
     made = make_one(server, key)
     server.api("PATCH", f"/api/keys/{key_id}", json={"upstream_alias": ""})
-    while ask(server, key).status_code and upstream.last.header("authorization") == "Bearer sk-second":
-        pass
+    soon(lambda: ask(server, key).status_code and upstream.last.header("authorization") != "Bearer sk-second")
     assert ask(server, key, path=f"/v1/responses/{made}", method="GET").status_code == 200
     assert upstream.last.header("authorization") == "Bearer sk-second"
 

@@ -183,11 +183,15 @@ def limit_file_size(pid: int, most_bytes: int | None) -> None:
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
 
 
-def poll(question: Callable[[], Any], *, timeout: float, every: float = 0.02) -> Any:
-    """Ask another process until the answer is true; the last answer when time is up. Nothing else can wake us."""
+def poll(question: Callable[[], Any], *, timeout: float, every: float = 0.01, rarest: float = 0.1) -> Any:
+    """Ask another process until the answer is true; the last answer when time is up. Nothing else can wake us.
+
+    It asks less and less often: to ask takes time from who is waited for.
+    """
     deadline = time.monotonic() + timeout
     while not (answer := question()) and time.monotonic() < deadline:
         time.sleep(every)
+        every = max(every, min(every * 1.5, rarest))
     return answer
 
 
