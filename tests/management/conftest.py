@@ -55,10 +55,9 @@ def module_db(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     """The database for fixtures of a module: all of its tests find the rows, and as they were made. A test's own
     transaction is a part of this one.
     """
-    with django_db_blocker.unblock():
-        with transaction.atomic():
-            yield
-            transaction.set_rollback(True)
+    with django_db_blocker.unblock(), transaction.atomic():
+        yield
+        transaction.set_rollback(True)
 
 
 @pytest.fixture
