@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -12,6 +13,8 @@ SERVICES = ROOT / ".services"
 GROUND = "tests/test_ground.py"
 # These mostly wait, so they run beside the others.
 WAITING = ("tests/promises", "tests/dispatch")
+LANES = min(2 * (os.cpu_count() or 1) + 1, 8)
+"""More than there are cores: most of a test's time is spent waiting, for a server's start or a change to be heard."""
 # What queries may do otherwise on PostgreSQL.
 QUERYING = ("tests/management", "tests/ledger", "tests/alerts")
 ON_POSTGRES = {"TEST_DATABASE": "postgres"}
@@ -20,8 +23,7 @@ ON_POSTGRES = {"TEST_DATABASE": "postgres"}
 def plan() -> Plan:
     ground = Run("ground", [GROUND], ["--gate-again"], is_shown=True)  # installs what all of them need
     elapsed = Run("elapsed", marked(), ["--gate-again", "-m", "elapsed"], is_shown=True)
-    # One more than a small machine has cores: while one waits, for a lease or a minute to end, two others work.
-    lanes = [lane("start"), lane("end", "--gate-from-the-end", is_shown=True), lane("beside", "--gate-from-the-end")]
+    lanes = [lane("start", is_shown=True), *(lane(f"end-{n}", "--gate-from-the-end") for n in range(1, LANES))]
     return [[[ground]], lanes, [[elapsed]]]
 
 
