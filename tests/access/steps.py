@@ -1,0 +1,87 @@
+"""A request as the steps of its way see it, without a server: `asked("POST", "/v1/files", key=key_of(...))`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+from django.conf import settings
+
+from keys.limits import Scope
+from keys.records import KeyRecord, ProjectRecord
+from keys.rules import Rules
+from proxy.bounds import Bounds
+from proxy.exchange import Exchange
+from proxy.receive import is_json, peek_model, read_json, receive
+from proxy.snapshot import Snapshot
+from tests.limits.making import scope
+
+JSON, FORM = (b"content-type", b"application/json"), (b"content-type", b"multipart/form-data; boundary=B")
+BUDGET = scope(budget=1)
+
+
+async def nothing(*_: Any) -> Any:
+    raise AssertionError("no step but the first and the last knows the wire")
+
+
+def asked(
+    method: str = "POST",
+    path: str = "/v1/chat/completions",
+    body: dict[str, Any] | bytes | None = None,
+    *headers: tuple[bytes, bytes],
+    bounds: Bounds | None = None,
+    **known: Any,
+) -> Exchange:
+    """What is there behind the first step, and behind the reading of a body in JSON. `known` is set on it."""
+    raw = json.dumps(body).encode() if isinstance(body, dict) else body
+    lines = [*headers] or [JSON] * isinstance(body, dict)
+    if raw is not None:
+        lines.append((b"content-length", str(len(raw)).encode()))
+    told = {"method": method, "path": path, "raw_path": path.encode(), "query_string": b"", "headers": lines}
+    exchange = Exchange({"type": "http", "client": ("10.0.0.1", 5000), **told}, nothing, nothing)
+    receive(exchange)
+    bounds = bounds or Bounds.from_settings(settings)
+    exchange.request_bytes = len(raw or b"")
+    if raw is not None and exchange.endpoint.reads_body:
+        read_json(exchange, raw, bounds)
+    elif raw is not None and is_json(exchange, bounds):
+        peek_model(exchange, raw)
+    for name, value in known.items():
+        setattr(exchange, name, value)
+    return exchange
+
+
+def key_of(*models: str, scopes: tuple[Scope, ...] = (), **fields: Any) -> KeyRecord:
+    """A key that may use these models; without any, all of them."""
+    made = KeyRecord(
+        *(1, "k", "abcdefGHI012", b"", b"", 1, None, None),
+        is_active=True,
+        is_revoked=False,
+        expires_at=None,
+        grace_until=None,
+        exact_models=frozenset(model for model in models if "*" not in model),
+        model_globs=tuple(model for model in models if "*" in model),
+        upstream_alias="",
+        tags=(),
+        scopes=scopes,
+        tier=None,
+        is_bound=bool(models) or any(each.limits.budget is not None for each in scopes),
+    )
+    return msgspec.structs.replace(made, **fields)
+
+
+def project_of(**fields: Any) -> ProjectRecord:
+    return ProjectRecord(**{"id": 1, "name": "p", "is_active": True, "upstream_alias": "", **fields})
+
+
+def rules_of(**said: Any) -> Rules:
+    return Rules(**{"params": {}, "origins": [], "headers": {}, "methods": [], "paths": [], **said})
+
+
+def snapshot_of(*everybody: Scope) -> Snapshot:
+    """A process's memory, with the limits of everybody."""
+    snapshot = Snapshot()
+    snapshot.global_scopes = everybody
+    snapshot.everyone_is_bound = any(each.limits.budget is not None for each in everybody)
+    return snapshot
