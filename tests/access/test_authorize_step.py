@@ -143,7 +143,7 @@ def form(*fields: tuple[str, str], end: str = "--B--\r\n") -> bytes:
     return ("".join(parts) + end).encode()
 
 
-def uploaded(exchange: Exchange, *pieces: bytes) -> list[bytes]:
+def uploaded(exchange: Exchange, *pieces: bytes) -> list[Any]:
     """What went on of a form, or what it was refused with; then as the last one."""
     sent: list[Any] = []
 
@@ -199,7 +199,7 @@ def test_the_fields_of_a_form_are_checked(key: Any, project: Any, known: Any, fi
 
 @pytest.mark.parametrize("named, told", [("m", None), (" m ", None), ("n", "endpoint_not_metered")])
 def test_a_metered_form_names_one_model(named: str, told: str | None):
-    known = {"is_metered_form": True, "model_field": ModelField(b" m", 0, 2), "model": "m"}
+    known: dict[str, Any] = {"is_metered_form": True, "model_field": ModelField(b" m", 0, 2), "model": "m"}
     whole = form(("model", "m"), ("model", named))
     assert uploaded(sent_by(key_of(scopes=(BUDGET,)), **known), whole) == [told or whole]
     known["is_metered_form"] = False
@@ -228,4 +228,6 @@ def test_a_files_id_is_said_in_json():
     assert uploaded(exchange, form(("file_id", "file-1"))) == ["body_not_readable"]
     whole = form(("file", "x"))
     assert uploaded(exchange, whole) == [whole]
+    named = form(("model", "a"), ("file", "x"))
+    assert uploaded(sent_by(LISTED, path=of_a_container), named) == [named]
     assert uploaded(sent_by(FREE, path="/v1/files"), form(("file_id", "file-1"))) == [form(("file_id", "file-1"))]

@@ -18,8 +18,9 @@ FRAMING = b"host content-length expect accept-encoding".split()
 WHO_ASKS = (
     b"forwarded via x-real-ip x-client-ip true-client-ip x-request-id x-correlation-id origin referer "
     b"x-cluster-client-ip x-forwarded x-forwarded-for client-ip x-originating-ip x-remote-ip x-remote-addr "
-    b"x-remote-user remote-user x-proxyuser-ip fly-client-ip fastly-client-ip x-azure-clientip x-azure-socketip x-amzn-trace-id x-host "
-    b"front-end-https cf-connecting-ip x-envoy-external-address sec-fetch-site sec-ch-ua access-control-request-method"
+    b"x-remote-user remote-user x-proxyuser-ip fly-client-ip fastly-client-ip x-azure-clientip "
+    b"x-azure-socketip x-amzn-trace-id x-host front-end-https cf-connecting-ip x-envoy-external-address "
+    b"sec-fetch-site sec-ch-ua access-control-request-method"
 ).split()
 OTHER_REQUESTS = (
     b"x-http-method x-http-method-override x-method-override x-rewrite-url x-original-url x-original-host"
