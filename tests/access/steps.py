@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -11,11 +13,15 @@ from django.conf import settings
 from keys.limits import Scope
 from keys.records import KeyRecord, ProjectRecord
 from keys.rules import Rules
+from providers.catalog import Catalog, ProviderRecord, record_of
+from providers.models import Provider
 from proxy.bounds import Bounds
 from proxy.exchange import Exchange
 from proxy.receive import is_json, peek_model, read_json, receive
 from proxy.snapshot import Snapshot
 from tests.limits.making import scope
+from usage.prices.book import Prices
+from usage.prices.override import PriceOverride
 
 JSON, FORM = (b"content-type", b"application/json"), (b"content-type", b"multipart/form-data; boundary=B")
 BUDGET = scope(budget=1)
@@ -79,9 +85,22 @@ def rules_of(**said: Any) -> Rules:
     return Rules(**{"params": {}, "origins": [], "headers": {}, "methods": [], "paths": [], **said})
 
 
-def snapshot_of(*everybody: Scope) -> Snapshot:
+def provider_of(name: str = "openai", **fields: Any) -> ProviderRecord:
+    """One that takes every model, without `model_map={...}`."""
+    row = {"pk": 1, "kind": "openai", "base_url": "https://llm.example/v1", **fields}
+    return record_of(Provider(name=name, **row))
+
+
+def override_of(model: str = "m", provider: str = "", **usd: object) -> Any:
+    """A price in USD for a million tokens, or by another unit."""
+    rates = {name: Decimal(str(value)) for name, value in {"input": 0, "output": 0, **usd}.items()}
+    return PriceOverride(pk=1, provider=provider, model=model, **rates).compiled()
+
+
+def snapshot_of(*everybody: Scope, providers: Sequence[ProviderRecord] = (), prices: Sequence[Any] = ()) -> Snapshot:
     """A process's memory, with the limits of everybody."""
     snapshot = Snapshot()
+    snapshot.catalog, snapshot.prices = Catalog(tuple(providers)), Prices(prices)
     snapshot.global_scopes = everybody
     snapshot.everyone_is_bound = any(each.limits.budget is not None for each in everybody)
     return snapshot

@@ -9,7 +9,7 @@ import pytest
 from proxy.bound import needs_metering, reason
 from proxy.errors import BadRequest, Forbidden
 from proxy.metering import check_metered
-from tests.access.steps import BUDGET, FORM, JSON, asked, key_of, project_of, snapshot_of
+from tests.access.steps import BUDGET, FORM, JSON, asked, key_of, override_of, project_of, provider_of, snapshot_of
 from tests.limits.making import scope
 
 TEXT = {"model": "gpt-4.1-mini", "input": "hi"}
@@ -122,3 +122,15 @@ def test_a_model_may_be_left_to_the_provider_by_a_project_or_a_stored_prompt(
             check_metered(exchange, snapshot_of())
     else:
         check_metered(exchange, snapshot_of())
+
+
+@pytest.mark.parametrize("headers, is_form", [((), False), ((FORM, (b"content-length", b"9")), True)])
+def test_media_of_a_known_price_are_metered_and_a_form_of_them_to_its_end(headers: Any, is_form: bool):
+    exchange = asked("POST", "/v1/images/edits", None if is_form else {"model": "m"}, *headers, key=PAYING)
+    exchange.model = "m"
+    providers = [provider_of(), provider_of("other")]
+    check_metered(exchange, snapshot_of(providers=providers, prices=[override_of(per_image="0.04")]))
+    assert exchange.is_metered_form is is_form
+    exchange.started_at += 60  # prices are remembered for a second
+    with pytest.raises(Forbidden):
+        check_metered(exchange, snapshot_of(providers=providers, prices=[override_of(provider="other", input=1)]))

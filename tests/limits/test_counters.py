@@ -212,6 +212,16 @@ def test_a_clock_set_back_lets_a_bucket_run_out_from_where_it_is():
     assert bucket.check(ONE, T0 - 9 * SECOND_US) is None
 
 
+@pytest.mark.parametrize(
+    "kind, limits",
+    [(RequestWindow, {"rpm": 0}), (TokenWindow, {"tpm": 0}), (Lifetime, {"max_requests": 0}), (Daily, {"daily": 0})],
+)
+def test_a_limit_of_nothing_has_no_room_and_says_nothing_else(kind: type[Counter], limits: dict[str, int]):
+    counter = known(kind, **limits) if issubclass(kind, PastCounter) else made(kind, **limits)
+    refusal = refused(counter, Ask(tokens=1), T0)
+    assert (refusal.limit, refusal.used, refusal.asked, refusal.cure) == (0, 0, 1, "never")
+
+
 def test_slots_of_nothing_never_have_room_and_others_when_one_ends():
     assert refused(made(Slots, parallel=0), ONE, T0) == Refusal("parallel", 0, 0, 1, "never", SECOND_US)
     slots = made(Slots, parallel=1)
@@ -299,8 +309,12 @@ def test_each_running_request_without_a_bound_is_as_dear_as_the_dearest():
     budget.settle(bounded, used(cost=9))
     budget.settle(second, used())
     assert (budget.spent, budget.reserved) == (16, 0)
-    budget.take(Ask(cost=1), T0)
-    assert budget.reserved == 4, "what had a bound makes no other dear"
+    budget.set(scope(budget=28))
+    for reserved in (4, 8, 12):
+        assert budget.check(Ask(cost=1), T0) is None
+        budget.take(Ask(cost=1), T0)
+        assert budget.reserved == reserved, "what had a bound makes no other dear"
+    assert refused(budget, Ask(cost=1), T0).used == 28
 
 
 @pytest.mark.parametrize(
@@ -325,7 +339,7 @@ def test_what_cures_a_budget_that_has_no_room(spent: int, running: int, ask: Ask
 
 def test_no_period_brings_a_budget_of_nothing():
     budget = known(Budget, budget=0, period="day")
-    assert refused(budget, Ask(cost=1), T0).cure == "never"
+    assert refused(budget, Ask(cost=1), T0) == ("budget", 0, 0, 1, "never", 0, MIDNIGHT + DAY_US, 0)
 
 
 def test_what_is_settled_after_its_period_is_not_of_the_next_and_what_began_with_it_is():
@@ -339,6 +353,7 @@ def test_what_is_settled_after_its_period_is_not_of_the_next_and_what_began_with
     for taken_at, spent in ((tomorrow - 1, 0), (tomorrow, 2)):
         budget.charge(2, taken_at)
         assert budget.spent == spent
+    assert refused(budget, Ask(cost=9, bounded=True), tomorrow).spent == 2, "it began once"
 
 
 def test_a_clock_set_back_over_midnight_goes_on_with_the_period_and_by_more_than_a_day_asks_the_ledger():

@@ -1,0 +1,258 @@
+"""X96: what a request asks of its limits, and which limits these are, without a server."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+
+from keys.limits import Ask, LimitExceeded, Limits, MemoryLimits, Scope
+from keys.records import TierRecord
+from proxy.admit import (
+    GUESSED_MOST_OUTPUT,
+    Admission,
+    address_scope,
+    applying,
+    ask_of,
+    cost_at_most,
+    guessed_output,
+    most_read,
+    most_said,
+)
+from proxy.estimate import MOST_TOKENS
+from proxy.exchange import Exchange
+from proxy.pasts import Pasts
+from proxy.prompt import Prompt, read_prompt
+from tests.access.steps import FORM, asked, key_of, override_of, project_of, provider_of, snapshot_of
+from tests.limits.making import scope
+from usage.prices.price import Price, Rates
+
+CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+EMBEDDING = {"model": "m", "input": ["a", "b", "c"]}
+MILLION = 10**6
+NOBODY = applying(())
+
+
+@pytest.mark.parametrize(
+    "limits, guess",
+    [([], 1000), ([4000], 1000), ([3999], 999), ([4001], 1000), ([100, 4000], 25), ([4000, 100], 25), ([0], 0)],
+)
+def test_a_guess_is_no_more_than_a_quarter_of_a_minute(limits: list[int], guess: int):
+    assert guessed_output(limits) == guess
+
+
+@pytest.mark.parametrize(
+    "scopes, counts",
+    [
+        ((), False),
+        ((scope(rpm=1), scope(parallel=1)), False),
+        ((scope(rpm=1), scope(tpm=0)), True),
+        ((scope(budget=0),), True),
+    ],
+)
+def test_tokens_are_counted_where_a_limit_is_about_them(scopes: tuple[Scope, ...], counts: bool):
+    assert applying(scopes).counts_tokens is counts
+    assert applying((scope(tpm=100), scope(tpm=40))).guessed_output == 10
+
+
+# --- what it asks for ------------------------------------------------------------------------------------------
+def ask(exchange: Exchange, *providers: Any, prices: Any = (), tpm: int = 40) -> Ask:
+    snapshot = snapshot_of(providers=providers or (provider_of(),), prices=prices)
+    exchange.started_at += 60 * next(_serial)  # prices are remembered for a second
+    return ask_of(exchange, applying((scope(tpm=tpm),)), snapshot, read_prompt(exchange.body))
+
+
+_serial = iter(range(1, 1000))
+PRICES = (override_of("m", input=2, output=10),)
+
+
+def test_a_request_with_a_limit_asks_for_what_it_costs_at_most():
+    exchange = asked(body={**CHAT, "max_tokens": 50, "n": 2})
+    prompt = read_prompt(exchange.body)
+    assert prompt.tokens is not None
+    assert prompt.most is not None
+    assert ask(exchange, prices=PRICES) == Ask(
+        1, prompt.tokens + 100, (2 * prompt.most + 10 * 100) * MILLION, bounded=True
+    )
+    assert exchange.asked_tokens == prompt.tokens + 100
+
+
+def test_a_request_without_one_asks_for_a_guess_of_tokens_and_the_most_of_money():
+    exchange = asked(body=CHAT)
+    prompt = read_prompt(exchange.body)
+    cost = (2 * (prompt.most or 0) + 10 * GUESSED_MOST_OUTPUT) * MILLION
+    assert ask(exchange, prices=PRICES) == Ask(1, (prompt.tokens or 0) + 10, cost, bounded=False)
+
+
+def test_a_price_that_nobody_knows_has_no_bound():
+    exchange = asked(body={**CHAT, "model": "of no price", "max_tokens": 5})
+    asking = ask(exchange)
+    assert (asking.cost, asking.bounded) == (None, False)
+
+
+def test_what_cannot_all_be_seen_has_no_bound():
+    picture = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://a.example"}}]}]
+    asking = ask(asked(body={**CHAT, "messages": picture, "max_tokens": 5}), prices=PRICES)
+    assert asking.cost == (2 * 1_048_576 + 10 * 5) * MILLION
+    assert not asking.bounded
+
+
+def test_embeddings_answer_nothing_and_each_input_is_one():
+    exchange = asked("POST", "/v1/embeddings", EMBEDDING, counts_as=3)
+    asking = ask(exchange, prices=PRICES)
+    assert (asking.requests, asking.bounded) == (3, True)
+    assert asking.tokens == read_prompt(exchange.body).tokens
+    assert asking.cost == 2 * (read_prompt(exchange.body).most or 0) * MILLION
+
+
+def test_a_body_that_is_passed_unread_has_no_cost_and_a_form_of_media_has_one():
+    assert ask(asked("POST", "/v1/files", None, FORM), prices=PRICES) == Ask(1, 10, None)
+    painting = asked("POST", "/v1/images/edits", None, FORM, model="m")
+    by_number = override_of(per_image="0.5")
+    assert ask(painting, prices=(by_number,)) == Ask(1, 10, 10 * 5 * 10**11)
+    dearer = provider_of("other")
+    both = by_number, override_of(provider="other", per_image="0.6")
+    assert ask(painting, provider_of(), dearer, prices=both).cost == 10 * 6 * 10**11
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_several_providers_the_dearest_counts(order: int):
+    providers = [provider_of(), provider_of("dear"), provider_of("free", kind="simulator", base_url="")][::order]
+    prices = (override_of("m", input=1, output=1), override_of("m", "dear", input=1, output=7))
+    snapshot = snapshot_of(providers=providers, prices=prices)
+    exchange = asked(body=CHAT, started_at=5e9 + order * 60)
+    assert cost_at_most(exchange, snapshot, Prompt(10, 10), 100) == (10 + 700) * MILLION
+    exchange.model = "of no price"
+    assert cost_at_most(exchange, snapshot, Prompt(10, 10), 100) == 0, "the one that is known"
+
+
+def price(window: int | None) -> Price:
+    return Price("", Rates(1, 1, 1, 1, 1, 1, 1), window=window)
+
+
+@pytest.mark.parametrize(
+    "body, counts_as, prompt, window, most",
+    [
+        (CHAT, 1, Prompt(5, 7), 100, 7),
+        (CHAT, 1, Prompt(5, 0), 100, 0),
+        (CHAT, 1, Prompt(5, None), 100, 100),
+        (CHAT, 1, Prompt(500, None), 100, 500),
+        (CHAT, 1, Prompt(None, None), None, 1_048_576),
+        (CHAT, 3, Prompt(5, None), 100, 300),
+        ({"model": "m", "prompt": ["a", "b"]}, 1, Prompt(5, None), 100, 200),
+        (CHAT, 10_000, Prompt(5, None), None, MOST_TOKENS),
+    ],
+)
+def test_a_model_reads_its_window_of_each_prompt_at_most(
+    body: Any, counts_as: int, prompt: Prompt, window: int | None, most: int
+):
+    path = "/v1/completions" if "prompt" in body else "/v1/chat/completions"
+    assert most_read(asked("POST", path, body, counts_as=counts_as), prompt, price(window)) == most
+
+
+@pytest.mark.parametrize(
+    "more, window, most",
+    [
+        ({}, None, 131_072),
+        ({}, 100, 100),
+        ({}, 10**6, 131_072),
+        ({"n": 3}, 100, 300),
+        ({"n": 10**6}, None, MOST_TOKENS),
+    ],
+)
+def test_a_model_says_its_window_for_each_answer_at_most(more: dict[str, int], window: int | None, most: int):
+    assert most_said(asked(body={**CHAT, **more}), price(window)) == most
+
+
+# --- who is asked ----------------------------------------------------------------------------------------------
+class Door:
+    """An admission over the limits of a process; no limit here has a past."""
+
+    def __init__(self, of_address: Limits = Limits()) -> None:  # noqa: B008 (frozen)
+        self.admission = Admission(MemoryLimits(), cast(Pasts, None), of_address)
+
+    def admits(self, exchange: Exchange, *everybody: Scope, snapshot: Any = None) -> bool:
+        try:
+            asyncio.run(self.admission.admit(exchange, snapshot or snapshot_of(*everybody)))
+        except LimitExceeded:
+            assert not exchange.admitted
+            return False
+        assert exchange.admitted
+        return True
+
+
+def test_each_scope_that_applies_is_asked():
+    everybody = scope("global", "everybody", rpm=3)
+    snapshot = snapshot_of(everybody)
+    door = Door()
+    key, project = key_of(scopes=(scope(rpm=1),)), project_of(scope=scope("project", rpm=1))
+    assert door.admits(asked(body=CHAT, key=key, project=project), snapshot=snapshot)
+    assert not door.admits(asked(body=CHAT, key=key, project=project), snapshot=snapshot)
+    other = project_of(scope=None)
+    assert door.admits(asked(body=CHAT, key=None, project=project), snapshot=snapshot), "without a key, the project's"
+    assert not door.admits(asked(body=CHAT, key=None, project=project), snapshot=snapshot)
+    assert door.admits(asked(body=CHAT, key=None, project=other), snapshot=snapshot)
+    assert not door.admits(asked(body=CHAT, key=None, project=other), snapshot=snapshot)
+    assert not door.admits(asked(body=CHAT), snapshot=snapshot), "nor without either"
+
+
+def test_what_is_limited_by_nobody_reserves_nothing():
+    exchange = asked(body=CHAT, key=key_of())
+    assert Door().admits(exchange)
+    assert exchange.reservation is None
+
+
+def test_a_change_of_a_key_or_of_everybodys_limits_counts_with_the_next_request():
+    door = Door()
+    for limits, admitted in ((scope(rpm=1), True), (scope(rpm=1), False), (scope(rpm=2), True)):
+        assert door.admits(asked(body=CHAT, key=key_of(scopes=(limits,)))) is admitted
+    key = key_of()
+    for everybody, admitted in ((scope("global", rpm=1), True), (scope("global", rpm=1), False)):
+        assert door.admits(asked(body=CHAT, key=key), everybody) is admitted
+    assert door.admits(asked(body=CHAT, key=key))
+
+
+def test_an_address_is_limited_by_itself_whoever_asks():
+    door = Door(Limits(rpm=2))
+    first, second = key_of(), key_of()
+    assert [door.admits(asked(body=CHAT, key=key)) for key in (first, second, first)] == [True, True, False]
+    elsewhere = asked(body=CHAT, key=first)
+    elsewhere.scope["client"] = ("10.0.0.2", 5000)
+    assert door.admits(elsewhere)
+    nowhere = asked(body=CHAT, key=first)
+    nowhere.scope["client"] = None
+    assert door.admits(nowhere)
+    assert address_scope("h", Limits(rpm=1)) == Scope("address", "h", "address h", Limits(rpm=1))
+
+
+def test_embeddings_have_a_quota_of_the_owners_tier_for_each_input():
+    tier = TierRecord(1, "free", 4, "byok")
+    key = key_of(owner_id=7, tier=tier)
+    exchange = asked("POST", "/v1/embeddings", EMBEDDING, key=key)
+    applies = Door().admission._applying_to(exchange, snapshot_of())
+    assert [(each.kind, each.id, each.limits.daily) for each in applies.scopes] == [("tier", "7", 4)]
+    chat = asked(body=CHAT, key=key)
+    door = Door()
+    assert door.admission._applying_to(exchange, snapshot_of()).scopes
+    assert door.admission._applying_to(chat, snapshot_of()) == NOBODY, "of the same key, and about something else"
+
+
+def test_tokens_of_a_minute_are_what_the_request_asked_for():
+    key = key_of(scopes=(scope(tpm=100),))
+    door = Door()
+    exchange = asked(body={**CHAT, "max_tokens": 60}, key=key)
+    assert door.admits(exchange)
+    assert exchange.reservation is not None
+    assert 60 < exchange.reservation.ask.tokens < 100
+    assert exchange.reservation.ask.tokens == exchange.asked_tokens
+    assert not door.admits(asked(body={**CHAT, "max_tokens": 60}, key=key))
+    exchange.reservation.settle(10)
+    assert door.admits(asked(body={**CHAT, "max_tokens": 60}, key=key))
+
+
+def test_a_long_prompt_is_counted_as_a_short_one_is():
+    long = {**CHAT, "messages": [{"role": "user", "content": "x" * 300_000}]}
+    exchange = asked(body=long, key=key_of(scopes=(scope(tpm=10**6),)))
+    assert Door().admits(exchange)
+    assert exchange.asked_tokens == (read_prompt(exchange.body).tokens or 0) + 1000

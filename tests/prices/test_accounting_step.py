@@ -1,0 +1,255 @@
+"""X96: what a request is charged by what became of it, and what its row says, without a server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from providers.catalog import Access, Candidate, CredentialRecord
+from proxy.account import NO_USAGE, cost_of, cost_of_media, event_of, milliseconds, tokens_of, usage_of
+from proxy.dialects.base import Usage
+from proxy.exchange import Exchange
+from tests.access.steps import asked, key_of, override_of, project_of, provider_of
+from usage.prices.book import Prices
+from usage.prices.price import Units
+
+PROVIDER = provider_of()
+SIMULATOR = provider_of("sim", kind="simulator", base_url="")
+PRICES = Prices(
+    [
+        override_of("m", input=1, output=10, cached_input="0.5", reasoning=20),
+        override_of("speaker", input=1, output=1, per_image="0.04"),
+        override_of("painter", input=1, output=3),
+    ]
+)
+MILLION = 10**6
+CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+
+
+def answered(
+    method: str = "POST", path: str = "/v1/chat/completions", body: Any = None, *, model: str = "m", **known: Any
+) -> Exchange:
+    """A request that a provider was asked and answered whole, but for what is known otherwise."""
+    exchange = asked(method, path, CHAT if body is None and method == "POST" else body)
+    exchange.candidate, exchange.attempts, exchange.outcome = Candidate(PROVIDER, model), 1, "complete"
+    for name, value in known.items():
+        setattr(exchange, name, value)
+    return exchange
+
+
+@pytest.mark.parametrize(
+    "exchange, told",
+    [
+        (answered(), (None, "override")),
+        (answered(outcome="client_closed", passed_unread=True), (None, "override")),
+        (answered(outcome="client_closed"), (0, "")),
+        (answered(outcome="upstream_failed", passed_unread=True), (0, "")),
+        (answered("GET", "/v1/files"), (0, "")),
+        (answered(candidate=None), (0, "")),
+        (answered(attempts=0), (0, "")),
+        (answered(goes_on=True), (0, "")),
+        (answered(model="of no price"), (None, "unknown")),
+        (answered(candidate=Candidate(SIMULATOR, "simulator")), (0, "simulator")),
+    ],
+    ids=range(10),
+)
+def test_what_nobody_counted_is_not_known_or_cost_nothing(exchange: Exchange, told: tuple[int | None, str]):
+    assert cost_of(exchange, NO_USAGE, PRICES) == told
+
+
+USED = Usage(prompt=100, completion=50, cached=40, reasoning=20)
+COST = (60 * 1 + 40 * 0.5 + 30 * 10 + 20 * 20) * MILLION
+
+
+@pytest.mark.parametrize(
+    "exchange, told",
+    [
+        (answered(), (COST, "override")),
+        (answered(outcome="client_closed"), (COST, "override")),
+        (answered(outcome="upstream_failed"), (COST, "override")),
+        (answered("GET", "/v1/chat/completions"), (COST, "override")),
+        (answered(candidate=None), (0, "")),
+        (answered(attempts=0), (0, "")),
+        (answered(goes_on=True), (0, "")),
+        (answered("GET", "/v1/responses/resp_1"), (0, "")),
+        (answered(model="of no price"), (None, "unknown")),
+        (answered(candidate=Candidate(SIMULATOR, "simulator")), (0, "simulator")),
+    ],
+    ids=range(10),
+)
+def test_what_was_counted_is_charged(exchange: Exchange, told: tuple[int | None, str]):
+    assert cost_of(exchange, USED, PRICES) == told
+
+
+def test_each_kind_of_token_has_its_own_rate():
+    names = ("cached_input", "cache_write", "reasoning", "audio_input", "audio_output")
+    dear = Prices([override_of("m", input=1, output=2, **{name: 3 + 2 * at for at, name in enumerate(names)})])
+    usage = Usage(
+        100,
+        100,
+        cached=1,
+        cache_write=10,
+        reasoning=3,
+        audio=99,
+        audio_in=20,
+        audio_out=30,
+        picture_in=0,
+        picture_out=0,
+    )
+    wanted = 69 * 1 + 67 * 2 + 1 * 3 + 10 * 5 + 3 * 7 + 20 * 9 + 30 * 11
+    assert cost_of(answered(), usage, dear) == (wanted * MILLION, "override")
+
+
+def test_what_was_used_is_estimated_where_nobody_counted_the_prompt_and_read_again_it_is_nothing():
+    assert usage_of(answered()) is NO_USAGE
+    counted = Usage(prompt=7, completion=1)
+    assert usage_of(answered(usage=counted)) is counted
+    assert (counted.prompt, counted.source) == (7, "provider")
+    assert usage_of(answered("GET", "/v1/responses/resp_1", usage=counted)) is NO_USAGE
+    said = usage_of(answered(usage=Usage(completion=1)))
+    assert (said.prompt, said.completion, said.source) == (
+        -(-len('[{"role": "user", "content": "hi"}]') // 4),
+        1,
+        "estimated",
+    )
+
+
+@pytest.mark.parametrize(
+    "usage, outcome, passed_unread, tokens",
+    [
+        (Usage(3, 4), "complete", False, 7),
+        (Usage(3), "complete", False, 3),
+        (Usage(3, 4), "upstream_failed", False, 7),
+        (None, "complete", False, 500),
+        (None, "client_closed", True, 500),
+        (None, "client_closed", False, 0),
+        (None, "upstream_failed", True, 0),
+    ],
+)
+def test_a_minute_is_charged_what_was_counted_else_what_was_reserved(
+    usage: Usage | None, outcome: str, passed_unread: bool, tokens: int
+):
+    exchange = answered(usage=usage, outcome=outcome, passed_unread=passed_unread, asked_tokens=500)
+    assert tokens_of(exchange, event_of(exchange, exchange.t0, PRICES)) == tokens
+
+
+# --- pictures and sound ----------------------------------------------------------------------------------------
+def painted(**known: Any) -> Exchange:
+    return answered(path="/v1/images/generations", body={"model": "speaker", "prompt": "x", "n": 2}, **known)
+
+
+PICTURE = 4 * 10**10
+"""Pico-dollars."""
+
+
+@pytest.mark.parametrize(
+    "known, cost, source",
+    [
+        ({}, 2 * PICTURE, "override"),
+        ({"units": Units(pictures=3)}, 3 * PICTURE, "override"),
+        ({"outcome": "upstream_failed"}, 0, ""),
+        ({"outcome": "upstream_failed", "units": Units(pictures=1)}, PICTURE, "override"),
+        ({"outcome": "client_closed"}, 0, ""),
+        ({"outcome": "client_closed", "first_byte_at": 1.0}, 2 * PICTURE, "override"),
+        ({"outcome": "upstream_failed", "first_byte_at": 1.0}, 0, ""),
+        ({"candidate": None}, 0, ""),
+        ({"attempts": 0}, 0, ""),
+        ({"model": "of no price"}, None, "unknown"),
+    ],
+)
+def test_pictures_are_charged_by_their_number(known: dict[str, Any], cost: int | None, source: str):
+    exchange = painted(**{"model": "speaker", **known})
+    assert cost_of_media(exchange, NO_USAGE, PRICES) == (NO_USAGE, cost, source)
+    event = event_of(exchange, exchange.t0, PRICES)
+    assert (event.cost_picousd, event.price_source, event.prompt_tokens) == (cost, source, None)
+
+
+def test_pictures_without_a_price_by_their_number_are_charged_by_tokens():
+    counted = Usage(prompt=10, completion=20)
+    exchange = painted(model="painter", outcome="upstream_failed")
+    assert cost_of_media(exchange, counted, PRICES) == (counted, (10 * 1 + 20 * 3) * MILLION, "override")
+    exchange.outcome = "complete"
+    usage, cost, source = cost_of_media(exchange, NO_USAGE, PRICES)
+    assert (usage.completion, usage.source, source) == (2 * 6_240, "estimated", "override")
+    assert cost == ((usage.prompt or 0) + 3 * 2 * 6_240) * MILLION
+
+
+# --- the row ---------------------------------------------------------------------------------------------------
+def test_a_row_says_what_became_of_the_request():
+    exchange = asked("POST", "/v1/chat/completions", CHAT, (b"x-correlation-id", b"mine"))
+    t0 = exchange.t0
+    exchange.key = key_of(id=3, owner_id=4, team_id=5, tags=("a", "b"))
+    exchange.project = project_of(id=6)
+    exchange.candidate = Candidate(PROVIDER, "m-1")
+    exchange.access = Access(CredentialRecord("alias", 1, "secret"), b"secret", b"")
+    exchange.usage = Usage(100, 50, 40, 20, 7, cache_write=0)
+    exchange.status, exchange.outcome, exchange.error_code, exchange.cache = 200, "complete", "code", "hit"
+    exchange.stream, exchange.attempts, exchange.admitted, exchange.counts_as = True, 2, True, 9
+    exchange.sent_at, exchange.first_byte_at, exchange.upstream_done_at = t0 + 1, t0 + 2, t0 + 3.5
+    exchange.response_bytes, exchange.response_id, exchange.made = 77, "resp_1", ("file:1",)
+    prices = Prices([override_of("m-1", input=1, output=10, cached_input="0.5", reasoning=20, cache_write=9)])
+    event = event_of(exchange, t0 + 4, prices)
+    said = {name: getattr(event, name) for name in event.__struct_fields__}
+    times = said.pop("duration_ms"), said.pop("ttft_ms"), said.pop("upstream_ms")
+    assert times == pytest.approx((4000, 2000, 2500), abs=0.01)
+    assert said == {
+        "id": exchange.request_id,
+        "at": exchange.started_at,
+        "method": "POST",
+        "path": "/v1/chat/completions",
+        "endpoint": "/v1/chat/completions",
+        "status": 200,
+        "outcome": "complete",
+        "error": "code",
+        "cache": "hit",
+        "stream": True,
+        "attempts": 2,
+        "key": 3,
+        "project": 6,
+        "user": 4,
+        "team": 5,
+        "tags": ("a", "b"),
+        "provider": "openai",
+        "credential": "alias",
+        "model": "m",
+        "model_served": "m-1",
+        "prompt_tokens": 100,
+        "completion_tokens": 50,
+        "cached_tokens": 40,
+        "reasoning_tokens": 20,
+        "cache_write_tokens": 0,
+        "audio_tokens": 7,
+        "usage_source": "provider",
+        "cost_picousd": COST,
+        "price_source": "override",
+        "request_bytes": exchange.request_bytes,
+        "response_bytes": 77,
+        "ip": "10.0.0.1",
+        "correlation_id": "mine",
+        "response_id": "resp_1",
+        "requests": 9,
+        "made": ("file:1",),
+        "holder": "",
+        "settles": "",
+    }
+    exchange.outcome = "refused"
+    assert event_of(exchange, t0 + 4, PRICES).requests == 0
+    exchange.outcome, exchange.admitted = "complete", False
+    assert event_of(exchange, t0 + 4, PRICES).requests == 0
+
+
+def test_a_row_of_what_nobody_was_asked_for_says_so():
+    exchange = asked("GET", "/v1/files/file-0123456789abcdef")
+    event = event_of(exchange, exchange.t0, PRICES)
+    assert (event.ttft_ms, event.upstream_ms, event.key, event.project, event.user) == (None,) * 5
+    assert (event.provider, event.credential, event.model_served, event.tags) == ("", "", "", ())
+    assert (event.cost_picousd, event.prompt_tokens, event.attempts, event.requests) == (0, None, 0, 0)
+    exchange.sent_at, exchange.scope["client"] = exchange.t0 + 1, None
+    event = event_of(exchange, exchange.t0 + 3, PRICES)
+    assert (event.upstream_ms, event.ip) == (pytest.approx(2000, abs=0.01), None), "it has not ended yet"
+
+
+@pytest.mark.parametrize("seconds, told", [(0.0, 0.0), (0.0012345, 1.234), (0.0012349, 1.234), (2.0, 2000.0)])
+def test_times_are_to_the_microsecond(seconds: float, told: float):
+    assert milliseconds(seconds) == told
