@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import BadRequest, NotFound
-from proxy.paths import RESERVED, canonical_path
+from proxy.paths import RESERVED, canonical_path, check_names_no_endpoint
 from tests.abuse.wire import CHAT, Reply, request, send, sized
 from tests.sluice import Sluice
 from tests.upstream import Upstream
@@ -108,3 +108,74 @@ def test_what_is_canonical_stays_as_it_is(rest: str):
     assert path.lower() == ("/v1/" + rest).lower()
     assert "//" not in path
     assert "/../" not in path
+
+
+@pytest.mark.parametrize("raw", LEADING_OUT)
+def test_each_such_spelling_is_refused_before_anything_is_asked(raw: str):
+    with pytest.raises((BadRequest, NotFound)) as refused:
+        check_names_no_endpoint(canonical_path(raw))
+    assert refused.value.code in ("invalid_path", "path_not_canonical")
+
+
+@pytest.mark.parametrize(
+    "raw, code, words",
+    [
+        ("/v1/files/a b", "invalid_path", "percent-encode"),
+        ("/v1/files/é", "invalid_path", "percent-encode"),
+        ("/v1/files/x\\y", "invalid_path", "percent-encode"),
+        ("/v1/", "not_found", "nothing at /v1/"),
+        ("/v1", "not_found", "nothing at /v1"),
+        ("/v2/files", "not_found", "nothing at /v2/files"),
+        ("/v1//files/", "path_not_canonical", "empty segment; say /v1/files"),
+        ("/v1/files/%", "invalid_path", "write %25"),
+        ("/v1/files/%4", "invalid_path", "write %25"),
+        ("/v1/files/%1F", "invalid_path", "control character"),
+        ("/v1/files/%7f", "invalid_path", "control character"),
+        ("/v1/files/%41", "path_not_canonical", "%41 stands for 'A'"),
+        ("/v1/files/%2e", "path_not_canonical", "%2e stands for '.'"),
+        ("/v1/files/a%2Fb", "path_not_canonical", "%2F means one thing"),
+        ("/v1/files/a%3bb", "path_not_canonical", "%3b means one thing"),
+        ("/v1/files/./x", "path_not_canonical", "dot segment"),
+        ("/v1/files/..", "path_not_canonical", "dot segment"),
+        ("/v1/files/..;a=b/x", "path_not_canonical", "dot segment"),
+        ("/v1/Files", "path_not_canonical", "small letters"),
+        ("/v1/1files", "path_not_canonical", "small letters"),
+        ("/v1/v1/files", "path_not_canonical", "version twice"),
+        ("/v1/v2beta", "path_not_canonical", "version twice"),
+        ("/v1/keys/x", "reserved_path", "/v1/keys is the gateway's own"),
+    ],
+)
+def test_a_refusal_says_what_is_wrong_with_a_path(raw: str, code: str, words: str):
+    with pytest.raises((BadRequest, NotFound)) as refused:
+        canonical_path(raw)
+    assert refused.value.code == code
+    assert words in refused.value.message
+
+
+@pytest.mark.parametrize(
+    "raw, path",
+    [
+        ("/v1/files", "/v1/files"),
+        ("/v1/a_b-c9/X;y=z/...", "/v1/a_b-c9/X;y=z/..."),
+        ("/v1/files/%20%c3%a9%80", "/v1/files/%20%C3%A9%80"),
+        ("/v1/vector_stores", "/v1/vector_stores"),
+        ("/v1/videos", "/v1/videos"),
+    ],
+)
+def test_escapes_are_written_in_capitals_and_all_else_stays(raw: str, path: str):
+    assert canonical_path(raw) == path
+    check_names_no_endpoint(path)
+
+
+def test_a_models_name_may_have_a_slash_and_nothing_else_that_separates():
+    assert canonical_path("/v1/models/a%2fb", slash_in_name=True) == "/v1/models/a%2Fb"
+    for byte in ("%5c", "%25", "%3f", "%23", "%3b"):
+        with pytest.raises(NotFound):
+            canonical_path(f"/v1/models/a{byte}b", slash_in_name=True)
+
+
+@pytest.mark.parametrize("raw", MODELS_UNREAD)
+def test_an_endpoint_under_another_spelling_is_refused_before_anything_is_asked(raw: str):
+    with pytest.raises(NotFound) as refused:
+        check_names_no_endpoint(canonical_path(raw))
+    assert refused.value.code == "path_not_canonical"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, cast
 
 import pytest
 
-from keys.limits import Ask, LimitExceeded, Limits, MemoryLimits, Scope
+from keys.limits import Ask, Baseline, LimitExceeded, Limits, MemoryLimits, Need, Scope
 from keys.records import TierRecord
 from proxy.admit import (
     GUESSED_MOST_OUTPUT,
@@ -166,11 +167,23 @@ def test_a_model_says_its_window_for_each_answer_at_most(more: dict[str, int], w
 
 
 # --- who is asked ----------------------------------------------------------------------------------------------
+class NoPasts:
+    """Of a ledger that is empty."""
+
+    def __init__(self, limits: MemoryLimits) -> None:
+        self.limits = limits
+
+    async def load(self, needs: Sequence[Need], patience_s: float | None) -> None:
+        for need in needs:
+            self.limits.load(need, Baseline())
+
+
 class Door:
-    """An admission over the limits of a process; no limit here has a past."""
+    """An admission over the limits of a process."""
 
     def __init__(self, of_address: Limits = Limits()) -> None:  # noqa: B008 (frozen)
-        self.admission = Admission(MemoryLimits(), cast(Pasts, None), of_address)
+        limits = MemoryLimits()
+        self.admission = Admission(limits, cast(Pasts, NoPasts(limits)), of_address)
 
     def admits(self, exchange: Exchange, *everybody: Scope, snapshot: Any = None) -> bool:
         try:
@@ -256,3 +269,23 @@ def test_a_long_prompt_is_counted_as_a_short_one_is():
     exchange = asked(body=long, key=key_of(scopes=(scope(tpm=10**6),)))
     assert Door().admits(exchange)
     assert exchange.asked_tokens == (read_prompt(exchange.body).tokens or 0) + 1000
+
+
+@pytest.mark.parametrize("tokens", [{}, {"tpm": 10**6}])
+def test_a_batch_of_embeddings_is_as_many_requests_as_it_has_inputs(tokens: dict[str, int]):
+    door, key = Door(), key_of(scopes=(scope(max_requests=7, **tokens),))
+    three = [asked("POST", "/v1/embeddings", EMBEDDING, key=key) for _ in range(3)]
+    assert [door.admits(exchange) for exchange in three] == [True, True, False]
+    assert [exchange.counts_as for exchange in three] == [3, 3, 3]
+    assert three[0].reservation is not None
+    assert three[0].reservation.ask.requests == 3
+    chats = [door.admits(asked(body={**CHAT, "input": ["a", "b"]}, key=key)) for _ in range(2)]
+    assert chats == [True, False], "of anything else each is one"
+
+
+def test_a_tiers_quota_is_of_embeddings_alone():
+    key = key_of(owner_id=7, tier=TierRecord(1, "free", 4, "byok"))
+    door = Door()
+    said = [door.admits(asked("POST", "/v1/embeddings", EMBEDDING, key=key)) for _ in range(2)]
+    assert said == [True, False]
+    assert door.admits(asked(body=CHAT, key=key))

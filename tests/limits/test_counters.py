@@ -261,6 +261,17 @@ def test_a_clock_set_back_over_midnight_goes_on_with_the_day_and_over_two_asks_t
     assert (daily.used, daily.check(ONE, MIDNIGHT - DAY_US - 1)) == (2, None)
 
 
+def test_a_quota_has_room_for_as_many_as_are_left():
+    lifetime, daily = known(Lifetime, max_requests=3), known(Daily, daily=3)
+    for counter in (lifetime, daily):
+        assert counter.check(Ask(requests=3), T0) is None
+        assert counter.check(Ask(requests=4), T0) is not None
+        counter.take(Ask(requests=3), T0)
+        assert counter.check(Ask(requests=0), T0) is None, "what is free has room"
+    assert refused(daily, Ask(requests=3), T0).cure == "time"
+    assert refused(lifetime, Ask(requests=1), T0).cure == "never"
+
+
 def test_a_ledger_that_has_more_raises_and_one_of_another_day_does_not():
     daily, lifetime = known(Daily, daily=9), known(Lifetime, max_requests=9)
     for more, stands in ((4, 4), (3, 4)):

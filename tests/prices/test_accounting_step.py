@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from keys.limits import Ask, Baseline, LimitExceeded, MemoryLimits, Unknown
 from providers.catalog import Access, Candidate, CredentialRecord
-from proxy.account import NO_USAGE, cost_of, cost_of_media, event_of, milliseconds, tokens_of, usage_of
+from proxy.account import NO_USAGE, account, cost_of, cost_of_media, event_of, milliseconds, tokens_of, usage_of
 from proxy.dialects.base import Usage
 from proxy.exchange import Exchange
-from tests.access.steps import asked, key_of, override_of, project_of, provider_of
+from proxy.parts import Parts
+from tests.access.steps import asked, key_of, override_of, project_of, provider_of, snapshot_of
+from tests.limits.making import scope
 from usage.prices.book import Prices
 from usage.prices.price import Units
 
@@ -248,6 +253,96 @@ def test_a_row_of_what_nobody_was_asked_for_says_so():
     exchange.sent_at, exchange.scope["client"] = exchange.t0 + 1, None
     event = event_of(exchange, exchange.t0 + 3, PRICES)
     assert (event.upstream_ms, event.ip) == (pytest.approx(2000, abs=0.01), None), "it has not ended yet"
+
+
+def test_a_key_that_stands_in_a_path_is_not_in_the_row():
+    text = "sk-sluice-abcdefGHI012ABCDEFGHIJKLMNOPQRSTUVWXYZ012345373927ed"
+    exchange = asked("GET", f"/v1/files/{text}")
+    assert "ABCDEFGHIJKLMNOPQRSTUVWXYZ" not in event_of(exchange, exchange.t0, PRICES).path
+
+
+# --- what is held comes back -----------------------------------------------------------------------------------
+class Told:
+    """The parts that hear of a request, and what they heard, in its order."""
+
+    def __init__(self) -> None:
+        self.said: list[Any] = []
+        hears = SimpleNamespace(
+            add=lambda event: self.said.append("journal") or b"document",
+            ended=lambda event, document: self.said.append(document),
+            take=lambda exchange, event: self.said.append(("background", event.holder)),
+            holder_now="holder",
+        )
+        log = SimpleNamespace(add=lambda document: self.said.append("log"))
+        named = dict.fromkeys(("background", "journal", "metrics"), hears)
+        self.parts = cast(Parts, SimpleNamespace(**named, request_log=log, traces=None, logged_bodies=None))
+        self.parts.snapshot = snapshot_of(prices=[override_of("m", input=1, output=10)])
+
+
+def held(**limits: int) -> tuple[MemoryLimits, Any]:
+    limits_, ask = MemoryLimits(), Ask(2, tokens=500, cost=300 * MILLION, bounded=True)
+    scopes = [scope(**limits)]
+    try:
+        return limits_, limits_.reserve(scopes, ask, time.time())
+    except Unknown as unknown:
+        for need in unknown.needs:
+            limits_.load(need, Baseline())
+        return limits_, limits_.reserve(scopes, ask, time.time())
+
+
+LIMITS = {"tpm": 1000, "budget": 400 * MILLION, "max_requests": 9, "parallel": 1}
+
+
+def free(limits: MemoryLimits) -> tuple[int, int]:
+    """Tokens that are left of the minute, and money."""
+    at_hand = limits.reserve([scope(**LIMITS)], Ask(0, tokens=0, cost=0, bounded=True), time.time())
+    tokens, budget = at_hand.standings.tokens, at_hand.standings.budget
+    assert tokens is not None
+    assert budget is not None
+    assert budget.reserved == 0
+    at_hand.settle(requests=0)
+    return tokens.remaining, budget.remaining // MILLION
+
+
+@pytest.mark.parametrize(
+    "known, left",
+    [
+        ({"usage": Usage(100, 20)}, (880, 100)),
+        ({"usage": None, "asked_tokens": 500}, (500, 400)),
+        ({"usage": None, "asked_tokens": 500, "outcome": "upstream_failed"}, (1000, 400)),
+        ({"usage": Usage(100, 20), "candidate": None}, (880, 400)),
+    ],
+)
+def test_what_was_reserved_is_settled_by_what_was_used_and_told_once(known: dict[str, Any], left: tuple[int, int]):
+    limits, reservation = held(**LIMITS)
+    told = Told()
+    account(answered(reservation=reservation, **known), told.parts)
+    assert free(limits) == left
+    assert told.said == ["journal", b"document", "log"]
+
+
+def test_what_was_reserved_comes_back_also_where_nothing_can_be_told():
+    limits, reservation = held(**LIMITS)
+    told = Told()
+    exchange = answered(reservation=reservation, usage=Usage(100, 20))
+    exchange.scope["client"] = 5  # no address
+    for broken in (exchange, answered()):
+        broken.scope["client"] = 5
+        with pytest.raises(TypeError):
+            account(broken, told.parts)
+    assert free(limits) == (1000, 400)
+    assert told.said == []
+
+
+def test_what_goes_on_in_the_background_keeps_what_it_holds():
+    limits, reservation = held(**LIMITS)
+    told = Told()
+    account(answered(reservation=reservation, usage=Usage(100, 20), goes_on=True), told.parts)
+    assert told.said == [("background", "holder"), "journal", b"document", "log"]
+    with pytest.raises(LimitExceeded):
+        free(limits)
+    reservation.settle()
+    assert free(limits) == (1000, 400)
 
 
 @pytest.mark.parametrize("seconds, told", [(0.0, 0.0), (0.0012345, 1.234), (0.0012349, 1.234), (2.0, 2000.0)])
