@@ -129,6 +129,26 @@ def test_requests_within_a_second_run_out_with_the_last_of_them():
     assert len(window.entries) == 2
 
 
+def test_as_many_entries_run_out_as_are_too_many_and_no_more():
+    window = made(TokenWindow, tpm=6)
+    window.take(Ask(tokens=2), T0)
+    mark = window.take(Ask(tokens=1), T0 + SECOND_US // 2)
+    window.take(Ask(tokens=2), T0 + 10 * SECOND_US)
+    window.take(Ask(tokens=1), T0 + 10 * SECOND_US + 5)
+    assert [entry.amount for entry in window.entries] == [3, 3]
+    now, first_is_over = T0 + 20 * SECOND_US, T0 + SECOND_US // 2 + 60 * SECOND_US
+    waits = [refused(window, Ask(tokens=tokens), now).wait_us for tokens in (1, 3, 4, 6)]
+    second_is_over = T0 + 10 * SECOND_US + 5 + 60 * SECOND_US
+    assert waits == [first_is_over - now] * 2 + [second_is_over - now] * 2
+    assert mark is not None
+    window.settle(mark, used(0))
+    assert [entry.amount for entry in window.entries] == [2, 3]
+    assert window.check(Ask(tokens=3), first_is_over) is None
+    assert (window.total, [entry.amount for entry in window.entries]) == (3, [3])
+    assert refused(window, Ask(tokens=4), second_is_over - 1).wait_us == 1
+    assert window.check(Ask(tokens=6), second_is_over) is None
+
+
 def test_a_clock_set_back_within_a_second_does_not_let_a_request_run_out_earlier():
     window = made(RequestWindow, rpm=2)
     window.take(ONE, T0)
