@@ -10,7 +10,7 @@ import pytest
 
 from keys.limits import Ask, Baseline, LimitExceeded, MemoryLimits, Unknown
 from providers.catalog import Access, Candidate, CredentialRecord
-from proxy.account import NO_USAGE, account, cost_of, cost_of_media, event_of, milliseconds, tokens_of, usage_of
+from proxy.account import NO_USAGE, account, cost_of, cost_of_media, event_of, tokens_of, usage_of
 from proxy.dialects.base import Usage
 from proxy.exchange import Exchange
 from proxy.parts import Parts
@@ -347,4 +347,6 @@ def test_what_goes_on_in_the_background_keeps_what_it_holds():
 
 @pytest.mark.parametrize("seconds, told", [(0.0, 0.0), (0.0012345, 1.234), (0.0012349, 1.234), (2.0, 2000.0)])
 def test_times_are_to_the_microsecond(seconds: float, told: float):
-    assert milliseconds(seconds) == told
+    exchange = asked()
+    exchange.t0 = 0.0
+    assert event_of(exchange, seconds, Prices()).duration_ms == told
