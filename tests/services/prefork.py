@@ -121,6 +121,8 @@ class Prefork:
 
 def main() -> None:
     """As `python manage.py …` in the order's directory and environment."""
+    import spawned
+
     del sys.path[0]  # this file's directory, whose names are none of a library's
     for name in LIBRARIES:
         importlib.import_module(name)
@@ -135,6 +137,9 @@ def main() -> None:
     os.chdir(order["cwd"])
     sys.argv = order["args"]
     sys.path.insert(0, order["cwd"])
+    if spawned.is_wanted(sys.argv) and (program := spawned.fork_workers()):
+        exec(program, {"__name__": "__main__"})
+        return
     runpy.run_path(os.path.join(order["cwd"], sys.argv[0]), run_name="__main__")
 
 
