@@ -22,6 +22,7 @@ from bench.relay import latency, relay
 from bench.result import Result, table
 from bench.servers import Servers, need_programs
 from bench.spread import spreads
+from bench.standstill import standstill
 from bench.start import start
 from bench.streams import streams
 from bench.telling import telling
@@ -39,11 +40,13 @@ BENCHES: dict[str, Callable[..., list[Result]]] = {
     "admission": admission,
     "telling": telling,
     "spread": spreads,
+    "standstill": standstill,
     "keys": keys,
     "ledger": ledger,
 }
 NAMED_ALONE = {"ledger"}
 """It needs PostgreSQL, and neither nginx nor wrk."""
+WITHOUT_PROGRAMS = {"standstill"}
 
 
 def main() -> int:
@@ -62,7 +65,7 @@ def main() -> int:
         parser.error("the benchmarks read /proc and pin processes to cores, which needs Linux")
     chosen = options.benches or [name for name in BENCHES if name not in NAMED_ALONE]
     try:
-        if set(chosen) - NAMED_ALONE:
+        if set(chosen) - NAMED_ALONE - WITHOUT_PROGRAMS:
             need_programs()
     except Missing as error:
         print(error, file=sys.stderr)

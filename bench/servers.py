@@ -119,6 +119,13 @@ class Servers:
         _wait_for(server, "/v1/models")
         return server
 
+    def sink(self) -> Server:
+        """A provider that takes bodies of any size."""
+        port = processes.free_port()
+        server = self._start([sys.executable, "-m", "bench.sink", str(port)], port, machine.REST, "sink")
+        _wait_for(server, "/v1/models")
+        return server
+
     def sluice(self, upstream: Server, program: Sequence[str] = PROGRAM, **settings: object) -> Server:
         """One worker with all that is on by default: a key with a limit, ledger, metrics, request log."""
         template, key = self._installed()

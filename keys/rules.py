@@ -150,6 +150,16 @@ class Rules:
         return bool(self._folded)
 
     @property
+    def listed_params(self) -> dict[str, list[Any]]:
+        """What is allowed, as it was written; another process makes rules of it."""
+        below = {name: values for each in self._dotted.values() for _, name, values in each}
+        return {name: values.listed for name, values in (self._params | below).items()}
+
+    def refusal_of(self, field: str) -> ParamRefused:
+        below = {name: values for each in self._dotted.values() for _, name, values in each}
+        return ParamRefused(field, (self._params | below)[field])
+
+    @property
     def form_fields(self) -> frozenset[str]:
         """Names that a form's fields may be checked by."""
         return frozenset(self._params)

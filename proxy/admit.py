@@ -12,10 +12,12 @@ from keys.limits import Ask, Limits, MemoryLimits, Scope, Unknown
 from keys.limits.fallback import FallbackLimits
 from keys.records import KeyRecord, ProjectRecord
 from proxy import media
-from proxy.embedding_quota import inputs_of, quota_of
+from proxy.embedding_quota import quota_of
 from proxy.endpoints import EMBEDDINGS
-from proxy.estimate import MOST_TOKENS, answers_asked, most_output, prompts_asked
+from proxy.estimate import MOST_TOKENS, answers_asked, inputs_of, most_output, prompts_asked
 from proxy.exchange import Exchange
+from proxy.heavy.body import HeavyBody
+from proxy.jsonbody import JSONBody
 from proxy.model_prices import prices_of
 from proxy.pasts import Pasts
 from proxy.prompt import Prompt, read_prompt
@@ -56,8 +58,8 @@ class Admission:
         if applying.scopes:
             ask = ONE_REQUEST
             if applying.counts_tokens:
-                if exchange.request_bytes > READ_AT_ONCE_BYTES:
-                    prompt = await asyncio.to_thread(read_prompt, exchange.body)
+                if exchange.held_bytes > READ_AT_ONCE_BYTES:
+                    prompt = await read_long_prompt(exchange.body)
                 else:
                     prompt = read_prompt(exchange.body)
                 ask = ask_of(exchange, applying, snapshot, prompt)
@@ -102,6 +104,12 @@ class Admission:
         if self._of_address is not None and (client := exchange.scope.get("client")):
             scopes += (address_scope(client[0], self._of_address),)
         return scopes
+
+
+async def read_long_prompt(body: JSONBody | None) -> Prompt:
+    if isinstance(body, HeavyBody):
+        return Prompt(*body.facts.prompt)
+    return await asyncio.to_thread(read_prompt, body)
 
 
 class Applying(NamedTuple):

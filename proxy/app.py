@@ -71,6 +71,7 @@ class DataPlane:
         if self._condition is not None:
             await self._condition.close()
             self._condition = None
+        await parts.heavy.stop()
         await parts.background.stop()
         parts.journal.close()
         await asyncio.to_thread(parts.reporter.stop)

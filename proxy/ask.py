@@ -13,9 +13,10 @@ from proxy.exchange import Exchange
 from proxy.form_model import renamed_pieces
 from proxy.jsonbody import JSONBody
 from proxy.parts import Parts
+from proxy.pieces import Pieces, in_pieces
 from proxy.receive import form_pieces, has_body, is_form, upload_pieces
 from proxy.trace import lines_above
-from proxy.upstream import CHUNKED, Answer
+from proxy.upstream import CHUNKED, Answer, Body
 from proxy.watch import Watch
 
 JSON_TYPE = b"content-type: application/json\r\n"
@@ -47,15 +48,16 @@ async def ask(exchange: Exchange, parts: Parts, watch: Watch) -> Answer:
         raise UpstreamError(error.code, str(error)) from error
 
 
-def request_body(exchange: Exchange, parts: Parts, watch: Watch) -> tuple[bytes, bytes | AsyncIterator[bytes]]:
+def request_body(exchange: Exchange, parts: Parts, watch: Watch) -> tuple[bytes, Body]:
     """The body for the provider, behind the header lines that go with it."""
     if exchange.endpoint.reads_body:
         return body_read(exchange)
     lines = encoding_line(exchange)
+    whole: bytes | Pieces
     if exchange.body is not None:
         whole = renamed(exchange, exchange.body)
     elif exchange.passed_body is not None:
-        whole = exchange.passed_body
+        whole = in_pieces(exchange.passed_body)
     elif has_body(exchange):
         framing, pieces = upload(exchange, parts, watch)
         return lines + framing, pieces
@@ -85,16 +87,16 @@ def upload(exchange: Exchange, parts: Parts, watch: Watch) -> tuple[bytes, Async
     return CHUNKED if length is None else b"content-length: %d\r\n" % length, pieces
 
 
-def body_read(exchange: Exchange) -> tuple[bytes, bytes]:
+def body_read(exchange: Exchange) -> tuple[bytes, Body]:
     """A body that Sluice has read, and whose answer it reads: so the answer must not come compressed."""
     assert exchange.body is not None
     exchange.dialect.prepare(exchange, exchange.body)
     whole = renamed(exchange, exchange.body)
     lines = b"%scontent-length: %d\r\n" % (UNCOMPRESSED, len(whole))
-    return (lines if b"content-type" in exchange.head.fields else lines + JSON_TYPE), whole
+    return (lines if b"content-type" in exchange.head.fields else JSON_TYPE + lines), whole
 
 
-def renamed(exchange: Exchange, body: JSONBody) -> bytes:
+def renamed(exchange: Exchange, body: JSONBody) -> bytes | Pieces:
     """The body with the provider's name for the model."""
     if exchange.names_put_back:
         assert exchange.candidate is not None

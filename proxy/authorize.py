@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+from msgspec import Raw
+
 from keys.access import ModelNotAllowed, check_project
 from keys.records import KeyRecord
 from keys.rules import OriginRefused, ParamUnreadable, Rules
 from proxy.errors import BadRequest, Forbidden
 from proxy.exchange import Exchange
+from proxy.heavy.body import HeavyBody
 from proxy.metering import check_metered
 from proxy.multipart import FieldFinder, UnreadableForm
 from proxy.receive import has_body, is_form
@@ -47,10 +50,21 @@ def check_params(exchange: Exchange, rules: Rules) -> None:
     """As for models: what cannot be read is refused; a form is checked while it streams by."""
     if exchange.endpoint.reads_body and not exchange.model and MODEL in rules.form_fields:
         raise ParamUnreadable  # a stored prompt names it, or the provider
-    if exchange.body is not None:
-        rules.check_params(exchange.body.members, {"model": exchange.model} if exchange.model else {})
+    body = exchange.body
+    if body is not None:
+        members = body.members if not isinstance(body, HeavyBody) else checked_already(body, rules)
+        rules.check_params(members, {"model": exchange.model} if exchange.model else {})
     elif exchange.passed_body or (exchange.passed_body is None and has_body(exchange) and not is_form(exchange)):
         raise ParamUnreadable
+
+
+def checked_already(body: HeavyBody, rules: Rules) -> dict[str, Raw]:
+    """The members that are left to check."""
+    if body.facts.unreadable_param:
+        raise ParamUnreadable
+    if body.facts.refused_param is not None:
+        raise rules.refusal_of(body.facts.refused_param)
+    return body.short_members()
 
 
 def authorize_model(exchange: Exchange, key: KeyRecord) -> None:

@@ -7,14 +7,9 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-import msgspec
-
 from keys.limits import Limits, Scope
 from keys.records import KeyRecord
-from proxy.jsonbody import JSONBody
 from usage.totals import TIER
-
-_list = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def quota_of(key: KeyRecord | None) -> Scope | None:
@@ -27,15 +22,3 @@ def quota_of(key: KeyRecord | None) -> Scope | None:
 @lru_cache(maxsize=10_000)
 def tier_scope(owner: str, tier: str, daily: int) -> Scope:
     return Scope(TIER, owner, f"tier {tier!r}", Limits(daily=daily))
-
-
-def inputs_of(body: JSONBody | None) -> int:
-    """How many embeddings a request asks for. One text, or one list of a text's tokens, is one."""
-    raw = body.raw("input") if body is not None else None
-    if raw is None or not raw.lstrip().startswith(b"["):
-        return 1
-    try:
-        items = _list.decode(raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return 1  # the provider says what is wrong with it
-    return 1 if not items or bytes(items[0]).lstrip()[:1].isdigit() else len(items)

@@ -34,7 +34,7 @@ from keys.rules import MethodRefused, OriginRefused, PathRefused, RuleBroken
 from providers.catalog import CredentialUnavailable, NoProvider
 from providers.kinds.base import read_lines
 from proxy.head import Fault
-from proxy.jsonbody import NotAnObject
+from proxy.jsonbody import NotAnObject, TooLongToRead
 from proxy.limit_headers import rate_lines
 from strict.errors import error_bytes, is_management
 
@@ -215,8 +215,13 @@ def _not_an_object(error: NotAnObject) -> ProxyError:
     return BadRequest("invalid_json", f"The body is not the JSON that it should be: {error}.")
 
 
+def _too_long(error: TooLongToRead) -> ProxyError:
+    return BadRequest("invalid_value", str(error), param=error.name)
+
+
 CONVERSIONS: dict[type[Exception], Callable[[Any], ProxyError]] = {
     NotAnObject: _not_an_object,
+    TooLongToRead: _too_long,
     KeyRefused: _key_refused,
     RuleBroken: _rule_broken,
     NoProvider: _no_provider,

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
-from proxy.exchange import Exchange
+import msgspec
+
+from proxy.heavy.body import HeavyBody
 from proxy.jsonbody import JSONBody, NotAnObject
 from proxy.prompt import BINARY_BEGINS, SAID
+
+if TYPE_CHECKING:
+    from proxy.exchange import Exchange
 
 BYTES_PER_TOKEN = 4
 """Of text in UTF-8, about; docs/operations.md has how far that is from what tokenizers count."""
@@ -27,6 +33,8 @@ WINDOW_BYTES = 256 * 1024
 LONGEST_BEGINNING_BYTES = 32
 """What `BINARY_BEGINS` may need to see at once."""
 
+_list = msgspec.json.Decoder(list[msgspec.Raw])
+
 
 def tokens_of_bytes(size: int) -> int:
     return -(-size // BYTES_PER_TOKEN)
@@ -41,6 +49,8 @@ def estimated_prompt(body: JSONBody | None) -> int | None:
     """About how many tokens a model reads of it; None where nobody can say."""
     if body is None:
         return None
+    if isinstance(body, HeavyBody):
+        return body.facts.prompt_tokens
     members = body.members
     views = [memoryview(members[name]) for name in SAID if name in members]
     return tokens_of_bytes(sum(map(text_bytes, views))) if views else None
@@ -98,6 +108,8 @@ def answers_asked(body: JSONBody) -> int:
 
 def prompts_asked(body: JSONBody) -> int:
     if "prompt" in body.members:
+        if isinstance(body, HeavyBody):
+            return body.facts.prompts
         prompts = read_member(body, "prompt")
         if isinstance(prompts, list) and any(isinstance(prompt, str | list) for prompt in prompts):
             return len(prompts)
@@ -119,3 +131,17 @@ def read_member(body: JSONBody, name: str) -> object:
         return body.get(name) if name in body.members else None
     except NotAnObject:
         return None
+
+
+def inputs_of(body: JSONBody | None) -> int:
+    """How many embeddings a request asks for. One text, or one list of a text's tokens, is one."""
+    if isinstance(body, HeavyBody):
+        return body.facts.inputs
+    raw = body.raw("input") if body is not None else None
+    if raw is None or not raw.lstrip().startswith(b"["):
+        return 1
+    try:
+        items = _list.decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return 1  # the provider says what is wrong with it
+    return 1 if not items or bytes(items[0]).lstrip()[:1].isdigit() else len(items)

@@ -15,6 +15,7 @@ LARGE_BYTES = 6 * MOST_MEMBERS
 """A smaller body has no room for so many."""
 
 MOST_DEPTH = 500
+TOO_MANY = f"The body has more than {MOST_MEMBERS:,} members at its top level, or is nested too deep."
 WINDOW_BYTES = 64 * 1024
 
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)

@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Raw
 
+from proxy.stored import may_name
+
 _members = msgspec.json.Decoder(dict[str, Raw])
 _encoder = msgspec.json.Encoder()
 _text = msgspec.json.Decoder(str | None)
@@ -48,6 +50,18 @@ def decoded(decoder: msgspec.json.Decoder[T], raw: bytes) -> T:
         return decoder.decode(softened)
 
 
+def encoded(value: Any) -> bytes:
+    return _encoder.encode(value)
+
+
+class TooLongToRead(Exception):
+    """A member that says little where it is meant well: `name` is longer than anybody here reads."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"The {name} parameter is too long.")
+        self.name = name
+
+
 class NotAnObject(ValueError):
     """The bytes are not one JSON object; the text says what is wrong."""
 
@@ -78,9 +92,13 @@ class JSONBody:
         return len(self._raw)
 
     @property
-    def whole(self) -> bytes:
-        """As it came."""
-        return self._raw
+    def is_edited(self) -> bool:
+        """It leaves otherwise than it came."""
+        return self._edited
+
+    def may_name(self, words: tuple[bytes, ...]) -> bool:
+        """Whether it may name anything that is stored; what does has one of the words in it."""
+        return may_name(self._raw, words)
 
     def check_unambiguous(self) -> None:
         """Make sure that the provider reads what the gateway read. Raises `NotAnObject` for text that is not UTF-8.
@@ -107,6 +125,16 @@ class JSONBody:
             return None if value is None else _any.decode(value)
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise NotAnObject(f"the value of {name!r} cannot be read") from None
+
+    def says(self, name: str, value: bytes) -> bool:
+        """Whether a member is just this."""
+        found = self.members.get(name)
+        return found is not None and bytes(found) == value
+
+    def mentions(self, name: str, word: bytes) -> bool:
+        """Whether a member has this in it."""
+        found = self.members.get(name)
+        return found is not None and word in bytes(found)
 
     def raw(self, name: str) -> bytes | None:
         value = self.members.get(name)

@@ -11,6 +11,8 @@ from math import ceil
 from proxy.dialects.base import ESTIMATED, Usage
 from proxy.estimate import answers_asked, bytes_of, estimated_prompt, read_member, tokens_of_bytes
 from proxy.exchange import Exchange
+from proxy.heavy.body import HeavyBody
+from proxy.jsonbody import JSONBody
 from usage.prices.price import Price, Units
 
 PICTURES, SPEECH, HEARING = "pictures", "speech", "hearing"
@@ -57,8 +59,7 @@ def units_asked(exchange: Exchange, *, is_over: bool = False) -> Units:
     """What a request has made or heard for it, by what it asks for."""
     media, body = exchange.endpoint.media, exchange.body
     if media == SPEECH:
-        text = read_member(body, "input") if body is not None else None
-        return Units(characters=len(text) if isinstance(text, str) else 0)
+        return Units(characters=spoken_text(body)[0])
     if media == PICTURES:
         if body is not None:
             return Units(pictures=answers_asked(body))
@@ -69,6 +70,14 @@ def units_asked(exchange: Exchange, *, is_over: bool = False) -> Units:
     return Units(seconds=length / HEARD_BYTES_PER_S)
 
 
+def spoken_text(body: JSONBody | None) -> tuple[int, int]:
+    """Characters and bytes of what is to be said."""
+    if isinstance(body, HeavyBody):
+        return body.facts.spoken or (0, 0)
+    text = read_member(body, "input") if body is not None else None
+    return (len(text), bytes_of(text)) if isinstance(text, str) else (0, 0)
+
+
 def estimated(exchange: Exchange, units: Units) -> Usage:
     """The tokens of what a provider did not count."""
     media, body = exchange.endpoint.media, exchange.body
@@ -77,8 +86,7 @@ def estimated(exchange: Exchange, units: Units) -> Usage:
         made = units.pictures * PICTURE_TOKENS
         return Usage(prompt, made, picture_out=made, source=ESTIMATED)
     if media == SPEECH:
-        text = read_member(body, "input") if body is not None else None
-        prompt = tokens_of_bytes(bytes_of(text)) if isinstance(text, str) else 0
+        prompt = tokens_of_bytes(spoken_text(body)[1])
         said = units.characters * SPOKEN_TOKENS_PER_CHARACTER
         return Usage(prompt, said, audio=said, audio_out=said, source=ESTIMATED)
     heard = ceil(units.seconds * HEARD_TOKENS_PER_S)

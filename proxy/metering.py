@@ -17,6 +17,7 @@ from proxy.snapshot import Snapshot
 from usage.masking import without_tokens
 
 CODE = "endpoint_not_metered"
+PLAIN = (b"true", b"false", b"null")
 
 
 def check_metered(exchange: Exchange, snapshot: Snapshot) -> None:
@@ -69,5 +70,6 @@ def has_odd_background(exchange: Exchange) -> bool:
     """Such an answer is asked for when it is over, if it is plain that it goes on."""
     assert exchange.body is not None
     # Servers exist that read names in any case, and numbers as truth.
-    named = [(name, bytes(value)) for name, value in exchange.body.members.items() if name.casefold() == "background"]
-    return any(name != "background" or value not in (b"true", b"false", b"null") for name, value in named)
+    body = exchange.body
+    named = [name for name in body.members if name.casefold() == "background"]
+    return any(name != "background" or not any(body.says(name, said) for said in PLAIN) for name in named)

@@ -9,18 +9,17 @@ from providers.catalog import ProviderRecord
 from proxy.endpoints import READING, RESPONSES
 from proxy.errors import BadRequest, NotFound
 from proxy.exchange import Exchange
+from proxy.heavy.body import HeavyBody
 from proxy.jsonbody import JSONBody
 from proxy.parts import Parts
 from proxy.receive import has_body, is_form
-from proxy.stored import CONVERSATION, NOT_NAMES, RESPONSE, Named, is_id, may_name, named_in
-
-MOST_NAMED = 1000
-"""Objects that one request may speak of."""
+from proxy.stored import CONVERSATION, KINDS, MOST_NAMED, NOT_NAMES, RESPONSE, Named, is_id, named_in
 
 LOOP_BYTES = 256 * 1024
 """A longer body is looked through off the event loop."""
 
 SHOWN_CHARS = 200
+KIND_OF = {kind.name: kind for kind in KINDS}
 
 
 async def homes_of(exchange: Exchange, parts: Parts) -> dict[tuple[str, str], tuple[ProviderRecord, Named]]:
@@ -68,8 +67,8 @@ async def named_of(exchange: Exchange) -> list[Named]:
     if body is not None:
         if endpoint.label.startswith(RESPONSES.label):
             named += gone_on_with(body)
-        if may_name(body.whole, endpoint.names_stored):
-            named += await asyncio.to_thread(in_body, body) if body.size > LOOP_BYTES else in_body(body)
+        if body.may_name(endpoint.names_stored):
+            named += in_body(body) if body.size <= LOOP_BYTES else await in_long_body(body)
     elif (kind := endpoint.one_of or endpoint.makes) and kind.names_others:
         check_is_readable(exchange)
     if len(named) > MOST_NAMED:
@@ -103,6 +102,15 @@ def gone_on_with(body: JSONBody) -> list[Named]:
     return found
 
 
+async def in_long_body(body: JSONBody) -> list[Named]:
+    """Raises `BadRequest`."""
+    if not isinstance(body, HeavyBody):
+        return await asyncio.to_thread(in_body, body)
+    if body.facts.unreadable_member is not None:
+        raise unreadable(body.facts.unreadable_member)
+    return [Named(KIND_OF[each.kind], each.id, each.param) for each in body.facts.named]
+
+
 def in_body(body: JSONBody) -> list[Named]:
     """Raises `BadRequest`."""
     found: list[Named] = []
@@ -112,7 +120,9 @@ def in_body(body: JSONBody) -> list[Named]:
         try:
             found += named_in(bytes(value), name)
         except (ValueError, RecursionError):
-            raise BadRequest(
-                "invalid_json", f"The value of {name[:SHOWN_CHARS]!r} cannot be read.", param=name
-            ) from None
+            raise unreadable(name) from None
     return found
+
+
+def unreadable(name: str) -> BadRequest:
+    return BadRequest("invalid_json", f"The value of {name[:SHOWN_CHARS]!r} cannot be read.", param=name[:SHOWN_CHARS])

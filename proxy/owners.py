@@ -130,4 +130,4 @@ def is_kept(exchange: Exchange) -> bool:
     if exchange.endpoint is not CHAT:
         return True
     assert exchange.body is not None
-    return exchange.body.raw("store") == b"true"
+    return exchange.body.says("store", b"true")

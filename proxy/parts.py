@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from proxy.admit import Admission
 from proxy.body_room import BodyRoom
 from proxy.bounds import Bounds
+from proxy.heavy.reader import HeavyReader
 from proxy.open_models import OpenModels
 from proxy.owners import Owners
 from proxy.snapshot import Snapshot
@@ -36,6 +37,7 @@ class Parts:
         "bodies",
         "body_room",
         "bounds",
+        "heavy",
         "journal",
         "limits",
         "logged_bodies",
@@ -73,6 +75,7 @@ class Parts:
     ) -> None:
         self.bounds = bounds
         self.body_room = BodyRoom(bounds.held_body_bytes)
+        self.heavy = HeavyReader(bounds.payload_bytes)
         self.snapshot = snapshot
         self.admission = admission
         self.limits = limits

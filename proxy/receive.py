@@ -16,10 +16,12 @@ from proxy.endpoints import READ, READ_RAW, READING, UNKNOWN, Endpoint, allowed_
 from proxy.errors import BadRequest, ClientGone, MethodNotAllowed, UnsupportedMediaType, refusal_of
 from proxy.exchange import Exchange
 from proxy.form_model import FormReader, chained
-from proxy.json_members import LARGE_BYTES, MOST_MEMBERS, has_too_many_members
+from proxy.heavy.jobs import HEAVY_BYTES
+from proxy.json_members import LARGE_BYTES, TOO_MANY, has_too_many_members
 from proxy.jsonbody import JSONBody, NotAnObject
 from proxy.parts import Parts
 from proxy.paths import canonical_path, check_names_no_endpoint
+from proxy.pieces import THREAD_BYTES, joined
 from proxy.snapshot import Snapshot
 from proxy.unpack import coding_of, unpacked, unpacked_pieces
 from proxy.watch import Watch
@@ -53,16 +55,17 @@ async def read(exchange: Exchange, parts: Parts, watch: Watch) -> None:
     """
     if exchange.endpoint.reads_body:
         check_content_type(exchange)
-        document = at_once(exchange, parts, watch)
-        if document is None:
-            document = await read_document(exchange, parts, watch)
-        read_json(exchange, document, parts.bounds)
+        plain = at_once(exchange, parts, watch)
+        if plain is None:
+            plain = await read_document(exchange, parts, watch)
+        body = JSONBody(plain) if len(plain) < LARGE_BYTES else await read_large(exchange, parts, plain)
+        read_json(exchange, body, parts.bounds)
     elif not has_body(exchange):
         watch.listens = True
     elif exchange.endpoint.own:
         return
     elif is_json(exchange, parts.bounds):
-        peek_model(exchange, await read_document(exchange, parts, watch))
+        await peek_model(exchange, parts, watch)
     elif exchange.endpoint.forms_name_model and is_form(exchange) and minds_model(exchange, parts.snapshot):
         await read_form(exchange, parts, watch)
 
@@ -161,20 +164,21 @@ def at_once(exchange: Exchange, parts: Parts, watch: Watch) -> bytes | None:
 
 
 async def read_document(exchange: Exchange, parts: Parts, watch: Watch) -> bytes:
-    """The whole body as JSON that can be read without holding others up; unpacked where it came packed.
-
-    Raises also `UnsupportedMediaType` and `BadRequest`.
-    """
+    """The whole body; unpacked where it came packed. Raises also `UnsupportedMediaType` and `BadRequest`."""
     if b"content-encoding" in exchange.head.fields and (coding := coding_of(exchange)):
-        plain = await read_packed(exchange, parts, watch, coding)
-    else:
-        plain = await read_body(exchange, parts, watch)
-    if len(plain) >= LARGE_BYTES and await has_too_many_members(plain):
-        raise BadRequest(
-            "too_many_members",
-            f"The body has more than {MOST_MEMBERS:,} members at its top level, or is nested too deep.",
-        )
-    return plain
+        return await read_packed(exchange, parts, watch, coding)
+    return await read_body(exchange, parts, watch)
+
+
+async def read_large(exchange: Exchange, parts: Parts, plain: bytes) -> JSONBody:
+    """A body that could hold others up. Raises `NotAnObject`, `BadRequest`, `Unavailable`."""
+    if len(plain) > HEAVY_BYTES:
+        endpoint, rules = exchange.endpoint, exchange.project.rules if exchange.project is not None else None
+        params = rules.listed_params if rules is not None else {}
+        return await parts.heavy.read_request(plain, endpoint.label, endpoint.names_stored, params)
+    if await has_too_many_members(plain):
+        raise BadRequest("too_many_members", TOO_MANY)
+    return JSONBody(plain)
 
 
 async def read_packed(exchange: Exchange, parts: Parts, watch: Watch, coding: str) -> bytes:
@@ -220,7 +224,9 @@ async def read_body(exchange: Exchange, parts: Parts, watch: Watch) -> bytes:
     watch.relax()
     watch.listens = True
     exchange.request_bytes = size
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    if len(pieces) == 1:
+        return pieces[0]
+    return b"".join(pieces) if size <= THREAD_BYTES else await joined(pieces)
 
 
 async def upload_pieces(exchange: Exchange, bounds: Bounds, watch: Watch) -> AsyncIterator[bytes]:
@@ -297,11 +303,11 @@ def form_pieces(exchange: Exchange, parts: Parts, watch: Watch) -> AsyncIterator
     return unpacked_pieces(pieces, coding, parts.bounds.upload_bytes)
 
 
-def peek_model(exchange: Exchange, raw: bytes) -> None:
-    """Keep a small body that is passed on as it is; where it is an object that names a model, say which."""
-    exchange.passed_body = raw
+async def peek_model(exchange: Exchange, parts: Parts, watch: Watch) -> None:
+    """Keep a body that is passed on as it is; where it is an object that names a model, say which."""
+    exchange.passed_body = plain = await read_document(exchange, parts, watch)
     try:
-        body = JSONBody(raw)
+        body = JSONBody(plain) if len(plain) < LARGE_BYTES else await read_large(exchange, parts, plain)
         body.check_unambiguous()
         model = body.get("model")
     except NotAnObject:
@@ -314,9 +320,8 @@ def peek_model(exchange: Exchange, raw: bytes) -> None:
         exchange.model = model
 
 
-def read_json(exchange: Exchange, raw: bytes, bounds: Bounds) -> None:
+def read_json(exchange: Exchange, body: JSONBody, bounds: Bounds) -> None:
     """Model and stream flag out of the body, and the body as one that every reader understands alike."""
-    body = JSONBody(raw)
     body.check_unambiguous()
     exchange.body = body
     model = body.get("model")

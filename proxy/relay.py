@@ -25,10 +25,13 @@ from proxy.endpoints import EMBEDDINGS, OPAQUE, STORED_RESPONSE
 from proxy.errors import ClientGone, UpstreamError, error_body, reason_phrase
 from proxy.exchange import Exchange
 from proxy.heartbeat import HOLD_S
+from proxy.heavy.jobs import HEAVY_BYTES
 from proxy.jsonbody import NotAnObject
 from proxy.listing import relay_list
+from proxy.long_answer import relay_long
 from proxy.parts import Parts
 from proxy.passed import UNBUFFERED, passed_lines, secret_of
+from proxy.pieces import Pieces
 from proxy.said import note_unread
 from proxy.sight import look
 from proxy.stream import relay_stream
@@ -119,24 +122,29 @@ async def relay_object(exchange: Exchange, answer: Answer, parts: Parts, watch: 
         )
     text = raw if not coding else await read_through(exchange, coding, raw)
     without: tuple[bytes, ...] = ()
-    if text is not None:
-        try:
-            read = exchange.dialect.read_answer(exchange, text)
-        except NotAnObject:
-            note_unread(exchange, answer.status, text, parts)
-            raise UpstreamError("upstream_invalid_response", "The provider's answer is not a JSON object.") from None
-        parts.owners.remember_for(exchange)
-        if exchange.endpoint is STORED_RESPONSE:
-            parts.background.told(exchange.response_id, read)
-        usage = exchange.usage
-        if usage is None or not usage.completion or not usage.prompt:
-            is_error = usage is None and exchange.outcome == "upstream_error"  # of which nobody counts anything
-            if not is_error:
-                await complete_count(exchange, read)
-        if not coding:
-            raw = read
-        elif read is not text:
-            raw, without = read, (b"content-encoding",)
+    if text is None:
+        await respond.send_pieces(exchange, answer.status, passed_lines(exchange, answer), Pieces([raw]))
+        return
+    if len(text) > HEAVY_BYTES:
+        await relay_long(exchange, answer, parts, text, raw if coding else None)
+        return
+    try:
+        read = exchange.dialect.read_answer(exchange, text)
+    except NotAnObject:
+        note_unread(exchange, answer.status, text, parts)
+        raise UpstreamError("upstream_invalid_response", "The provider's answer is not a JSON object.") from None
+    parts.owners.remember_for(exchange)
+    if exchange.endpoint is STORED_RESPONSE:
+        parts.background.told(exchange.response_id, read)
+    usage = exchange.usage
+    if usage is None or not usage.completion or not usage.prompt:
+        is_error = usage is None and exchange.outcome == "upstream_error"  # of which nobody counts anything
+        if not is_error:
+            await complete_count(exchange, read)
+    if not coding:
+        raw = read
+    elif read is not text:
+        raw, without = read, (b"content-encoding",)
     if exchange.answer_started:
         await respond.end(exchange, raw)
     else:

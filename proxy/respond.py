@@ -8,6 +8,7 @@ from providers.kinds.base import header_lines, read_lines
 from proxy.errors import ClientGone, ProxyError
 from proxy.exchange import Exchange
 from proxy.limit_headers import rate_lines
+from proxy.pieces import Pieces
 
 JSON = b"content-type: application/json\r\n"
 EXPOSED = (
@@ -96,6 +97,18 @@ async def send_whole(exchange: Exchange, status: int, lines: bytes, body: bytes)
         exchange.call.answer(status, lines + own_lines(exchange), body)
     except OSError:
         raise ClientGone from None
+
+
+async def send_pieces(exchange: Exchange, status: int, lines: bytes, body: Pieces) -> None:
+    """A long answer, no faster than the client takes it; where its head has gone already, the rest of it."""
+    if not exchange.answer_started:
+        await start(exchange, status, b"%scontent-length: %d\r\n" % (lines, len(body)))
+    held = b""  # what ends the answer waits for what is to be done before that
+    async for piece in body:
+        if held:
+            await send_piece(exchange, held)
+        held = piece
+    await end(exchange, held)
 
 
 async def send_error(exchange: Exchange, error: ProxyError) -> None:

@@ -10,7 +10,7 @@ from proxy.errors import BadRequest, NotFound
 from proxy.exchange import Exchange
 from proxy.named import homes_of
 from proxy.parts import Parts
-from proxy.stored import Named, may_name
+from proxy.stored import Named
 
 
 async def route(exchange: Exchange, parts: Parts) -> None:
@@ -18,7 +18,7 @@ async def route(exchange: Exchange, parts: Parts) -> None:
     endpoint = exchange.endpoint
     # Of chats, which are most, few speak of anything: a look at the bytes tells.
     words, body = endpoint.names_stored, exchange.body
-    speaks = words and (endpoint is not CHAT or body is None or may_name(body.whole, words))
+    speaks = words and (endpoint is not CHAT or body is None or body.may_name(words))
     if speaks and (homes := await homes_of(exchange, parts)):
         route_home(exchange, parts, homes)
         return

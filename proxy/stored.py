@@ -96,6 +96,9 @@ NOT_NAMES = frozenset(
 )
 """Members whose insides are a client's own, or a model's: what is named there gives nobody anything."""
 
+MOST_NAMED = 1000
+"""Objects that one request may speak of."""
+
 IN_CHATS = (b"file_id",)
 IN_RESPONSES = (b"file_id", b"vector_store_id", b'"container"')
 ANYWHERE = (b'"',)

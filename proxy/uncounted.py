@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from proxy.dialects.base import ESTIMATED, Usage
 from proxy.estimate import estimated_prompt, tokens_of_bytes
 from proxy.exchange import Exchange
+from proxy.pieces import joined
 
 LOOP_BYTES = 256 * 1024
 """A longer text is looked through off the event loop."""
@@ -56,8 +57,10 @@ def set_estimate(exchange: Exchange, size: int | None) -> None:
 
 async def estimate_part(exchange: Exchange, pieces: Sequence[bytes]) -> None:
     """Of a plain answer whose client left while it came. Sets `usage`, unless nothing of it came."""
-    raw = b"".join(pieces)
-    if raw:
+    raw = await joined(pieces)
+    if exchange.endpoint.label == "/v1/embeddings" and raw:
+        set_estimate(exchange, 0)  # there is no text in vectors, and to look for some takes long
+    elif raw:
         set_estimate(exchange, await asyncio.to_thread(texts_bytes, raw) if len(raw) > LOOP_BYTES else texts_bytes(raw))
 
 

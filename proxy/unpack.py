@@ -10,6 +10,7 @@ from proxy.bounds import too_large
 from proxy.decoders import DECODERS, MEMBERS, MOST_MEMBERS, WINDOW_BYTES, Undecodable, load
 from proxy.errors import BadRequest, UnsupportedMediaType
 from proxy.exchange import Exchange
+from proxy.pieces import joined
 
 STEP_BYTES = 256 * 1024
 """Unpacked in one go: about a millisecond."""
@@ -92,7 +93,7 @@ async def unpacked(raw: bytes, coding: str, most: int, room: BodyRoom) -> bytes:
     if sum(map(len, pieces)) > most:
         raise too_large(most)
     unpacker.end()
-    return b"".join(pieces)
+    return await joined(pieces)
 
 
 def gather(pieces: list[bytes], steps: Iterator[bytes], most: int) -> None:

@@ -11,7 +11,7 @@ import asyncio
 import ssl
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterable, Callable
 from typing import Protocol
 
 from providers.catalog import Origin, ProviderRecord
@@ -21,6 +21,7 @@ from proxy.forward_proxy import ForwardProxies, open_tunnel
 from usage.loops import LOOPS
 
 Headers = list[tuple[bytes, bytes]]
+Body = bytes | AsyncIterable[bytes]
 
 CHUNKED = b"transfer-encoding: chunked\r\n"
 IDLE_SECS = 30.0
@@ -68,7 +69,7 @@ class Upstream:
         method: str,
         path: str,
         lines: bytes,
-        body: bytes | AsyncIterator[bytes],
+        body: Body,
         again: Callable[[], None] | None = None,
     ) -> Answer:
         """Send a request and wait for the head of its answer.
@@ -117,7 +118,7 @@ class Upstream:
             connection, is_fresh = await self._connect(origin), True
 
     async def _send_streamed(
-        self, origin: Origin, method: str, head: bytes, body: AsyncIterator[bytes], length: int | None
+        self, origin: Origin, method: str, head: bytes, body: AsyncIterable[bytes], length: int | None
     ) -> Answer:
         # A stream cannot be sent twice, so it does not go on a connection that may be dead already.
         connection = await self._connect(origin)
@@ -137,6 +138,7 @@ class Upstream:
             if not reading.done():
                 reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
+            del reading, upload  # their failures know this frame, and with it the body
 
     def _pooled(self, origin: Origin) -> Connection | None:
         idle = self._idle.get(origin)
@@ -220,7 +222,7 @@ def declared_length(lines: bytes) -> int | None:
     return None if lines.endswith(CHUNKED) else int(lines.rstrip().rpartition(b" ")[2])
 
 
-async def _upload(connection: Connection, body: AsyncIterator[bytes], length: int | None) -> None:
+async def _upload(connection: Connection, body: AsyncIterable[bytes], length: int | None) -> None:
     """Raises `ConnectionFailed` for a body of another length than its head promised."""
     sent = 0
     async for piece in body:

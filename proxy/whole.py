@@ -9,6 +9,7 @@ from proxy.encoding import READABLE, coding_of, inflated
 from proxy.exchange import Exchange
 from proxy.heartbeat import BLANKS, pass_blanks
 from proxy.parts import Parts
+from proxy.pieces import THREAD_BYTES, joined
 from proxy.upstream import Answer
 from proxy.watch import Watch
 
@@ -50,7 +51,7 @@ async def read_whole(
             size += len(rest)
             if size > most:
                 return None
-        whole = b"".join(pieces)
+        whole = b"".join(pieces) if size <= THREAD_BYTES else await joined(pieces)
     exchange.upstream_done_at = time.monotonic()
     watch.relax()
     return whole

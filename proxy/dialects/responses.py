@@ -167,15 +167,14 @@ def output_bytes(raw: bytes) -> int | None:
 
 def is_background(exchange: Exchange) -> bool:
     """Whether the response is made also where nobody waits for it."""
-    return exchange.body is not None and exchange.body.raw("background") == b"true"
+    return exchange.body is not None and exchange.body.says("background", b"true")
 
 
 def runs_code(exchange: Exchange) -> bool:
     """Whether the provider may make a container for the answer, where code ran and left files."""
     if exchange.body is None:
         return True  # a stored response
-    tools = exchange.body.raw("tools")
-    return tools is not None and b"code_interpreter" in tools
+    return exchange.body.mentions("tools", b"code_interpreter")
 
 
 def containers_in(raw: bytes) -> tuple[str, ...]:

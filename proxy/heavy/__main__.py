@@ -1,0 +1,101 @@
+"""The child that reads long JSON: `python -m proxy.heavy FD MOST_BYTES`. It ends when its worker does.
+
+It has neither Django nor its settings: it starts in a tenth of a second and takes 20 MB.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import gc
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from proxy.heavy.jobs import LENGTH_BYTES, READ_CPU_S, Told, decode_job, encode
+from proxy.heavy.reading import read
+
+NAME = "sluice-heavy"
+"""What the process is called in lists of processes."""
+
+NICENESS = 5
+"""Gives way to the requests that others make meanwhile."""
+
+MEMORY_BYTES = 512 * 1024 * 1024
+"""Beside eight times the longest text: as much as small values take where they have to be searched for names."""
+
+FIRST_TO_DIE = b"1000"
+"""Where memory runs out, Linux ends this process before its worker."""
+
+
+def main() -> None:
+    line = socket.socket(fileno=int(sys.argv[1]))
+    settle_in(int(sys.argv[2]))
+    while (length := take(line, LENGTH_BYTES)) is not None:
+        head = take(line, int.from_bytes(length))
+        if head is None:
+            return
+        job = decode_job(head)
+        raw = take(line, job.size)
+        if raw is None:
+            return
+        with ending(line):
+            told = read(job, bytes(raw))
+        del raw
+        tell(line, told)
+
+
+def settle_in(most_bytes: int) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)  # they are the server's; its end is told by the line
+    with contextlib.suppress(OSError):  # only Linux can be told
+        Path("/proc/self/comm").write_text(NAME)
+        Path("/proc/self/oom_score_adj").write_bytes(FIRST_TO_DIE)
+    with contextlib.suppress(ImportError, ValueError, OSError):  # not every system has such bounds
+        import resource
+
+        most = MEMORY_BYTES + 8 * most_bytes
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    os.nice(NICENESS)
+    gc.disable()  # it would look again and again at what one text becomes, and there are no cycles in that
+
+
+@contextlib.contextmanager
+def ending(line: socket.socket) -> Iterator[None]:
+    """While it lasts, signals end the process whatever it does: that its time is over, and that its worker is gone."""
+    flags = fcntl.fcntl(line, fcntl.F_GETFL)
+    fcntl.fcntl(line, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(line, fcntl.F_SETFL, flags | os.O_ASYNC)  # the worker says nothing meanwhile, so it is its end
+    signal.setitimer(signal.ITIMER_PROF, READ_CPU_S)
+    yield
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    fcntl.fcntl(line, fcntl.F_SETFL, flags)
+
+
+def take(line: socket.socket, size: int) -> bytearray | None:
+    """So many bytes; None when the worker is gone."""
+    taken = bytearray(size)
+    with memoryview(taken) as view:
+        at = 0
+        while at < size:
+            try:
+                more = line.recv_into(view[at:])
+            except ConnectionError:
+                return None
+            if not more:
+                return None
+            at += more
+    return taken
+
+
+def tell(line: socket.socket, told: Told) -> None:
+    document = encode(told)
+    with contextlib.suppress(ConnectionError):  # the next reading says that the worker is gone
+        line.sendall(len(document).to_bytes(LENGTH_BYTES) + document)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""A long body of a request: the bytes, and what the child told of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Raw
+
+from proxy.heavy.jobs import READ_BYTES, RequestFacts
+from proxy.jsonbody import JSONBody, TooLongToRead, encoded
+from proxy.pieces import Pieces
+
+
+class HeavyBody(JSONBody):
+    """Its members are views of the text. Nothing here goes through a long one."""
+
+    __slots__ = ("facts",)
+
+    def __init__(self, raw: bytes, facts: RequestFacts) -> None:
+        self._raw = raw
+        self._edited = facts.is_ambiguous
+        self.facts = facts
+        view = memoryview(raw)
+        self.members = {each.name: Raw(view[each.start : each.end]) for each in facts.members}
+
+    def check_unambiguous(self) -> None:
+        """The child has."""
+
+    def get(self, name: str) -> Any:
+        """Raises also `TooLongToRead`."""
+        if self.is_long(name):
+            raise TooLongToRead(name)
+        return super().get(name)
+
+    def is_long(self, name: str) -> bool:
+        value = self.members.get(name)
+        return value is not None and len(memoryview(value)) > READ_BYTES
+
+    def short_members(self) -> dict[str, Raw]:
+        return {name: value for name, value in self.members.items() if not self.is_long(name)}
+
+    def says(self, name: str, value: bytes) -> bool:
+        return not self.is_long(name) and super().says(name, value)
+
+    def mentions(self, name: str, word: bytes) -> bool:
+        return self.facts.runs_code if self.is_long(name) else super().mentions(name, word)
+
+    def may_name(self, words: tuple[bytes, ...]) -> bool:
+        return self.facts.may_name
+
+    def encode(self) -> Pieces:  # type: ignore[override]  # who sends a request on takes both
+        """As msgspec writes an object of these members."""
+        if not self._edited:
+            return Pieces([self._raw])
+        texts: list[bytes | memoryview] = []
+        for name, value in self.members.items():
+            texts += [b",%s:" % encoded(name) if texts else b"{%s:" % encoded(name), memoryview(value)]
+        texts.append(b"}" if texts else b"{}")
+        return Pieces(texts)

@@ -1,0 +1,176 @@
+"""The worker's side: the child that reads long JSON, started with the first one, and asked one thing at a time.
+
+What is long waits for its turn; nothing is read here where the child fails, or one request could bring down what keeps
+all others from standing still. A child that dies, or takes too long, takes one request along, and the next one starts
+another. Who leaves takes the child along as well: it may be in the middle of something long.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, TypeVar
+
+from proxy.errors import BadRequest, Unavailable
+from proxy.heavy.body import HeavyBody
+from proxy.heavy.jobs import (
+    LENGTH_BYTES,
+    NOT_AN_OBJECT,
+    TOO_COMPLEX,
+    AnswerFacts,
+    Job,
+    ReadAnswer,
+    ReadRequest,
+    Refused,
+    RequestFacts,
+    Told,
+    decode_told,
+    encode,
+)
+from proxy.jsonbody import NotAnObject
+from proxy.pieces import PIECE_BYTES
+
+log = logging.getLogger("sluice.proxy")
+
+READ_S = 60.0
+"""For one text; the child counts the time that it has the processor, which ends first unless others keep it busy."""
+
+WAIT_S = 60.0
+"""For those before it."""
+
+ROOT = Path(__file__).resolve().parents[2]
+T = TypeVar("T", RequestFacts, AnswerFacts)
+
+
+class Child:
+    """A process and the line to it."""
+
+    def __init__(
+        self, process: subprocess.Popen[bytes], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self._process, self._reader, self._writer = process, reader, writer
+
+    @classmethod
+    async def start(cls, most_bytes: int) -> Child:
+        """Raises `OSError`."""
+        here, there = socket.socketpair()
+        with there:
+            command = [sys.executable, "-m", "proxy.heavy", str(there.fileno()), str(most_bytes)]
+            try:
+                process = await asyncio.to_thread(started, command, there.fileno())
+            except BaseException:
+                here.close()
+                raise
+        return cls(process, *await asyncio.open_unix_connection(sock=here))
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    async def ask(self, job: Job, raw: bytes) -> Told:
+        """Raises `ConnectionError`, `EOFError` when it died."""
+        head = encode(job)
+        self._writer.write(len(head).to_bytes(LENGTH_BYTES) + head)
+        view = memoryview(raw)
+        for at in range(0, len(view), PIECE_BYTES):
+            self._writer.write(view[at : at + PIECE_BYTES])
+            await self._writer.drain()
+        length = int.from_bytes(await self._reader.readexactly(LENGTH_BYTES))
+        told: Told = decode_told(await self._reader.readexactly(length))
+        return told
+
+    def kill(self) -> asyncio.Future[int]:
+        """Also one that is dead. Its exit code."""
+        self._process.kill()
+        self._writer.transport.abort()
+        # In a thread, since the kernel may have much to take back.
+        return asyncio.get_running_loop().run_in_executor(None, self._process.wait)
+
+
+def started(command: list[str], line: int) -> subprocess.Popen[bytes]:
+    """Raises `OSError`."""
+    return subprocess.Popen(command, pass_fds=[line], stdin=subprocess.DEVNULL, cwd=ROOT)  # noqa: S603 (our own)
+
+
+class HeavyReader:
+    """One for each worker."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self._child: Child | None = None
+        self._turn = asyncio.Lock()
+
+    async def read_request(
+        self, raw: bytes, endpoint: str, names: tuple[bytes, ...], params: dict[str, list[Any]]
+    ) -> HeavyBody:
+        """Raises `NotAnObject`, `BadRequest`, `Unavailable`."""
+        facts = await self._asked(ReadRequest(len(raw), endpoint, names, params), raw, RequestFacts)
+        return HeavyBody(raw, facts)
+
+    async def read_answer(self, raw: bytes) -> AnswerFacts:
+        """Raises `NotAnObject`, `BadRequest`, `Unavailable`."""
+        return await self._asked(ReadAnswer(len(raw)), raw, AnswerFacts)
+
+    async def _asked(self, job: Job, raw: bytes, kind: type[T]) -> T:
+        try:
+            async with asyncio.timeout(WAIT_S):
+                await self._turn.acquire()
+        except TimeoutError:
+            raise busy() from None
+        try:
+            told = await self._ask(job, raw)
+        finally:
+            self._turn.release()
+        if isinstance(told, kind):
+            return told
+        assert isinstance(told, Refused)
+        raise NotAnObject(told.message) if told.code == NOT_AN_OBJECT else BadRequest(told.code, told.message)
+
+    async def _ask(self, job: Job, raw: bytes) -> Told:
+        """Raises `Unavailable`."""
+        child, self._child = self._child, None  # one that was left in the middle of something is not asked again
+        try:
+            if child is not None and not child.is_alive:
+                await child.kill()
+                child = None
+            if child is None:
+                child = await Child.start(self._most_bytes)
+            async with asyncio.timeout(READ_S):
+                told = await child.ask(job, raw)
+        except BaseException as error:
+            ended_with = await child.kill() if child is not None else None
+            if not isinstance(error, OSError | EOFError):  # which time that ran out is as well
+                raise
+            if ended_with == -signal.SIGPROF:
+                return Refused(TOO_COMPLEX, "It takes more time to read the body than the gateway gives to one.")
+            log.error("The process that reads long bodies failed: %s, %s", type(error).__name__, ended_with)
+            raise failed() from None
+        self._child = child
+        return told
+
+    async def stop(self) -> None:
+        """End the child; no request is under way any more."""
+        child, self._child = self._child, None
+        if child is not None:
+            await child.kill()
+
+
+def busy() -> Unavailable:
+    return Unavailable(
+        "body_reader_busy",
+        "The gateway reads other long bodies before this one. Try again shortly.",
+        headers=[(b"retry-after", b"5")],
+    )
+
+
+def failed() -> Unavailable:
+    return Unavailable(
+        "body_reader_failed",
+        "The process that reads long bodies ended, or did not come to this one in time. Try again shortly.",
+        headers=[(b"retry-after", b"1")],
+    )
