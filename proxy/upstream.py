@@ -18,6 +18,7 @@ from providers.catalog import Origin, ProviderRecord
 from providers.kinds.base import read_lines
 from proxy.connection import BrokenBeforeAnswer, Connection, ConnectionFailed
 from proxy.forward_proxy import ForwardProxies, open_tunnel
+from proxy.pieces import Pieces
 from usage.loops import LOOPS
 
 Headers = list[tuple[bytes, bytes]]
@@ -95,7 +96,15 @@ class Upstream:
             data = b"%s%s\r\n%s\r\n%s" % (first, provider.host_header, lines, body)
             return await self._send_whole(origin, method, data, again)
         head = b"%s%s\r\n%s\r\n" % (first, provider.host_header, lines)
-        return await self._send_streamed(origin, method, head, body, declared_length(lines))
+        length = declared_length(lines)
+        if isinstance(body, Pieces) and (connection := self._pooled(origin)) is not None:
+            try:
+                return await self._send_streamed(connection, method, head, body, length)
+            except BrokenBeforeAnswer:  # as of a whole one
+                if again is not None:
+                    again()
+        # Another stream cannot be sent twice, so it does not go on a connection that may be dead already.
+        return await self._send_streamed(await self._connect(origin), method, head, body, length)
 
     async def _send_whole(self, origin: Origin, method: str, data: bytes, again: Callable[[], None] | None) -> Answer:
         connection = self._pooled(origin) or await self._connect(origin)
@@ -117,11 +126,10 @@ class Upstream:
                 raise
             connection, is_fresh = await self._connect(origin), True
 
+    @staticmethod
     async def _send_streamed(
-        self, origin: Origin, method: str, head: bytes, body: AsyncIterable[bytes], length: int | None
+        connection: Connection, method: str, head: bytes, body: AsyncIterable[bytes], length: int | None
     ) -> Answer:
-        # A stream cannot be sent twice, so it does not go on a connection that may be dead already.
-        connection = await self._connect(origin)
         connection.start(method, head)
         upload = connection.upload(_upload(connection, body, length))
         reading = asyncio.create_task(connection.read_head())

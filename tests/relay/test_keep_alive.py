@@ -31,11 +31,15 @@ from tests.upstream import (
 )
 
 
+LONG = {**CHAT, "messages": [{"role": "user", "content": "x" * 1_000_000}]}
+"""It goes up in pieces."""
+
+
 def ask(sluice: Sluice, body: dict = CHAT, path: str = "/v1/chat/completions") -> httpx.Response:
     return client_of(sluice).post(path, json=body)
 
 
-@pytest.mark.parametrize("body", [CHAT, STREAM], ids=["plain", "streamed"])
+@pytest.mark.parametrize("body", [CHAT, STREAM, LONG], ids=["plain", "streamed", "long"])
 def test_requests_one_after_the_other_share_a_connection(sluice: Sluice, upstream: Upstream, body: dict):
     for _ in range(5):
         assert ask(sluice, body).status_code == 200
@@ -43,7 +47,7 @@ def test_requests_one_after_the_other_share_a_connection(sluice: Sluice, upstrea
 
 
 @pytest.mark.parametrize("end", [Close(), Reset()], ids=["FIN", "RST"])
-@pytest.mark.parametrize("body", [CHAT, STREAM], ids=["plain", "streamed"])
+@pytest.mark.parametrize("body", [CHAT, STREAM, LONG], ids=["plain", "streamed", "long"])
 def test_a_pooled_connection_that_the_provider_closed_is_no_error(
     sluice: Sluice, upstream: Upstream, body: dict, end: Action
 ):
@@ -118,7 +122,7 @@ def test_a_provider_that_says_close_is_taken_at_its_word(sluice: Sluice, upstrea
 
 
 @pytest.mark.parametrize("interim", [b"100 Continue", b"102 Processing", b"103 Early Hints"])
-@pytest.mark.parametrize("body", [CHAT, STREAM], ids=["plain", "streamed"])
+@pytest.mark.parametrize("body", [CHAT, STREAM, LONG], ids=["plain", "streamed", "long"])
 def test_interim_answers_are_not_the_answer(sluice: Sluice, upstream: Upstream, interim: bytes, body: dict):
     hint = b"HTTP/1.1 " + interim + b"\r\nlink: </x>; rel=preload\r\n\r\n"
     upstream.answers([Send(hint), Send(hint), *(chat_stream() if body is STREAM else chat_answer())])
