@@ -30,7 +30,6 @@ from tests.upstream import (
     stream_head,
 )
 
-
 LONG = {**CHAT, "messages": [{"role": "user", "content": "x" * 1_000_000}]}
 """It goes up in pieces."""
 
