@@ -69,6 +69,35 @@ def test_every_budget_is_told_by_the_numbers_that_limits_use(installation):
     assert (rows["team"]["percent"], rows["team"]["soft_threshold"]) == (95.0, "0.8")
 
 
+@pytest.mark.parametrize(
+    "spent, crossed, remaining",
+    [
+        (0, None, "1.000000000000"),
+        (799_999_999_999, None, "0.200000000001"),
+        (800_000_000_000, "soft_threshold", "0.200000000000"),
+        (999_999_999_999, "soft_threshold", "0.000000000001"),
+        (1_000_000_000_000, "budget", "0.000000000000"),
+        (1_000_000_000_001, "budget", "0.000000000000"),
+    ],
+)
+def test_a_budget_is_crossed_where_exactly_as_much_is_spent(api, spent, crossed, remaining):
+    key = make_key("k", budget=1)
+    spend(spent, key=key.pk)
+    [row] = budgets(api)["results"]
+    assert (row["crossed"], row["remaining"]) == (crossed, remaining)
+
+
+def test_a_page_that_is_just_full_is_the_last_one(api):
+    for number in range(3):
+        make_key(f"k-{number}", budget=number)
+    Team.objects.create(name="t", budget=1)
+    pages = [budgets(api, page_size=size) for size in (3, 4, 5)]
+    assert [(len(page["results"]), page["next"] is None) for page in pages] == [(3, False), (4, True), (4, True)]
+    [last] = api.get(pages[0]["next"]).json()["results"]
+    assert last["kind"] == "team"
+    assert [row["name"] for row in budgets(api, kind="key", page_size=2)["results"]] == ["k-0", "k-1"]
+
+
 def test_pages_of_budgets_follow_each_other(installation):
     for number in range(5):
         make_key(f"more-{number}", budget=number)
