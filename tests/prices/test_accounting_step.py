@@ -11,14 +11,17 @@ import pytest
 from keys.limits import Ask, Baseline, LimitExceeded, MemoryLimits, Unknown
 from providers.catalog import Access, Candidate, CredentialRecord
 from proxy.account import NO_USAGE, account, cost_of, cost_of_media, event_of, tokens_of, usage_of
+from proxy.capture import Capture
 from proxy.dialects.base import Usage
 from proxy.exchange import Exchange
 from proxy.parts import Parts
 from tests.access.steps import asked, key_of, override_of, project_of, provider_of, snapshot_of
 from tests.limits.making import scope
+from usage.bodies.keep import BodyKeeper, Captured
 from usage.event import RequestEvent
 from usage.prices.book import Prices
 from usage.prices.price import Units
+from usage.traces import Span, Traces
 
 PROVIDER = provider_of()
 SIMULATOR = provider_of("sim", kind="simulator", base_url="")
@@ -351,6 +354,36 @@ def test_what_goes_on_in_the_background_keeps_what_it_holds():
         free(limits)
     reservation.settle()
     assert free(limits) == (1000, 400)
+
+
+@pytest.mark.parametrize(
+    "keeps, outcome, kept",
+    [("all", "complete", True), ("errors", "complete", False), ("errors", "failed", True), ("", "failed", False)],
+)
+def test_bodies_are_kept_where_the_project_says_so(keeps: str, outcome: str, kept: bool):
+    told, capture = Told(), Capture(100)
+    capture.keeps = keeps
+    capture.take_request(b"asked")
+    capture.take_answer(b"told")
+    told.parts.bodies = cast(BodyKeeper, SimpleNamespace(add=told.said.append))
+    account(answered(outcome=outcome, capture=capture), told.parts)
+    captured = [said for said in told.said if isinstance(said, Captured)]
+    assert [(one.request.start, one.answer.start) for one in captured] == [(b"asked", b"told")] * kept
+
+
+@pytest.mark.parametrize("known, host", [({}, "llm.example"), ({"candidate": None}, None), ({"attempts": 0}, None)])
+def test_a_span_ends_with_its_request_and_says_who_was_asked(known: dict[str, Any], host: str | None):
+    told, span = Told(), cast(Span, object())
+    account(answered(span=span, **known), told.parts)  # traces are off
+    ended: list[tuple[Any, Any, Any]] = []
+    told.parts.traces = cast(Traces, SimpleNamespace(ended=lambda *heard: ended.append(heard)))
+    account(answered(**known), told.parts)
+    assert ended == []
+    account(answered(span=span, **known), told.parts)
+    [(its_span, event, target)] = ended
+    assert its_span is span
+    assert event.method == "POST"
+    assert (target and target.host) == host
 
 
 @pytest.mark.parametrize("seconds, told", [(0.0, 0.0), (0.0012345, 1.234), (0.0012349, 1.234), (2.0, 2000.0)])
