@@ -279,6 +279,8 @@ def test_a_batch_of_embeddings_is_as_many_requests_as_it_has_inputs(tokens: dict
     assert [exchange.counts_as for exchange in three] == [3, 3, 3]
     assert three[0].reservation is not None
     assert three[0].reservation.ask.requests == 3
+    two = asked("POST", "/v1/embeddings", {**EMBEDDING, "input": ["a", "b"]}, key=key)
+    assert not door.admits(two)
     chats = [door.admits(asked(body={**CHAT, "input": ["a", "b"]}, key=key)) for _ in range(2)]
     assert chats == [True, False], "of anything else each is one"
 

@@ -368,7 +368,7 @@ def test_bodies_are_kept_where_the_project_says_so(keeps: str, outcome: str, kep
     told.parts.bodies = cast(BodyKeeper, SimpleNamespace(add=told.said.append))
     account(answered(outcome=outcome, capture=capture), told.parts)
     captured = [said for said in told.said if isinstance(said, Captured)]
-    assert [(one.request.start, one.answer.start) for one in captured] == [(b"asked", b"told")] * kept
+    assert [(bytes(one.request.start), bytes(one.answer.start)) for one in captured] == [(b"asked", b"told")] * kept
 
 
 @pytest.mark.parametrize("known, host", [({}, "llm.example"), ({"candidate": None}, None), ({"attempts": 0}, None)])
