@@ -10,6 +10,7 @@ import pytest
 
 from keys.limits import Ask, Baseline, LimitExceeded, Limits, MemoryLimits, Need, Scope
 from keys.records import TierRecord
+from proxy import admit
 from proxy.admit import (
     GUESSED_MOST_OUTPUT,
     Admission,
@@ -224,6 +225,16 @@ def test_a_change_of_a_key_or_of_everybodys_limits_counts_with_the_next_request(
     for everybody, admitted in ((scope("global", rpm=1), True), (scope("global", rpm=1), False)):
         assert door.admits(asked(body=CHAT, key=key), everybody) is admitted
     assert door.admits(asked(body=CHAT, key=key))
+
+
+def test_what_applies_is_remembered_of_a_number_of_keys(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(admit, "KNOWN", 3)
+    door = Door()
+    keys = [key_of(scopes=(scope(id_=str(number), rpm=1),)) for number in range(5)]
+    for admitted in (True, False):
+        for key in keys:
+            assert door.admits(asked(body=CHAT, key=key)) is admitted
+            assert len(door.admission._known) <= 3
 
 
 def test_an_address_is_limited_by_itself_whoever_asks():

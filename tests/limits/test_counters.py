@@ -374,6 +374,11 @@ def test_no_period_brings_a_budget_of_nothing():
     assert refused(budget, Ask(cost=1), T0) == ("budget", 0, 0, 1, "never", 0, MIDNIGHT + DAY_US, 0)
 
 
+def test_the_next_period_brings_the_smallest_budget():
+    budget = known(Budget, Baseline(spent_picousd=1), budget=1, period="day")
+    assert refused(budget, Ask(cost=1), T0).cure == "time"
+
+
 def test_what_is_settled_after_its_period_is_not_of_the_next_and_what_began_with_it_is():
     budget = known(Budget, budget=10, period="day")
     mark = budget.take(Ask(cost=3, bounded=True), T0)
