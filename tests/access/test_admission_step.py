@@ -38,7 +38,16 @@ NOBODY = applying(())
 
 @pytest.mark.parametrize(
     "limits, guess",
-    [([], 1000), ([4000], 1000), ([3999], 999), ([4001], 1000), ([100, 4000], 25), ([4000, 100], 25), ([0], 0)],
+    [
+        ([], 1000),
+        ([4000], 1000),
+        ([3999], 999),
+        ([4001], 1000),
+        ([4999], 1000),
+        ([100, 4000], 25),
+        ([4000, 100], 25),
+        ([0], 0),
+    ],
 )
 def test_a_guess_is_no_more_than_a_quarter_of_a_minute(limits: list[int], guess: int):
     assert guessed_output(limits) == guess
