@@ -65,7 +65,7 @@ async def read(exchange: Exchange, parts: Parts, watch: Watch) -> None:
     elif exchange.endpoint.own:
         return
     elif is_json(exchange, parts.bounds):
-        await peek_model(exchange, parts, watch)
+        await read_passed(exchange, parts, watch)
     elif exchange.endpoint.forms_name_model and is_form(exchange) and minds_model(exchange, parts.snapshot):
         await read_form(exchange, parts, watch)
 
@@ -303,15 +303,19 @@ def form_pieces(exchange: Exchange, parts: Parts, watch: Watch) -> AsyncIterator
     return unpacked_pieces(pieces, coding, parts.bounds.upload_bytes)
 
 
-async def peek_model(exchange: Exchange, parts: Parts, watch: Watch) -> None:
+async def read_passed(exchange: Exchange, parts: Parts, watch: Watch) -> None:
     """Keep a body that is passed on as it is; where it is an object that names a model, say which."""
     exchange.passed_body = plain = await read_document(exchange, parts, watch)
     try:
-        body = JSONBody(plain) if len(plain) < LARGE_BYTES else await read_large(exchange, parts, plain)
-        body.check_unambiguous()
-        model = body.get("model")
+        peek_model(exchange, JSONBody(plain) if len(plain) < LARGE_BYTES else await read_large(exchange, parts, plain))
     except NotAnObject:
         return  # the provider says what is wrong with it
+
+
+def peek_model(exchange: Exchange, body: JSONBody) -> None:
+    """Raises `NotAnObject`."""
+    body.check_unambiguous()
+    model = body.get("model")
     exchange.body = body
     if exchange.deployment:
         if model != exchange.deployment:

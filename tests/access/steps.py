@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
@@ -17,6 +18,7 @@ from providers.catalog import Catalog, ProviderRecord, record_of
 from providers.models import Provider
 from proxy.bounds import Bounds
 from proxy.exchange import Exchange
+from proxy.jsonbody import JSONBody, NotAnObject
 from proxy.receive import is_json, peek_model, read_json, receive
 from proxy.snapshot import Snapshot
 from tests.limits.making import scope
@@ -50,9 +52,11 @@ def asked(
     bounds = bounds or Bounds.from_settings(settings)
     exchange.request_bytes = len(raw or b"")
     if raw is not None and exchange.endpoint.reads_body:
-        read_json(exchange, raw, bounds)
+        read_json(exchange, JSONBody(raw), bounds)
     elif raw is not None and is_json(exchange, bounds):
-        peek_model(exchange, raw)
+        exchange.passed_body = raw
+        with suppress(NotAnObject):
+            peek_model(exchange, JSONBody(raw))
     for name, value in known.items():
         setattr(exchange, name, value)
     return exchange
