@@ -121,8 +121,7 @@ class Prefork:
 
 def main() -> None:
     """As `python manage.py …` in the order's directory and environment."""
-    import spawned
-
+    spawned = importlib.import_module("spawned")  # beside this file
     del sys.path[0]  # this file's directory, whose names are none of a library's
     for name in LIBRARIES:
         importlib.import_module(name)

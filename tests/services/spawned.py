@@ -24,7 +24,7 @@ ABOVE = 1000
 """No descriptor of a server that has just started is so high."""
 
 _PR_SET_NAME, _PR_SET_CHILD_SUBREAPER = 15, 36
-_start_new_python = util.spawnv_passfds  # type: ignore[attr-defined]
+_start_new_python = util.spawnv_passfds
 
 
 def is_wanted(arguments: Sequence[str]) -> bool:
@@ -54,7 +54,7 @@ def fork_workers() -> str:
         socket.send_fds(asking, [json.dumps(order).encode()], numbers)
         return int(asking.recv(64))
 
-    util.spawnv_passfds = start  # type: ignore[attr-defined]
+    util.spawnv_passfds = start  # type: ignore[assignment]
     return ""
 
 
