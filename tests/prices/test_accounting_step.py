@@ -144,6 +144,11 @@ def test_a_minute_is_charged_what_was_counted_else_what_was_reserved(
     assert tokens_of(exchange, event_of(exchange, exchange.t0, PRICES)) == tokens
 
 
+def test_tokens_of_an_answer_count_where_nobody_can_say_those_of_the_prompt():
+    exchange = answered("GET", "/v1/chat/completions", usage=Usage(completion=4))
+    assert tokens_of(exchange, event_of(exchange, exchange.t0, PRICES)) == 4
+
+
 # --- pictures and sound ----------------------------------------------------------------------------------------
 def painted(**known: Any) -> Exchange:
     return answered(path="/v1/images/generations", body={"model": "speaker", "prompt": "x", "n": 2}, **known)
