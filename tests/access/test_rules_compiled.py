@@ -141,3 +141,12 @@ def test_a_forms_values_are_text_or_what_they_spell():
     for name, text in (("temperature", "1"), ("temperature", '"0.5"'), ("model", "gpt"), ("temperature", "{")):
         with pytest.raises(ParamRefused):
             both.check_form_field(name, text)
+
+
+@pytest.mark.parametrize(
+    "values, told", [([], "requires the header X-Team."), (["r*", "é"], 'X-Team with one of the values "r*", "é".')]
+)
+def test_a_missing_header_is_told_with_its_values(values, told):
+    with pytest.raises(HeaderMissing) as missing:
+        rules(headers={"X-Team": values}).check_head("GET", "/v1/x", [])
+    assert str(missing.value).endswith(told)

@@ -167,6 +167,13 @@ def test_a_clock_set_back_by_more_than_a_minute_begins_anew(back_us: int, kept: 
     assert window.total == (2 if kept else 0), "what is forgotten gives nothing back"
 
 
+def test_the_newest_entry_tells_how_far_a_clock_was_set_back():
+    window = made(RequestWindow, rpm=2)
+    window.take(ONE, T0 - 30 * SECOND_US)
+    window.take(ONE, T0)
+    assert window.check(ONE, T0 - 60 * SECOND_US - 1) is None
+
+
 def test_what_ran_out_gives_nothing_back():
     window = made(TokenWindow, tpm=9)
     mark = window.take(Ask(tokens=5), T0)
