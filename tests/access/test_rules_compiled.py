@@ -80,6 +80,7 @@ def test_other_values_are_refused_by_name(params, body):
         ({"temperature": [1]}, '{"Temperature": 2}'),
         ({"response_format.type": ["a"]}, '{"RESPONSE_FORMAT": {"type": "b"}}'),
         ({"response_format.type": ["a"]}, '{"response_format": {"Type": "b"}}'),
+        ({"a.b.c": [1]}, '{"a": {"B": {"c": 2}}}'),
         ({"response_format.type": ["a"]}, '{"response_format": {"type": "b", "type": "a"}}'),
         ({"response_format.type": ["a"]}, r'{"response_format": {"type": "b", "ty\u0070e": "a"}}'),
         ({"n": [1]}, '{"n": ' + "1" * 5000 + "}"),

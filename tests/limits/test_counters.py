@@ -228,7 +228,7 @@ def test_a_rate_or_a_burst_of_nothing_never_has_room_again(limits: dict[str, Any
     if limits.get("burst"):
         assert bucket.check(ONE, T0) is None
         bucket.take(ONE, T0)
-    assert refused(bucket, ONE, T0).cure == "never"
+    assert refused(bucket, ONE, T0) == ("rps", bucket.rate, 1 if limits.get("burst") else 0, 1, "never", 0, None, 0)
 
 
 def test_a_clock_set_back_lets_a_bucket_run_out_from_where_it_is():
@@ -236,6 +236,7 @@ def test_a_clock_set_back_lets_a_bucket_run_out_from_where_it_is():
     assert bucket.check(ONE, T0) is None
     bucket.take(ONE, T0)
     assert refused(bucket, ONE, T0 - 10 * SECOND_US).wait_us == SECOND_US
+    assert refused(bucket, ONE, T0 - 9 * SECOND_US - 1).wait_us == 1
     assert bucket.check(ONE, T0 - 9 * SECOND_US) is None
 
 
