@@ -6,6 +6,7 @@ run by its path and imports nothing of Sluice's: each fork reads the code and it
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -20,38 +21,78 @@ from typing import Any
 LARGEST_MESSAGE = 1 << 20
 LIBRARIES = (
     "asyncio",
+    "celery.app.task",
+    "celery.schedules",
     "channels.db",
     "channels.layers",
     "channels.routing",
     "channels.sessions",
-    "celery.app.task",
-    "celery.schedules",
     "cryptography.fernet",
+    "django.conf.locale.en.formats",
     "django.contrib.admin.options",
+    "django.contrib.admin.templatetags.admin_list",
+    "django.contrib.admin.templatetags.admin_modify",
+    "django.contrib.admin.views.main",
+    "django.contrib.admindocs.views",
+    "django.contrib.auth.hashers",
+    "django.contrib.auth.password_validation",
+    "django.contrib.auth.tokens",
+    "django.contrib.messages.middleware",
+    "django.contrib.messages.storage.fallback",
     "django.contrib.postgres.fields",
+    "django.contrib.sessions.backends.db",
     "django.contrib.staticfiles.storage",
+    "django.core.asgi",
     "django.core.mail",
     "django.core.management.commands.migrate",
     "django.core.servers.basehttp",
+    "django.db.backends.dummy.base",
     "django.db.backends.sqlite3.base",
     "django.db.migrations.autodetector",
+    "django.db.models.sql.compiler",
     "django.forms",
+    "django.middleware.clickjacking",
+    "django.middleware.common",
+    "django.middleware.security",
+    "django.template.context_processors",
+    "django.template.loaders.app_directories",
+    "django.template.loaders.cached",
+    "django.templatetags.l10n",
     "django.test.signals",
     "django.urls",
+    "django.views.decorators.http",
     "django.views.generic",
     "django_filters",
     "django_prometheus",
+    "drf_spectacular.utils",
     "genai_prices",
+    "genai_prices.data",
+    "genai_prices.data_units",
+    "getpass",
     "httptools",
     "httpx",
+    "jwt",
     "kombu.transport.redis",
     "msgspec.json",
+    "prometheus_client.core",
     "prometheus_client.multiprocess",
     "psycopg",
     "redis.asyncio",
+    "rest_framework.authentication",
     "rest_framework.exceptions",
+    "rest_framework.metadata",
+    "rest_framework.mixins",
+    "rest_framework.negotiation",
+    "rest_framework.permissions",
     "rest_framework.relations",
+    "rest_framework.request",
+    "rest_framework.response",
     "rest_framework.serializers",
+    "rest_framework.urlpatterns",
+    "rest_framework.utils.breadcrumbs",
+    "rest_framework.utils.encoders",
+    "uvicorn.lifespan.on",
+    "uvicorn.loops.uvloop",
     "uvicorn.protocols.http.httptools_impl",
     "uvicorn.supervisors.multiprocess",
     "uvloop",
@@ -129,6 +170,8 @@ def main() -> None:
 
     if settings.configured:
         sys.exit("a library has read Django's settings before a fork had its own")
+    gc.collect()
+    gc.freeze()  # no fork looks at all of that again
     order = Prefork(socket.socket(fileno=int(sys.argv[1]))).serve()
     os.environ.clear()
     os.environ.update(order["env"])
