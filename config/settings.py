@@ -187,7 +187,7 @@ MIDDLEWARE = [
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "config.middleware.secure_over_https",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "config.static_files.StaticFilesMiddleware",
     "usage.audit.middleware.audit_attempts",
     "config.middleware.atomic_changes",
     "usage.audit.middleware.audit_changes",

@@ -13,7 +13,7 @@ SERVICES = ROOT / ".services"
 GROUND = "tests/test_ground.py"
 # These mostly wait, so they run beside the others.
 WAITING = ("tests/promises", "tests/dispatch")
-LANES = min(2 * (os.cpu_count() or 1) + 1, 8)
+LANES = min(2 * (os.cpu_count() or 1), 8)
 """More than there are cores: most of a test's time is spent waiting, for a server's start or a change to be heard."""
 # What queries may do otherwise on PostgreSQL.
 QUERYING = ("tests/management", "tests/ledger", "tests/alerts")
