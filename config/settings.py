@@ -117,6 +117,7 @@ JOURNAL_STREAM_MAX_EVENTS = env.integer("JOURNAL_STREAM_MAX_EVENTS", 500_000, le
 JOURNAL_CLAIM_SECS = env.seconds("JOURNAL_CLAIM_SECS", 15, least=1, most=3600)
 PROVIDER_CHECKS = env.flag("PROVIDER_CHECKS", False)
 LEDGER_WRITER = env.choice("LEDGER_WRITER", "own", ("own", "separate"))
+LEDGER_NICENESS = env.integer("LEDGER_NICENESS", 19, most=19)
 
 LOG_LEVEL = env.choice("LOG_LEVEL", "info", ("debug", "info", "warning", "error")).upper()
 LOG_FILE = env.text("LOG_FILE")

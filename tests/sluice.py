@@ -103,6 +103,7 @@ class Sluice:
                 "REDIS_URL": own_redis.url if isinstance(own_redis, RedisServer) else own_redis,
                 "SLUICE_SURFACE": surface,
                 "GRACE_SECS": GRACE_SECS,
+                "LEDGER_NICENESS": 0,  # tests wait for rows, on machines that are busy with other tests
                 **upstream,
                 **env,
             }

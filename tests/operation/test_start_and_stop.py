@@ -109,7 +109,7 @@ def asked_just_after_the_stop(server: Sluice) -> Reply | None:
             reply = read_reply(peer)
         except ConnectionError:
             reply = None
-        stopping.join(20)
+        stopping.join()
     assert [row["outcome"] for row in server.rows()] == ["complete"] * bool(reply), "what was begun was not answered"
     return reply
 

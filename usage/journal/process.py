@@ -19,6 +19,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import TracebackType
 
+from django.conf import settings
 from django.db import connections
 
 from usage.loops import FILE, LOOPS
@@ -27,9 +28,6 @@ log = logging.getLogger("sluice.ledger")
 
 NAME = "sluice-ledger"
 """What the process is called in lists of processes."""
-
-NICENESS = 19
-"""Gives way to requests: where they keep the only core busy, rows wait in the journal until there are fewer."""
 
 STOP_S = 20.0
 
@@ -106,6 +104,8 @@ def serve_ledger(directory: Path, line: Connection, other_end: Connection) -> No
         stopping.set()
 
     threading.Thread(target=wait_for_the_end, name="line", daemon=True).start()
-    os.nice(NICENESS)  # not before: a server that is stopped while this one still starts would wait for it
+    # It gives way to requests: where they keep the only core busy, rows wait in the journal until there are fewer.
+    # Not before: a server that is stopped while this one still starts would wait for it.
+    os.nice(settings.LEDGER_NICENESS)
     with Scheduler(), Dispatchers():
         write_ledger(directory, stopping)
