@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -84,19 +84,35 @@ class Teller:
 
 
 class Sharer:
-    """Those that have the same tests and the same directory run each file once, from the start or from the end."""
+    """Those that have the same tests and the same directory run each file once, from the start or from the end.
+
+    A file is collected when it is taken: to import and collect all of them takes 15 s of a processor.
+    """
 
     def __init__(self, config: pytest.Config, directory: Path) -> None:
         self._directory = directory
         directory.mkdir(parents=True, exist_ok=True)
         self._from_the_end = config.getoption("--gate-from-the-end")
         self._first = tuple(config.getoption("--gate-first"))
+        self._roots: list[pytest.Collector] = []
+        """What the run's paths are, not looked into."""
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_collection(self, session: pytest.Session) -> Generator[None, object, object]:
+        def only_remember(node: pytest.Collector) -> Iterator[pytest.Item]:
+            self._roots.append(node)
+            return iter(())
+
+        genitems = session.genitems
+        session.genitems = only_remember  # type: ignore[method-assign, assignment]
+        try:
+            return (yield)
+        finally:
+            session.genitems = genitems  # type: ignore[method-assign]
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
-        if session.testsfailed or session.config.option.collectonly:
-            return None  # pytest's own way tells of errors in the collection
-        items = self._mine(session.items)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        items = self._mine(session)
         item = next(items, None)
         while item is not None:
             following = next(items, None)
@@ -108,14 +124,35 @@ class Sharer:
             item = following
         return True
 
-    def _mine(self, items: list[pytest.Item]) -> Iterator[pytest.Item]:
-        files: dict[str, list[pytest.Item]] = {}
-        for item in items:
-            files.setdefault(item.nodeid.partition("::")[0], []).append(item)
-        in_order = sorted(files, key=lambda path: not path.startswith(self._first) if self._first else 0)
-        for path in reversed(in_order) if self._from_the_end else in_order:
+    def _mine(self, session: pytest.Session) -> Iterator[pytest.Item]:
+        files = [file for root in self._roots for file in self._files(session, root)]
+        session.testscollected = len(files)
+        in_order = sorted(files, key=lambda file: not file.nodeid.startswith(self._first) if self._first else 0)
+        for file in reversed(in_order) if self._from_the_end else in_order:
             try:
-                (self._directory / f"{path.replace('/', '+')}.taken").open("x").close()
+                (self._directory / f"{file.nodeid.replace('/', '+')}.taken").open("x").close()
             except FileExistsError:
                 continue  # another one has it
-            yield from files[path]
+            yield from self._collected(session, file)
+
+    def _files(self, session: pytest.Session, node: pytest.Collector) -> Iterator[pytest.Collector]:
+        if not isinstance(node, pytest.Directory):
+            yield node
+            return
+        node.ihook.pytest_collectstart(collector=node)
+        report = node.ihook.pytest_make_collect_report(collector=node)
+        node.ihook.pytest_collectreport(report=report)
+        if report.failed:
+            raise session.Interrupted(f"{node.nodeid} can't be collected")
+        for child in report.result:
+            yield from self._files(session, child)
+
+    def _collected(self, session: pytest.Session, file: pytest.Collector) -> list[pytest.Item]:
+        """As pytest does with all files together."""
+        before = session.testsfailed
+        session.items = list(session.genitems(file))
+        if session.testsfailed > before:
+            raise session.Interrupted(f"{file.nodeid} can't be collected")
+        session.config.hook.pytest_collection_modifyitems(session=session, config=session.config, items=session.items)
+        session.config.hook.pytest_collection_finish(session=session)
+        return session.items

@@ -139,6 +139,17 @@ def test_a_run_that_does_not_come_to_its_end_is_red_at_once(make: Make, tmp_path
     assert "unsteady" not in out
 
 
+@pytest.mark.parametrize(
+    "text", ["def", "raise ValueError", "import pytest\n@pytest.mark.parametrize\ndef test_it(): pass"]
+)
+def test_a_shared_file_that_cannot_be_collected_is_red(make: Make, tmp_path: Path, capfd, text: str):
+    options = [*make(a=ONCE, bad=text, steady=STEADY), f"--gate-share={tmp_path / 'share'}"]
+    assert gate(tmp_path, [Run("one", [str(tmp_path)], options, is_shown=True)]) == 1
+    out = capfd.readouterr().out
+    assert "test_bad.py can't be collected" in out
+    assert out.splitlines()[-1].startswith("RED: the run 'one' ended with 2")
+
+
 def test_a_run_that_takes_for_ever_is_red(make: Make, tmp_path: Path, capfd, monkeypatch: pytest.MonkeyPatch):
     text = "import signal\ndef test_hangs():\n    open(__file__ + '.runs', 'x')\n    signal.pause()"
     run = Run("one", [str(tmp_path)], make(hangs=text))
