@@ -1,4 +1,4 @@
-"""`manage.py` as a fork of a Python that has imported the libraries (`prefork.py`): a quarter of the time."""
+"""`manage.py` as a fork of a Python that has imported the libraries, or Sluice's code too (`prefork.py`)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from tests.services import spawned
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class Forked(subprocess.Popen[bytes]):
@@ -60,7 +64,8 @@ class Forks:
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
-        self._orders: int | None = None
+        self._orders: dict[bool, int] = {}
+        """By whether who takes them has loaded Sluice's code."""
 
     @staticmethod
     def fit(command: Sequence[str], env: Mapping[str, str]) -> bool:
@@ -70,34 +75,35 @@ class Forks:
 
     def start(self, command: Sequence[str], env: Mapping[str, str], cwd: Path, stdout: int, stderr: int) -> Forked:
         order = {"args": list(command[1:]), "env": dict(env), "cwd": str(cwd)}
+        # Metrics that several processes share are made so when the code is loaded.
+        is_loaded = cwd == ROOT and not spawned.is_wanted(command) and "PROMETHEUS_MULTIPROC_DIR" not in env
         told, teller = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with teller:
             with self._guard:
-                if self._orders is None:
-                    self._orders = self._start()
-            with socket.socket(fileno=os.dup(self._orders)) as orders:
+                if is_loaded not in self._orders:
+                    self._orders[is_loaded] = self._start("loaded" if is_loaded else "libraries")
+            with socket.socket(fileno=os.dup(self._orders[is_loaded])) as orders:
                 socket.send_fds(orders, [json.dumps(order).encode()], [teller.fileno(), stdout, stderr])
         return Forked(command, told)
 
     @staticmethod
-    def _start() -> int:
+    def _start(what: str) -> int:
         from tests.services import processes
 
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             program = Path(__file__).with_name("prefork.py")
-            command = [sys.executable, "-u", str(program), str(theirs.fileno())]
+            command = [sys.executable, "-u", str(program), str(theirs.fileno()), what]
             # What Python reads of a developer's environment is not in a server's.
             env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-            started = processes.start(command, env=env, output=None, pass_fds=[theirs.fileno()])
+            started = processes.start(command, env=env, cwd=ROOT, output=None, pass_fds=[theirs.fileno()])
             started.returncode = 0  # it ends when our end of the pair does: nobody waits for it
         return ours.detach()
 
     def leave_to_the_parent(self) -> None:
-        """Let a copy of this process not hold the socket open."""
-        if self._orders is not None:
-            os.close(self._orders)
-            self._orders = None
+        """Let a copy of this process not hold the sockets open."""
+        while self._orders:
+            os.close(self._orders.popitem()[1])
 
 
 FORKS = Forks()

@@ -1,0 +1,72 @@
+"""Sluice's code as a server has it once it has started, for forks that are to serve: their settings are their own.
+
+What was read of Django's settings while the code was loaded is remembered. A fork whose settings say otherwise there
+starts as a new Python.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import tempfile
+from typing import Any
+
+import django
+from django.conf import LazySettings, settings
+from django.utils.functional import empty
+
+SETTINGS = "config.settings"
+MODULES = (
+    "config.urls",
+    "keys.limits.connection",
+    "proxy.app",
+    "proxy.http_server",
+    "proxy.management.commands.serve",
+    "proxy.supervisor",
+    "usage.journal.process",
+)
+READ_AGAIN = frozenset({"DATABASES", "LOGGING", "LOGGING_CONFIG"})
+"""Because of `_forget`, and by `django.setup()` each time."""
+MISSING = object()
+
+
+class Loaded:
+    def __init__(self) -> None:
+        """Load the code. Raises what an import raises."""
+        read: set[str] = set()
+        get = LazySettings.__getattr__
+
+        def note_and_get(settings: LazySettings, name: str) -> Any:
+            read.add(name)
+            return get(settings, name)
+
+        setattr(LazySettings, get.__name__, note_and_get)
+        with tempfile.TemporaryDirectory() as directory:
+            os.environ |= {"DATA_DIR": directory, "ENV_FILE": os.devnull, "DJANGO_SETTINGS_MODULE": SETTINGS}
+            django.setup()
+            for name in MODULES:
+                importlib.import_module(name)
+        setattr(LazySettings, get.__name__, get)
+        self._was = {name: getattr(settings, name, MISSING) for name in read - READ_AGAIN}
+        _forget()
+
+    def fits(self) -> bool:
+        """Whether the settings of this process's environment are those with which the code would be as it is."""
+        os.environ.setdefault("DJANGO_SETTINGS_MODULE", SETTINGS)  # as manage.py does
+        try:
+            return all(getattr(settings, name, MISSING) == was for name, was in self._was.items())
+        except Exception:
+            return False  # a new Python tells what is wrong with them
+
+
+def _forget() -> None:
+    """No settings have been read yet."""
+    from django.db import connections
+
+    settings._wrapped = empty
+    for connection in connections.all(initialized_only=True):
+        del connections[connection.alias]
+    vars(connections).pop("settings", None)
+    connections._settings = None  # type: ignore[attr-defined]
+    del sys.modules[SETTINGS]
