@@ -12,7 +12,7 @@ stamp = .venv/.installed-$(1)-$(shell cksum < requirements/$(1).txt | cut -d' ' 
 BASE := $(call stamp,base)
 DEV := $(call stamp,dev)
 
-.PHONY: help install run test check pytest format bench test-clients pins clean
+.PHONY: help install run test check check-types check-rest pytest format bench test-clients pins clean
 
 help:
 	@echo "make run | test | install | check | pytest | format | bench | test-clients | pins | clean"
@@ -32,7 +32,12 @@ check: $(DEV)
 	@mkdir -p .services
 	@$(BIN)/ruff format --check --quiet --output-format concise .
 	@$(BIN)/ruff check --quiet --output-format concise .
+	@$(MAKE) --jobs 2 --output-sync check-types check-rest
+
+check-types: $(DEV)
 	@$(CHECKED)/mypy --no-error-summary .
+
+check-rest: $(DEV)
 	@$(BIN)/lint-imports > .services/imports || { cat .services/imports; exit 1; }
 	@$(CHECKED)/python manage.py makemigrations --check --dry-run > .services/migrations \
 	  || { cat .services/migrations; exit 1; }
