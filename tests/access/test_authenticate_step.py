@@ -119,6 +119,7 @@ def test_a_state_is_looked_at_for_each_request_of_a_connection():
         "other-" + TEXT,
         write_token(Token(TOKEN.public_id, new_token().secret), settings.KEY_PREFIX),
     ],
+    ids=["no token", "cut", "of another prefix", "of another secret"],
 )
 def test_a_wrong_key_is_nobodys(text: str):
     exchange, outcome = told(parts_of(known()), (b"authorization", f"Bearer {text}".encode()))

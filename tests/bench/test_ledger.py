@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -33,4 +34,6 @@ def test_it_runs_from_the_rows_to_the_figures(services: Services, tmp_path: Path
     ):
         assert any(measure.startswith(f"{name}: p95") for measure in values), (name, list(values))
     for name in ("API: first page", "API: next pages of 500", "API: search: nothing", "admin: search: models"):
-        assert any(measure.startswith(f"{name}: p95") for measure in values), (name, list(values))
+        # On a busy machine some pages end early, which the measure's name tells.
+        measure = re.compile(rf"{name}(?: \(\d of \d end early\))?: p95")
+        assert any(map(measure.match, values)), (name, list(values))

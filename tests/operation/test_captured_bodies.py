@@ -197,7 +197,9 @@ def squeezed(data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "encoding,pack", [("gzip", gzip.compress), ("deflate", zlib.compress), ("deflate", squeezed)], ids=str
+    "encoding,pack",
+    [("gzip", gzip.compress), ("deflate", zlib.compress), ("deflate", squeezed)],
+    ids=["gzip", "zlib", "deflate"],
 )
 def test_a_compressed_answer_is_kept_readable(server: Sluice, upstream: Upstream, key: str, encoding: str, pack: Any):
     text = "one of many lines\n" * 40
