@@ -94,13 +94,12 @@ class Sharer:
         directory.mkdir(parents=True, exist_ok=True)
         self._from_the_end = config.getoption("--gate-from-the-end")
         self._first = tuple(config.getoption("--gate-first"))
-        self._roots: list[pytest.Collector] = []
-        """What the run's paths are, not looked into."""
+        self._files: list[pytest.Collector] = []
 
     @pytest.hookimpl(wrapper=True)
     def pytest_collection(self, session: pytest.Session) -> Generator[None, object, object]:
         def only_remember(node: pytest.Collector) -> Iterator[pytest.Item]:
-            self._roots.append(node)
+            self._files += self._files_in(session, node)
             return iter(())
 
         genitems = session.genitems
@@ -125,9 +124,8 @@ class Sharer:
         return True
 
     def _mine(self, session: pytest.Session) -> Iterator[pytest.Item]:
-        files = [file for root in self._roots for file in self._files(session, root)]
-        session.testscollected = len(files)
-        in_order = sorted(files, key=lambda file: not file.nodeid.startswith(self._first) if self._first else 0)
+        session.testscollected = len(self._files)
+        in_order = sorted(self._files, key=lambda file: not file.nodeid.startswith(self._first) if self._first else 0)
         for file in reversed(in_order) if self._from_the_end else in_order:
             try:
                 (self._directory / f"{file.nodeid.replace('/', '+')}.taken").open("x").close()
@@ -135,7 +133,7 @@ class Sharer:
                 continue  # another one has it
             yield from self._collected(session, file)
 
-    def _files(self, session: pytest.Session, node: pytest.Collector) -> Iterator[pytest.Collector]:
+    def _files_in(self, session: pytest.Session, node: pytest.Collector) -> Iterator[pytest.Collector]:
         if not isinstance(node, pytest.Directory):
             yield node
             return
@@ -145,7 +143,7 @@ class Sharer:
         if report.failed:
             raise session.Interrupted(f"{node.nodeid} can't be collected")
         for child in report.result:
-            yield from self._files(session, child)
+            yield from self._files_in(session, child)
 
     def _collected(self, session: pytest.Session, file: pytest.Collector) -> list[pytest.Item]:
         """As pytest does with all files together."""

@@ -169,7 +169,7 @@ def test_two_lanes_share_the_files(make: Make, tmp_path: Path, capfd):
     import os, pathlib, pytest, time
     here = pathlib.Path(__file__).parent
     @pytest.fixture(scope="module", autouse=True)
-    def made():
+    def made(of_all):
         with open(__file__ + ".made", "a") as file: file.write(f"{os.getpid()} ")
         yield
         with open(__file__ + ".made", "a") as file: file.write("ended")
@@ -179,6 +179,7 @@ def test_two_lanes_share_the_files(make: Make, tmp_path: Path, capfd):
         while len(list(here.glob("lane-*"))) < 2: time.sleep(0.01)
     """
     names = ("a", "b", "c", "d", "e")
+    (tmp_path / "conftest.py").write_text("import pytest\n@pytest.fixture(scope='module')\ndef of_all(): pass")
     options = [*make(**dict.fromkeys(names, text)), f"--gate-share={tmp_path / 'share'}"]
     start = Run("start", [str(tmp_path)], [*options, "--gate-first=test_c"])
     end = Run("end", [str(tmp_path)], [*options, "--gate-first=test_c", "--gate-from-the-end"])
