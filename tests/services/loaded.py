@@ -53,7 +53,8 @@ class Loaded:
 
     def fits(self) -> bool:
         """Whether the settings of this process's environment are those with which the code would be as it is."""
-        os.environ.setdefault("DJANGO_SETTINGS_MODULE", SETTINGS)  # as manage.py does
+        if os.environ.setdefault("DJANGO_SETTINGS_MODULE", SETTINGS) != SETTINGS:  # as manage.py does
+            return False
         try:
             return all(getattr(settings, name, MISSING) == was for name, was in self._was.items())
         except Exception:
@@ -69,4 +70,4 @@ def _forget() -> None:
         del connections[connection.alias]
     vars(connections).pop("settings", None)
     connections._settings = None  # type: ignore[attr-defined]
-    del sys.modules[SETTINGS]
+    del sys.modules[SETTINGS], sys.modules["config"].settings  # type: ignore[attr-defined]
