@@ -70,4 +70,4 @@ def _forget() -> None:
         del connections[connection.alias]
     vars(connections).pop("settings", None)
     connections._settings = None  # type: ignore[attr-defined]
-    del sys.modules[SETTINGS], sys.modules["config"].settings  # type: ignore[attr-defined]
+    del sys.modules[SETTINGS], sys.modules["config"].settings
