@@ -12,7 +12,7 @@ from rest_framework.views import APIView
 
 from keys.models import Account, Project, Team, VirtualKey
 from providers.models import Credential, Provider
-from proxy.changes import current_version, reload_everything
+from proxy.configuration.changes import current_version, reload_everything
 from proxy.models import ConfigChange
 from strict.queries import StrictView
 

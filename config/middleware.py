@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from config.failures import shaped
 from keys.api_errors import Conflict, collided
 from keys.hashing import Hashes, HashOutside, hashes
-from proxy.changes import notes_last
+from proxy.configuration.changes import notes_last
 from usage.audit.acting import scope
 
 GetResponse = Callable[[HttpRequest], HttpResponse]

@@ -251,7 +251,7 @@ CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
 }
 
 # Apps do not import each other; what one of them offers to the others is named here and handed to them.
-CONFIG_VERSION = "proxy.changes.current_version"
+CONFIG_VERSION = "proxy.configuration.changes.current_version"
 OPENAI_ERROR = "proxy.errors.error_body"
 SPENT_OF = "config.spending.spent_of"
 USAGE_OF_KEY = "config.spending.usage_of_key"

@@ -16,10 +16,10 @@ from django.db import DatabaseError
 from keys.limits.fallback import FallbackLimits
 from proxy import pipeline
 from proxy.build import LedgerThread, build_parts
-from proxy.condition import Condition
+from proxy.components import Parts
 from proxy.exchange import Exchange, Receive, Scope, Send
-from proxy.health import ALIVE, PATHS, answer_health
-from proxy.parts import Parts
+from proxy.health.endpoints import ALIVE, PATHS, answer_health
+from proxy.health.report import Condition
 
 log = logging.getLogger("sluice.proxy")
 

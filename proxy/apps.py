@@ -13,7 +13,7 @@ class ProxyConfig(AppConfig):
         import keys.changes
         import providers.changes
         import usage.changes
-        from proxy.changes import record
+        from proxy.configuration.changes import record
         from usage.audit.changes import after_action
 
         pre_migrate.connect(take_all_the_time, sender=self)

@@ -17,17 +17,17 @@ from keys.limits.connection import connect
 from keys.limits.fallback import FallbackLimits
 from keys.models import Project
 from providers.environment import sync_provider_from_environment
-from proxy.admit import Admission
-from proxy.background import Background
+from proxy.admission.baselines import Pasts
 from proxy.bounds import Bounds
+from proxy.components import Parts
+from proxy.configuration.snapshot import Snapshot
 from proxy.errors import Unavailable
-from proxy.health import VERSION
-from proxy.outbox import outbox_of
-from proxy.owners import LABELS, Owners
-from proxy.parts import Parts
-from proxy.pasts import Pasts
-from proxy.snapshot import Snapshot
-from proxy.upstream import Upstream
+from proxy.health.endpoints import VERSION
+from proxy.steps.admit import Admission
+from proxy.stored.background import Background
+from proxy.stored.owners import LABELS, Owners
+from proxy.upstream.client import Upstream
+from proxy.wire.coalesced import outbox_of
 from usage.bodies.keep import BodyKeeper
 from usage.bodies.redact import Redaction
 from usage.bodies.show import Showing

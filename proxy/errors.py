@@ -33,9 +33,9 @@ from keys.limits import LimitExceeded
 from keys.rules import MethodRefused, OriginRefused, PathRefused, RuleBroken
 from providers.catalog import CredentialUnavailable, NoProvider
 from providers.kinds.base import read_lines
-from proxy.head import Fault
-from proxy.jsonbody import NotAnObject, TooLongToRead
-from proxy.limit_headers import rate_lines
+from proxy.admission.rate_headers import rate_lines
+from proxy.server.head import Fault
+from proxy.wire.jsonbody import NotAnObject, TooLongToRead
 from strict.errors import error_bytes, is_management
 
 Headers = list[tuple[bytes, bytes]]

@@ -8,19 +8,19 @@ from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from proxy.head import Head, read_head
+from proxy.server.head import Head, read_head
 
 if TYPE_CHECKING:
     from keys.limits import Held
     from keys.records import KeyRecord, ProjectRecord
     from providers.catalog import Access, Candidate, CredentialRecord
-    from proxy.body_room import BodyRoom
-    from proxy.capture import Capture
+    from proxy.admission.body_room import BodyRoom
     from proxy.dialects.base import Dialect, Usage
     from proxy.endpoints import Endpoint
-    from proxy.form_model import ModelField
-    from proxy.http_call import Call
-    from proxy.jsonbody import JSONBody
+    from proxy.server.call import Call
+    from proxy.steps.capture import Capture
+    from proxy.wire.form_model import ModelField
+    from proxy.wire.jsonbody import JSONBody
     from usage.prices.price import Units
     from usage.traces import Span
 

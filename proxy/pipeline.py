@@ -6,23 +6,23 @@ import asyncio
 import contextlib
 import logging
 
-from proxy import respond
-from proxy.account import account
-from proxy.authenticate import authenticate
-from proxy.authorize import authorize
-from proxy.capture import Capture
-from proxy.cors import answer_preflight, is_preflight, own_origin
+from proxy.admission.uncounted import finish_estimate
+from proxy.components import Parts
 from proxy.errors import ClientGone, ShuttingDown, UpstreamError, as_proxy_error
 from proxy.exchange import Exchange
-from proxy.lookup import look_up
-from proxy.own_endpoints import answer_own
-from proxy.parts import Parts
-from proxy.receive import read, receive
-from proxy.relay import relay
-from proxy.route import refuse_unserved, route
-from proxy.trace import begin
-from proxy.uncounted import finish_estimate
-from proxy.watch import Watch
+from proxy.server.deadlines import Watch
+from proxy.steps import respond
+from proxy.steps.account import account
+from proxy.steps.authenticate import authenticate
+from proxy.steps.authorize import authorize
+from proxy.steps.capture import Capture
+from proxy.steps.cors import answer_preflight, is_preflight, own_origin
+from proxy.steps.look_up import look_up
+from proxy.steps.own_endpoints import answer_own
+from proxy.steps.receive import read, receive
+from proxy.steps.relay import relay
+from proxy.steps.route import refuse_unserved, route
+from proxy.steps.trace import begin
 
 log = logging.getLogger("sluice.proxy")
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from proxy.estimate import tokens_of_bytes
+from proxy.admission.estimate import tokens_of_bytes
 from proxy.exchange import Exchange
-from proxy.jsonbody import JSONBody
+from proxy.wire.jsonbody import JSONBody
 
 ESTIMATED = "estimated"
 """The source of a usage that no provider counted, or not to its end."""

@@ -9,15 +9,15 @@ from typing import Any
 
 import msgspec
 
+from proxy.admission.estimate import bytes_of
 from proxy.dialects.base import Dialect, StreamFault, StreamReader
 from proxy.dialects.counts import decoded_or_mended, find_usage, lenient_json, mended, read_usage
 from proxy.dialects.openai_object import read_object, tells_error
 from proxy.dialects.text import bytes_within
 from proxy.errors import error_body
-from proxy.estimate import bytes_of
 from proxy.exchange import Exchange
-from proxy.jsonbody import JSONBody, NotAnObject, decoded
-from proxy.sse import data_of, replace_data
+from proxy.wire.jsonbody import JSONBody, NotAnObject, decoded
+from proxy.wire.sse import data_of, replace_data
 
 
 class _Said(msgspec.Struct):

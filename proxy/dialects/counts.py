@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from proxy.dialects.base import Usage
-from proxy.jsonbody import decoded
+from proxy.wire.jsonbody import decoded
 from usage.writable import MOST_COUNTED
 
 T = TypeVar("T")

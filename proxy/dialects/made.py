@@ -6,8 +6,8 @@ from proxy.dialects.base import Dialect
 from proxy.dialects.counts import lenient_json
 from proxy.dialects.opaque import OpaqueReader
 from proxy.exchange import Exchange
-from proxy.sse import data_of
-from proxy.stored import told_at
+from proxy.stored.kinds import told_at
+from proxy.wire.sse import data_of
 from usage.ids import object_key
 
 

@@ -14,7 +14,7 @@ from proxy.dialects.base import Dialect, Usage
 from proxy.dialects.counts import decoded_or_mended, read_usage
 from proxy.dialects.opaque import OpaqueReader
 from proxy.exchange import Exchange
-from proxy.sse import data_of
+from proxy.wire.sse import data_of
 from usage.prices.price import Units
 
 MOST_SECONDS = 10_000_000

@@ -6,7 +6,7 @@ import msgspec
 
 from proxy.dialects.counts import ToldUsage, find_usage, lenient_json, read_usage, usage_of
 from proxy.exchange import Exchange
-from proxy.jsonbody import JSONBody, NotAnObject
+from proxy.wire.jsonbody import JSONBody, NotAnObject
 
 
 class _Object(msgspec.Struct):

@@ -7,8 +7,8 @@ from typing import Any
 from msgspec import Raw
 
 from proxy.heavy.jobs import READ_BYTES, RequestFacts
-from proxy.jsonbody import JSONBody, TooLongToRead, encoded
-from proxy.pieces import Pieces
+from proxy.wire.jsonbody import JSONBody, TooLongToRead, encoded
+from proxy.wire.pieces import Pieces
 
 
 class HeavyBody(JSONBody):

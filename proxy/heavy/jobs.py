@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from proxy.jsonbody import SOFTENED_BYTES
+from proxy.wire.jsonbody import SOFTENED_BYTES
 
 HEAVY_BYTES = SOFTENED_BYTES
 """A longer text is read by the child. So long a one takes the loop five milliseconds at most."""

@@ -32,8 +32,8 @@ from proxy.heavy.jobs import (
     decode_told,
     encode,
 )
-from proxy.jsonbody import NotAnObject
-from proxy.pieces import PIECE_BYTES
+from proxy.wire.jsonbody import NotAnObject
+from proxy.wire.pieces import PIECE_BYTES
 
 log = logging.getLogger("sluice.proxy")
 

@@ -11,7 +11,8 @@ import msgspec
 from msgspec import Raw
 
 from keys.rules import ParamRefused, ParamUnreadable, Rules
-from proxy.estimate import bytes_of, estimated_prompt, inputs_of, prompts_asked
+from proxy.admission.estimate import bytes_of, estimated_prompt, inputs_of, prompts_asked
+from proxy.admission.prompt import read_prompt
 from proxy.heavy.jobs import (
     NOT_AN_OBJECT,
     READ_BYTES,
@@ -27,10 +28,9 @@ from proxy.heavy.jobs import (
     RequestFacts,
     Told,
 )
-from proxy.json_members import MOST_MEMBERS, TOO_MANY
-from proxy.jsonbody import JSONBody, NotAnObject
-from proxy.prompt import read_prompt
-from proxy.stored import MOST_NAMED, NAMED, NOT_NAMES, Named, may_name, named_in
+from proxy.stored.kinds import MOST_NAMED, NAMED, NOT_NAMES, Named, may_name, named_in
+from proxy.wire.json_members import MOST_MEMBERS, TOO_MANY
+from proxy.wire.jsonbody import JSONBody, NotAnObject
 
 EMBEDDINGS, AUDIO = "/v1/embeddings", "/v1/audio"
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.json_members import MOST_MEMBERS, exceeds
+from proxy.wire.json_members import MOST_MEMBERS, exceeds
 from tests.abuse.wire import request, send, sized, still_serves
 from tests.sluice import Sluice
 from tests.upstream import Upstream

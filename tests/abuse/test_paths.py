@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import BadRequest, NotFound
-from proxy.paths import RESERVED, canonical_path, check_names_no_endpoint
+from proxy.steps.paths import RESERVED, canonical_path, check_names_no_endpoint
 from tests.abuse.wire import CHAT, Reply, request, send, sized
 from tests.sluice import Sluice
 from tests.upstream import Upstream

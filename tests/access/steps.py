@@ -17,10 +17,10 @@ from keys.rules import Rules
 from providers.catalog import Catalog, ProviderRecord, record_of
 from providers.models import Provider
 from proxy.bounds import Bounds
+from proxy.configuration.snapshot import Snapshot
 from proxy.exchange import Exchange
-from proxy.jsonbody import JSONBody, NotAnObject
-from proxy.receive import is_json, peek_model, read_json, receive
-from proxy.snapshot import Snapshot
+from proxy.steps.receive import is_json, peek_model, read_json, receive
+from proxy.wire.jsonbody import JSONBody, NotAnObject
 from tests.limits.making import scope
 from usage.prices.book import Prices
 from usage.prices.override import PriceOverride

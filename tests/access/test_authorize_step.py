@@ -10,10 +10,10 @@ import pytest
 
 from keys.access import InactiveProject, ModelNotAllowed
 from keys.rules import MethodRefused, OriginRefused, ParamRefused, ParamUnreadable
-from proxy.authorize import authorize, authorized_upload
 from proxy.errors import BadRequest, Forbidden
 from proxy.exchange import Exchange
-from proxy.form_model import ModelField
+from proxy.steps.authorize import authorize, authorized_upload
+from proxy.wire.form_model import ModelField
 from tests.access.steps import BUDGET, FORM, JSON, asked, key_of, project_of, rules_of, snapshot_of
 
 LISTED, FREE = key_of("a", "b-*"), key_of()

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from proxy.bound import needs_metering, reason
+from proxy.admission.bound import needs_metering, reason
+from proxy.admission.metering import check_metered
 from proxy.errors import BadRequest, Forbidden
-from proxy.metering import check_metered
 from tests.access.steps import BUDGET, FORM, JSON, asked, key_of, override_of, project_of, provider_of, snapshot_of
 from tests.limits.making import scope
 

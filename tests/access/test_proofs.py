@@ -15,11 +15,11 @@ from keys.access import ExpiredKey, InvalidKey, check_secret, check_state
 from keys.models import VirtualKey
 from keys.records import KeyRecord, ProjectRecord, load_keys
 from keys.tokens import SECRET_CHARS, hash_secret, new_salt, new_token, read_token, secret_matches
-from proxy import snapshot as snapshot_module
-from proxy.authenticate import prove, proven_before
 from proxy.bounds import Bounds
-from proxy.head import Head
-from proxy.parts import Parts
+from proxy.components import Parts
+from proxy.configuration import snapshot as snapshot_module
+from proxy.server.head import Head
+from proxy.steps.authenticate import prove, proven_before
 from tests.access.test_scopes import heard, in_a_loop, make, running
 
 PREFIX = "sk-sluice-"

@@ -16,7 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from keys.limits.scope import Limits, Scope
 from keys.models import Account, GlobalLimits, Project, Team, Tier, VirtualKey
 from keys.records import KeyRecord, load_keys
-from proxy.snapshot import Snapshot
+from proxy.configuration.snapshot import Snapshot
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

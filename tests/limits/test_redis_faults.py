@@ -10,7 +10,7 @@ from keys.limits import Ask, Baseline, LimitExceeded, Unknown
 from keys.limits.base import DAY_US
 from keys.limits.connection import connect
 from keys.limits.redis import RedisLimits
-from proxy.pasts import Pasts
+from proxy.admission.baselines import Pasts
 from tests.limits.ground import ONE, Ground, Process, run
 from tests.limits.making import USD, scope
 from tests.services.redis import RedisServer

@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from keys.models import Account, GlobalLimits, Project, Team, Tier, VirtualKey
 from keys.tokens import read_token
-from proxy.changes import current_version
+from proxy.configuration.changes import current_version
 from tests.management.conftest import make_key, make_project
 from tests.management.test_admin_keys import confirmed, form, tokens_in
 

@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 
 from providers.models import Credential, Provider
-from proxy.changes import current_version
+from proxy.configuration.changes import current_version
 from tests.management.conftest import SECRET, make_credential, make_provider
 
 PROVIDERS = "/admin/providers/provider/"

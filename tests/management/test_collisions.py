@@ -13,7 +13,7 @@ import httpx
 import psycopg
 import pytest
 
-from proxy.changes import ADVISORY_LOCK
+from proxy.configuration.changes import ADVISORY_LOCK
 from tests.management.html_forms import filled
 from tests.services import Services, processes
 from tests.sluice import Sluice

@@ -12,7 +12,7 @@ from django.core.management import CommandError, call_command
 from keys.models import Project, VirtualKey
 from keys.tokens import read_token
 from providers.models import Credential, Provider
-from proxy.changes import current_version
+from proxy.configuration.changes import current_version
 from tests.environment import ROOT
 from tests.management.conftest import SECRET, TOKEN, make_credential, make_key, make_project, make_provider
 from tests.services import processes

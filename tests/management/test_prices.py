@@ -9,7 +9,7 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 
-from proxy.changes import current_version
+from proxy.configuration.changes import current_version
 from proxy.models import ConfigChange
 from tests.management.conftest import TOKEN, make_provider
 from usage.models import PriceOverride

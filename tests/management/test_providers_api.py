@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from providers.models import Credential, Provider
-from proxy.changes import current_version
+from proxy.configuration.changes import current_version
 from tests.management.conftest import SECRET, make_credential, make_provider
 
 FIELDS = {

@@ -14,7 +14,7 @@ from django.db import DatabaseError
 from providers.changes import acted
 from providers.models import Credential
 from providers.vault import renew
-from proxy.changes import current_version
+from proxy.configuration.changes import current_version
 from tests.management.conftest import SECRET, make_credential, make_provider
 from usage.models import AuditEntry
 

@@ -8,7 +8,7 @@ from django.core.management import call_command
 from rest_framework.test import APIClient
 
 from keys.models import Account, Team, Tier
-from proxy.changes import current_version
+from proxy.configuration.changes import current_version
 from tests.management.conftest import make_key
 
 

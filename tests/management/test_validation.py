@@ -11,8 +11,8 @@ from rest_framework.test import APIClient
 from keys.models import VirtualKey
 from keys.tokens import new_token, read_token, write_token
 from keys.user_tokens import issue_token
-from proxy.changes import current_version
-from proxy.news import read_news
+from proxy.configuration.changes import current_version
+from proxy.configuration.changes_feed import read_news
 from tests.management.conftest import TOKEN, make_project
 
 

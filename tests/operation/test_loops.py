@@ -13,10 +13,14 @@ import pytest
 
 from keys.limits import Ask, Baseline, Need
 from keys.records import load_keys
-from proxy import condition, keeper, outbox, snapshot, watch
+from proxy.admission.baselines import Pasts
+from proxy.configuration import snapshot
+from proxy.configuration.changes_feed import read_news
 from proxy.errors import Unavailable
-from proxy.news import read_news
-from proxy.pasts import Pasts
+from proxy.health import report as condition
+from proxy.server import deadlines as watch
+from proxy.server import timeouts as keeper
+from proxy.wire import coalesced as outbox
 from tests.access.asking import ask, minted, soon
 from tests.conftest import StartSluice
 from tests.limits.ground import Ground, run

@@ -185,7 +185,7 @@ def test_the_admin_shows_it(upstream: Upstream, client: Client):
 
 
 def test_checking_leaves_no_trace_in_the_audit_log_and_no_change_note(upstream: Upstream):
-    from proxy.changes import current_version
+    from proxy.configuration.changes import current_version
     from usage.models import AuditEntry
 
     make_provider(base_url=upstream.url)

@@ -9,8 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from proxy.dialects.base import StreamReader
-from proxy.sse import FrameSplitter, data_of, replace_data
-from proxy.stream import read_frames
+from proxy.steps.stream import read_frames
+from proxy.wire.sse import FrameSplitter, data_of, replace_data
 
 LINE_ENDS = (b"\n", b"\r", b"\r\n")
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"

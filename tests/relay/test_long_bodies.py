@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from proxy.heavy.jobs import HEAVY_BYTES, ReadRequest, RequestFacts
 from proxy.heavy.reading import read
-from proxy.json_members import MOST_MEMBERS
-from proxy.jsonbody import JSONBody
+from proxy.wire.json_members import MOST_MEMBERS
+from proxy.wire.jsonbody import JSONBody
 from tests.relay.wire import CHAT, add_provider, client_of, key_of, named, new_id, row_of
 from tests.services import Services
 from tests.sluice import Sluice

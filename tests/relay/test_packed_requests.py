@@ -13,7 +13,7 @@ import brotli
 import pytest
 import zstandard
 
-from proxy.unpack import STEP_BYTES
+from proxy.steps.unpack import STEP_BYTES
 from tests.access.asking import ask, minted, new_project, refused
 from tests.relay.wire import CHAT, STREAM, add_provider, client_of, key_of
 from tests.services import Services

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from proxy.jsonbody import JSONBody
-from proxy.prompt import MOST_READ_BYTES, TEMPLATE_TOKENS, TOOL_TOKENS, UNREADABLE, Prompt, read_prompt
+from proxy.admission.prompt import MOST_READ_BYTES, TEMPLATE_TOKENS, TOOL_TOKENS, UNREADABLE, Prompt, read_prompt
+from proxy.wire.jsonbody import JSONBody
 
 PICTURE = "data:image/png;base64," + "iVBORw0KGgo" * 1_000
 

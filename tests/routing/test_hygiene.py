@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.hygiene import Names, downward, name_above, name_below, upward
+from proxy.wire.headers import Names, downward, name_above, name_below, upward
 
 AT_EACH_HOP = (
     b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer transfer-encoding "

@@ -7,8 +7,8 @@ from collections.abc import Collection
 
 import pytest
 
-from proxy import owners
-from proxy.owners import Owners
+from proxy.stored import owners
+from proxy.stored.owners import Owners
 from usage.stored import Made
 
 OWN = Made("openai", "default", 1)

@@ -21,9 +21,9 @@ MODULES = (
     "config.urls",
     "keys.limits.connection",
     "proxy.app",
-    "proxy.http_server",
+    "proxy.server.protocol",
     "proxy.management.commands.serve",
-    "proxy.supervisor",
+    "proxy.server.supervisor",
     "usage.journal.process",
 )
 READ_AGAIN = frozenset({"DATABASES", "LOGGING", "LOGGING_CONFIG"})

@@ -17,7 +17,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from uvicorn.config import STARTUP_FAILURE
 
 from keys.limits.connection import is_cluster
-from proxy.supervisor import Supervisor
+from proxy.server.supervisor import Supervisor
 from usage.journal.process import LedgerProcess
 
 BACKLOG = 4096

@@ -1,0 +1,30 @@
+"""Who is held to what is metered, and why."""
+
+from __future__ import annotations
+
+from keys.limits.scope import Scope
+from keys.models.project import REFUSE
+from proxy.configuration.snapshot import Snapshot
+from proxy.exchange import Exchange
+
+
+def needs_metering(exchange: Exchange, snapshot: Snapshot) -> bool:
+    """Whether the project wants it so, or, where it does not say, a list of models or a budget does."""
+    project, key = exchange.project, exchange.key
+    if project is not None and project.unmetered is not None:
+        return project.unmetered == REFUSE
+    if key is not None:
+        return key.is_bound or snapshot.everyone_is_bound
+    return snapshot.everyone_is_bound or (project is not None and project.is_bound)
+
+
+def reason(exchange: Exchange, snapshot: Snapshot) -> str:
+    """Why it must be metered."""
+    project, key = exchange.project, exchange.key
+    if project is not None and project.unmetered == REFUSE:
+        return "its project refuses what is not"
+    if key is not None and not key.takes_every_model:
+        return "this API key has a list of models"
+    scopes: tuple[Scope | None, ...] = key.scopes if key is not None else (project.scope if project else None,)
+    labels = [each.label for each in (*scopes, *snapshot.global_scopes) if each and each.limits.budget is not None]
+    return f"{labels[0]} has a budget" if labels else "there is a budget"

@@ -1,0 +1,93 @@
+"""Pictures, speech and what is heard: their price may be by the picture, the character or the second.
+
+They are metered where their model's price is known at every provider that may answer. What a provider does not count is
+estimated high, and marked so.
+"""
+
+from __future__ import annotations
+
+from math import ceil
+
+from proxy.admission.estimate import answers_asked, bytes_of, estimated_prompt, read_member, tokens_of_bytes
+from proxy.dialects.base import ESTIMATED, Usage
+from proxy.exchange import Exchange
+from proxy.heavy.body import HeavyBody
+from proxy.wire.jsonbody import JSONBody
+from usage.prices.price import Price, Units
+
+PICTURES, SPEECH, HEARING = "pictures", "speech", "hearing"
+
+MOST_PICTURES = 10
+"""Of one request, where nobody here can read how many it asks for: no provider makes more."""
+
+PICTURE_TOKENS = 6_240
+"""Of a picture whose provider counted none: as many as OpenAI's models take at most."""
+
+SPOKEN_TOKENS_PER_CHARACTER = 2
+"""OpenAI's speech takes about 21 tokens a second, in which 15 characters are read."""
+
+HEARD_TOKENS_PER_S = 10
+HEARD_BYTES_PER_S = 4_000
+"""Of an upload whose length nobody told: 32 kbit/s, about the least that speech is sent around with."""
+
+UNTOLD_BYTES = 25 * 1024 * 1024
+"""Of an upload that does not say how large it is: as much as OpenAI takes."""
+
+
+def cost_at_most(exchange: Exchange, price: Price) -> int | None:
+    """Pico-dollars that a request is taken for before it is sent; None: no rate is known."""
+    units = units_asked(exchange)
+    cost = price.cost_of_units(units)
+    if cost is not None:
+        return cost
+    usage = estimated(exchange, units)
+    return price.estimate(usage.prompt or 0, usage.completion or 0)
+
+
+def cost_of_made(exchange: Exchange, told: Usage | None, price: Price) -> tuple[int | None, Usage | None]:
+    """Pico-dollars of what was made: by its own unit where that has a price, else by its tokens, which are returned."""
+    units = exchange.units or units_asked(exchange, is_over=True)
+    cost = price.cost_of_units(units)
+    if cost is not None:
+        return cost, told
+    usage = told or estimated(exchange, units)
+    parts = usage.cached, usage.reasoning, usage.audio_in, usage.audio_out, usage.cache_write
+    return price.cost(usage.prompt, usage.completion, *parts, usage.picture_in, usage.picture_out), usage
+
+
+def units_asked(exchange: Exchange, *, is_over: bool = False) -> Units:
+    """What a request has made or heard for it, by what it asks for."""
+    media, body = exchange.endpoint.media, exchange.body
+    if media == SPEECH:
+        return Units(characters=spoken_text(body)[0])
+    if media == PICTURES:
+        if body is not None:
+            return Units(pictures=answers_asked(body))
+        return Units(pictures=1 if is_over else MOST_PICTURES)
+    length = exchange.request_bytes
+    if not is_over:
+        length = int(exchange.length) if exchange.length and exchange.length.isdigit() else UNTOLD_BYTES
+    return Units(seconds=length / HEARD_BYTES_PER_S)
+
+
+def spoken_text(body: JSONBody | None) -> tuple[int, int]:
+    """Characters and bytes of what is to be said."""
+    if isinstance(body, HeavyBody):
+        return body.facts.spoken or (0, 0)
+    text = read_member(body, "input") if body is not None else None
+    return (len(text), bytes_of(text)) if isinstance(text, str) else (0, 0)
+
+
+def estimated(exchange: Exchange, units: Units) -> Usage:
+    """The tokens of what a provider did not count."""
+    media, body = exchange.endpoint.media, exchange.body
+    prompt = estimated_prompt(body) or 0
+    if media == PICTURES:
+        made = units.pictures * PICTURE_TOKENS
+        return Usage(prompt, made, picture_out=made, source=ESTIMATED)
+    if media == SPEECH:
+        prompt = tokens_of_bytes(spoken_text(body)[1])
+        said = units.characters * SPOKEN_TOKENS_PER_CHARACTER
+        return Usage(prompt, said, audio=said, audio_out=said, source=ESTIMATED)
+    heard = ceil(units.seconds * HEARD_TOKENS_PER_S)
+    return Usage(heard, tokens_of_bytes(exchange.response_bytes), audio=heard, audio_in=heard, source=ESTIMATED)

@@ -1,0 +1,59 @@
+"""What a model costs wherever a request for it may go, as of a snapshot; remembered for a second."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from providers.catalog import Catalog, NoProvider
+from proxy.configuration.snapshot import Snapshot
+from proxy.exchange import Exchange
+from usage.prices.book import Prices
+from usage.prices.price import Price
+
+MODELS_KEPT = 1_000
+PRICES_KEPT_S = 1.0
+"""For estimates: a price that changes at midnight may be a second late there."""
+
+
+class ModelPrices(NamedTuple):
+    """What a model costs where it may be asked for, as of a snapshot."""
+
+    catalog: Catalog
+    prices: Prices
+    until: float
+    known: tuple[Price, ...]
+    are_all_known: bool
+
+
+_prices: dict[str, ModelPrices] = {}
+
+
+def prices_of(exchange: Exchange, snapshot: Snapshot) -> ModelPrices:
+    """Of the model that the request names."""
+    found = _prices.get(exchange.model)
+    if (
+        found is None
+        or found.catalog is not snapshot.catalog
+        or found.prices is not snapshot.prices
+        or exchange.started_at >= found.until
+    ):
+        found = _look_up(exchange, snapshot)
+    return found
+
+
+def _look_up(exchange: Exchange, snapshot: Snapshot) -> ModelPrices:
+    prices, now = snapshot.prices, exchange.started_at
+    try:
+        candidates = snapshot.catalog.candidates(exchange.model)
+    except NoProvider:
+        return ModelPrices(snapshot.catalog, prices, 0, (), False)  # not kept: clients choose the names
+    all_prices = [
+        prices.price_of(provider.name, provider.kind.name, provider.base_url, model, now)
+        for provider, model in candidates
+    ]
+    known = tuple(price for price in all_prices if price is not None)
+    found = ModelPrices(snapshot.catalog, prices, now + PRICES_KEPT_S, known, len(known) == len(all_prices) > 0)
+    if len(_prices) >= MODELS_KEPT:
+        _prices.clear()
+    _prices[exchange.model] = found
+    return found

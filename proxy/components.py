@@ -1,0 +1,96 @@
+"""What every request shares, made once when the process starts and handed to the steps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from proxy.admission.body_room import BodyRoom
+from proxy.bounds import Bounds
+from proxy.configuration.snapshot import Snapshot
+from proxy.heavy.reader import HeavyReader
+from proxy.server.deadlines import Watchman
+from proxy.steps.admit import Admission
+from proxy.stored.owners import Owners
+from proxy.upstream.client import Upstream
+from proxy.upstream.model_lists import OpenModels
+from usage.reporter import Reporter
+
+if TYPE_CHECKING:
+    from keys.limits import MemoryLimits
+    from keys.limits.fallback import FallbackLimits
+    from proxy.admission.baselines import Pasts
+    from proxy.stored.background import Background
+    from usage.bodies.keep import BodyKeeper
+    from usage.bodies.show import Showing
+    from usage.journal.spool import Spool
+    from usage.metrics import RequestMetrics
+    from usage.request_log import RequestLog
+    from usage.traces import Traces
+
+
+class Parts:
+    """Read by the steps, changed by nobody."""
+
+    __slots__ = (
+        "admission",
+        "background",
+        "bodies",
+        "body_room",
+        "bounds",
+        "heavy",
+        "journal",
+        "limits",
+        "logged_bodies",
+        "metrics",
+        "open_models",
+        "owners",
+        "pasts",
+        "reporter",
+        "request_log",
+        "shown_errors",
+        "snapshot",
+        "traces",
+        "upstream",
+        "watchman",
+    )
+
+    def __init__(
+        self,
+        *,
+        bounds: Bounds,
+        snapshot: Snapshot,
+        admission: Admission,
+        limits: MemoryLimits | FallbackLimits,
+        pasts: Pasts,
+        upstream: Upstream,
+        owners: Owners,
+        journal: Spool,
+        metrics: RequestMetrics,
+        request_log: RequestLog,
+        logged_bodies: Showing | None,
+        traces: Traces | None,
+        bodies: BodyKeeper,
+        background: Background,
+        shown_errors: Showing,
+    ) -> None:
+        self.bounds = bounds
+        self.body_room = BodyRoom(bounds.held_body_bytes)
+        self.heavy = HeavyReader(bounds.payload_bytes)
+        self.snapshot = snapshot
+        self.admission = admission
+        self.limits = limits
+        self.pasts = pasts
+        self.upstream = upstream
+        self.owners = owners
+        self.open_models = OpenModels(upstream)
+        self.journal = journal
+        self.metrics = metrics
+        self.request_log = request_log
+        self.logged_bodies = logged_bodies
+        self.traces = traces
+        self.bodies = bodies
+        self.background = background
+        self.shown_errors = shown_errors
+        """What may be told of providers' errors that are no JSON."""
+        self.reporter = Reporter(metrics, request_log, traces)
+        self.watchman = Watchman()

@@ -1,0 +1,141 @@
+"""What changed in the configuration since a version, read from the notes that every change leaves."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
+
+from django.conf import settings
+from django.db import DatabaseError
+
+from keys.limits.scope import Scope
+from keys.records import KeyRecord, ProjectRecord, load_projects
+from keys.scopes import global_scope
+from providers.catalog import Catalog, load_catalog
+from proxy.configuration.changes import EVERYTHING, current_version
+from proxy.models import ConfigChange
+from usage.prices.book import Prices, load_prices
+
+log = logging.getLogger("sluice.snapshot")
+T = TypeVar("T")
+
+
+class ChangedKeys(NamedTuple):
+    """Which keys to forget: some by themselves, all of some owners, teams and projects, or all of some tiers."""
+
+    ids: frozenset[int] = frozenset()
+    owners: frozenset[int] = frozenset()
+    teams: frozenset[int] = frozenset()
+    projects: frozenset[int] = frozenset()
+    tiers: frozenset[int] = frozenset()
+
+    def belong_to_changed(self, key: KeyRecord) -> bool:
+        return (
+            key.owner_id in self.owners
+            or key.team_id in self.teams
+            or key.project_id in self.projects
+            or (key.tier is not None and key.tier.id in self.tiers)
+        )
+
+
+class News(NamedTuple):
+    """What changed since a version; None where a part did not."""
+
+    version: int
+    catalog: Catalog | None
+    projects: dict[int, ProjectRecord] | None
+    global_scopes: tuple[Scope, ...] | None
+    keys: ChangedKeys
+    all_keys: bool
+    prices: Prices | None
+    problems: dict[str, list[str]]
+    """What could not be compiled, of each part that was read."""
+
+
+class Reading:
+    """Reads parts of the configuration. What cannot be compiled is skipped and noted; it never stops the rest."""
+
+    def __init__(self) -> None:
+        self.problems: dict[str, list[str]] = {}
+
+    def catalog(self) -> Catalog | None:
+        return self._part("providers", lambda bad: load_catalog(settings.UPSTREAM_CREDENTIALS, bad))
+
+    def projects(self) -> dict[int, ProjectRecord] | None:
+        return self._part("projects", load_projects)
+
+    def global_scopes(self) -> tuple[Scope, ...] | None:
+        return self._part("global limits", lambda _: load_global_scopes())
+
+    def prices(self, catalog: Catalog | None) -> Prices | None:
+        kinds = [provider.kind.name for provider in catalog.providers] if catalog is not None else []
+        return self._part("prices", lambda bad: load_prices(kinds, bad))
+
+    def _part(self, name: str, load: Callable[[Callable[[str, Exception], None]], T]) -> T | None:
+        """None where nothing of it can be read: what was known before stays. Raises `DatabaseError`."""
+        problems = self.problems[name] = []
+
+        def is_bad(what: str, error: Exception) -> None:
+            log.error("The configuration of %s cannot be used, and is skipped.", what, exc_info=error)
+            problems.append(f"{what}: {type(error).__name__}")
+
+        try:
+            return load(is_bad)
+        except DatabaseError:
+            raise
+        except Exception as error:
+            is_bad(f"all {name}", error)
+            return None
+
+
+def read_everything() -> News:
+    version = current_version()  # before the rest: a change that comes in between is read twice, never missed
+    reading = Reading()
+    catalog = reading.catalog()
+    return News(
+        version=version,
+        catalog=catalog,
+        projects=reading.projects(),
+        global_scopes=reading.global_scopes(),
+        keys=ChangedKeys(),
+        all_keys=True,
+        prices=reading.prices(catalog),
+        problems=reading.problems,
+    )
+
+
+def read_news(since: int) -> News | None:
+    """What the notes after `since` speak of; None when there are none."""
+    notes = list(ConfigChange.objects.filter(pk__gt=since).order_by("pk").values_list("pk", "subject", "object_id"))
+    if not notes:
+        return None
+    if notes[0][0] > since + 1:
+        return read_everything()  # a note is missing (pruned, or rolled back): nobody can say what it spoke of
+    subjects: defaultdict[str, set[int]] = defaultdict(set)
+    for _, subject, object_id in notes:
+        subjects[subject].add(object_id)
+    if EVERYTHING in subjects:
+        return read_everything()
+    reading = Reading()
+    catalog = reading.catalog() if subjects.keys() & {"provider", "credential", "priceoverride"} else None
+    prices = reading.prices(catalog) if subjects.keys() & {"provider", "priceoverride"} else None
+    return News(
+        version=notes[-1][0],
+        catalog=catalog,
+        projects=reading.projects() if "project" in subjects else None,
+        global_scopes=reading.global_scopes() if "globallimits" in subjects else None,
+        keys=ChangedKeys(
+            *(frozenset(subjects.get(subject, ())) for subject in ("virtualkey", "account", "team", "project", "tier"))
+        ),
+        all_keys=False,
+        prices=prices,
+        problems=reading.problems,
+    )
+
+
+def load_global_scopes() -> tuple[Scope, ...]:
+    """None or one: in the shape in which admission takes scopes."""
+    found = global_scope()
+    return (found,) if found is not None else ()

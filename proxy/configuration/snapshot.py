@@ -1,0 +1,308 @@
+"""What this process knows of keys, projects and providers, and how changes reach it.
+
+Projects and providers are few and kept whole. Keys may be a million, so the ones in use are kept, up to a bound; a
+key that is not among them is looked up, many at a time in one query, one query at a time: a flood of made-up keys
+costs the database no more than a trickle of them.
+
+Every change leaves a note in the database (`changes.py`). The notes are read twice a second, and at once when Redis
+says that there is one or this process wrote one itself. That is also what makes a late answer harmless: what was looked
+up before a note was read, and arrives after it, is looked up again.
+
+Changes are read in a thread of their own, so that no look-up, however long, keeps a revoked key alive.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from django.conf import settings
+from django.db import DatabaseError
+
+from keys.limits.scope import Scope
+from keys.models import DEFAULT_PROJECT
+from keys.records import KeyRecord, ProjectRecord, load_keys
+from keys.scopes import any_budget
+from providers.catalog import Catalog
+from proxy.configuration.changes import CHANNEL, listeners
+from proxy.configuration.changes_feed import ChangedKeys, News, read_everything, read_news
+from proxy.configuration.database_thread import DatabaseThread
+from proxy.errors import Unavailable
+from proxy.steps.cors import AnyOrigin, origins_of
+from usage.loops import LOOPS
+from usage.prices.book import Prices
+
+if TYPE_CHECKING:
+    from redis.asyncio.client import PubSub
+
+log = logging.getLogger("sluice.snapshot")
+T = TypeVar("T")
+
+LOOK_EVERY_S = 0.4
+HEARTBEAT_S = 2.0
+"""An answer about changes that takes longer counts as none: the connection is cut, and another one made."""
+READ_WITHIN_S = 0.5
+"""Of a change in this process; it is in force a little later where the database is that slow."""
+
+MISSING_KEPT = 50_000
+KEYS_IN_ONE_QUERY = 500
+
+
+class Snapshot:
+    """Read by every request, without waiting; written by `_apply` and `_remember` alone."""
+
+    def __init__(self) -> None:
+        self.catalog = Catalog()
+        self.prices = Prices()
+        self.projects: dict[int, ProjectRecord] = {}
+        self.default_project: ProjectRecord | None = None
+        self.origins: AnyOrigin | None = None
+        """Of pages in browsers, that any project allows."""
+        self.global_scopes: tuple[Scope, ...] = ()
+        self.everyone_is_bound = False
+        """There is a budget for all requests together."""
+        self.version = 0
+        self.database_ok = True
+        self._keys: OrderedDict[str, KeyRecord] = OrderedDict()
+        # More than one public id for a key that was rotated.
+        self._public_ids: dict[int, tuple[str, ...]] = {}
+        self._missing: OrderedDict[str, None] = OrderedDict()
+        self._wanted: dict[str, asyncio.Future[KeyRecord | None]] = {}
+        self.problems: dict[str, list[str]] = {}
+        """What of each part of the configuration cannot be compiled, and is not in force."""
+        self._changes = DatabaseThread("changes", HEARTBEAT_S, self._feed_is_silent)
+        self._feed = LOOPS.named("change-feed")
+        self._channel = LOOPS.named("change-channel")
+        self._look_ups = DatabaseThread("look-ups", settings.DATABASE_TIMEOUT_SECS)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._wake = asyncio.Event()
+        self._ask = asyncio.Event()
+        self._waiting: list[threading.Event] = []
+
+    async def start(self) -> None:
+        """Load everything once. Raises what the database raises: without a configuration there is nothing to serve."""
+        self._loop, self._loops_thread = asyncio.get_running_loop(), threading.get_ident()
+        listeners.append(self.wake)
+        self._apply(await self._changes.run(read_everything, retry=False))
+        self._confirmed_at = time.monotonic()
+        self._feed.is_well()
+        steps = {"changes": self._follow, "key-lookups": self._look_up}
+        self._tasks = [asyncio.create_task(LOOPS.named(name, needed=True).run(step)) for name, step in steps.items()]
+        if settings.REDIS_URL:
+            self._tasks.append(asyncio.create_task(self._channel.run(self._listen)))
+
+    def wake(self) -> Callable[[], object]:
+        """There is a note to read. Callable from any thread. What it returns waits until that was read, so that who is
+        told of a change finds it in force in this process; on the event loop's own thread nothing waits.
+        """
+        read = threading.Event()
+        self._loop.call_soon_threadsafe(self._look_for, read)
+        return read.is_set if threading.get_ident() == self._loops_thread else partial(read.wait, READ_WITHIN_S)
+
+    def _look_for(self, read: threading.Event) -> None:
+        self._waiting.append(read)
+        self._wake.set()
+
+    async def stop(self) -> None:
+        listeners.remove(self.wake)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._changes.close()
+        self._look_ups.close()
+
+    # --- what requests ask ------------------------------------------------------------------------------
+
+    def known_key(self, public_id: str) -> KeyRecord | None:
+        """The key, if it is in memory."""
+        key = self._keys.get(public_id)
+        if key is not None:
+            self._keys.move_to_end(public_id)
+        return key
+
+    async def find_key(self, public_id: str) -> KeyRecord | None:
+        """The key, or None when there is none. Raises `Unavailable` while the database cannot tell."""
+        if public_id in self._missing:
+            return None
+        future = self._wanted.get(public_id)
+        if future is None:
+            future = self._wanted[public_id] = asyncio.get_running_loop().create_future()
+            self._ask.set()
+        return await asyncio.shield(future)
+
+    # --- looking keys up --------------------------------------------------------------------------------
+
+    async def _look_up(self) -> None:
+        await self._ask.wait()
+        self._ask.clear()
+        while self._wanted:
+            asked = list(self._wanted)[:KEYS_IN_ONE_QUERY]
+            version = self.version
+            unreadable: set[str] = set()
+            try:
+                found = await self.run(partial(load_keys, asked, unreadable))
+            except DatabaseError:
+                self._refuse(asked)
+                continue
+            except BaseException:
+                self._refuse(asked)  # nobody waits for ever
+                raise
+            if version != self.version:
+                continue  # a note came in between: what was read may be what the note took back
+            self._refuse(unreadable)
+            for public_id in asked:
+                future = self._wanted.pop(public_id, None)
+                if future is None:
+                    continue
+                key, project = found.get(public_id, (None, None))
+                if project is not None:
+                    self.projects.setdefault(project.id, project)  # made a moment ago, with the key
+                self._remember(public_id, key)
+                future.set_result(key)
+
+    def _refuse(self, asked: Iterable[str]) -> None:
+        for public_id in asked:
+            future = self._wanted.pop(public_id)
+            future.set_exception(
+                Unavailable(
+                    "database_unavailable",
+                    "The gateway cannot look this key up at the moment. Try again shortly.",
+                    headers=[(b"retry-after", b"1")],
+                )
+            )
+            future.exception()  # whoever asked may be gone by now
+
+    def _remember(self, public_id: str, key: KeyRecord | None) -> None:
+        if key is None:
+            self._missing[public_id] = None
+            if len(self._missing) > MISSING_KEPT:
+                self._missing.popitem(last=False)
+            return
+        self._keys[public_id] = key
+        known = self._public_ids.get(key.id, ())
+        if public_id not in known:
+            self._public_ids[key.id] = (*known, public_id)
+        if len(self._keys) > settings.KEY_CACHE_SIZE:
+            oldest, its_key = self._keys.popitem(last=False)
+            rest = tuple(other for other in self._public_ids.pop(its_key.id, ()) if other != oldest)
+            if rest:
+                self._public_ids[its_key.id] = rest
+
+    def _forget(self, changed: ChangedKeys) -> None:
+        """Look them up again when they are next asked for. A note speaks of a key, not of its public ids."""
+        ids = set(changed.ids)
+        if any(changed[1:]):
+            ids.update(key.id for key in self._keys.values() if changed.belong_to_changed(key))
+        for key_id in ids:
+            for public_id in self._public_ids.pop(key_id, ()):
+                self._keys.pop(public_id, None)
+
+    # --- following changes ------------------------------------------------------------------------------
+
+    async def _follow(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), LOOK_EVERY_S)
+        self._wake.clear()
+        waiting, self._waiting = self._waiting, []
+        try:
+            await self._look()
+        finally:
+            for read in waiting:
+                read.set()
+
+    async def _look(self) -> None:
+        try:
+            news = await self._changes.run(lambda: read_news(self.version))
+        except DatabaseError as error:
+            if self.database_ok:
+                log.warning("The database does not answer; serving what is known: %s", type(error).__name__)
+            self.database_ok = False
+            if time.monotonic() - self._confirmed_at >= HEARTBEAT_S:
+                self._feed_is_silent(error)
+            return
+        if not self.database_ok:
+            log.warning("The database answers again.")
+        self.database_ok = True
+        self._confirmed_at = time.monotonic()
+        self._feed.is_well()
+        if news is not None:
+            self._apply(news)
+
+    def _feed_is_silent(self, error: BaseException) -> None:
+        """Nobody knows whether anything has changed. Known keys are served for as long as it lasts (P35)."""
+        if not self._feed.state.failed_at:
+            self._feed.failed(error)
+
+    def _apply(self, news: News) -> None:
+        """Take in what was read. On the event loop's thread, so that no request sees half of it."""
+        if news.catalog is not None:
+            self.catalog = news.catalog
+        if news.prices is not None:
+            self.prices = news.prices
+        if news.projects is not None:
+            self.projects = news.projects
+            self.origins = origins_of(self.projects.values())
+            self.default_project = next((p for p in self.projects.values() if p.name == DEFAULT_PROJECT), None)
+        if news.all_keys:
+            self._keys.clear()
+            self._public_ids.clear()
+        self._forget(news.keys)
+        if news.global_scopes is not None:
+            self.global_scopes = news.global_scopes
+            self.everyone_is_bound = any_budget(news.global_scopes)
+        if news.all_keys or news.keys.ids:
+            self._missing.clear()
+        self.problems = {**self.problems, **news.problems}
+        self.version = news.version
+
+    async def _listen(self) -> None:
+        """Look at once when another process says that it changed something, in one connection to Redis after another.
+
+        It does not return while Redis is away, which would count as being well.
+        """
+        import redis.asyncio
+        from redis.exceptions import RedisError
+
+        while True:
+            try:
+                async with (
+                    redis.asyncio.Redis.from_url(
+                        settings.REDIS_URL, socket_timeout=HEARTBEAT_S, socket_connect_timeout=HEARTBEAT_S
+                    ) as client,
+                    client.pubsub() as channel,
+                ):
+                    await channel.subscribe(CHANNEL)
+                    self._channel.is_well()
+                    self._wake.set()  # what was said in the meantime was not heard
+                    await self._heed(channel)
+            except (RedisError, OSError) as error:
+                if not self._channel.state.failed_at:
+                    log.warning("Redis does not tell of changes; looking for them alone: %s", type(error).__name__)
+                self._channel.failed(error, is_logged=True)
+                await asyncio.sleep(LOOK_EVERY_S)
+
+    async def _heed(self, channel: PubSub) -> None:
+        """Until Redis says nothing for too long, not even that it is there. Raises `TimeoutError`."""
+        is_asked = False
+        while True:
+            message = await channel.get_message(timeout=HEARTBEAT_S)
+            if message is not None:
+                is_asked = False
+                if message["type"] == "message":
+                    self._wake.set()
+            elif is_asked:
+                raise TimeoutError
+            else:
+                is_asked = True
+                await channel.ping()
+
+    async def run(self, work: Callable[[], T], *, retry: bool = True) -> T:
+        """Do some work with the database in the thread for look-ups. Raises as `DatabaseThread.run`."""
+        return await self._look_ups.run(work, retry=retry)

@@ -1,0 +1,260 @@
+"""How the parts are that a request needs: asked off the event loop, with little patience, once a second at most.
+
+So whoever asks for `/health/detailed`, however often, costs the database one query a second, and waits `PATIENCE_S` at
+most for a part that says nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import redis.asyncio
+from django.conf import settings
+from django.db import DatabaseError, connection
+from redis.exceptions import RedisError
+
+from keys.limits.fallback import FallbackLimits
+from providers.health import DOWN, UNKNOWN, Health, health_of_providers
+from proxy.components import Parts
+from usage.journal.health import JournalHealth, journal_health
+from usage.loops import LOOPS, State, told_in
+
+PATIENCE_S = 1.0
+KEPT_S = 1.0
+STARTING_S = 5.0
+"""The ledger's process is there a moment after this one: no reason to tell anybody that something is wrong."""
+SKIPPED_TOLD = 20
+UNREADABLE = "The journal's directory cannot be read."
+OK, DEGRADED, UNAVAILABLE = "ok", "degraded", "unavailable"
+
+
+class Part(NamedTuple):
+    """`status` is `ok`, `degraded`, `down` or `unknown`; `more` is what only operators are told."""
+
+    status: str
+    latency_ms: float | None = None
+    more: dict[str, Any] = {}  # noqa: RUF012 (nobody changes it)
+
+
+class Report(NamedTuple):
+    """`since` has Unix seconds for each part: when this process first found it so."""
+
+    status: str
+    parts: dict[str, Part]
+    since: dict[str, float]
+    providers: Sequence[Health]
+    uptime_s: float
+
+
+class Condition:
+    """One for each process, on its event loop."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._started_at = time.monotonic()
+        self._report: Report | None = None
+        self._told_at = 0.0
+        self._asking: asyncio.Task[Report] | None = None
+        self._found: dict[str, tuple[str, float]] = {}
+        self._looked: asyncio.Task[JournalHealth | None] | None = None
+        self._providers: Sequence[Health] = ()
+        # Its own, with its own connection: what hangs here holds up nobody who looks a key up.
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="condition")
+        self._query: Future[Sequence[Health]] | None = None
+        self._redis = (
+            redis.asyncio.Redis.from_url(
+                settings.REDIS_URL, socket_timeout=PATIENCE_S, socket_connect_timeout=PATIENCE_S, retry=None
+            )
+            if settings.REDIS_URL
+            else None
+        )
+
+    async def report(self) -> Report:
+        """How things are, or were less than a second ago."""
+        if self._report is not None and time.monotonic() - self._told_at < KEPT_S:
+            return self._report
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._ask())
+        return await asyncio.shield(self._asking)
+
+    async def close(self) -> None:
+        if self._asking is not None:
+            self._asking.cancel()
+        if self._redis is not None:
+            await self._redis.aclose()
+        self._thread.submit(connection.close)
+        self._thread.shutdown(wait=False)
+
+    async def _ask(self) -> Report:
+        try:
+            asked: dict[str, Callable[[], Awaitable[Part]]] = {"database": self._database}
+            if self._redis is not None:
+                asked["redis"] = self._ping
+            if settings.SLUICE_SURFACE != "admin":
+                asked |= {"ledger": self._ledger, "journal": self._journal}
+            asked |= {"loops": self._loops, "configuration": self._configuration}
+            self._looked = asyncio.create_task(asyncio.to_thread(read_journal))
+            found = dict(zip(asked, await asyncio.gather(*(ask() for ask in asked.values())), strict=True))
+            found["providers"] = self._all_providers()
+            now = time.time()
+            for name, part in found.items():
+                if self._found.get(name, ("",))[0] != part.status:
+                    self._found[name] = part.status, now
+            since = {name: at for name, (_, at) in self._found.items()}
+            uptime_s = time.monotonic() - self._started_at
+            self._report = Report(overall(found), found, since, self._providers, uptime_s)
+            self._told_at = time.monotonic()
+            return self._report
+        finally:
+            self._asking = None
+
+    async def _database(self) -> Part:
+        """The query is one that is of use: what is known of the providers."""
+        began = time.monotonic()
+        if self._query is None:
+            self._query = self._thread.submit(read_providers)
+        try:
+            self._providers = await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(self._query)), PATIENCE_S)
+        except TimeoutError:
+            return Part(DOWN, None, {"detail": f"No answer within {PATIENCE_S:g} s."})  # it is waited for the next time
+        except Exception as error:  # whatever it is: the next time it is asked anew
+            self._query = None
+            return Part(DOWN, None, {"detail": f"No answer ({type(error).__name__})."})
+        self._query = None
+        return Part(OK, milliseconds_since(began))
+
+    async def _ping(self) -> Part:
+        assert self._redis is not None
+        began = time.monotonic()
+        try:
+            await asyncio.wait_for(self._redis.ping(), PATIENCE_S)
+        except (TimeoutError, RedisError, OSError) as error:
+            return Part(DOWN, None, {"detail": f"No answer ({type(error).__name__}); limits are decided alone."})
+        limits = self._parts.limits
+        if isinstance(limits, FallbackLimits) and not limits.up:
+            return Part(
+                DEGRADED, milliseconds_since(began), {"detail": "This worker still decides about limits alone."}
+            )
+        return Part(OK, milliseconds_since(began))
+
+    async def _journal_health(self) -> JournalHealth | None:
+        assert self._looked is not None
+        return await self._looked
+
+    async def _ledger(self) -> Part:
+        found = await self._journal_health()
+        if found is None:
+            return Part(UNKNOWN, None, {"detail": UNREADABLE})
+        more: dict[str, Any] = {
+            "caught_up_at": moment(found.caught_up_at),
+            "quarantined_bytes": found.quarantined_bytes,
+        }
+        if not found.has_writer:
+            if time.monotonic() - self._started_at < STARTING_S:
+                return Part(UNKNOWN, None, {**more, "detail": "The process that writes it is being started."})
+            return Part(DOWN, None, {**more, "detail": "No process writes the ledger; rows wait in the journal."})
+        if found.failing:
+            return Part(DOWN, None, {**more, "detail": f"The database takes no rows ({found.failing})."})
+        return Part(OK, None, more)
+
+    async def _journal(self) -> Part:
+        found = await self._journal_health()
+        if found is None:
+            return Part(DOWN, None, {"detail": UNREADABLE})
+        more: dict[str, Any] = {"lag_bytes": found.waiting_bytes, "max_bytes": settings.JOURNAL_MAX_BYTES}
+        if self._parts.journal.is_full or found.waiting_bytes > settings.JOURNAL_MAX_BYTES:
+            return Part(DOWN, None, {**more, "detail": "It is full; events are dropped until the ledger takes some."})
+        if self._parts.journal.is_holding:
+            return Part(DEGRADED, None, {**more, "detail": "The disk takes no events; they wait in memory."})
+        return Part(OK, None, more)
+
+    async def _loops(self) -> Part:
+        """Of this worker, and of the process that writes the ledger."""
+        found = {**await asyncio.to_thread(read_loops), **LOOPS.states()}
+        now = time.time()
+        down = sorted(name for name, state in found.items() if not state.is_up(now))
+        more: dict[str, Any] = {
+            "loops": {
+                name: {"up": name not in down, "failures": state.failures, "error": state.error}
+                for name, state in sorted(found.items())
+            }
+        }
+        if not down:
+            return Part(OK, None, more)
+        return Part(DEGRADED, None, {**more, "detail": f"Failing, and tried again: {', '.join(down)}."})
+
+    async def _configuration(self) -> Part:
+        problems = [problem for part in self._parts.snapshot.problems.values() for problem in part]
+        if not problems:
+            return Part(OK)
+        more = {"detail": "Some rows cannot be used, and are skipped.", "skipped": problems[:SKIPPED_TOLD]}
+        return Part(DEGRADED, None, more)
+
+    def _all_providers(self) -> Part:
+        known = {health.status for health in self._providers}
+        if not self._parts.snapshot.catalog.providers:
+            return Part(DOWN, None, {"detail": "No provider is enabled."})
+        if known == {DOWN}:
+            return Part(DOWN, None, {"detail": "Every provider is down."})
+        if closed := self._parts.snapshot.catalog.closed:
+            told = f"ENCRYPTION_KEY does not open the credentials {', '.join(closed)}."
+            return Part(DEGRADED, None, {"detail": told})
+        if DOWN in known:
+            return Part(DEGRADED)
+        return Part(UNKNOWN if known <= {UNKNOWN} else OK)
+
+
+def is_ready() -> bool:
+    """Whether every loop of this process that requests depend on goes on."""
+    now = time.time()
+    return all(state.is_up(now) for state in LOOPS.states().values() if state.needed)
+
+
+def read_loops() -> dict[str, State]:
+    try:
+        return told_in(settings.JOURNAL_DIR)
+    except OSError:
+        return {}
+
+
+def overall(parts: dict[str, Part]) -> str:
+    """`unavailable`: it cannot do what it is there for. `degraded`: something is away that it goes on without."""
+    needed = "database" if settings.SLUICE_SURFACE == "admin" else "providers"
+    if parts[needed].status == DOWN:
+        return UNAVAILABLE
+    return OK if all(part.status in (OK, UNKNOWN) for part in parts.values()) else DEGRADED
+
+
+def read_journal() -> JournalHealth | None:
+    """None where its directory cannot be read."""
+    try:
+        return journal_health(settings.JOURNAL_DIR)
+    except OSError:
+        return None
+
+
+def read_providers() -> Sequence[Health]:
+    try:
+        return health_of_providers()
+    except DatabaseError:
+        with contextlib.suppress(DatabaseError):
+            connection.close()  # a broken connection is not used twice
+        raise
+
+
+def milliseconds_since(began: float) -> float:
+    return round((time.monotonic() - began) * 1000, 3)
+
+
+def moment(at: float | datetime | None) -> str | None:
+    """As ISO 8601 in UTC; None where there was none."""
+    if not at:
+        return None
+    when = at if isinstance(at, datetime) else datetime.fromtimestamp(at, UTC)
+    return when.isoformat(timespec="milliseconds")

@@ -1,0 +1,244 @@
+"""One request and its answer on a client connection: ASGI's `receive` and `send`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import MutableMapping
+from typing import TYPE_CHECKING, Any
+
+from proxy.errors import reason_phrase, shaped_body
+from proxy.exchange import CALL
+
+if TYPE_CHECKING:
+    from proxy.server.head import Fault, Head
+    from proxy.server.protocol import Door
+
+Message = MutableMapping[str, Any]
+
+log = logging.getLogger("sluice.server")
+
+_status_lines = {status: b"HTTP/1.1 %d %s\r\n" % (status, reason_phrase(status).encode()) for status in range(100, 600)}
+_WITHOUT_BODY = (204, 304)
+LEFT = "client_closed"
+STALLED = "client_stalled"
+
+
+class ClientDisconnected(ConnectionError):
+    """An answer for nobody. ASGI asks for an OSError here, so that whoever makes the answer stops."""
+
+
+class InvalidAnswer(RuntimeError):
+    """The application said something that is not a valid answer."""
+
+
+class Call:
+    """The head of the answer waits for the first piece of its body, so that the two leave as one write."""
+
+    # What nobody has said yet is the class's own value, so that a call costs no more than what is known of it.
+    task: asyncio.Task[None]
+    """Python 3.11 takes long to say which one is running."""
+
+    has_begun = False
+    is_answered = False
+    is_lost = False
+    lost_as = LEFT
+    """Why the client is taken for gone, as a code for the row."""
+    fault: Fault | None = None
+    """Its body is no HTTP; nothing more of it will come."""
+
+    _more = True
+    _event: asyncio.Future[None] | None = None
+    _waiting_bytes = 0
+    _head: bytes | None = None
+    _chunked = False
+    _left: int | None = None
+    """Bytes that the answer's own content-length still promises."""
+
+    _told_all = False
+
+    def __init__(
+        self, door: Door, scope: dict[str, Any], head: Head, length: bytes | None, *, keeps_alive: bool
+    ) -> None:
+        self._door = door
+        self.scope = scope
+        self.head = head
+        self.length = length
+        self._keeps_alive = keeps_alive
+        self._pieces: list[bytes] = []
+        self._without_body = scope["method"] == "HEAD"
+        self._owes_continue = b"expect" in head.fields and head.fields[b"expect"].lower() == b"100-continue"
+
+    async def run(self, app: Any) -> None:
+        try:
+            await app(self.scope, self.receive, self.send)
+        except (asyncio.CancelledError, ClientDisconnected):
+            pass  # the server's grace has run out, or nobody is there
+        except Exception:
+            log.exception("An application failed on %s.", self.scope["path"])
+            if not self.has_begun and not self.is_lost:
+                await self._send_failure()
+        if not self.is_answered and not self.is_lost:
+            self._door.broke_off(self, None if self.has_begun else self.fault)
+        self.scope.pop(CALL, None)  # which knows this call: a cycle, and with it what nobody read of the body
+
+    async def _send_failure(self) -> None:
+        body = shaped_body(self.scope["path"], 500, "The server failed. Its log says why.", "internal_error")
+        headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
+        headers.append((b"content-length", b"%d" % len(body)))
+        await self.send({"type": "http.response.start", "status": 500, "headers": headers})
+        await self.send({"type": "http.response.body", "body": body})
+
+    @property
+    def is_held_back(self) -> bool:
+        """Whether `send` would wait until the client has taken more."""
+        return self._door.drained is not None
+
+    # --- what the door says -----------------------------------------------------------------------------
+
+    def take(self, body: bytes) -> int:
+        """A piece of the request's body. Returns how much nobody has asked for yet."""
+        self._pieces.append(body)
+        self._waiting_bytes += len(body)
+        self._wake()
+        return self._waiting_bytes
+
+    def complete(self) -> None:
+        self._more = False
+        self._wake()
+
+    def lose(self) -> None:
+        self.is_lost = True
+        self._wake()
+
+    def break_off(self, fault: Fault) -> None:
+        """The rest of its body cannot be understood; whoever reads it hears of that, and answers."""
+        self.fault = fault
+        self._wake()
+
+    def _wake(self) -> None:
+        event = self._event
+        if event is not None and not event.done():
+            event.set_result(None)
+
+    # --- what the application says ------------------------------------------------------------------------
+
+    def whole_body(self, below: int) -> bytes | None:
+        """The request's body: what messages of `receive` say, at once. None, and nothing is taken, while it is not all
+        here, and where it has so many bytes or more.
+        """
+        if self._more or self._told_all or self._waiting_bytes >= below or self.is_lost:
+            return None
+        pieces, self._pieces = self._pieces, []
+        self._told_all = True
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def receive(self) -> Message:
+        if self._owes_continue and not self.is_lost:
+            self._owes_continue = False
+            if not self._pieces and self._more:
+                self._door.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        while not (self.is_lost or self.is_answered or self.fault):
+            if self._pieces or (not self._more and not self._told_all):
+                pieces, self._pieces = self._pieces, []
+                body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+                self._waiting_bytes = 0
+                self._told_all = not self._more
+                self._door.resume_reading()
+                return {"type": "http.request", "body": body, "more_body": self._more}
+            self._event = self._door.loop.create_future()
+            try:
+                await self._event
+            finally:
+                self._event = None
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        if self.is_lost:
+            raise ClientDisconnected("the client has closed its connection")
+        if message["type"] == "http.response.start":
+            self._begin(message["status"], message.get("headers", ()))
+            return
+        if not self.has_begun or self.is_answered:
+            raise InvalidAnswer("a body before its head or after its end")
+        more = message.get("more_body", False)
+        self._door.write(self._framed(message.get("body", b""), more))
+        if not more:
+            self._end()
+        elif self._door.drained is not None:
+            await self._door.drained
+
+    def answer(self, status: int, lines: bytes, body: bytes) -> None:
+        """A whole answer at once: what two messages of `send` say, for who has it all. `lines` are header lines.
+
+        Raises `ClientDisconnected`.
+        """
+        if self.is_lost:
+            raise ClientDisconnected("the client has closed its connection")
+        door = self._door
+        if not door.keeps_alive:
+            self._keeps_alive = False
+        if not self._keeps_alive:
+            lines += b"connection: close\r\n"
+        self.has_begun = True
+        first = _status_lines[status] + door.default_lines()
+        if status in _WITHOUT_BODY:
+            door.write(b"%s%s\r\n" % (first, lines))
+        elif self._without_body:
+            door.write(b"%s%scontent-length: %d\r\n\r\n" % (first, lines, len(body)))
+        else:
+            door.write(b"%s%scontent-length: %d\r\n\r\n%s" % (first, lines, len(body), body))
+        self._end()
+
+    def _begin(self, status: int, headers: Any) -> None:
+        lines = [_status_lines[status]]
+        lines += self._door.default_lines().splitlines(keepends=True)
+        framed = False
+        for name, value in headers:
+            lines.append(b"%s: %s\r\n" % (name, value))
+            known = name.lower()
+            if known == b"content-length":
+                self._left = int(value)
+                framed = True
+            elif known == b"transfer-encoding":
+                self._chunked = framed = True
+            elif known == b"connection" and value.lower() == b"close":
+                self._keeps_alive = False
+        if status in _WITHOUT_BODY:
+            self._without_body = framed = True
+        if not framed:
+            if self.scope["http_version"] == "1.1":
+                self._chunked = True
+                lines.append(b"transfer-encoding: chunked\r\n")
+            else:
+                self._keeps_alive = False
+        if not self._keeps_alive or not self._door.keeps_alive:
+            self._keeps_alive = False
+            lines.append(b"connection: close\r\n")
+        lines.append(b"\r\n")
+        head = b"".join(lines)
+        if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines) or b"\0" in head:
+            raise InvalidAnswer("a header with a line break in it")
+        self._head = head
+        self.has_begun = True
+
+    def _framed(self, body: bytes, more: bool) -> bytes:
+        head, self._head = self._head or b"", None
+        if self._without_body:
+            return head
+        if self._chunked:
+            if body and more:
+                return b"%s%x\r\n%s\r\n" % (head, len(body), body)
+            if body:
+                return b"%s%x\r\n%s\r\n0\r\n\r\n" % (head, len(body), body)
+            return head if more else head + b"0\r\n\r\n"
+        if self._left is not None:
+            self._left -= len(body)
+            if self._left < 0 or (self._left and not more):
+                raise InvalidAnswer("a body of another length than its head says")
+        return head + body if head else body
+
+    def _end(self) -> None:
+        self.is_answered = True
+        self._wake()
+        self._door.answered(self, keeps_alive=self._keeps_alive)

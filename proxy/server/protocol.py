@@ -1,0 +1,487 @@
+"""The server's side of HTTP/1.1: one client connection, for uvicorn to hold.
+
+uvicorn's own protocol waits for a head for ever, takes one of any size, answers nonsense in plain text, and spends more
+on a request than the rest of the way does together. This one is strict at the door and writes an answer that is all
+there in one piece. It speaks ASGI (https://asgi.readthedocs.io/en/latest/specs/www.html), so nothing behind it
+knows which of the two is in front.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections import deque
+from collections.abc import Callable
+from math import inf
+from typing import Any, cast
+
+import httptools
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from providers.kinds.base import header_lines
+from proxy.errors import reason_phrase, shaped_body
+from proxy.exchange import CALL, REFUSED
+from proxy.server.call import STALLED, Call
+from proxy.server.head import Fault, Head
+from proxy.server.target import Place, place_of
+from proxy.server.timeouts import keeper_of
+from proxy.wire.coalesced import outbox_of
+
+log = logging.getLogger("sluice.server")
+
+MAX_HEAD_BYTES = 64 * 1024
+MAX_SILENT_BYTES = 64 * 1024
+"""Of a body that came without any of its content: chunk extensions and trailers."""
+
+BUFFERED_BYTES = 256 * 1024
+"""Of a body that nobody has asked for yet; beyond it the client is held back."""
+
+LAST_CALL_S = 0.2
+"""How long an idle connection stays open after a stop began: a busy client's next request is on its way by then."""
+
+LINGER_S = 5.0
+LINGER_BYTES = 256 * 1024 * 1024
+PIPELINED = 64
+LENGTH = b"content-length"
+FRAMING = (b"connection", b"transfer-encoding")
+_HOST = re.compile(rb"[A-Za-z0-9._~\[\]:-]*")
+
+
+class Door(asyncio.Protocol):
+    """Parses requests, starts them one after the other, and keeps the times."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        if not config.loaded:
+            config.load()
+        self.app = config.loaded_app
+        self.app_state = app_state
+        self.server_state = server_state
+        self.loop = _loop or asyncio.get_running_loop()
+        self.outbox = outbox_of(self.loop)
+        self.transport: asyncio.Transport
+        self.scheme = "https" if config.is_ssl else "http"
+        self.server: tuple[str, int] | None = None
+        self.client: tuple[str, int] | None = None
+        self.parser = httptools.HttpRequestParser(self)
+        self.call: Call | None = None
+        """The one that is being answered."""
+        self.incoming: Call | None = None
+        """The one whose body is arriving; mostly the same."""
+        self.waiting: deque[Call] = deque()
+        self.drained: asyncio.Future[None] | None = None
+        self.keeps_alive = True
+        self.is_reading = True
+        self._url = b""
+        self._head: Head | None = None
+        self._version = ""
+        self._method, self._method_name = b"", ""
+        self._place = Place(b"", b"", "", b"")
+        self._length_at = 0
+        self._head_bytes = 0
+        self._in_head = True
+        self._head_begun = False
+        self._may_upgrade = self._wishes_upgrade = False
+        self._replays_head = False
+        self._silent_bytes = 0
+        self._broken = False
+        self._dropped_bytes = 0
+        self._unsent_bytes = 0
+        self._taken_at = 0.0
+        self._keeper = keeper_of(self.loop)
+        self.deadline = inf
+        self._when_late: Callable[[], None] = self.close
+
+    # --- the transport ----------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's has the methods without the class
+        self.server_state.connections.add(cast(Any, self))
+        self._keeper.doors.add(self)
+        self.server = _address(transport.get_extra_info("sockname"))
+        self.client = _address(transport.get_extra_info("peername"))
+        self._wait(self._keeper.head_s, self._head_is_late)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.server_state.connections.discard(cast(Any, self))
+        self._keeper.doors.discard(self)
+        self._calm()
+        if self.call is not None:
+            self._hold(self.call)
+        for call in (self.call, self.incoming, *self.waiting):
+            if call is not None:
+                call.lose()
+        self.waiting.clear()
+        self.resume_writing()
+
+    def eof_received(self) -> None:
+        """The transport closes by itself: a client that stopped talking is taken for gone."""
+
+    def pause_writing(self) -> None:
+        self.drained = self.loop.create_future()
+
+    def resume_writing(self) -> None:
+        drained, self.drained = self.drained, None
+        if drained is not None and not drained.done():
+            drained.set_result(None)
+
+    def write(self, data: bytes) -> None:
+        self.outbox.write(self.transport, data)
+
+    def close(self) -> None:
+        """After what was written before. What still comes is not begun, since no answer could leave."""
+        self._broken = True
+        self.outbox.close(self.transport)
+
+    def shutdown(self) -> None:
+        """uvicorn's word for the beginning of the end: what is under way may finish, also if it is not here yet."""
+        self.keeps_alive = False
+        if self.call is None:
+            self.loop.call_later(LAST_CALL_S, self._close_idle)
+        else:
+            self._hold(self.call)
+
+    def _close_idle(self) -> None:
+        if self.call is None and not self._head_begun:
+            self.close()
+
+    def _hold(self, call: Call) -> None:
+        """Let uvicorn know of a task that it must wait for, or end when its grace is over."""
+        tasks = self.server_state.tasks
+        tasks.add(call.task)
+        call.task.add_done_callback(tasks.discard)
+
+    def data_received(self, data: bytes) -> None:
+        if self._broken:
+            return
+        if self._in_head:
+            if not self._head_bytes and self.call is None:
+                self._wait(self._keeper.head_s, self._head_is_late)
+            self._head_bytes += len(data)
+        else:
+            self._silent_bytes += len(data)
+        try:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                self._parse_behind(upgrade.args[0], data)
+        except (httptools.HttpParserError, ValueError):
+            self._refuse(400, "invalid_http", "The request is not valid HTTP/1.1.")
+        else:
+            if not self._in_head:
+                if self._silent_bytes > MAX_SILENT_BYTES:
+                    self._refuse_trailers()
+            elif self._head_bytes > MAX_HEAD_BYTES:
+                self._refuse_head()
+
+    def _parse_behind(self, position: int, data: bytes) -> None:
+        """Parse what follows a head that wishes for another protocol. The parser takes it for that protocol's, and
+        nobody here speaks one, so it is a body as ever. Raises `HttpParserError`, `ValueError`.
+        """
+        while not self._broken:
+            data = data[position:]
+            self._parse_without_upgrade()
+            try:
+                self.parser.feed_data(data)
+                return
+            except httptools.HttpParserUpgrade as upgrade:
+                position = upgrade.args[0]
+
+    def _parse_without_upgrade(self) -> None:
+        """Have a new parser frame the same request without its wish for another protocol (RFC 9110, section 7.8)."""
+        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
+        headers = [header for header in self._headers if header[0] in FRAMING]
+        if self._length is not None:
+            headers.append((LENGTH, self._length))
+        self.parser = httptools.HttpRequestParser(self)
+        self._replays_head = True
+        self.parser.feed_data(b"%s / HTTP/%s\r\n%s\r\n" % (method, version, header_lines(headers)))
+
+    # --- the parser -------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        if self._replays_head:
+            return
+        self._head_begun = True
+        self._url = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._length: bytes | None = None
+
+    def on_url(self, url: bytes) -> None:
+        if not self._replays_head:
+            self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_head:  # or it is a trailer, which must not pass for a header
+            self._headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        if self._replays_head:
+            self._replays_head = self._may_upgrade = False
+            return
+        self.deadline = inf
+        self._in_head = self._head_begun = False
+        self._silent_bytes = 0
+        if self._broken:
+            return  # what comes behind a refused request is not to be believed
+        if self._head_bytes > MAX_HEAD_BYTES and self._head_size() > MAX_HEAD_BYTES:
+            self._refuse_head()
+            return
+        headers, at = self._headers, self._length_at
+        if at < len(headers) and headers[at][0] == LENGTH:
+            self._length = headers.pop(at)[1]
+        else:
+            self._find_length()
+        head, place = self._head, self._place
+        version = self.parser.get_http_version()
+        if head is None or head.headers != headers or version != self._version:
+            head = Head(headers)
+            if not self._is_addressed(head.fields, version):
+                self._refuse(400, "invalid_http", "The request needs one Host header and a path as its target.")
+                return
+            if head.fields.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
+                self._refuse(400, "invalid_http", "The only transfer coding is chunked.")
+                return
+            self._head, self._version = head, version
+            self._wishes_upgrade = b"upgrade" in head.fields
+        self._may_upgrade = self._wishes_upgrade
+        method = self.parser.get_method()
+        if method != self._method:
+            if method == b"CONNECT":
+                self._refuse(400, "upgrade_not_supported", "This server is no tunnel to others.")
+                return
+            self._method, self._method_name = method, method.decode("ascii")
+        if place.url != self._url:
+            found = place_of(self._url)
+            if found is None:
+                self._refuse(400, "invalid_http", "The request needs one Host header and a path as its target.")
+                return
+            self._place = place = found
+        keeps_alive = version == "1.1" and self.parser.should_keep_alive()
+        call = self._new_call("http", self._method_name, version, place, head, self._length, keeps_alive)
+        if self.call is None:
+            self.incoming = call
+            self._start(call)
+        elif len(self.waiting) < PIPELINED:
+            self.incoming = call
+            self.waiting.append(call)
+        else:
+            self._refuse(400, "invalid_http", "Too many requests wait for their answers on this connection.")
+
+    def _find_length(self) -> None:
+        """It is not part of what a connection's requests have in common, but mostly at the same place in it."""
+        for at, (name, value) in enumerate(self._headers):
+            if name == LENGTH:
+                self._length, self._length_at = value, at
+                del self._headers[at]
+                return
+
+    def _new_call(
+        self, type_: str, method: str, version: str, place: Place, head: Head, length: bytes | None, keeps_alive: bool
+    ) -> Call:
+        headers = head.headers
+        scope: dict[str, Any] = {
+            "type": type_,
+            "asgi": {"version": "3.0", "spec_version": "2.4"},
+            "http_version": version,
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "root_path": "",
+            "method": method,
+            "path": place.path,
+            "raw_path": place.raw_path,
+            "query_string": place.query,
+            "headers": headers if length is None else [*headers, (b"content-length", length)],
+            "state": self.app_state.copy(),
+        }
+        scope[CALL] = call = Call(self, scope, head, length, keeps_alive=keeps_alive)
+        return call
+
+    def _is_addressed(self, fields: dict[bytes, bytes], version: str) -> bool:
+        """Whether there is one Host header, of one name (RFC 9112, section 3.2)."""
+        host = fields.get(b"host")
+        if host is None:
+            return version == "1.0"
+        if len(fields) != len(self._headers) and [name for name, _ in self._headers].count(b"host") > 1:
+            return False
+        return _HOST.fullmatch(host) is not None
+
+    def _head_size(self) -> int:
+        return len(self._url) + sum(len(name) + len(value) + 4 for name, value in self._headers)
+
+    def on_body(self, body: bytes) -> None:
+        self._silent_bytes = 0
+        call = self.incoming
+        if call is None:
+            return
+        if call.is_answered:
+            self._dropped_bytes += len(body)
+            if self._dropped_bytes > LINGER_BYTES:
+                self.close()
+        elif call.take(body) > BUFFERED_BYTES and self.is_reading:
+            self.is_reading = False
+            self.transport.pause_reading()
+
+    def on_message_complete(self) -> None:
+        if self._may_upgrade and self.parser.should_upgrade():
+            return  # only its head is: see `_parse_behind`
+        self._in_head = True
+        self._url = b""
+        self._head_bytes = 0
+        self._dropped_bytes = 0
+        call, self.incoming = self.incoming, None
+        if call is None:
+            return
+        call.complete()
+        if call.is_answered:
+            self._rest()
+
+    # --- the calls --------------------------------------------------------------------------------------
+
+    def _start(self, call: Call) -> None:
+        self.call = call
+        call.task = self.loop.create_task(call.run(self.app))
+        if not self.keeps_alive:
+            self._hold(call)
+
+    def default_lines(self) -> bytes:
+        """The headers of every answer: the date, which uvicorn makes anew each second."""
+        headers = self.server_state.default_headers
+        if headers is not self._keeper.default_headers:
+            self._keeper.default_headers = headers
+            self._keeper.default_lines = header_lines(headers)
+        return self._keeper.default_lines
+
+    def resume_reading(self) -> None:
+        if not self.is_reading:
+            self.is_reading = True
+            if not self.transport.is_closing():
+                self.transport.resume_reading()
+
+    def answered(self, call: Call, *, keeps_alive: bool) -> None:
+        """The call's answer is complete: the next one's turn, or the wait for one."""
+        self.server_state.total_requests += 1
+        self.call = None
+        if not keeps_alive or not self.keeps_alive or self._broken:
+            self._close_softly()
+        elif self.waiting:
+            self._start(self.waiting.popleft())
+        elif self.incoming is call:
+            # Answered before the body was all here. Closing now would reset the connection and could take the answer
+            # with it, so the rest is read and dropped, for a while.
+            self.resume_reading()
+            self._wait(LINGER_S, self.close)
+        else:
+            self._rest()
+
+    def broke_off(self, call: Call, fault: Fault | None) -> None:
+        """A call ended without a whole answer. Only a closed connection tells the client so; where nothing of an answer
+        has left, what is wrong with the request can be said before.
+        """
+        self.call = None
+        if fault is not None:
+            self.write_refusal(fault, call.scope["path"])
+        else:
+            self.close()
+
+    def _rest(self) -> None:
+        self.resume_reading()
+        if self._head_begun:
+            self._wait(self._keeper.head_s, self._head_is_late)
+        else:
+            self._wait(self._keeper.idle_s, self.close)
+
+    def _close_softly(self) -> None:
+        if self.incoming is None:
+            self.close()
+            return
+        self._broken = True
+        self.resume_reading()
+        self._wait(LINGER_S, self.close)
+
+    # --- the times --------------------------------------------------------------------------------------
+
+    def _wait(self, seconds: float, then: Callable[[], None]) -> None:
+        self.deadline = self.loop.time() + seconds
+        self._when_late = then
+
+    def _calm(self) -> None:
+        self.deadline = inf
+
+    def be_late(self) -> None:
+        self._calm()
+        self._when_late()
+
+    def has_stalled(self, now: float, most_s: float) -> bool:
+        """Only while nothing is added to what waits for the client can it be seen whether the client takes any."""
+        if self.drained is None and self.call is not None:
+            self._unsent_bytes = 0
+            return False
+        unsent = self.transport.get_write_buffer_size()
+        if not self._unsent_bytes or unsent < self._unsent_bytes:
+            self._taken_at = now
+        self._unsent_bytes = unsent
+        return bool(unsent) and now - self._taken_at >= most_s
+
+    def be_stalled(self) -> None:
+        if self.call is not None:
+            self.call.lost_as = STALLED
+        self.transport.abort()
+
+    def _head_is_late(self) -> None:
+        if self._head_begun:
+            self._refuse(408, "request_timeout", "The request's head did not arrive in time.")
+        else:
+            self.close()
+
+    def _refuse_head(self) -> None:
+        self._refuse(431, "headers_too_large", f"The request's head is larger than {MAX_HEAD_BYTES:,} bytes.")
+
+    def _refuse_trailers(self) -> None:
+        self._refuse(431, "headers_too_large", f"What follows the body is larger than {MAX_SILENT_BYTES:,} bytes.")
+
+    def _refuse(self, status: int, code: str, message: str) -> None:
+        """Answer what never became a request, and close; after the answers that are still owed, without one.
+
+        Where it is known what was asked for, the application may answer, and keep a record of it.
+        """
+        self._broken = True
+        self.keeps_alive = False
+        self._calm()
+        fault, call = Fault(status, code, message), self.call
+        if call is None:
+            place = place_of(self._url) if self._url else None
+            if place is None:
+                self.write_refusal(fault)
+                return
+            method = self.parser.get_method().decode("ascii")
+            call = self._new_call(REFUSED, method, "1.1", place, Head([], fault), None, keeps_alive=False)
+            call.fault = fault
+            self._start(call)
+        elif self.incoming is call:  # it is the body of this very request that is broken
+            if call.has_begun:
+                call.lose()
+                self.close()
+            else:
+                call.break_off(fault)
+
+    def write_refusal(self, fault: Fault, path: str = "") -> None:
+        if not self.transport.is_closing():
+            body = shaped_body(path, fault.status, fault.message, fault.code)
+            self.write(
+                b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s"
+                % (fault.status, reason_phrase(fault.status).encode(), len(body), body)
+            )
+            self.close()
+
+
+def _address(info: Any) -> tuple[str, int] | None:
+    return (str(info[0]), int(info[1])) if isinstance(info, tuple) else None

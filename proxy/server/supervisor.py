@@ -1,0 +1,114 @@
+"""Several workers behind one socket: uvicorn's supervisor, which also tidies up after workers that are gone.
+
+A worker ends with its supervisor, however that ends: an orphan would go on serving, with nobody to write the ledger.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from socket import socket
+from typing import cast
+
+from prometheus_client import multiprocess
+from uvicorn import Config, Server
+from uvicorn.supervisors import multiprocess as supervision
+from uvicorn.supervisors.multiprocess import Multiprocess, Process
+
+from proxy.server.least_connections import ConnectionCounts, Listener
+from usage.loops import LOOPS
+
+LAST_SECS = 10.0
+"""Beyond the grace: a worker without a supervisor that has not ended by then is killed."""
+
+
+class WorkerServer(Server):
+    """uvicorn's, which takes its part of the connections and no more."""
+
+    def __init__(self, config: Config, counts: ConnectionCounts, slot: int) -> None:
+        super().__init__(config)
+        self._counts, self._slot = counts, slot
+
+    async def startup(self, sockets: list[socket] | None = None) -> None:
+        await super().startup(sockets=[])
+        self.servers += [self._listener(sock) for sock in sockets or []]  # type: ignore[misc]
+
+    def _listener(self, sock: socket) -> Listener:
+        return Listener(sock, self._counts, self._slot, self.server_state, self._new_protocol)
+
+    def _new_protocol(self) -> asyncio.Protocol:
+        config, state = self.config, self.server_state
+        return config.http_protocol_class(config, state, self.lifespan.state)  # type: ignore[call-arg]
+
+
+class Worker(Process):
+    """uvicorn's, which ends in good order when its supervisor has died."""
+
+    def __init__(self, config: Config, sockets: list[socket], counts: ConnectionCounts, slot: int) -> None:
+        super().__init__(config, sockets)
+        self.counts, self.slot = counts, slot
+
+    @property
+    def server(self) -> Server:
+        if self._server is None:
+            self._server = WorkerServer(self.config, self.counts, self.slot)
+        return self._server
+
+    def target(self, sockets: list[socket] | None = None) -> None:
+        grace_s = (self.config.timeout_graceful_shutdown or 0) + LAST_SECS
+        threading.Thread(target=end_with_parent, args=(grace_s,), name="parent", daemon=True).start()
+        super().target(sockets)
+
+
+def end_with_parent(grace_s: float) -> None:
+    """Wait for the parent's end, then ask this process to end, and make it.
+
+    By the pipe that multiprocessing keeps between the two, which the kernel closes whatever the parent dies of, also
+    before this was called. Linux' own signal for it (PR_SET_PDEATHSIG) is lost where the parent dies before it is asked
+    for, comes when the parent's *thread* ends, and is not there on other systems.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(grace_s)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Supervisor(Multiprocess):
+    """A worker that died takes its gauges with it; its counters stay, since what it counted has happened."""
+
+    def __init__(self, config: Config, sockets: list[socket]) -> None:
+        super().__init__(config, sockets)
+        self._counts = ConnectionCounts()
+        supervision.Process = self._new_worker  # type: ignore[misc, assignment]  # uvicorn offers no other place
+
+    def _new_worker(self, config: Config, sockets: list[socket]) -> Worker:
+        slot = self._counts.new_slot({worker.slot for worker in self._workers})
+        return Worker(config, sockets, self._counts, slot)
+
+    @property
+    def _workers(self) -> list[Worker]:
+        return cast("list[Worker]", self.processes)
+
+    def terminate_all(self) -> None:
+        # Its own copies of the sockets would go on taking connections that nobody answers.
+        for sock in self.sockets:
+            sock.close()
+        super().terminate_all()
+
+    def keep_subprocess_alive(self) -> None:
+        before = {worker.pid: worker.slot for worker in self._workers}
+        super().keep_subprocess_alive()
+        for pid in before.keys() - {worker.pid for worker in self._workers}:
+            if pid is None:
+                continue
+            self._counts.leave(before[pid])
+            try:
+                multiprocess.mark_process_dead(pid)  # type: ignore[no-untyped-call]
+            except Exception as error:  # it would end the supervisor, and leave the workers without one
+                LOOPS.named("workers").failed_alone(error)

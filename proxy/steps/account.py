@@ -1,0 +1,179 @@
+"""Step 8: what became of it. Whatever happened, one event, and everything that was held is given back."""
+
+from __future__ import annotations
+
+import time
+
+from providers.catalog import Candidate
+from proxy.admission import media
+from proxy.admission.estimate import estimated_prompt
+from proxy.components import Parts
+from proxy.dialects.base import ESTIMATED, Usage
+from proxy.endpoints import READING, STORED_RESPONSE
+from proxy.exchange import Exchange
+from proxy.steps.capture import keep_bodies, with_bodies
+from proxy.steps.trace import target_of
+from usage.event import RequestEvent
+from usage.masking import shown_model, without_tokens
+from usage.prices.book import Prices
+from usage.prices.price import FREE, Price
+from usage.writable import make_writable
+
+NO_USAGE = Usage(source="")
+UNKNOWN_PRICE = "unknown"
+
+
+def account(exchange: Exchange, parts: Parts) -> None:
+    """Settle the reservation and tell of the request. Neither waits nor raises."""
+    try:
+        event = event_of(exchange, time.monotonic(), parts.snapshot.prices)
+    except BaseException:
+        if exchange.reservation is not None:
+            exchange.reservation.settle()  # what is held comes back, whatever is wrong with the telling
+        raise
+    if exchange.goes_on:
+        event.holder = parts.background.holder_now
+        parts.background.take(exchange, event)
+    elif exchange.reservation is not None:
+        exchange.reservation.settle(tokens_of(exchange, event), event.cost_picousd, event.requests)
+    document = parts.journal.add(event)
+    parts.metrics.ended(event, document)
+    if exchange.span is not None and parts.traces is not None:
+        parts.traces.ended(exchange.span, event, target_of(exchange))
+    capture = exchange.capture
+    if capture is not None:
+        if capture.keeps:
+            keep_bodies(exchange, capture, event, parts.bodies)
+        if parts.logged_bodies is not None:
+            document = with_bodies(document, exchange, capture, parts.logged_bodies)
+    parts.request_log.add(document)
+
+
+def event_of(exchange: Exchange, now: float, prices: Prices) -> RequestEvent:
+    t0, sent_at, first_byte_at = exchange.t0, exchange.sent_at, exchange.first_byte_at
+    key, project, candidate = exchange.key, exchange.project, exchange.candidate
+    access, usage, client = exchange.access, usage_of(exchange), exchange.scope.get("client")
+    credential = access.credential if access is not None else None
+    if exchange.endpoint.media:
+        usage, cost_picousd, price_source = cost_of_media(exchange, usage, prices)
+    else:
+        cost_picousd, price_source = cost_of(exchange, usage, prices)
+    # In the order of the event's fields and without their names: it is the largest object of a request.
+    event = RequestEvent(
+        exchange.request_id,
+        exchange.started_at,
+        exchange.method,
+        exchange.path if exchange.endpoint.reads_body else without_tokens(exchange.path),
+        exchange.status,
+        exchange.outcome,
+        int((now - t0) * 1e6) / 1000,  # milliseconds to the microsecond, cheaper than by `round`
+        key.id if key is not None else None,
+        project.id if project is not None else None,
+        key.owner_id if key is not None else None,
+        key.team_id if key is not None else None,
+        candidate.provider.name if candidate is not None else "",
+        credential.alias if credential is not None else "",
+        shown_model(exchange.model),
+        shown_model(candidate.model) if candidate is not None else "",
+        exchange.stream,
+        exchange.error_code,
+        exchange.cache,
+        exchange.attempts,
+        usage.prompt,
+        usage.completion,
+        usage.cached,
+        usage.reasoning,
+        usage.cache_write,
+        usage.audio,
+        usage.source,
+        cost_picousd,
+        price_source,
+        int((first_byte_at - t0) * 1e6) / 1000 if first_byte_at is not None else None,
+        int(((exchange.upstream_done_at or now) - sent_at) * 1e6) / 1000 if sent_at is not None else None,
+        exchange.request_bytes,
+        exchange.response_bytes,
+        client[0] if client else None,
+        exchange.head.correlation_id,
+        exchange.response_id,
+        key.tags if key is not None else (),
+        exchange.endpoint.label,
+        exchange.counts_as if exchange.admitted and exchange.outcome != "refused" else 0,
+        exchange.made,
+    )
+    return make_writable(event)
+
+
+def tokens_of(exchange: Exchange, event: RequestEvent) -> int:
+    """What a minute's tokens are charged. Where nobody can count, what was reserved stands, unless nothing was made."""
+    if event.prompt_tokens is None and event.completion_tokens is None:
+        return exchange.asked_tokens if made_something(exchange) else 0
+    return (event.prompt_tokens or 0) + (event.completion_tokens or 0)
+
+
+def usage_of(exchange: Exchange) -> Usage:
+    """What this request used. Who reads a stored response is told again what was counted when it was made."""
+    usage = exchange.usage
+    if usage is None or exchange.endpoint is STORED_RESPONSE:
+        return NO_USAGE
+    if usage.prompt is None:
+        # A long one was estimated before this, off the event loop (`uncounted.py`).
+        usage.prompt = estimated_prompt(exchange.body)
+        usage.source = ESTIMATED
+    return usage
+
+
+def made_something(exchange: Exchange) -> bool:
+    """Whether a provider answered, of which nobody counted the tokens: what is passed through unread.
+
+    An answer of which nothing came costs nothing, and neither does one that the provider spoiled.
+    """
+    return exchange.outcome == "complete" or (exchange.outcome == "client_closed" and exchange.passed_unread)
+
+
+def cost_of(exchange: Exchange, usage: Usage, prices: Prices) -> tuple[int | None, str]:
+    """Pico-dollars, and where the price comes from. None is "not known": no price, or no count of what was made.
+
+    What no provider was asked for costs nothing (a refusal, an answer from the cache), and so does what it refused, and
+    what the client left before anything of it came.
+    """
+    candidate = exchange.candidate
+    if candidate is None or not exchange.attempts or exchange.endpoint is STORED_RESPONSE or exchange.goes_on:
+        return 0, ""
+    if usage is NO_USAGE and (exchange.method in READING or not made_something(exchange)):
+        return 0, ""
+    price = price_of(exchange, candidate, prices)
+    if price is None:
+        return None, UNKNOWN_PRICE
+    if usage is NO_USAGE:
+        return (0 if price is FREE else None), price.source
+    cost = price.cost(
+        usage.prompt,
+        usage.completion,
+        usage.cached,
+        usage.reasoning,
+        usage.audio_in,
+        usage.audio_out,
+        usage.cache_write,
+        usage.picture_in,
+        usage.picture_out,
+    )
+    return cost, price.source
+
+
+def price_of(exchange: Exchange, candidate: Candidate, prices: Prices) -> Price | None:
+    provider = candidate.provider
+    return prices.price_of(provider.name, provider.kind.name, provider.base_url, candidate.model, exchange.started_at)
+
+
+def cost_of_media(exchange: Exchange, usage: Usage, prices: Prices) -> tuple[Usage, int | None, str]:
+    """As `cost_of`, with the tokens that count: pictures and sound have prices without any."""
+    candidate = exchange.candidate
+    is_told = usage is not NO_USAGE or exchange.units is not None
+    left_amid = exchange.outcome == "client_closed" and exchange.first_byte_at is not None
+    if candidate is None or not exchange.attempts or not (is_told or left_amid or exchange.outcome == "complete"):
+        return NO_USAGE, 0, ""
+    price = price_of(exchange, candidate, prices)
+    if price is None:
+        return usage, None, UNKNOWN_PRICE
+    cost, counted = media.cost_of_made(exchange, None if usage is NO_USAGE else usage, price)
+    return counted or NO_USAGE, cost, price.source

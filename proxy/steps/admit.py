@@ -1,0 +1,190 @@
+"""Step 4: whether there is room. Every limit that applies, taken at once and given back on every way out."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+from keys.limits import Ask, Limits, MemoryLimits, Scope, Unknown
+from keys.limits.fallback import FallbackLimits
+from keys.records import KeyRecord, ProjectRecord
+from proxy.admission import media
+from proxy.admission.baselines import Pasts
+from proxy.admission.embedding_quota import quota_of
+from proxy.admission.estimate import MOST_TOKENS, answers_asked, inputs_of, most_output, prompts_asked
+from proxy.admission.model_prices import prices_of
+from proxy.admission.prompt import Prompt, read_prompt
+from proxy.configuration.snapshot import Snapshot
+from proxy.endpoints import EMBEDDINGS
+from proxy.exchange import Exchange
+from proxy.heavy.body import HeavyBody
+from proxy.wire.jsonbody import JSONBody
+from usage.prices.price import Price
+
+ONE_REQUEST = Ask()
+GUESSED_OUTPUT = 1_000
+"""Tokens of an answer whose request names no limit, for tokens a minute: a guess."""
+
+GUESSED_MOST_OUTPUT = 131_072
+"""The same for money, where too little would let too many run at once: no model is known to say more at a time."""
+
+KNOWN = 10_000
+"""Keys, or keys and addresses where these are limited, of which is remembered what applies to them."""
+
+GUESSED_MOST_PROMPT = 1_048_576
+"""Tokens of a prompt that nobody here can see all of, for money, where the window of the model is not known."""
+
+READ_AT_ONCE_BYTES = 256 * 1024
+"""A longer prompt is counted off the event loop."""
+
+
+class Admission:
+    """The limits of this process, or those that it shares with others through Redis."""
+
+    def __init__(self, limits: MemoryLimits | FallbackLimits, pasts: Pasts, of_address: Limits) -> None:
+        self._limits = limits
+        self._pasts = pasts
+        self._of_address = of_address if of_address != Limits() else None
+        self._known: dict[object, Known] = {}
+
+    async def admit(self, exchange: Exchange, snapshot: Snapshot) -> None:
+        """Sets `reservation`. Raises `LimitExceeded`; then nothing was taken."""
+        applying = self._applying_to(exchange, snapshot)
+        if exchange.endpoint is EMBEDDINGS:
+            exchange.counts_as = inputs_of(exchange.body)
+        if applying.scopes:
+            ask = ONE_REQUEST
+            if applying.counts_tokens:
+                if exchange.held_bytes > READ_AT_ONCE_BYTES:
+                    prompt = await read_long_prompt(exchange.body)
+                else:
+                    prompt = read_prompt(exchange.body)
+                ask = ask_of(exchange, applying, snapshot, prompt)
+            elif exchange.counts_as != 1:
+                ask = Ask(requests=exchange.counts_as)
+            while True:
+                try:
+                    if isinstance(self._limits, MemoryLimits):
+                        exchange.reservation = self._limits.reserve(applying.scopes, ask, time.time())
+                    else:
+                        exchange.reservation = await self._limits.reserve(applying.scopes, ask, time.time())
+                    break
+                except Unknown as unknown:
+                    await self._pasts.load(unknown.needs, unknown.patience_s)
+        exchange.admitted = True
+
+    def _applying_to(self, exchange: Exchange, snapshot: Snapshot) -> Applying:
+        """Everyone and everything that this request counts for, and that is limited."""
+        who = exchange.key or exchange.project
+        everyone = snapshot.global_scopes
+        name: object = id(who)
+        if self._of_address is not None or exchange.endpoint is EMBEDDINGS:
+            client = exchange.scope.get("client")
+            name = name, exchange.endpoint is EMBEDDINGS, client and client[0]
+        found = self._known.get(name)
+        if found is None or found.who is not who or found.everyone is not everyone:
+            if len(self._known) >= KNOWN:
+                self._known.clear()
+            found = self._known[name] = Known(who, everyone, applying(self._scopes_of(exchange, everyone)))
+        return found.applying
+
+    def _scopes_of(self, exchange: Exchange, everyone: tuple[Scope, ...]) -> tuple[Scope, ...]:
+        key, project = exchange.key, exchange.project
+        scopes: tuple[Scope, ...] = ()
+        if key is not None:
+            scopes = key.scopes
+        elif project is not None and project.scope is not None:
+            scopes = (project.scope,)
+        if exchange.endpoint is EMBEDDINGS and (quota := quota_of(key)) is not None:
+            scopes += (quota,)
+        scopes += everyone
+        if self._of_address is not None and (client := exchange.scope.get("client")):
+            scopes += (address_scope(client[0], self._of_address),)
+        return scopes
+
+
+async def read_long_prompt(body: JSONBody | None) -> Prompt:
+    if isinstance(body, HeavyBody):
+        return Prompt(*body.facts.prompt)
+    return await asyncio.to_thread(read_prompt, body)
+
+
+class Applying(NamedTuple):
+    """What limits a request, and what follows from that for every request that they limit."""
+
+    scopes: tuple[Scope, ...]
+    counts_tokens: bool
+    """Whether it takes an estimate to know if there is room."""
+    guessed_output: int
+    """Tokens, where a request does not say: a guess must not be what makes it too large for its limit."""
+
+
+class Known(NamedTuple):
+    """What applies to a key, or to a project without one, as it is, with what applies to everyone as it is."""
+
+    who: KeyRecord | ProjectRecord | None
+    everyone: tuple[Scope, ...]
+    applying: Applying
+
+
+def applying(scopes: tuple[Scope, ...]) -> Applying:
+    limits = [scope.limits for scope in scopes]
+    counts_tokens = any(each.tpm is not None or each.budget is not None for each in limits)
+    return Applying(scopes, counts_tokens, guessed_output([each.tpm for each in limits if each.tpm is not None]))
+
+
+def guessed_output(tokens_a_minute: Sequence[int]) -> int:
+    guess = GUESSED_OUTPUT
+    for tpm in tokens_a_minute:
+        if tpm < 4 * guess:
+            guess = tpm // 4
+    return guess
+
+
+@lru_cache(maxsize=10_000)
+def address_scope(host: str, limits: Limits) -> Scope:
+    return Scope("address", host, f"address {host}", limits)
+
+
+def ask_of(exchange: Exchange, applying: Applying, snapshot: Snapshot, prompt: Prompt) -> Ask:
+    """What the request wants: tokens by its text and the output that it asks for, and what they cost at most."""
+    output = most_output(exchange)
+    exchange.asked_tokens = tokens = (prompt.tokens or 0) + (applying.guessed_output if output is None else output)
+    if exchange.body is None and not exchange.endpoint.media:
+        return Ask(exchange.counts_as, tokens, None)
+    cost = cost_at_most(exchange, snapshot, prompt, output)
+    return Ask(exchange.counts_as, tokens, cost, cost is not None and prompt.most is not None and output is not None)
+
+
+def cost_at_most(exchange: Exchange, snapshot: Snapshot, prompt: Prompt, output: int | None) -> int | None:
+    """Picodollars at the dearest provider that may answer; None where no price is known."""
+    dearest = None
+    for price in prices_of(exchange, snapshot).known:
+        if exchange.endpoint.media:
+            cost = media.cost_at_most(exchange, price)
+        else:
+            cost = price.estimate(
+                most_read(exchange, prompt, price), most_said(exchange, price) if output is None else output
+            )
+        if cost is not None and (dearest is None or cost > dearest):
+            dearest = cost
+    return dearest
+
+
+def most_read(exchange: Exchange, prompt: Prompt, price: Price) -> int:
+    """Tokens. Where there is more to read than anybody sees here, a model reads its window of each prompt at most."""
+    if prompt.most is not None:
+        return prompt.most
+    assert exchange.body is not None
+    prompts = max(exchange.counts_as, prompts_asked(exchange.body))
+    return min(max(prompt.tokens or 0, (price.window or GUESSED_MOST_PROMPT) * prompts), MOST_TOKENS)
+
+
+def most_said(exchange: Exchange, price: Price) -> int:
+    """Tokens of all answers to a request that names no limit for them."""
+    assert exchange.body is not None
+    most = min(price.window or GUESSED_MOST_OUTPUT, GUESSED_MOST_OUTPUT)
+    return min(most * answers_asked(exchange.body), MOST_TOKENS)

@@ -1,0 +1,72 @@
+"""Step 2: who asks. The virtual key, or nobody where nobody may."""
+
+from __future__ import annotations
+
+from keys.access import InvalidKey, MissingKey, check_secret, check_state
+from keys.records import KeyRecord, ProjectRecord
+from keys.tokens import MalformedToken, read_token
+from proxy.components import Parts
+from proxy.exchange import Exchange
+from proxy.server.head import Head
+from proxy.steps.capture import Capture
+
+
+async def authenticate(exchange: Exchange, parts: Parts) -> None:
+    """Sets `key`, `project` and `capture`. Raises a `KeyRefused`, or `Unavailable` while a key cannot be looked up."""
+    snapshot = parts.snapshot
+    key = proven_before(exchange.head, parts)
+    if key is None:
+        text = presented_token(exchange.head.fields)
+        if text is None:
+            if parts.bounds.require_key:
+                raise MissingKey
+            belongs(exchange, snapshot.default_project, parts)
+            return
+        key = await prove(exchange.head, text, parts)
+    exchange.key = key  # also of one that is refused for its state: the row says whose it was
+    belongs(exchange, snapshot.projects.get(key.project_id), parts)
+    check_state(key, exchange.started_at)
+
+
+def belongs(exchange: Exchange, project: ProjectRecord | None, parts: Parts) -> None:
+    exchange.project = project
+    if project is not None and project.captures:
+        if exchange.capture is None:
+            exchange.capture = Capture(parts.bounds.captured_bytes)
+        exchange.capture.keeps = project.captures
+
+
+def proven_before(head: Head, parts: Parts) -> KeyRecord | None:
+    """The key that these same bytes were proven for on this connection, unless anything about it has changed since."""
+    if head.proven is None:
+        return None
+    public_id, key = head.proven
+    return key if parts.snapshot.known_key(public_id) is key else None
+
+
+async def prove(head: Head, text: str, parts: Parts) -> KeyRecord:
+    """The key that a token belongs to. Raises `InvalidKey`, `Unavailable`."""
+    try:
+        token = read_token(text, parts.bounds.key_prefix)
+    except MalformedToken:
+        raise InvalidKey from None
+    key = parts.snapshot.known_key(token.public_id) or await parts.snapshot.find_key(token.public_id)
+    if key is None:
+        raise InvalidKey
+    check_secret(key, token.secret)
+    head.proven = token.public_id, key
+    return key
+
+
+def presented_token(fields: dict[bytes, bytes]) -> str | None:
+    """`Authorization: Bearer` (the word in any case), `X-API-Key` or `api-key`; None when there is none.
+
+    Of an unknown scheme it is a key that nobody has; a browser's own, Basic, is none.
+    """
+    authorization = fields.get(b"authorization", b"")
+    if authorization[:6].lower() == b"bearer" and authorization[6:7] in (b" ", b"\t"):
+        return authorization[7:].strip().decode("latin-1")
+    given = fields.get(b"x-api-key") or fields.get(b"api-key")
+    if not given and authorization[:6].lower() != b"basic " and authorization.strip().lower() != b"bearer":
+        given = authorization
+    return given.strip().decode("latin-1") if given else None

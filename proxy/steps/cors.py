@@ -1,0 +1,68 @@
+"""Pages in browsers (https://fetch.spec.whatwg.org/#http-cors-protocol): for the origins that projects allow (F14).
+
+A preflight carries no key, so it is answered for the origins of any active project. What then comes with a key is
+held to its own project's (`authorize.py`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from keys.records import ProjectRecord
+from keys.rules import OriginRefused, Origins
+from proxy.endpoints import UNKNOWN
+from proxy.exchange import Exchange
+from proxy.steps import respond
+
+REMEMBERED_S = 600
+METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+_NAMES = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~, -]{1,4096}")
+
+
+class AnyOrigin:
+    """The origins of all active projects together."""
+
+    def __init__(self, origins: list[Origins]) -> None:
+        self._origins = origins
+
+    def allow(self, origin: bytes) -> bool:
+        text = origin.decode("latin-1")
+        return text.isprintable() and any(origins.allow(text) for origins in self._origins)
+
+
+def origins_of(projects: Iterable[ProjectRecord]) -> AnyOrigin | None:
+    """None where no project has any: then no request is looked at."""
+    found = [
+        project.rules.origins
+        for project in projects
+        if project.is_active and project.rules is not None and project.rules.origins is not None
+    ]
+    return AnyOrigin(found) if found else None
+
+
+def is_preflight(exchange: Exchange) -> bool:
+    headers = exchange.head.fields
+    return b"origin" in headers and b"access-control-request-method" in headers
+
+
+async def answer_preflight(exchange: Exchange, allowed: AnyOrigin | None) -> None:
+    """204 with what a browser may send. Raises `OriginRefused`."""
+    exchange.endpoint = UNKNOWN
+    origin = exchange.head.fields[b"origin"]
+    if allowed is None or not allowed.allow(origin):
+        raise OriginRefused(origin.decode("latin-1"))
+    exchange.cors_origin = origin
+    lines = b"access-control-allow-methods: %s\r\naccess-control-max-age: %d\r\n" % (METHODS, REMEMBERED_S)
+    lines += b"vary: Access-Control-Request-Headers\r\n"
+    wanted = exchange.head.fields.get(b"access-control-request-headers", b"")
+    if _NAMES.fullmatch(wanted):
+        lines += b"access-control-allow-headers: %s\r\n" % wanted
+    await respond.start(exchange, 204, lines)
+    await respond.end(exchange)
+
+
+def own_origin(exchange: Exchange, allowed: AnyOrigin) -> bytes:
+    """The page's origin where an answer may be read by it; empty where not."""
+    origin = exchange.head.fields.get(b"origin")
+    return origin if origin is not None and allowed.allow(origin) else b""

@@ -1,0 +1,150 @@
+"""Lists of what a provider stores, without what is others': it tells of all that one account has.
+
+A client pages by the last object that it sees, and the provider goes on behind that one, so what is left out in between
+harms no page. Only where a whole page is others' does Sluice go on by itself, up to a bound.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl, urlencode
+
+import msgspec
+from msgspec import Raw
+
+from proxy.components import Parts
+from proxy.errors import Forbidden, UpstreamError
+from proxy.exchange import Exchange
+from proxy.server.deadlines import Watch
+from proxy.steps import respond
+from proxy.steps.ask import ask
+from proxy.steps.passed_headers import passed_lines
+from proxy.steps.whole import MAX_READ_ANSWER_BYTES, plain, read_whole
+from proxy.stored.kinds import told_at
+from proxy.upstream.client import Answer
+from proxy.wire.jsonbody import JSONBody, NotAnObject
+from usage.ids import object_key
+
+MOST_PAGES = 20
+PAGE = 100
+"""Objects of a page that nobody asked for; the most that every list of OpenAI's knows."""
+
+_items = msgspec.json.Decoder(list[Raw])
+_any = msgspec.json.Decoder()
+
+
+class Item:
+    """One object of a list."""
+
+    __slots__ = ("id", "is_own", "raw", "value")
+
+    def __init__(self, raw: Raw) -> None:
+        self.raw = bytes(raw)
+        self.value = _any.decode(raw)
+        ids = told_at(self.value, "id")
+        self.id = ids[0] if ids else ""
+        self.is_own = False
+        """Not nobody's either."""
+
+
+async def relay_list(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch) -> None:
+    """Raises `UpstreamError`, `Forbidden`."""
+    first = answer
+    try:
+        page, items = await read_page(exchange, answer, parts, watch)
+        limit = max(len(items), 1)
+        own = await own_items(exchange, items, parts)
+        seen = len(items)
+        for _ in range(MOST_PAGES):
+            if own or not has_more(page) or not pages_forward(exchange) or not items:
+                break
+            exchange.query = next_query(exchange.query, items[-1].id)
+            if answer is not first:
+                answer.abort()
+            answer = await ask(exchange, parts, watch)
+            if answer.status >= 400:
+                raise UpstreamError("upstream_invalid_response", f"The provider answered {answer.status} in a list.")
+            page, items = await read_page(exchange, answer, parts, watch)
+            own = await own_items(exchange, items, parts)
+            seen += len(items)
+        else:
+            raise Forbidden(
+                "list_not_own",
+                f"The next {seen:,} objects of this list are not this project's, and the gateway looks no further. "
+                "Ask for what it made by its id.",
+            )
+        if len(own) > limit:
+            own = own[:limit]
+            page.set("has_more", True)
+        put_items(page, own)
+        note_told(exchange, own)
+        parts.owners.remember_for(exchange)
+        lines = passed_lines(exchange, answer, without=(b"content-encoding",))
+        await respond.send_whole(exchange, answer.status, lines, page.encode())
+    finally:
+        if answer is not first:
+            answer.abort()
+
+
+async def read_page(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch) -> tuple[JSONBody, list[Item]]:
+    """Raises `UpstreamError`: what cannot be read could have anything in it."""
+    most = MAX_READ_ANSWER_BYTES
+    raw = await plain(answer, await read_whole(exchange, answer, parts, watch, most, []), most)
+    try:
+        if raw is None:
+            raise NotAnObject("it is too large, or under an encoding that nobody asked for")
+        page = JSONBody(raw)
+        return page, [Item(item) for item in _items.decode(page.members.get("data", b""))]
+    except (NotAnObject, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise UpstreamError("upstream_invalid_response", "The provider's answer is not a list of objects.") from None
+
+
+async def own_items(exchange: Exchange, items: list[Item], parts: Parts) -> list[Item]:
+    """Those that the project made, and those that nobody made where it may speak of them."""
+    kind = exchange.endpoint.lists
+    assert kind is not None
+    project_id = exchange.project.id if exchange.project else None
+    allows = exchange.project is not None and exchange.project.foreign_ids
+    ids = {item.id for item in items if item.id}
+    if allows:  # another project's is nobody's until its row is there, so rows are waited for
+        found = await parts.owners.find(ids, project_id, in_ledger=kind.in_ledger, may_be_nobodys=True)
+    else:
+        found = await parts.owners.look(ids, project_id, in_ledger=kind.in_ledger)
+    own = []
+    for item in items:
+        made = found.get(item.id)
+        item.is_own = made is not None and made.project_id == project_id
+        if item.is_own or (made is None and allows):
+            own.append(item)
+    return own
+
+
+def has_more(page: JSONBody) -> bool:
+    return page.raw("has_more") == b"true"
+
+
+def pages_forward(exchange: Exchange) -> bool:
+    return all(name != "before" for name, _ in parse_qsl(exchange.query))
+
+
+def next_query(query: str, last_id: str) -> str:
+    others = [(name, value) for name, value in parse_qsl(query, True) if name not in ("after", "limit")]
+    return urlencode([*others, ("limit", str(PAGE)), ("after", last_id)])
+
+
+def put_items(page: JSONBody, own: list[Item]) -> None:
+    """Where nothing is left out, the page goes on as it came."""
+    data = b"[" + b",".join(item.raw for item in own) + b"]"
+    if len(own) == len(_items.decode(page.members["data"])):
+        return
+    page.set_raw("data", data)
+    for name, item in (("first_id", own[0] if own else None), ("last_id", own[-1] if own else None)):
+        if name in page.members:
+            page.set(name, item.id if item is not None else None)
+
+
+def note_told(exchange: Exchange, own: list[Item]) -> None:
+    """What these were made with is the project's, too."""
+    kind = exchange.endpoint.lists
+    assert kind is not None
+    ids = (object_id for item in own if item.is_own for path in kind.tells for object_id in told_at(item.value, path))
+    exchange.made = tuple({object_key(object_id): None for object_id in ids})

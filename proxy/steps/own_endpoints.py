@@ -1,0 +1,58 @@
+"""What Sluice answers by itself: the list of models."""
+
+from __future__ import annotations
+
+from urllib.parse import unquote
+
+import msgspec
+
+from providers.catalog import NoProvider
+from proxy.bounds import MAX_MODEL_CHARS
+from proxy.components import Parts
+from proxy.errors import NotFound
+from proxy.exchange import Exchange
+from proxy.steps import respond
+from proxy.upstream.model_lists import Members
+
+MADE_AT = 1_700_000_000
+"""OpenAI's objects have a time of creation; a name in a configuration has none, so all have this one."""
+
+NO_SEGMENTS = frozenset({"", ".", ".."})
+
+
+async def answer_own(exchange: Exchange, parts: Parts) -> None:
+    """`GET /v1/models` and `/v1/models/{id}`: the client-side names that the key may use. Raises `NotFound`."""
+    key = exchange.key
+    wanted = unquote(exchange.rest.removeprefix("/models").strip("/"))
+    found = await parts.open_models.models(parts.snapshot.catalog)
+    if not wanted:
+        data = [model_object(name, *model) for name, model in found.items() if key is None or key.may_use(name)]
+        await respond.send_whole(exchange, 200, respond.JSON, msgspec.json.encode({"object": "list", "data": data}))
+        return
+    model = found.get(wanted) or await unlisted(wanted, parts) if key is None or key.may_use(wanted) else None
+    if model is None:
+        raise NotFound("model_not_found", f"The model {wanted!r} does not exist or no provider has it.", param="model")
+    await respond.send_whole(exchange, 200, respond.JSON, msgspec.json.encode(model_object(wanted, *model)))
+
+
+async def unlisted(name: str, parts: Parts) -> tuple[str, Members] | None:
+    """A model that no list names, though a chat would be sent to somebody: by a pattern, or to who takes every name."""
+    catalog = parts.snapshot.catalog
+    try:
+        provider = catalog.candidates(name)[0].provider
+    except NoProvider:
+        return None
+    if not provider.takes_every_model:
+        return provider.name, {}
+    # The name becomes part of a path at the provider, which must not lead elsewhere there.
+    if len(name) > MAX_MODEL_CHARS or not name.isprintable() or not NO_SEGMENTS.isdisjoint(name.split("/")):
+        return None
+    if "%" in name or "\\" in name:
+        return None
+    members = await parts.open_models.single(catalog, provider, name)
+    return None if members is None else (provider.name, members)
+
+
+def model_object(name: str, provider: str, members: Members) -> dict[str, object]:
+    """https://platform.openai.com/docs/api-reference/models/object, with what else the provider tells."""
+    return {"id": name, "object": "model", "created": MADE_AT, "owned_by": provider} | dict(members) | {"id": name}

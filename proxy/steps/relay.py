@@ -1,0 +1,262 @@
+"""Step 7, its second half: the answer goes to the client.
+
+Three ways, by what the provider sends: a plain object that Sluice reads (whole, so that a cut one becomes an error and
+not half a JSON), a stream of events (`stream.py`, frame by frame), and everything else (piece by piece, unread). Where
+a stream is asked for or spoken of, the first bytes say which it is (`first_bytes.py`): servers mislabel their streams.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from math import inf
+
+import msgspec
+
+from proxy.admission.bound import needs_metering
+from proxy.admission.uncounted import complete_count, estimate_part, finish_estimate
+from proxy.components import Parts
+from proxy.dialects.base import ESTIMATED, Usage
+from proxy.endpoints import EMBEDDINGS, OPAQUE, STORED_RESPONSE
+from proxy.errors import ClientGone, UpstreamError, error_body, reason_phrase
+from proxy.exchange import Exchange
+from proxy.heavy.jobs import HEAVY_BYTES
+from proxy.server.deadlines import Watch
+from proxy.steps import respond
+from proxy.steps.ask import ask
+from proxy.steps.first_bytes import look
+from proxy.steps.heartbeat import HOLD_S
+from proxy.steps.lists import relay_list
+from proxy.steps.long_answer import relay_long
+from proxy.steps.passed_headers import UNBUFFERED, passed_lines, secret_of
+from proxy.steps.stream import relay_stream
+from proxy.steps.unread_answer import note_unread
+from proxy.steps.whole import MAX_READ_ANSWER_BYTES, plain, read_whole
+from proxy.upstream.client import Answer
+from proxy.upstream.connection import ConnectionFailed
+from proxy.upstream.encoding import READABLE, InflatedAnswer, coding_of, inflated, inflated_part
+from proxy.wire.decoders import Undecodable, load
+from proxy.wire.jsonbody import NotAnObject
+from proxy.wire.pieces import Pieces
+
+MAX_ERROR_BYTES = 1024 * 1024
+TRY_AGAIN = b"retry-after: 1\r\n"
+"""For a provider that has no room and does not say until when."""
+Way = Callable[[Exchange, Answer, Parts, Watch], Awaitable[None]]
+_any_json = msgspec.json.Decoder(msgspec.Raw)
+
+
+async def relay(exchange: Exchange, parts: Parts, watch: Watch) -> None:
+    """Ask the provider and hand its answer on. Raises `BadRequest`, and `UpstreamError` also in mid-answer."""
+    if exchange.method == "DELETE" and exchange.endpoint is STORED_RESPONSE:
+        await parts.background.look_before(exchange.rest.split("/")[2])
+    answer = await ask(exchange, parts, watch)
+    try:
+        await way_of(exchange, answer)(exchange, answer, parts, watch)
+    except (ConnectionFailed, ConnectionResetError) as error:
+        code = error.code if isinstance(error, ConnectionFailed) else "upstream_disconnected"
+        raise UpstreamError(code, str(error) or "The provider closed the connection too soon.") from error
+    finally:
+        answer.abort()
+
+
+def way_of(exchange: Exchange, answer: Answer) -> Way:
+    if answer.status >= 400:
+        return relay_error
+    if exchange.endpoint.lists is not None:
+        return relay_list
+    dialect, fields = exchange.dialect, dict(answer.headers)
+    content_type = fields.get(b"content-type", b"")
+    streamed = is_event_stream(content_type)
+    if dialect is OPAQUE or answer.status == 204 or exchange.method == "HEAD":
+        return relay_unread
+    if dialect.has_content and not streamed and b"json" not in content_type.lower():
+        return relay_unread
+    streams = streamed or asks_for_stream(exchange)
+    if b"content-encoding" in fields and (coding := coding_of(answer.headers)):
+        if not exchange.endpoint.reads_body:
+            return relay_compressed if coding in READABLE and not streams else relay_unread
+        if coding not in READABLE:
+            return relay_unreadable
+        return relay_inflated if streams else relay_compressed
+    return relay_seen if streams else relay_object
+
+
+def is_event_stream(content_type: bytes) -> bool:
+    return content_type[:17].lower() == b"text/event-stream"
+
+
+def asks_for_stream(exchange: Exchange) -> bool:
+    return exchange.stream or (exchange.endpoint is STORED_RESPONSE and "stream=true" in exchange.query)
+
+
+async def relay_seen(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch) -> None:
+    """A stream or an object, whichever it turns out to be."""
+    content_type = next((value for name, value in answer.headers if name == b"content-type"), b"")
+    labelled = is_event_stream(content_type)
+    # A label is believed of what is late, unless an object was asked for.
+    is_believed = labelled and (asks_for_stream(exchange) or not exchange.endpoint.reads_body)
+    until = asyncio.get_running_loop().time() + HOLD_S if is_believed else inf
+    found = await look(exchange, answer, labelled=labelled, until=until)
+    if found is None:
+        await relay_stream(exchange, answer, parts, watch, is_late=True)
+    else:
+        await (relay_stream if found else relay_object)(exchange, answer, parts, watch)
+
+
+async def relay_object(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch, coding: bytes = b"") -> None:
+    """A plain answer that Sluice reads. What came compressed leaves as it came, unless it has to be edited."""
+    pieces: list[bytes] = []
+    try:
+        raw = await read_whole(exchange, answer, parts, watch, MAX_READ_ANSWER_BYTES, pieces, passes_blanks=not coding)
+    except asyncio.CancelledError:
+        if isinstance(watch.reason, ClientGone) and not exchange.endpoint.media:
+            if coding:
+                pieces = [await asyncio.to_thread(inflated_part, coding, pieces, MAX_READ_ANSWER_BYTES)]
+            await estimate_part(exchange, pieces)
+        raise
+    if raw is None:
+        raise UpstreamError(
+            "upstream_too_large", f"The provider's answer is larger than {MAX_READ_ANSWER_BYTES:,} bytes."
+        )
+    text = raw if not coding else await read_through(exchange, coding, raw)
+    without: tuple[bytes, ...] = ()
+    if text is None:
+        await respond.send_pieces(exchange, answer.status, passed_lines(exchange, answer), Pieces([raw]))
+        return
+    if len(text) > HEAVY_BYTES:
+        await relay_long(exchange, answer, parts, text, raw if coding else None)
+        return
+    try:
+        read = exchange.dialect.read_answer(exchange, text)
+    except NotAnObject:
+        note_unread(exchange, answer.status, text, parts)
+        raise UpstreamError("upstream_invalid_response", "The provider's answer is not a JSON object.") from None
+    parts.owners.remember_for(exchange)
+    if exchange.endpoint is STORED_RESPONSE:
+        parts.background.told(exchange.response_id, read)
+    usage = exchange.usage
+    if usage is None or not usage.completion or not usage.prompt:
+        is_error = usage is None and exchange.outcome == "upstream_error"  # of which nobody counts anything
+        if not is_error:
+            await complete_count(exchange, read)
+    if not coding:
+        raw = read
+    elif read is not text:
+        raw, without = read, (b"content-encoding",)
+    if exchange.answer_started:
+        await respond.end(exchange, raw)
+    else:
+        await respond.send_whole(exchange, answer.status, passed_lines(exchange, answer, without), raw)
+
+
+async def relay_compressed(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch) -> None:
+    """A plain answer that came compressed, though that was not asked for."""
+    await relay_object(exchange, answer, parts, watch, coding_of(answer.headers))
+
+
+async def read_through(exchange: Exchange, coding: bytes, raw: bytes) -> bytes | None:
+    """What was compressed; None where that is too much to read, and estimated by its beginning.
+
+    Raises `UpstreamError`.
+    """
+    try:
+        text, is_all = await inflated(coding, raw, MAX_READ_ANSWER_BYTES)
+    except Undecodable as error:
+        raise UpstreamError("upstream_invalid_response", f"The provider's answer cannot be read: {error}.") from None
+    if is_all:
+        return text
+    await estimate_part(exchange, [text])
+    await finish_estimate(exchange)
+    return None
+
+
+async def relay_inflated(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch) -> None:
+    await load(coding_of(answer.headers).decode())
+    await relay_seen(exchange, InflatedAnswer(answer, coding_of(answer.headers)), parts, watch)
+
+
+async def relay_unreadable(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch) -> None:
+    """An answer under a coding that nobody here reads: its tokens are estimated by its size, and who must be metered
+    does not get it. Raises `UpstreamError`.
+    """
+    usage = exchange.usage = Usage(source=ESTIMATED)
+    await finish_estimate(exchange)  # before the end of the answer leaves
+    pieces: list[bytes] = []
+    whole: bytes | None = None
+    try:
+        if not needs_metering(exchange, parts.snapshot):
+            await relay_unread(exchange, answer, parts, watch)
+            return
+        whole = await read_whole(exchange, answer, parts, watch, MAX_READ_ANSWER_BYTES, pieces)
+    except (ConnectionFailed, ConnectionResetError, asyncio.CancelledError):
+        if not isinstance(watch.reason, ClientGone):
+            exchange.usage = None  # what the provider spoiled costs nothing
+        raise
+    finally:
+        # Compressed text has about as many bytes as tokens.
+        size = exchange.response_bytes or len(whole or b"") or sum(map(len, pieces))
+        usage.completion = 0 if exchange.endpoint is EMBEDDINGS else size
+        if not size:
+            exchange.usage = None
+    raise UpstreamError(
+        "upstream_unreadable",
+        f"The provider's answer has the content-encoding {coding_of(answer.headers).decode('latin-1')!r}, which nobody "
+        "asked for. The gateway cannot read it, and so not meter it.",
+        headers=[(b"x-should-retry", b"false")],  # it would be paid again
+    )
+
+
+async def relay_error(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch) -> None:
+    """The provider's refusal: its status and its own words, without the credential in them; in OpenAI's shape."""
+    raw = await plain(answer, await read_whole(exchange, answer, parts, watch, MAX_ERROR_BYTES, []), MAX_ERROR_BYTES)
+    exchange.outcome = "upstream_error"
+    exchange.error_code = f"upstream_{answer.status}"
+    lines = passed_lines(exchange, answer, without=(b"content-encoding",))
+    if raw and (secret := secret_of(exchange)):
+        raw = raw.replace(secret, b"[credential]")
+    if not raw or not _is_json(raw):
+        message = f"The provider answered {answer.status} {reason_phrase(answer.status)}."
+        if said := note_unread(exchange, answer.status, raw, parts):
+            message += f" It said: {said}"
+        raw = error_body(message, "upstream_error", None, exchange.error_code)
+        lines = passed_lines(exchange, answer, without=(b"content-type", b"content-encoding")) + respond.JSON
+    if answer.status in (429, 503) and all(name != b"retry-after" for name, _ in answer.headers):
+        lines += TRY_AGAIN
+    await respond.send_whole(exchange, answer.status, lines, raw)
+
+
+async def relay_unread(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch) -> None:
+    """Whatever it is, as it comes. When it breaks off, so does the answer: no byte is made up to complete it."""
+    lines = passed_lines(exchange, answer)
+    streams = any(name == b"content-type" and is_event_stream(value) for name, value in answer.headers)
+    if streams:
+        lines += UNBUFFERED
+    length = next((value for name, value in answer.headers if name == b"content-length"), None)
+    if length is not None:
+        lines += b"content-length: %s\r\n" % length
+    if streams and not await answer.comes_by(asyncio.get_running_loop().time() + HOLD_S):
+        await respond.start(exchange, answer.status, lines)
+        await respond.send_piece(exchange, b"")  # else the head waits for the first one
+    piece = await answer.read()
+    exchange.first_byte_at = time.monotonic()
+    exchange.passed_unread = True
+    if not exchange.answer_started:
+        await respond.start(exchange, answer.status, lines)
+    bounds = parts.bounds
+    while piece:
+        watch.relax()
+        await respond.send_piece(exchange, piece)
+        watch.expect(bounds.idle_s, bounds.stream_idle)
+        piece = await answer.read()
+    exchange.upstream_done_at = time.monotonic()
+    await respond.end(exchange)
+
+
+def _is_json(raw: bytes) -> bool:
+    try:
+        _any_json.decode(raw)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True

@@ -1,0 +1,161 @@
+"""A stream of events on its way: read frame by frame, handed on as it comes, ended honestly."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from proxy.admission.uncounted import finish_estimate
+from proxy.components import Parts
+from proxy.dialects.base import StreamFault, StreamReader
+from proxy.dialects.responses import is_background
+from proxy.endpoints import RESPONSES
+from proxy.errors import ClientGone, ProxyError, ShuttingDown, UpstreamError
+from proxy.exchange import Exchange
+from proxy.server.deadlines import Watch
+from proxy.steps import respond
+from proxy.steps.passed_headers import UNBUFFERED, passed_lines
+from proxy.upstream.client import Answer
+from proxy.upstream.connection import ConnectionFailed
+from proxy.wire.sse import LATE_LF, FrameSplitter
+
+MAX_FRAME_BYTES = 16 * 1024 * 1024
+"""A longer frame goes on unread, as it comes: nobody waits for its end, and nothing of it is kept."""
+
+
+async def relay_stream(
+    exchange: Exchange, answer: Answer, parts: Parts, watch: Watch, *, is_late: bool = False
+) -> None:
+    """Relay until the provider's end. What fails before the first frame is raised, as for any other answer; not where
+    that is late, and the head goes to the client without it.
+
+    What fails later is told in the stream's own dialect, without a finish reason or a closing mark that the provider
+    did not send; then the stream ends, and the row says so.
+    """
+    exchange.stream = True
+    reader = exchange.dialect.stream_reader(exchange)
+    failure: ProxyError | ClientGone | None = None
+    try:
+        if is_late:
+            await start(exchange, answer)
+            await respond.send_piece(exchange, b"")  # else the head waits for the first one
+        await pump(exchange, answer, reader, parts, watch)
+    except (StreamFault, ConnectionFailed, ConnectionResetError, asyncio.CancelledError) as error:
+        failure = failure_of(error, watch)
+        if isinstance(failure, ClientGone):
+            raise failure from None
+        if not exchange.answer_started:
+            raise failure from error
+        watch.relax()
+        is_stop = isinstance(failure, ShuttingDown)
+        if not reader.is_finished:
+            exchange.outcome, exchange.error_code = "internal_error" if is_stop else "upstream_error", failure.code
+            await respond.send_piece(exchange, reader.error_frame(failure.code, failure.message))
+        if is_stop:
+            exchange.usage = reader.counted()
+        else:
+            await count(exchange, reader)
+        await respond.end(exchange)
+    finally:
+        if not exchange.answer_ended:
+            exchange.usage = reader.counted()
+        exchange.response_id = reader.response_id
+        if exchange.endpoint is RESPONSES and reader.response_id and not reader.is_finished and is_background(exchange):
+            exchange.goes_on, exchange.usage = True, None  # all of it is counted when it is over
+        failure = None  # raised by the frame that knows it, it is a cycle that keeps the request
+    if reader.failed and not exchange.outcome:
+        exchange.outcome, exchange.error_code = "upstream_error", "upstream_stream_error"
+
+
+async def pump(exchange: Exchange, answer: Answer, reader: StreamReader, parts: Parts, watch: Watch) -> None:
+    splitter = FrameSplitter()
+    bounds = parts.bounds
+    while piece := await answer.read():
+        if exchange.first_byte_at is None:
+            exchange.first_byte_at = time.monotonic()
+        unread = b""
+        if splitter.is_letting_go:
+            size = splitter.let_go_of(piece)
+            unread, piece = piece[:size], piece[size:]
+        out, fault = read_frames(reader, splitter.feed(piece))
+        out = unread + out if unread else out
+        if splitter.waiting_bytes > MAX_FRAME_BYTES:
+            reader.pass_unread()
+            out += splitter.let_go()
+        elif splitter.waiting_bytes:
+            out += splitter.let_comments_go()
+        if (reader.response_id and not exchange.response_id) or reader.made:
+            exchange.response_id = reader.response_id
+            exchange.made, reader.made = reader.made, ()
+            parts.owners.remember_for(exchange)
+        watch.relax()
+        await send_frames(exchange, answer, out)
+        if fault is not None:
+            raise StreamFault(fault.code, fault.message)  # not the one that this frame knows: that is a cycle
+        watch.expect(bounds.idle_s, bounds.stream_idle)
+    exchange.upstream_done_at = time.monotonic()
+    watch.relax()
+    rest = splitter.rest()
+    out = reader.frame(rest) if rest else b""
+    reader.end()  # raises before half an event is sent, which would swallow the one that tells of the error
+    await send_frames(exchange, answer, out)
+    if not exchange.answer_started:
+        await start(exchange, answer)
+    await count(exchange, reader)
+    await respond.end(exchange)
+
+
+async def count(exchange: Exchange, reader: StreamReader) -> None:
+    """What the stream took; before its end leaves."""
+    exchange.usage = reader.counted()
+    await finish_estimate(exchange)
+
+
+def read_frames(reader: StreamReader, frames: list[bytes]) -> tuple[bytes, StreamFault | None]:
+    """What goes to the client for these frames, up to the first that no client could read."""
+    if len(frames) == 1 and frames[0] is not LATE_LF:
+        try:
+            out = reader.frame(frames[0])
+        except StreamFault as fault:
+            return b"", fault
+        reader.hid_last = not out
+        return out, None
+    return read_several(reader, frames)
+
+
+def read_several(reader: StreamReader, frames: list[bytes]) -> tuple[bytes, StreamFault | None]:
+    outs: list[bytes] = []
+    for frame in frames:
+        if frame is LATE_LF:
+            out = b"" if reader.hid_last else frame
+        else:
+            try:
+                out = reader.frame(frame)
+            except StreamFault as fault:
+                return b"".join(outs), fault
+            reader.hid_last = not out
+        outs.append(out)
+    return b"".join(outs), None
+
+
+async def send_frames(exchange: Exchange, answer: Answer, out: bytes) -> None:
+    if not out:
+        return
+    if not exchange.answer_started:
+        await start(exchange, answer)
+    await respond.send_piece(exchange, out)
+
+
+async def start(exchange: Exchange, answer: Answer) -> None:
+    await respond.start(exchange, answer.status, passed_lines(exchange, answer) + UNBUFFERED)
+
+
+def failure_of(error: BaseException, watch: Watch) -> ProxyError | ClientGone:
+    """What went wrong, in words for the client. Raises an interruption that the watch knows nothing of."""
+    if isinstance(error, asyncio.CancelledError):
+        return watch.cause()
+    if isinstance(error, StreamFault):
+        return UpstreamError(error.code, error.message)
+    if isinstance(error, ConnectionFailed):
+        return UpstreamError(error.code, str(error))
+    return UpstreamError("upstream_disconnected", "The provider closed the connection too soon.")

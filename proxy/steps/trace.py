@@ -1,0 +1,58 @@
+"""A request's place in a trace: taken from the client's headers, told to the provider. Only where traces are on."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from providers.kinds.base import header_lines
+from proxy.exchange import Exchange
+from proxy.server.head import Head
+from proxy.wire.headers import upward
+
+if TYPE_CHECKING:
+    from usage.traces import Span, Target, Traces
+
+TRACEPARENT, TRACESTATE = b"traceparent", b"tracestate"
+VENDORS = {
+    "api.openai.com": "openai",
+    "api.anthropic.com": "anthropic",
+    "api.groq.com": "groq",
+    "api.mistral.ai": "mistral_ai",
+    "api.deepseek.com": "deepseek",
+    "api.perplexity.ai": "perplexity",
+    "api.x.ai": "x_ai",
+    "generativelanguage.googleapis.com": "gcp.gemini",
+}
+"""OpenTelemetry's names: https://opentelemetry.io/docs/specs/semconv/registry/attributes/gen-ai/"""
+
+
+def begin(exchange: Exchange, traces: Traces) -> Span:
+    """The span of a request that has just come."""
+    traceparent = exchange.head.fields.get(TRACEPARENT)
+    states = [value for name, value in exchange.head.headers if name == TRACESTATE] if traceparent is not None else []
+    return traces.begin(traceparent, states)
+
+
+def lines_above(head: Head, span: Span) -> bytes:
+    """The headers that go to the provider, with our span as its parent. Raises `ValueError`, as `Head.lines_above`."""
+    if TRACEPARENT not in head.fields and TRACESTATE not in head.fields:
+        return head.lines_above() + span.lines
+    others = [header for header in head.headers if header[0] not in (TRACEPARENT, TRACESTATE)]
+    return header_lines(upward(others)) + span.lines
+
+
+def target_of(exchange: Exchange) -> Target | None:
+    """Who was asked; None where nobody was."""
+    if exchange.candidate is None or not exchange.attempts:
+        return None
+    provider = exchange.candidate.provider
+    host, port = (provider.origin.host, provider.origin.port) if provider.origin is not None else ("", None)
+    return target(provider.name, provider.kind.name, host, port)
+
+
+@lru_cache(maxsize=1024)
+def target(name: str, kind: str, host: str, port: int | None) -> Target:
+    from usage.traces import Target
+
+    return Target("azure.ai.openai" if kind == "azure" else VENDORS.get(host, name), host, port)

@@ -1,0 +1,44 @@
+"""What a provider said where it should have sent JSON: a page, a line of text. Bounded, and without secrets."""
+
+from __future__ import annotations
+
+import logging
+import re
+
+from proxy.components import Parts
+from proxy.exchange import Exchange
+from proxy.steps.passed_headers import secret_of
+from usage.bodies.show import Taken
+
+log = logging.getLogger("sluice.proxy")
+
+MOST_CHARS = 500
+LOOKED_AT_BYTES = 8 * 1024
+
+_NOT_TEXT = re.compile(r"<(script|style)\b.{0,8192}?(?:</\1>|\Z)|<!--.{0,8192}?(?:-->|\Z)|<[^<>]{0,2000}>", re.I | re.S)
+_SPACES = re.compile(r"\s+")
+# Of networks that nobody outside has to know the insides of.
+_INSIDE = re.compile(
+    r"\b(?:(?:10|127)\.\d{1,3}|192\.168|169\.254|172\.(?:1[6-9]|2\d|3[01]))\.\d{1,3}\.\d{1,3}(?::\d{1,5})?\b"
+)
+
+
+def note_unread(exchange: Exchange, status: int, raw: bytes | None, parts: Parts) -> str:
+    """The text, after a line in the log that has it; for the client without addresses of private networks."""
+    assert exchange.candidate is not None
+    text = text_of(exchange, raw or b"", parts)
+    name = exchange.candidate.provider.name
+    log.warning("Provider %s answered request %s with %d and no JSON: %s", name, exchange.request_id, status, text)
+    return _INSIDE.sub("[address]", text)
+
+
+def text_of(exchange: Exchange, raw: bytes, parts: Parts) -> str:
+    """On one line, without markup."""
+    seen = Taken(bytearray(raw[:LOOKED_AT_BYTES]), len(raw), "", "")
+    secret = secret_of(exchange)
+    shown = parts.shown_errors.of(seen, {secret} if secret else ()).body.decode("utf-8", "replace")
+    if "<" in shown:
+        shown = _NOT_TEXT.sub(" ", shown)
+    # First the ends of lines become spaces, then whatever else could play with a terminal goes.
+    words = "".join(char for char in _SPACES.sub(" ", shown) if char.isprintable()).strip()
+    return words if len(words) <= MOST_CHARS else words[: MOST_CHARS - 1] + "…"

@@ -1,0 +1,71 @@
+"""Answers that are read before they go on: bounded in size and in time."""
+
+from __future__ import annotations
+
+import time
+
+from proxy.components import Parts
+from proxy.exchange import Exchange
+from proxy.server.deadlines import Watch
+from proxy.steps.heartbeat import BLANKS, pass_blanks
+from proxy.upstream.client import Answer
+from proxy.upstream.encoding import READABLE, coding_of, inflated
+from proxy.wire.decoders import Undecodable
+from proxy.wire.pieces import THREAD_BYTES, joined
+
+MAX_READ_ANSWER_BYTES = 64 * 1024 * 1024
+
+
+async def read_whole(
+    exchange: Exchange,
+    answer: Answer,
+    parts: Parts,
+    watch: Watch,
+    most: int,
+    pieces: list[bytes],
+    *,
+    passes_blanks: bool = False,
+) -> bytes | None:
+    """The whole body; None when it is larger than `most`. `pieces` takes what comes of it, for who is interrupted.
+
+    With `passes_blanks`, without the white space before it that has gone to the client by then.
+    """
+    whole = answer.rest()
+    if whole is not None:
+        exchange.first_byte_at = exchange.upstream_done_at = time.monotonic()
+        watch.relax()
+        return whole
+    assert exchange.sent_at is not None
+    watch.expect(0, parts.bounds.answer_late)
+    watch.deadline = exchange.sent_at + parts.bounds.answer_s
+    whole = await answer.read()
+    exchange.first_byte_at = time.monotonic()
+    if passes_blanks and whole[:1].isspace() and not whole.strip(BLANKS):
+        whole = await pass_blanks(exchange, answer, whole)
+    pieces.append(whole)
+    if rest := await answer.read():
+        pieces.append(rest)
+        size = len(whole) + len(rest)
+        while rest := await answer.read():
+            pieces.append(rest)
+            size += len(rest)
+            if size > most:
+                return None
+        whole = b"".join(pieces) if size <= THREAD_BYTES else await joined(pieces)
+    exchange.upstream_done_at = time.monotonic()
+    watch.relax()
+    return whole
+
+
+async def plain(answer: Answer, raw: bytes | None, most: int) -> bytes | None:
+    """An answer as it was before it was compressed; None where that cannot be undone here, or is larger than `most`."""
+    coding = coding_of(answer.headers)
+    if raw is None or not coding:
+        return raw
+    if coding not in READABLE:
+        return None
+    try:
+        whole, is_all = await inflated(coding, raw, most)
+    except Undecodable:
+        return None
+    return whole if is_all else None

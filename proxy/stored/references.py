@@ -1,0 +1,128 @@
+"""What a request speaks of that a provider stores, and whether its project made that."""
+
+from __future__ import annotations
+
+import asyncio
+from urllib.parse import unquote
+
+from providers.catalog import ProviderRecord
+from proxy.components import Parts
+from proxy.endpoints import READING, RESPONSES
+from proxy.errors import BadRequest, NotFound
+from proxy.exchange import Exchange
+from proxy.heavy.body import HeavyBody
+from proxy.steps.receive import has_body, is_form
+from proxy.stored.kinds import CONVERSATION, KINDS, MOST_NAMED, NOT_NAMES, RESPONSE, Named, is_id, named_in
+from proxy.wire.jsonbody import JSONBody
+
+LOOP_BYTES = 256 * 1024
+"""A longer body is looked through off the event loop."""
+
+SHOWN_CHARS = 200
+KIND_OF = {kind.name: kind for kind in KINDS}
+
+
+async def homes_of(exchange: Exchange, parts: Parts) -> dict[tuple[str, str], tuple[ProviderRecord, Named]]:
+    """Where what the request speaks of was made: a provider and a credential's alias, and what is there.
+
+    Nothing of what nobody made, where the project may speak of that. Raises `BadRequest`, `NotFound`, `Unavailable`.
+    """
+    named = await named_of(exchange)
+    if not named:
+        return {}
+    project_id = exchange.project.id if exchange.project else None
+    allows = exchange.project is not None and exchange.project.foreign_ids
+    owners, catalog = parts.owners, parts.snapshot.catalog
+    homes: dict[tuple[str, str], tuple[ProviderRecord, Named]] = {}
+    for in_ledger in (True, False):
+        some = {each.id: each for each in named if each.kind.in_ledger is in_ledger}
+        if not some:
+            continue
+        found = await owners.find(some, project_id, in_ledger=in_ledger, may_be_nobodys=allows)
+        for each in some.values():
+            made = found.get(each.id)
+            if made is None and allows:
+                exchange.speaks_of_foreign = True
+                continue
+            provider = catalog.named(made.provider) if made is not None else None
+            # Another project's is no different from none: nothing is told of what others have.
+            if made is None or provider is None or made.project_id != project_id:
+                raise not_found(each)
+            owners.use(exchange, each.id, made)
+            homes[made.provider, made.credential] = provider, each
+    return homes
+
+
+def not_found(named: Named) -> NotFound:
+    return NotFound(named.kind.code, named.kind.not_found(named.id[:SHOWN_CHARS]), param=named.param)
+
+
+async def named_of(exchange: Exchange) -> list[Named]:
+    """Raises `BadRequest`."""
+    endpoint, body = exchange.endpoint, exchange.body
+    named: list[Named] = []
+    if (kind := endpoint.one_of) is not None:
+        segment = exchange.rest[len(kind.path) + 1 :].partition("/")[0]
+        named.append(Named(kind, unquote(segment, errors="surrogateescape"), "id"))
+    if body is not None:
+        if endpoint.label.startswith(RESPONSES.label):
+            named += gone_on_with(body)
+        if body.may_name(endpoint.names_stored):
+            named += in_body(body) if body.size <= LOOP_BYTES else await in_long_body(body)
+    elif (kind := endpoint.one_of or endpoint.makes) and kind.names_others:
+        check_is_readable(exchange)
+    if len(named) > MOST_NAMED:
+        raise BadRequest("too_many_ids", f"The request names more than {MOST_NAMED:,} stored objects.")
+    return named
+
+
+def check_is_readable(exchange: Exchange) -> None:
+    """A body that speaks of what is stored must be seen. Raises `BadRequest`."""
+    is_unread = exchange.passed_body or (exchange.passed_body is None and has_body(exchange) and not is_form(exchange))
+    if is_unread and exchange.method not in READING:
+        raise BadRequest(
+            "body_not_readable",
+            "The gateway must be able to read which files and other stored objects a request names: send a JSON object "
+            "of at most MAX_PAYLOAD_BYTES with the header 'Content-Type: application/json', or a multipart form.",
+        )
+
+
+def gone_on_with(body: JSONBody) -> list[Named]:
+    """The response or conversation that a response goes on with. Raises `BadRequest`."""
+    found = []
+    for kind, param in ((RESPONSE, "previous_response_id"), (CONVERSATION, "conversation")):
+        value = body.get(param)
+        if param == "conversation" and isinstance(value, dict):
+            value = value.get("id")
+        if value is None or value == "":
+            continue
+        if not is_id(value):
+            raise BadRequest("invalid_type", f"The {param} parameter must be an id.", param=param)
+        found.append(Named(kind, value, param))
+    return found
+
+
+async def in_long_body(body: JSONBody) -> list[Named]:
+    """Raises `BadRequest`."""
+    if not isinstance(body, HeavyBody):
+        return await asyncio.to_thread(in_body, body)
+    if body.facts.unreadable_member is not None:
+        raise unreadable(body.facts.unreadable_member)
+    return [Named(KIND_OF[each.kind], each.id, each.param) for each in body.facts.named]
+
+
+def in_body(body: JSONBody) -> list[Named]:
+    """Raises `BadRequest`."""
+    found: list[Named] = []
+    for name, value in body.members.items():
+        if name in NOT_NAMES:
+            continue
+        try:
+            found += named_in(bytes(value), name)
+        except (ValueError, RecursionError):
+            raise unreadable(name) from None
+    return found
+
+
+def unreadable(name: str) -> BadRequest:
+    return BadRequest("invalid_json", f"The value of {name[:SHOWN_CHARS]!r} cannot be read.", param=name[:SHOWN_CHARS])
