@@ -29,6 +29,8 @@ class Bounds(msgspec.Struct, frozen=True):
     """Until the head of an answer has come."""
     captured_bytes: int
     """Of a body, where its project has it kept."""
+    attempts: int = 1
+    """Providers that a request is sent to, one after the other."""
 
     @classmethod
     def from_settings(cls, settings: Any) -> Bounds:

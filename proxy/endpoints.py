@@ -136,10 +136,10 @@ class Addresses(NamedTuple):
 def addresses_of(kind: Kind) -> Addresses:
     name = kind.path.split("/")[1]
     plain = Endpoint(f"/v1/{name}", names_stored=ANYWHERE, forms_name_model=name in WITH_FORMS)
-    one = plain._replace(one_of=kind, dialect=MadeDialect() if kind.tells else OPAQUE)
+    one = plain._replace(one_of=kind, dialect=MadeDialect(one_of=kind) if kind.tells else OPAQUE)
     if kind is RESPONSE or kind is CONVERSATION:
         one = STORED_RESPONSE if kind is RESPONSE else STORED_CONVERSATION
-    return Addresses(kind, plain._replace(makes=kind, dialect=MadeDialect()), one, plain._replace(lists=kind))
+    return Addresses(kind, plain._replace(makes=kind, dialect=MadeDialect(makes=kind)), one, plain._replace(lists=kind))
 
 
 STORED: dict[str, list[Addresses]] = {}

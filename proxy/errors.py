@@ -135,6 +135,10 @@ class UpstreamError(ProxyError):
     type = "upstream_error"
 
 
+class NoConnection(UpstreamError):
+    """Nothing of the request has gone to the provider."""
+
+
 class UpstreamTimeout(UpstreamError):
     status = 504
     type = "timeout_error"

@@ -13,8 +13,8 @@ from proxy.server.head import Head, read_head
 if TYPE_CHECKING:
     from keys.limits import Held
     from keys.records import KeyRecord, ProjectRecord
-    from providers.catalog import Access, Candidate, CredentialRecord
     from proxy.admission.body_room import BodyRoom
+    from proxy.attempt import Attempt
     from proxy.dialects.base import Dialect, Usage
     from proxy.endpoints import Endpoint
     from proxy.server.call import Call
@@ -91,6 +91,9 @@ class Exchange:
     """Where in it the model stands."""
     model = ""
     stream = False
+    """Events are asked for, or come unasked."""
+    hides_usage = False
+    """The client did not ask for the usage of its stream."""
     request_bytes = 0
     held_bytes = 0
     """What its body takes of the process's room for bodies."""
@@ -111,17 +114,10 @@ class Exchange:
     asked_tokens = 0
     """What was reserved of a minute's tokens."""
     cache = ""
-    # choose provider
-    candidate: Candidate | None = None
-    access: Access | None = None
-    names_put_back = False
-    """Whether the provider's name for the model differs from the client's."""
-    # relay
-    hides_usage = False
-    attempts = 0
-    sent_at: float | None = None
-    first_byte_at: float | None = None
-    upstream_done_at: float | None = None
+    # fetch
+    attempts: tuple[Attempt, ...] = ()
+    """Tries at providers, in their order; of the last one is what the client gets."""
+    # hand on
     answer_started = False
     answer_ended = False
     passed_unread = False
@@ -155,16 +151,26 @@ class Exchange:
         else:
             self.head, self.length = read_head(scope["headers"])
 
-    def count_attempt(self) -> None:
-        """The request goes to a provider, be it for the first time or once more."""
-        self.attempts += 1
+    @property
+    def attempt(self) -> Attempt | None:
+        """The latest."""
+        return self.attempts[-1] if self.attempts else None
+
+    def repeat_attempt(self) -> None:
+        """The request goes to the same provider once more: the pooled connection was dead."""
+        last = self.attempts[-1]
+        last.error = "upstream_disconnected"
+        again = last.again()
+        again.sent_at = time.monotonic()
+        self.attempts += (again,)
+
+    @property
+    def name_put_back(self) -> str | None:
+        """The client's name for the model, where its provider has another one."""
+        return self.model if self.attempts and self.attempts[-1].model != self.model else None
 
     def let_go(self, room: BodyRoom) -> None:
         """It has ended. Whoever still knows it, such as an exception's frames, does not keep its body."""
         self.body = self.passed_body = self.capture = None
         room.held_bytes -= self.held_bytes
         self.held_bytes = 0
-
-    @property
-    def credential(self) -> CredentialRecord | None:
-        return self.access.credential if self.access is not None else None

@@ -17,11 +17,13 @@ from proxy.steps.authenticate import authenticate
 from proxy.steps.authorize import authorize
 from proxy.steps.capture import Capture
 from proxy.steps.cors import answer_preflight, is_preflight, own_origin
+from proxy.steps.fetch import fetch
+from proxy.steps.hand_on import hand_on
 from proxy.steps.look_up import look_up
 from proxy.steps.own_endpoints import answer_own
-from proxy.steps.receive import read, receive
-from proxy.steps.relay import relay
-from proxy.steps.route import refuse_unserved, route
+from proxy.steps.read import read
+from proxy.steps.receive import receive
+from proxy.steps.route import refuse_unserved
 from proxy.steps.trace import begin
 
 log = logging.getLogger("sluice.proxy")
@@ -46,8 +48,11 @@ async def steps(exchange: Exchange, parts: Parts, watch: Watch) -> None:
     refuse_unserved(exchange, parts.snapshot.catalog)
     await parts.admission.admit(exchange, parts.snapshot)
     look_up(exchange)
-    await route(exchange, parts)
-    await relay(exchange, parts, watch)
+    answer = await fetch(exchange, parts, watch)
+    try:
+        await hand_on(exchange, answer, parts, watch)
+    finally:
+        answer.abort()
 
 
 async def run(exchange: Exchange, parts: Parts) -> None:
@@ -85,6 +90,8 @@ async def fail(exchange: Exchange, error: Exception, watch: Watch) -> None:
     exchange.error_code = failure.code
     if isinstance(failure, UpstreamError):
         exchange.outcome = "upstream_error"
+        if exchange.attempts:
+            exchange.attempts[-1].error = failure.code
     elif isinstance(failure, ShuttingDown):
         exchange.outcome = "internal_error"
     elif failure.status == 500:

@@ -13,7 +13,7 @@ from proxy.configuration.snapshot import Snapshot
 from proxy.endpoints import READING, RESPONSES, is_free
 from proxy.errors import BadRequest, Forbidden
 from proxy.exchange import Exchange
-from proxy.steps.receive import has_body, is_form
+from proxy.steps.body import has_body, is_form
 from usage.masking import without_tokens
 
 CODE = "endpoint_not_metered"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import msgspec
 
 from proxy.admission.estimate import tokens_of_bytes
-from proxy.exchange import Exchange
 from proxy.wire.jsonbody import JSONBody
+from usage.prices.price import Units
 
 ESTIMATED = "estimated"
 """The source of a usage that no provider counted, or not to its end."""
@@ -26,6 +28,38 @@ class Usage(msgspec.Struct):
     picture_in: int | None = None
     picture_out: int | None = None
     source: str = "provider"
+
+
+class Asked(NamedTuple):
+    """What a dialect has to know of a request to read its answer."""
+
+    model: str | None = None
+    """The client's name for the model, where the answer has another one."""
+
+    hides_usage: bool = False
+    """The usage of the stream was asked for on behalf of a client that did not."""
+
+    body: JSONBody | None = None
+    path: str = ""
+    """What follows `/v1`."""
+
+
+class Facts(msgspec.Struct):
+    """What an answer says of itself."""
+
+    usage: Usage | None = None
+    units: Units | None = None
+    """How much there is of what has a price by something else than tokens."""
+
+    response_id: str = ""
+    made: tuple[str, ...] = ()
+    """Keys of what the provider now keeps for who asked, beside the response."""
+
+    is_error: bool = False
+    """It tells of an error, whatever its status says."""
+
+    goes_on: bool = False
+    """The response is still being made, also where nobody waits for it."""
 
 
 class StreamFault(Exception):
@@ -48,6 +82,7 @@ class StreamReader:
     has_output = False
     """Something of an answer has come, be it without text."""
 
+    units: Units | None = None
     response_id = ""
     made: tuple[str, ...] = ()
     """Keys of what the provider now keeps for who asked, beside the response."""
@@ -71,8 +106,8 @@ class StreamReader:
         """
         raise NotImplementedError
 
-    def end(self) -> None:
-        """The provider ended the stream. Raises `StreamFault` when something is missing from it."""
+    def end(self) -> bytes:
+        """The provider ended the stream: what the client still gets. Raises `StreamFault` when something is missing."""
         raise NotImplementedError
 
     def pass_unread(self) -> None:
@@ -96,6 +131,11 @@ class StreamReader:
         """All of the answer has come."""
         return self.is_finished
 
+    @property
+    def goes_on(self) -> bool:
+        """The response is still being made, also where nobody waits for it."""
+        return False
+
     def counted(self) -> Usage | None:
         """The tokens so far: the provider's count, else an estimate that says so; None where nothing came.
 
@@ -117,21 +157,26 @@ class StreamReader:
 
 
 class Dialect:
-    """One API's shapes. Its methods are called once a request, in this order."""
+    """One API's shapes: from bytes and small values to bytes and facts. It knows neither a request nor a server."""
 
     has_content = False
     """An answer may be no JSON: what is stored itself, or sound. It is passed on unread."""
 
-    def prepare(self, exchange: Exchange, body: JSONBody) -> None:
-        """Edit the request before it goes up, beyond the model's name."""
+    def hides_usage(self, body: JSONBody) -> bool:
+        """Whether who asks for a stream by this body does not want to be told its usage."""
+        return False
 
-    def read_answer(self, exchange: Exchange, raw: bytes) -> bytes:
-        """Take usage and id from a plain answer, and put the client's name for the model back. Raises `NotAnObject`."""
+    def asking_for_usage(self, body: JSONBody) -> dict[str, Any]:
+        """The members to set so that a provider tells the usage of a stream."""
+        return {}
+
+    def read_answer(self, raw: bytes, asked: Asked) -> tuple[bytes, Facts]:
+        """What the client gets for a plain answer, and what that says of itself. Raises `NotAnObject`."""
         raise NotImplementedError
 
     def answer_bytes(self, raw: bytes) -> int | None:
         """The text of a plain answer, in UTF-8, to estimate its tokens by; None where there is nothing to count."""
         return None
 
-    def stream_reader(self, exchange: Exchange) -> StreamReader:
+    def stream_reader(self, asked: Asked) -> StreamReader:
         raise NotImplementedError

@@ -10,12 +10,11 @@ from typing import Any
 import msgspec
 
 from proxy.admission.estimate import bytes_of
-from proxy.dialects.base import Dialect, StreamFault, StreamReader
+from proxy.dialects.base import Asked, Dialect, Facts, StreamFault, StreamReader
 from proxy.dialects.counts import decoded_or_mended, find_usage, lenient_json, mended, read_usage
 from proxy.dialects.openai_object import read_object, tells_error
 from proxy.dialects.text import bytes_within
 from proxy.errors import error_body
-from proxy.exchange import Exchange
 from proxy.wire.jsonbody import JSONBody, NotAnObject, decoded
 from proxy.wire.sse import data_of, replace_data
 
@@ -84,20 +83,15 @@ USAGE_CHUNK = frozenset(
 class ChatDialect(Dialect):
     """Also of `/v1/completions`, whose answers have the same frame."""
 
-    def prepare(self, exchange: Exchange, body: JSONBody) -> None:
-        """Ask for the stream's usage where the client did not, and remember to hide it again."""
-        if not exchange.stream or exchange.candidate is None or not exchange.candidate.provider.asks_for_stream_usage:
-            return
-        options: Any = body.get("stream_options")
-        if options is None:
-            options = {}
-        if not isinstance(options, dict) or options.get("include_usage"):
-            return
-        body.set("stream_options", options | {"include_usage": True})
-        exchange.hides_usage = True
+    def hides_usage(self, body: JSONBody) -> bool:
+        options = body.get("stream_options")
+        return options is None or (isinstance(options, dict) and not options.get("include_usage"))
 
-    def read_answer(self, exchange: Exchange, raw: bytes) -> bytes:
-        return read_object(exchange, raw)
+    def asking_for_usage(self, body: JSONBody) -> dict[str, Any]:
+        return {"stream_options": (body.get("stream_options") or {}) | {"include_usage": True}}
+
+    def read_answer(self, raw: bytes, asked: Asked) -> tuple[bytes, Facts]:
+        return read_object(raw, asked)
 
     def answer_bytes(self, raw: bytes) -> int | None:
         answer = decoded_or_mended(_answer, raw)
@@ -107,27 +101,26 @@ class ChatDialect(Dialect):
             return None
         return sum(map(choice_bytes, answer.choices or ()))
 
-    def stream_reader(self, exchange: Exchange) -> StreamReader:
-        return ChunkReader(exchange)
+    def stream_reader(self, asked: Asked) -> StreamReader:
+        return ChunkReader(asked)
 
 
 class EmbeddingDialect(ChatDialect):
     """Vectors: whatever the total has beyond the prompt, nothing is said there."""
 
-    def read_answer(self, exchange: Exchange, raw: bytes) -> bytes:
-        raw = read_object(exchange, raw)
-        usage = exchange.usage
+    def read_answer(self, raw: bytes, asked: Asked) -> tuple[bytes, Facts]:
+        raw, facts = read_object(raw, asked)
+        usage = facts.usage
         if usage is not None and usage.completion:
             usage.prompt, usage.completion, usage.reasoning = (usage.prompt or 0) + usage.completion, None, None
-        return raw
+        return raw, facts
 
 
 class ChunkReader(StreamReader):
     """Follows a stream of chunks to its `[DONE]`."""
 
-    def __init__(self, exchange: Exchange) -> None:
-        self.hides_usage = exchange.hides_usage
-        self.model = exchange.model if exchange.names_put_back else None
+    def __init__(self, asked: Asked) -> None:
+        self.hides_usage, self.model = asked.hides_usage, asked.model
         self.open_choices: set[int] = set()
         self.finished_choices: set[int] = set()
         self.began = False
@@ -209,10 +202,11 @@ class ChunkReader(StreamReader):
             body.set("model", self.model)
         return replace_data(frame, body.encode())
 
-    def end(self) -> None:
+    def end(self) -> bytes:
         """A choice that never finished, or no answer at all, is a cut one, however politely it ended."""
         if (self.open_choices or not self.began) and not (self.is_finished or self.failed or self.has_unread):
             raise StreamFault("upstream_incomplete", "The provider ended the stream before its answer was complete.")
+        return b""
 
     @property
     def is_whole(self) -> bool:

@@ -10,10 +10,9 @@ from typing import Any
 
 import msgspec
 
-from proxy.dialects.base import Dialect, Usage
+from proxy.dialects.base import Asked, Dialect, Facts, Usage
 from proxy.dialects.counts import decoded_or_mended, read_usage
 from proxy.dialects.opaque import OpaqueReader
-from proxy.exchange import Exchange
 from proxy.wire.sse import data_of
 from usage.prices.price import Units
 
@@ -42,23 +41,17 @@ _heard = msgspec.json.Decoder(_Heard)
 class MediaDialect(Dialect):
     has_content = True
 
-    def read_answer(self, exchange: Exchange, raw: bytes) -> bytes:
+    def read_answer(self, raw: bytes, asked: Asked) -> tuple[bytes, Facts]:
         """What is of another shape is passed on, and estimated."""
         answer = decoded_or_mended(_answer, raw)
-        if answer is not None:
-            exchange.usage = usage_of(answer)
-            exchange.units = units_of(answer)
-        return raw
+        return raw, Facts() if answer is None else Facts(usage_of(answer), units_of(answer))
 
-    def stream_reader(self, exchange: Exchange) -> OpaqueReader:
-        return MediaReader(exchange)
+    def stream_reader(self, asked: Asked) -> OpaqueReader:
+        return MediaReader()
 
 
 class MediaReader(OpaqueReader):
     """Counts the pictures that are whole, and takes what usage the events tell."""
-
-    def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
 
     def frame(self, frame: bytes) -> bytes:
         data = data_of(frame)
@@ -66,10 +59,9 @@ class MediaReader(OpaqueReader):
         if answer is None:
             return frame
         if isinstance(answer.type, str) and answer.type.startswith("image") and answer.type.endswith(".completed"):
-            pictures = self._exchange.units.pictures if self._exchange.units is not None else 0
-            self._exchange.units = Units(pictures=pictures + 1)
+            self.units = Units(pictures=(self.units.pictures if self.units is not None else 0) + 1)
         if (units := units_of(answer)) is not None:
-            self._exchange.units = units
+            self.units = units
         if (usage := usage_of(answer)) is not None:
             self.usage = usage if self.usage is None else both(self.usage, usage)
         return frame

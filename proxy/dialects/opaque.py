@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from proxy.dialects.base import Dialect, StreamReader
-from proxy.exchange import Exchange
+from proxy.dialects.base import Asked, Dialect, Facts, StreamReader
 
 
 class OpaqueDialect(Dialect):
-    def read_answer(self, exchange: Exchange, raw: bytes) -> bytes:
+    def read_answer(self, raw: bytes, asked: Asked) -> tuple[bytes, Facts]:
         """Nothing is known of it."""
-        return raw
+        return raw, Facts()
 
-    def stream_reader(self, exchange: Exchange) -> StreamReader:
+    def stream_reader(self, asked: Asked) -> StreamReader:
         return OpaqueReader()
 
 
@@ -19,8 +18,9 @@ class OpaqueReader(StreamReader):
     def frame(self, frame: bytes) -> bytes:
         return frame
 
-    def end(self) -> None:
+    def end(self) -> bytes:
         """Any end is a good one."""
+        return b""
 
     def error_frame(self, code: str, message: str) -> bytes:
         return b""

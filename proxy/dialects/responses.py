@@ -11,11 +11,10 @@ from typing import Any
 import msgspec
 
 from proxy.admission.estimate import bytes_of
-from proxy.dialects.base import Dialect, StreamFault, StreamReader
+from proxy.dialects.base import Asked, Dialect, Facts, StreamFault, StreamReader
 from proxy.dialects.counts import decoded_or_mended, mended, read_usage
 from proxy.dialects.openai_object import read_object, text_of
 from proxy.dialects.text import bytes_within
-from proxy.exchange import Exchange
 from proxy.wire.jsonbody import JSONBody, decoded
 from proxy.wire.sse import data_of, replace_data
 from usage.ids import object_key
@@ -48,31 +47,32 @@ _response = msgspec.json.Decoder(_Response)
 
 
 class ResponsesDialect(Dialect):
-    def read_answer(self, exchange: Exchange, raw: bytes) -> bytes:
-        raw = read_object(exchange, raw)
-        if is_background(exchange):
-            told = decoded_or_mended(_response, raw)
-            exchange.goes_on = told is not None and told.status in UNFINISHED and exchange.response_id != ""
-        if runs_code(exchange):
-            exchange.made = containers_in(raw)
-        return raw
+    def read_answer(self, raw: bytes, asked: Asked) -> tuple[bytes, Facts]:
+        raw, facts = read_object(raw, asked)
+        if is_background(asked.body):
+            response = decoded_or_mended(_response, raw)
+            facts.goes_on = response is not None and response.status in UNFINISHED and facts.response_id != ""
+        if runs_code(asked.body):
+            facts.made = containers_in(raw)
+        return raw, facts
 
     def answer_bytes(self, raw: bytes) -> int | None:
         return output_bytes(raw)
 
-    def stream_reader(self, exchange: Exchange) -> StreamReader:
-        return EventReader(exchange)
+    def stream_reader(self, asked: Asked) -> StreamReader:
+        return EventReader(asked)
 
 
 class EventReader(StreamReader):
     """Follows a stream of events to the one that closes the response."""
 
-    def __init__(self, exchange: Exchange) -> None:
-        self.model = exchange.model if exchange.names_put_back else None
+    def __init__(self, asked: Asked) -> None:
+        self.model = asked.model
         self.sequence_number = -1
         self.said_anything = False
         self.began = False
-        self.runs_code = runs_code(exchange)
+        self.runs_code = runs_code(asked.body)
+        self.is_background = is_background(asked.body)
 
     def frame(self, frame: bytes) -> bytes:
         data = data_of(frame)
@@ -140,9 +140,14 @@ class EventReader(StreamReader):
             if size is not None:
                 self.has_output, self.text_bytes = True, size  # the whole answer, whatever of it came in pieces
 
-    def end(self) -> None:
+    @property
+    def goes_on(self) -> bool:
+        return self.is_background and self.response_id != "" and not self.is_finished
+
+    def end(self) -> bytes:
         if (self.began or not self.said_anything) and not (self.is_finished or self.failed or self.has_unread):
             raise StreamFault("upstream_incomplete", "The provider ended the stream before its response was complete.")
+        return b""
 
     def error_frame(self, code: str, message: str) -> bytes:
         event = {
@@ -165,16 +170,16 @@ def output_bytes(raw: bytes) -> int | None:
     return bytes_within(response.output)
 
 
-def is_background(exchange: Exchange) -> bool:
+def is_background(body: JSONBody | None) -> bool:
     """Whether the response is made also where nobody waits for it."""
-    return exchange.body is not None and exchange.body.says("background", b"true")
+    return body is not None and body.says("background", b"true")
 
 
-def runs_code(exchange: Exchange) -> bool:
+def runs_code(body: JSONBody | None) -> bool:
     """Whether the provider may make a container for the answer, where code ran and left files."""
-    if exchange.body is None:
+    if body is None:
         return True  # a stored response
-    return exchange.body.mentions("tools", b"code_interpreter")
+    return body.mentions("tools", b"code_interpreter")
 
 
 def containers_in(raw: bytes) -> tuple[str, ...]:

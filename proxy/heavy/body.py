@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Raw
@@ -48,12 +49,15 @@ class HeavyBody(JSONBody):
     def may_name(self, words: tuple[bytes, ...]) -> bool:
         return self.facts.may_name
 
-    def encode(self) -> Pieces:  # type: ignore[override]  # who sends a request on takes both
+    def encode(self, changes: Mapping[str, Any] | None = None) -> Pieces:  # type: ignore[override]  # as it is sent on
         """As msgspec writes an object of these members."""
-        if not self._edited:
+        if not self._edited and not changes:
             return Pieces([self._raw])
+        members = self.members
+        if changes:
+            members = members | {name: Raw(encoded(value)) for name, value in changes.items()}
         texts: list[bytes | memoryview] = []
-        for name, value in self.members.items():
+        for name, value in members.items():
             texts += [b",%s:" % encoded(name) if texts else b"{%s:" % encoded(name), memoryview(value)]
         texts.append(b"}" if texts else b"{}")
         return Pieces(texts)

@@ -39,7 +39,12 @@ class Watch:
         watched.add(self)
 
     def expect(self, within_s: float, failure: Callable[[], ProxyError]) -> None:
-        """From now on, what comes next comes within this time."""
+        """From now on, what comes next comes within this time. Also after a deadline passed whose reason was told:
+        it ends what it guards, such as an attempt, and the request where nothing follows that.
+        """
+        if self.reason is not None and not isinstance(self.reason, ClientGone):
+            self.reason = None
+            self._watched.add(self)
         self.deadline = time.monotonic() + within_s
         self._failure = failure
 

@@ -1,12 +1,12 @@
-"""Step 8: what became of it. Whatever happened, one event, and everything that was held is given back."""
+"""Step 9: what became of it. Whatever happened, one event, and everything that was held is given back."""
 
 from __future__ import annotations
 
 import time
 
-from providers.catalog import Candidate
 from proxy.admission import media
 from proxy.admission.estimate import estimated_prompt
+from proxy.attempt import Attempt
 from proxy.components import Parts
 from proxy.dialects.base import ESTIMATED, Usage
 from proxy.endpoints import READING, STORED_RESPONSE
@@ -50,10 +50,15 @@ def account(exchange: Exchange, parts: Parts) -> None:
 
 
 def event_of(exchange: Exchange, now: float, prices: Prices) -> RequestEvent:
-    t0, sent_at, first_byte_at = exchange.t0, exchange.sent_at, exchange.first_byte_at
-    key, project, candidate = exchange.key, exchange.project, exchange.candidate
-    access, usage, client = exchange.access, usage_of(exchange), exchange.scope.get("client")
-    credential = access.credential if access is not None else None
+    t0, key, project = exchange.t0, exchange.key, exchange.project
+    usage, client = usage_of(exchange), exchange.scope.get("client")
+    attempt = exchange.attempt
+    provider = alias = served = ""
+    sent_at = first_byte_at = done_at = None
+    if attempt is not None:
+        provider, served, credential = attempt.provider.name, shown_model(attempt.model), attempt.credential
+        alias = credential.alias if credential is not None else ""
+        sent_at, first_byte_at, done_at = attempt.sent_at, attempt.first_byte_at, attempt.done_at
     if exchange.endpoint.media:
         usage, cost_picousd, price_source = cost_of_media(exchange, usage, prices)
     else:
@@ -71,14 +76,14 @@ def event_of(exchange: Exchange, now: float, prices: Prices) -> RequestEvent:
         project.id if project is not None else None,
         key.owner_id if key is not None else None,
         key.team_id if key is not None else None,
-        candidate.provider.name if candidate is not None else "",
-        credential.alias if credential is not None else "",
+        provider,
+        alias,
         shown_model(exchange.model),
-        shown_model(candidate.model) if candidate is not None else "",
+        served,
         exchange.stream,
         exchange.error_code,
         exchange.cache,
-        exchange.attempts,
+        times_sent(exchange),
         usage.prompt,
         usage.completion,
         usage.cached,
@@ -89,7 +94,7 @@ def event_of(exchange: Exchange, now: float, prices: Prices) -> RequestEvent:
         cost_picousd,
         price_source,
         int((first_byte_at - t0) * 1e6) / 1000 if first_byte_at is not None else None,
-        int(((exchange.upstream_done_at or now) - sent_at) * 1e6) / 1000 if sent_at is not None else None,
+        int(((done_at or now) - sent_at) * 1e6) / 1000 if sent_at is not None else None,
         exchange.request_bytes,
         exchange.response_bytes,
         client[0] if client else None,
@@ -136,12 +141,12 @@ def cost_of(exchange: Exchange, usage: Usage, prices: Prices) -> tuple[int | Non
     What no provider was asked for costs nothing (a refusal, an answer from the cache), and so does what it refused, and
     what the client left before anything of it came.
     """
-    candidate = exchange.candidate
-    if candidate is None or not exchange.attempts or exchange.endpoint is STORED_RESPONSE or exchange.goes_on:
+    attempt = exchange.attempt
+    if attempt is None or not times_sent(exchange) or exchange.endpoint is STORED_RESPONSE or exchange.goes_on:
         return 0, ""
     if usage is NO_USAGE and (exchange.method in READING or not made_something(exchange)):
         return 0, ""
-    price = price_of(exchange, candidate, prices)
+    price = price_of(exchange, attempt, prices)
     if price is None:
         return None, UNKNOWN_PRICE
     if usage is NO_USAGE:
@@ -160,19 +165,26 @@ def cost_of(exchange: Exchange, usage: Usage, prices: Prices) -> tuple[int | Non
     return cost, price.source
 
 
-def price_of(exchange: Exchange, candidate: Candidate, prices: Prices) -> Price | None:
-    provider = candidate.provider
-    return prices.price_of(provider.name, provider.kind.name, provider.base_url, candidate.model, exchange.started_at)
+def times_sent(exchange: Exchange) -> int:
+    """To providers, be it to the same one again."""
+    return sum(attempt.sent_at is not None for attempt in exchange.attempts)
+
+
+def price_of(exchange: Exchange, attempt: Attempt, prices: Prices) -> Price | None:
+    provider = attempt.provider
+    return prices.price_of(provider.name, provider.kind.name, provider.base_url, attempt.model, exchange.started_at)
 
 
 def cost_of_media(exchange: Exchange, usage: Usage, prices: Prices) -> tuple[Usage, int | None, str]:
     """As `cost_of`, with the tokens that count: pictures and sound have prices without any."""
-    candidate = exchange.candidate
-    is_told = usage is not NO_USAGE or exchange.units is not None
-    left_amid = exchange.outcome == "client_closed" and exchange.first_byte_at is not None
-    if candidate is None or not exchange.attempts or not (is_told or left_amid or exchange.outcome == "complete"):
+    attempt = exchange.attempt
+    if attempt is None or not times_sent(exchange):
         return NO_USAGE, 0, ""
-    price = price_of(exchange, candidate, prices)
+    is_told = usage is not NO_USAGE or exchange.units is not None
+    left_amid = exchange.outcome == "client_closed" and attempt.first_byte_at is not None
+    if not (is_told or left_amid or exchange.outcome == "complete"):
+        return NO_USAGE, 0, ""
+    price = price_of(exchange, attempt, prices)
     if price is None:
         return usage, None, UNKNOWN_PRICE
     cost, counted = media.cost_of_made(exchange, None if usage is NO_USAGE else usage, price)

@@ -14,7 +14,7 @@ from proxy.configuration.snapshot import Snapshot
 from proxy.errors import BadRequest, Forbidden
 from proxy.exchange import Exchange
 from proxy.heavy.body import HeavyBody
-from proxy.steps.receive import has_body, is_form
+from proxy.steps.body import has_body, is_form
 from proxy.wire.multipart import FieldFinder, UnreadableForm
 
 MODEL, FILE_ID = "model", "file_id"

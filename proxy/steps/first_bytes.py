@@ -43,6 +43,7 @@ async def look(exchange: Exchange, answer: Answer, *, labelled: bool, until: flo
     None where it cannot be told by `until`, in the loop's time. Raises `UpstreamError` when it ends before it can be
     told, and as `Answer.read` does.
     """
+    attempt = exchange.attempts[-1]
     seen = b""
     found = None
     while found is None:
@@ -57,8 +58,8 @@ async def look(exchange: Exchange, answer: Answer, *, labelled: bool, until: flo
                 "upstream_incomplete" if labelled else "upstream_invalid_response",
                 "The provider's answer ended before anything had come of it.",
             )
-        if exchange.first_byte_at is None:
-            exchange.first_byte_at = time.monotonic()
+        if attempt.first_byte_at is None:
+            attempt.first_byte_at = time.monotonic()
         seen += piece
         found = shows_stream(seen, labelled=labelled)
     answer.put_back(seen)

@@ -16,7 +16,7 @@ from proxy.errors import Forbidden, UpstreamError
 from proxy.exchange import Exchange
 from proxy.server.deadlines import Watch
 from proxy.steps import respond
-from proxy.steps.ask import ask
+from proxy.steps.fetch import ask
 from proxy.steps.passed_headers import passed_lines
 from proxy.steps.whole import MAX_READ_ANSWER_BYTES, plain, read_whole
 from proxy.stored.kinds import told_at
@@ -60,7 +60,7 @@ async def relay_list(exchange: Exchange, answer: Answer, parts: Parts, watch: Wa
             exchange.query = next_query(exchange.query, items[-1].id)
             if answer is not first:
                 answer.abort()
-            answer = await ask(exchange, parts, watch)
+            answer = await ask(exchange, parts, watch, exchange.attempts[-1].again())
             if answer.status >= 400:
                 raise UpstreamError("upstream_invalid_response", f"The provider answered {answer.status} in a list.")
             page, items = await read_page(exchange, answer, parts, watch)

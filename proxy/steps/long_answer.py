@@ -15,6 +15,7 @@ from proxy.errors import ProxyError, UpstreamError
 from proxy.exchange import Exchange
 from proxy.heavy.jobs import AnswerFacts
 from proxy.steps import respond
+from proxy.steps.facts import read_answer
 from proxy.steps.passed_headers import passed_lines
 from proxy.steps.unread_answer import note_unread
 from proxy.upstream.client import Answer
@@ -33,10 +34,11 @@ async def relay_long(exchange: Exchange, answer: Answer, parts: Parts, text: byt
     finally:
         del reading  # its failure knows this frame, and with it the answer
     without: tuple[bytes, ...] = ()
-    if exchange.names_put_back and not exchange.dialect.has_content and facts.model is not None:
+    name = exchange.name_put_back
+    if name is not None and not exchange.dialect.has_content and facts.model is not None:
         start, end = facts.model
         view = memoryview(text)
-        body = Pieces([view[:start], encoded(exchange.model), view[end:]])
+        body = Pieces([view[:start], encoded(name), view[end:]])
         without = (b"content-encoding",)
     else:
         body = Pieces([text if packed is None else packed])
@@ -47,7 +49,7 @@ async def take(exchange: Exchange, answer: Answer, parts: Parts, text: bytes) ->
     """All that is to be known of it. Raises `UpstreamError`."""
     try:
         facts = await parts.heavy.read_answer(text)
-        exchange.dialect.read_answer(exchange, facts.digest)
+        read_answer(exchange, facts.digest)
     except NotAnObject:
         note_unread(exchange, answer.status, text, parts)
         raise UpstreamError("upstream_invalid_response", "The provider's answer is not a JSON object.") from None

@@ -25,14 +25,14 @@ def own_lines(exchange: Exchange) -> bytes:
     now = time.monotonic()
     request_id = exchange.request_id.encode()
     total_ms = (now - exchange.t0) * 1000
-    candidate, sent_at = exchange.candidate, exchange.sent_at
-    if candidate is None or sent_at is None:
+    attempt = exchange.attempts[-1] if exchange.attempts else None
+    if attempt is None or (sent_at := attempt.sent_at) is None:
         lines = b"x-request-id: %s\r\nserver-timing: sluice;dur=%.2f\r\n" % (request_id, total_ms)
     else:
-        upstream_ms = ((exchange.upstream_done_at or exchange.first_byte_at or now) - sent_at) * 1000
+        upstream_ms = ((attempt.done_at or attempt.first_byte_at or now) - sent_at) * 1000
         lines = b"x-request-id: %s\r\nx-provider: %s\r\nserver-timing: sluice;dur=%.2f, upstream;dur=%.2f\r\n" % (
             request_id,
-            candidate.provider.label,
+            attempt.provider.label,
             total_ms - upstream_ms,
             upstream_ms,
         )

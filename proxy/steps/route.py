@@ -1,10 +1,12 @@
-"""Step 6: who answers. A provider that has the model, and the credential that it is called with."""
+"""Who may answer: providers that have the model, in the order in which they are asked."""
 
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 
 from providers.catalog import Candidate, Catalog, NoProvider, ProviderRecord, choose
+from proxy.attempt import Attempt
 from proxy.components import Parts
 from proxy.endpoints import CHAT
 from proxy.errors import BadRequest, NotFound
@@ -13,21 +15,27 @@ from proxy.stored.kinds import Named
 from proxy.stored.references import homes_of
 
 
-async def route(exchange: Exchange, parts: Parts) -> None:
-    """Sets `candidate` and `access`. Raises `NoProvider`, `CredentialUnavailable`, `BadRequest`, `NotFound`."""
+async def route(exchange: Exchange, parts: Parts) -> Iterator[Attempt]:
+    """Attempts to make, one after the other. Raises `NoProvider`, `BadRequest`, `NotFound`."""
     endpoint = exchange.endpoint
     # Of chats, which are most, few speak of anything: a look at the bytes tells.
     words, body = endpoint.names_stored, exchange.body
     speaks = words and (endpoint is not CHAT or body is None or body.may_name(words))
     if speaks and (homes := await homes_of(exchange, parts)):
-        route_home(exchange, parts, homes)
-        return
-    catalog = parts.snapshot.catalog
-    exchange.candidate = candidate = choose_candidate(exchange, catalog)
-    key_alias = exchange.key.upstream_alias if exchange.key else ""
-    project_alias = exchange.project.upstream_alias if exchange.project else ""
-    exchange.access = catalog.access(candidate.provider, key_alias, project_alias)
-    exchange.names_put_back = candidate.model != exchange.model
+        return iter((at_home(exchange, homes),))
+    return attempts(exchange, candidates_of(exchange, parts.snapshot.catalog))
+
+
+def attempts(exchange: Exchange, candidates: tuple[Candidate, ...]) -> Iterator[Attempt]:
+    """By priority and weight; nobody is asked twice."""
+    aliases = (
+        exchange.key.upstream_alias if exchange.key else "",
+        exchange.project.upstream_alias if exchange.project else "",
+    )
+    while candidates:
+        chosen = choose(candidates, random.random())  # noqa: S311 (balancing, not secrets)
+        yield Attempt(*chosen, aliases)
+        candidates = tuple(other for other in candidates if other is not chosen)
 
 
 def refuse_unserved(exchange: Exchange, catalog: Catalog) -> None:
@@ -36,17 +44,18 @@ def refuse_unserved(exchange: Exchange, catalog: Catalog) -> None:
         catalog.candidates(exchange.model)
 
 
-def choose_candidate(exchange: Exchange, catalog: Catalog) -> Candidate:
+def candidates_of(exchange: Exchange, catalog: Catalog) -> tuple[Candidate, ...]:
+    """Raises `NoProvider`."""
     if exchange.model:
         try:
-            return choose(catalog.candidates(exchange.model), random.random())  # noqa: S311 (balancing, not secrets)
+            return catalog.candidates(exchange.model)
         except NoProvider:
             if exchange.endpoint.reads_body:
                 raise
-    return Candidate(catalog.default(), exchange.model)
+    return (Candidate(catalog.default(), exchange.model),)
 
 
-def route_home(exchange: Exchange, parts: Parts, homes: dict[tuple[str, str], tuple[ProviderRecord, Named]]) -> None:
+def at_home(exchange: Exchange, homes: dict[tuple[str, str], tuple[ProviderRecord, Named]]) -> Attempt:
     """What was stored lives at the provider that made it, under the credential that it was made with."""
     [((_, credential), (provider, named)), *others] = homes.items()
     if others:
@@ -66,6 +75,4 @@ def route_home(exchange: Exchange, parts: Parts, homes: dict[tuple[str, str], tu
             f"The provider that has {named.id[:200]!r} does not have the model {exchange.model!r}.",
             param="model",
         )
-    exchange.candidate = Candidate(provider, model)
-    exchange.access = parts.snapshot.catalog.access(provider, credential)
-    exchange.names_put_back = model != exchange.model
+    return Attempt(provider, model, (credential, ""))

@@ -8,12 +8,11 @@ import time
 from proxy.admission.uncounted import finish_estimate
 from proxy.components import Parts
 from proxy.dialects.base import StreamFault, StreamReader
-from proxy.dialects.responses import is_background
-from proxy.endpoints import RESPONSES
 from proxy.errors import ClientGone, ProxyError, ShuttingDown, UpstreamError
 from proxy.exchange import Exchange
 from proxy.server.deadlines import Watch
 from proxy.steps import respond
+from proxy.steps.facts import asked_of
 from proxy.steps.passed_headers import UNBUFFERED, passed_lines
 from proxy.upstream.client import Answer
 from proxy.upstream.connection import ConnectionFailed
@@ -33,7 +32,7 @@ async def relay_stream(
     did not send; then the stream ends, and the row says so.
     """
     exchange.stream = True
-    reader = exchange.dialect.stream_reader(exchange)
+    reader = exchange.dialect.stream_reader(asked_of(exchange))
     failure: ProxyError | ClientGone | None = None
     try:
         if is_late:
@@ -59,8 +58,8 @@ async def relay_stream(
     finally:
         if not exchange.answer_ended:
             exchange.usage = reader.counted()
-        exchange.response_id = reader.response_id
-        if exchange.endpoint is RESPONSES and reader.response_id and not reader.is_finished and is_background(exchange):
+        exchange.response_id, exchange.units = reader.response_id, reader.units
+        if reader.goes_on:
             exchange.goes_on, exchange.usage = True, None  # all of it is counted when it is over
         failure = None  # raised by the frame that knows it, it is a cycle that keeps the request
     if reader.failed and not exchange.outcome:
@@ -69,10 +68,11 @@ async def relay_stream(
 
 async def pump(exchange: Exchange, answer: Answer, reader: StreamReader, parts: Parts, watch: Watch) -> None:
     splitter = FrameSplitter()
+    attempt = exchange.attempts[-1]
     bounds = parts.bounds
     while piece := await answer.read():
-        if exchange.first_byte_at is None:
-            exchange.first_byte_at = time.monotonic()
+        if attempt.first_byte_at is None:
+            attempt.first_byte_at = time.monotonic()
         unread = b""
         if splitter.is_letting_go:
             size = splitter.let_go_of(piece)
@@ -93,11 +93,11 @@ async def pump(exchange: Exchange, answer: Answer, reader: StreamReader, parts: 
         if fault is not None:
             raise StreamFault(fault.code, fault.message)  # not the one that this frame knows: that is a cycle
         watch.expect(bounds.idle_s, bounds.stream_idle)
-    exchange.upstream_done_at = time.monotonic()
+    attempt.done_at = time.monotonic()
     watch.relax()
     rest = splitter.rest()
     out = reader.frame(rest) if rest else b""
-    reader.end()  # raises before half an event is sent, which would swallow the one that tells of the error
+    out += reader.end()  # raises before half an event is sent, which would swallow the one that tells of the error
     await send_frames(exchange, answer, out)
     if not exchange.answer_started:
         await start(exchange, answer)

@@ -44,9 +44,10 @@ def lines_above(head: Head, span: Span) -> bytes:
 
 def target_of(exchange: Exchange) -> Target | None:
     """Who was asked; None where nobody was."""
-    if exchange.candidate is None or not exchange.attempts:
+    attempt = exchange.attempt
+    if attempt is None or attempt.sent_at is None:
         return None
-    provider = exchange.candidate.provider
+    provider = attempt.provider
     host, port = (provider.origin.host, provider.origin.port) if provider.origin is not None else ("", None)
     return target(provider.name, provider.kind.name, host, port)
 

@@ -25,9 +25,8 @@ _INSIDE = re.compile(
 
 def note_unread(exchange: Exchange, status: int, raw: bytes | None, parts: Parts) -> str:
     """The text, after a line in the log that has it; for the client without addresses of private networks."""
-    assert exchange.candidate is not None
     text = text_of(exchange, raw or b"", parts)
-    name = exchange.candidate.provider.name
+    name = exchange.attempts[-1].provider.name
     log.warning("Provider %s answered request %s with %d and no JSON: %s", name, exchange.request_id, status, text)
     return _INSIDE.sub("[address]", text)
 

@@ -30,16 +30,17 @@ async def read_whole(
 
     With `passes_blanks`, without the white space before it that has gone to the client by then.
     """
+    attempt = exchange.attempts[-1]
     whole = answer.rest()
     if whole is not None:
-        exchange.first_byte_at = exchange.upstream_done_at = time.monotonic()
+        attempt.first_byte_at = attempt.done_at = time.monotonic()
         watch.relax()
         return whole
-    assert exchange.sent_at is not None
+    assert attempt.sent_at is not None
     watch.expect(0, parts.bounds.answer_late)
-    watch.deadline = exchange.sent_at + parts.bounds.answer_s
+    watch.deadline = attempt.sent_at + parts.bounds.answer_s
     whole = await answer.read()
-    exchange.first_byte_at = time.monotonic()
+    attempt.first_byte_at = time.monotonic()
     if passes_blanks and whole[:1].isspace() and not whole.strip(BLANKS):
         whole = await pass_blanks(exchange, answer, whole)
     pieces.append(whole)
@@ -52,7 +53,7 @@ async def read_whole(
             if size > most:
                 return None
         whole = b"".join(pieces) if size <= THREAD_BYTES else await joined(pieces)
-    exchange.upstream_done_at = time.monotonic()
+    attempt.done_at = time.monotonic()
     watch.relax()
     return whole
 

@@ -119,10 +119,10 @@ class Owners:
 
 
 def made_by(exchange: Exchange, noted_at: float | None) -> Made:
-    assert exchange.candidate is not None
-    credential = exchange.credential.alias if exchange.credential else ""
+    attempt = exchange.attempts[-1]
+    credential = attempt.credential.alias if attempt.credential else ""
     project_id = exchange.project.id if exchange.project else None
-    return Made(exchange.candidate.provider.name, credential, project_id, noted_at)
+    return Made(attempt.provider.name, credential, project_id, noted_at)
 
 
 def is_kept(exchange: Exchange) -> bool:

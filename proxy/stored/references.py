@@ -11,7 +11,7 @@ from proxy.endpoints import READING, RESPONSES
 from proxy.errors import BadRequest, NotFound
 from proxy.exchange import Exchange
 from proxy.heavy.body import HeavyBody
-from proxy.steps.receive import has_body, is_form
+from proxy.steps.body import has_body, is_form
 from proxy.stored.kinds import CONVERSATION, KINDS, MOST_NAMED, NOT_NAMES, RESPONSE, Named, is_id, named_in
 from proxy.wire.jsonbody import JSONBody
 

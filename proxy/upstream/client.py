@@ -16,7 +16,7 @@ from typing import Protocol
 
 from providers.catalog import Origin, ProviderRecord
 from providers.kinds.base import read_lines
-from proxy.upstream.connection import BrokenBeforeAnswer, Connection, ConnectionFailed
+from proxy.upstream.connection import BrokenBeforeAnswer, Connection, ConnectionFailed, NotConnected
 from proxy.upstream.forward_proxy import ForwardProxies, open_tunnel
 from proxy.wire.pieces import Pieces
 from usage.loops import LOOPS
@@ -181,14 +181,14 @@ class Upstream:
                         lambda: Connection(self._loop, pool), host, port, ssl=tls
                     )
         except TimeoutError:
-            raise ConnectionFailed(
+            raise NotConnected(
                 "upstream_connect_timeout", "The provider did not accept a connection in time."
             ) from None
         except ssl.SSLError as error:
             reason = getattr(error, "verify_message", "") or error.reason or "the handshake failed"
-            raise ConnectionFailed("upstream_tls_error", f"No trusted connection to the provider: {reason}.") from error
+            raise NotConnected("upstream_tls_error", f"No trusted connection to the provider: {reason}.") from error
         except OSError as error:
-            raise ConnectionFailed("upstream_unreachable", "The provider cannot be reached.") from error
+            raise NotConnected("upstream_unreachable", "The provider cannot be reached.") from error
         return connection
 
     def _tls_context(self) -> ssl.SSLContext:

@@ -31,6 +31,10 @@ class ConnectionFailed(Exception):
         self.code = code
 
 
+class NotConnected(ConnectionFailed):
+    """There was no connection, so nothing has gone to the provider."""
+
+
 class BrokenBeforeAnswer(ConnectionFailed):
     """It closed before the first byte of an answer: on a connection that waited in the pool, worth a fresh one."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -152,7 +153,10 @@ class JSONBody:
         if self.members.pop(name, None) is not None:
             self._edited = True
 
-    def encode(self) -> bytes:
+    def encode(self, changes: Mapping[str, Any] | None = None) -> bytes:
+        """As it is sent: with these members set, which the body itself does not take over."""
+        if changes:
+            return _encoder.encode(self.members | {name: Raw(encoded(value)) for name, value in changes.items()})
         return _encoder.encode(self.members) if self._edited else self._raw
 
 

@@ -19,7 +19,9 @@ from providers.models import Provider
 from proxy.bounds import Bounds
 from proxy.configuration.snapshot import Snapshot
 from proxy.exchange import Exchange
-from proxy.steps.receive import is_json, peek_model, read_json, receive
+from proxy.steps.body import is_json
+from proxy.steps.read import peek_model, read_json
+from proxy.steps.receive import receive
 from proxy.wire.jsonbody import JSONBody, NotAnObject
 from tests.limits.making import scope
 from usage.prices.book import Prices

@@ -1,4 +1,4 @@
-"""Step 7, its second half: the answer goes to the client.
+"""Step 8: the answer goes to the client, in the client's dialect.
 
 Three ways, by what the provider sends: a plain object that Sluice reads (whole, so that a cut one becomes an error and
 not half a JSON), a stream of events (`stream.py`, frame by frame), and everything else (piece by piece, unread). Where
@@ -24,7 +24,7 @@ from proxy.exchange import Exchange
 from proxy.heavy.jobs import HEAVY_BYTES
 from proxy.server.deadlines import Watch
 from proxy.steps import respond
-from proxy.steps.ask import ask
+from proxy.steps.facts import read_answer
 from proxy.steps.first_bytes import look
 from proxy.steps.heartbeat import HOLD_S
 from proxy.steps.lists import relay_list
@@ -47,18 +47,13 @@ Way = Callable[[Exchange, Answer, Parts, Watch], Awaitable[None]]
 _any_json = msgspec.json.Decoder(msgspec.Raw)
 
 
-async def relay(exchange: Exchange, parts: Parts, watch: Watch) -> None:
-    """Ask the provider and hand its answer on. Raises `BadRequest`, and `UpstreamError` also in mid-answer."""
-    if exchange.method == "DELETE" and exchange.endpoint is STORED_RESPONSE:
-        await parts.background.look_before(exchange.rest.split("/")[2])
-    answer = await ask(exchange, parts, watch)
+async def hand_on(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch) -> None:
+    """Whoever gives the answer. Raises `UpstreamError`, also in mid-answer, and `Forbidden`."""
     try:
         await way_of(exchange, answer)(exchange, answer, parts, watch)
     except (ConnectionFailed, ConnectionResetError) as error:
         code = error.code if isinstance(error, ConnectionFailed) else "upstream_disconnected"
         raise UpstreamError(code, str(error) or "The provider closed the connection too soon.") from error
-    finally:
-        answer.abort()
 
 
 def way_of(exchange: Exchange, answer: Answer) -> Way:
@@ -129,7 +124,7 @@ async def relay_object(exchange: Exchange, answer: Answer, parts: Parts, watch: 
         await relay_long(exchange, answer, parts, text, raw if coding else None)
         return
     try:
-        read = exchange.dialect.read_answer(exchange, text)
+        read = read_answer(exchange, text)
     except NotAnObject:
         note_unread(exchange, answer.status, text, parts)
         raise UpstreamError("upstream_invalid_response", "The provider's answer is not a JSON object.") from None
@@ -240,7 +235,7 @@ async def relay_unread(exchange: Exchange, answer: Answer, parts: Parts, watch: 
         await respond.start(exchange, answer.status, lines)
         await respond.send_piece(exchange, b"")  # else the head waits for the first one
     piece = await answer.read()
-    exchange.first_byte_at = time.monotonic()
+    exchange.attempts[-1].first_byte_at = time.monotonic()
     exchange.passed_unread = True
     if not exchange.answer_started:
         await respond.start(exchange, answer.status, lines)
@@ -250,7 +245,7 @@ async def relay_unread(exchange: Exchange, answer: Answer, parts: Parts, watch: 
         await respond.send_piece(exchange, piece)
         watch.expect(bounds.idle_s, bounds.stream_idle)
         piece = await answer.read()
-    exchange.upstream_done_at = time.monotonic()
+    exchange.attempts[-1].done_at = time.monotonic()
     await respond.end(exchange)
 
 

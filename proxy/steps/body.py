@@ -1,0 +1,187 @@
+"""The body of a request as it comes: what it is declared to be, whole, or in pieces."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from proxy.bounds import Bounds
+from proxy.components import Parts
+from proxy.errors import BadRequest, ClientGone, UnsupportedMediaType, refusal_of
+from proxy.exchange import Exchange
+from proxy.heavy.jobs import HEAVY_BYTES
+from proxy.server.deadlines import Watch
+from proxy.steps.unpack import coding_of, unpacked, unpacked_pieces
+from proxy.wire.decoders import WINDOW_BYTES
+from proxy.wire.json_members import LARGE_BYTES, TOO_MANY, has_too_many_members
+from proxy.wire.jsonbody import JSONBody
+from proxy.wire.pieces import THREAD_BYTES, joined
+
+SLOWEST_BYTES_PER_S = 1024
+"""A body that comes slower than this, beyond `BODY_TIMEOUT_SECS`, is not waited for."""
+
+FORM = b"multipart/form-data"
+
+
+def check_content_type(exchange: Exchange) -> None:
+    content_type = exchange.head.fields.get(b"content-type")
+    if content_type is None or content_type == b"application/json":
+        return
+    media_type = content_type.split(b";")[0].strip().lower()
+    if media_type != b"application/json" and not media_type.endswith(b"+json"):
+        raise UnsupportedMediaType(
+            "unsupported_media_type", "Send the body as JSON, with the header 'Content-Type: application/json'."
+        )
+
+
+def has_body(exchange: Exchange) -> bool:
+    return exchange.length not in (None, b"0") or b"transfer-encoding" in exchange.head.fields
+
+
+def broken_off(exchange: Exchange) -> Exception:
+    """Why no more of a body comes."""
+    fault = exchange.call.fault if exchange.call is not None else None
+    return ClientGone() if fault is None else refusal_of(fault)
+
+
+def declared_length(exchange: Exchange, bounds: Bounds, most: int) -> int | None:
+    """The body's length where the client says it. Raises `TooLarge`."""
+    declared = exchange.length
+    if declared is None:
+        return None
+    length = int(declared) if declared.isdigit() else 0
+    if length > most:
+        raise bounds.too_large(most)
+    return length
+
+
+def at_once(exchange: Exchange, parts: Parts, watch: Watch) -> bytes | None:
+    """What `read_document` returns, of a small body that came with its head, as most do; else None.
+
+    Raises `TooLarge`, `Unavailable`.
+    """
+    call = exchange.call
+    if call is None or b"content-encoding" in exchange.head.fields or (body := call.whole_body(LARGE_BYTES)) is None:
+        return None
+    size = len(body)
+    if size > parts.bounds.payload_bytes:
+        raise parts.bounds.too_large(parts.bounds.payload_bytes)
+    parts.body_room.take(size)
+    exchange.held_bytes = exchange.request_bytes = size
+    if exchange.capture is not None:
+        exchange.capture.take_request(body)
+    watch.listens = True
+    return body
+
+
+async def read_document(exchange: Exchange, parts: Parts, watch: Watch) -> bytes:
+    """The whole body; unpacked where it came packed. Raises also `UnsupportedMediaType` and `BadRequest`."""
+    if b"content-encoding" in exchange.head.fields and (coding := coding_of(exchange)):
+        return await read_packed(exchange, parts, watch, coding)
+    return await read_body(exchange, parts, watch)
+
+
+async def read_large(exchange: Exchange, parts: Parts, plain: bytes) -> JSONBody:
+    """A body that could hold others up. Raises `NotAnObject`, `BadRequest`, `Unavailable`."""
+    if len(plain) > HEAVY_BYTES:
+        endpoint, rules = exchange.endpoint, exchange.project.rules if exchange.project is not None else None
+        params = rules.listed_params if rules is not None else {}
+        return await parts.heavy.read_request(plain, endpoint.label, endpoint.names_stored, params)
+    if await has_too_many_members(plain):
+        raise BadRequest("too_many_members", TOO_MANY)
+    return JSONBody(plain)
+
+
+async def read_packed(exchange: Exchange, parts: Parts, watch: Watch, coding: str) -> bytes:
+    """The whole body, unpacked. Raises also `BadRequest`."""
+    raw = await read_body(exchange, parts, watch)
+    exchange.unpacks = True
+    plain = await unpacked(raw, coding, parts.bounds.payload_bytes, parts.body_room)
+    if (more := len(plain) - exchange.held_bytes) > 0:
+        parts.body_room.take(more)
+        exchange.held_bytes += more
+    return plain
+
+
+async def read_body(exchange: Exchange, parts: Parts, watch: Watch) -> bytes:
+    """The whole body, bounded in size and in time, and by the room that all bodies have together."""
+    bounds, room = parts.bounds, parts.body_room
+    most = bounds.payload_bytes
+    if declared := declared_length(exchange, bounds, most):
+        room.take(declared)
+        exchange.held_bytes = declared
+    watch.expect(bounds.body_s, bounds.body_late)
+    latest = watch.deadline
+    pieces: list[bytes] = []
+    size = 0
+    while True:
+        message = await exchange.receive()
+        if message["type"] == "http.disconnect":
+            exchange.request_bytes = size
+            raise broken_off(exchange)
+        piece = message.get("body", b"")
+        size += len(piece)
+        if exchange.capture is not None:
+            exchange.capture.take_request(piece)
+        if size > most:
+            raise bounds.too_large(most)
+        if size > exchange.held_bytes:
+            room.take(size - exchange.held_bytes)
+            exchange.held_bytes = size
+        pieces.append(piece)
+        if not message.get("more_body"):
+            break
+        watch.deadline = latest + size / SLOWEST_BYTES_PER_S
+    watch.relax()
+    watch.listens = True
+    exchange.request_bytes = size
+    if len(pieces) == 1:
+        return pieces[0]
+    return b"".join(pieces) if size <= THREAD_BYTES else await joined(pieces)
+
+
+async def upload_pieces(exchange: Exchange, bounds: Bounds, watch: Watch) -> AsyncIterator[bytes]:
+    """The body as it comes, for who passes it on; bounded in size, and in the time between two pieces."""
+    while True:
+        watch.expect(bounds.body_s, bounds.body_late)
+        message = await exchange.receive()
+        if message["type"] == "http.disconnect":
+            if exchange.call is None or exchange.call.fault is None:
+                watch.client_left()  # who relays an early answer by now does not read this
+            raise broken_off(exchange)
+        piece = message.get("body", b"")
+        exchange.request_bytes += len(piece)
+        if exchange.capture is not None:
+            exchange.capture.take_request(piece)
+        if exchange.request_bytes > bounds.upload_bytes:
+            raise bounds.too_large(bounds.upload_bytes)
+        watch.expect(bounds.idle_s, bounds.stream_idle)
+        if piece:
+            yield piece
+        if not message.get("more_body"):
+            break
+    watch.expect(bounds.first_byte_s, bounds.first_byte_late)
+    watch.listens = True
+
+
+def is_json(exchange: Exchange, bounds: Bounds) -> bool:
+    """Whether a body that is passed on is read first, to learn which model it names."""
+    media_type = exchange.head.fields.get(b"content-type", b"").split(b";")[0].strip().lower()
+    length = declared_length(exchange, bounds, bounds.upload_bytes)
+    is_object = media_type == b"application/json" or media_type.endswith(b"+json")
+    return is_object and (length is None or length <= bounds.payload_bytes)
+
+
+def is_form(exchange: Exchange) -> bool:
+    return exchange.head.fields.get(b"content-type", b"").lower().startswith(FORM)
+
+
+def form_pieces(exchange: Exchange, parts: Parts, watch: Watch) -> AsyncIterator[bytes]:
+    """A form as it comes, unpacked where it came packed, since its fields are looked at. Raises `Unavailable`."""
+    pieces = upload_pieces(exchange, parts.bounds, watch)
+    if not (coding := coding_of(exchange)):
+        return pieces
+    exchange.unpacks = True
+    window = WINDOW_BYTES.get(coding, 0)  # until the end of the upload
+    parts.body_room.take(window)
+    exchange.held_bytes += window
+    return unpacked_pieces(pieces, coding, parts.bounds.upload_bytes)

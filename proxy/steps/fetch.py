@@ -1,0 +1,147 @@
+"""Step 7: an answer. Providers are asked one after the other, until one answers.
+
+Each attempt's request is built anew from what the client sent; nothing of one attempt is in the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from itertools import count
+from typing import Any
+
+from proxy.attempt import Attempt
+from proxy.components import Parts
+from proxy.endpoints import OPAQUE, STORED_RESPONSE
+from proxy.errors import BadRequest, NoConnection, UpstreamError
+from proxy.exchange import Exchange
+from proxy.server.deadlines import Watch
+from proxy.steps.authorize import authorized_upload
+from proxy.steps.body import form_pieces, has_body, is_form, upload_pieces
+from proxy.steps.route import route
+from proxy.steps.trace import lines_above
+from proxy.upstream.client import CHUNKED, Answer, Body
+from proxy.upstream.connection import ConnectionFailed, NotConnected
+from proxy.wire.form_model import renamed_pieces
+from proxy.wire.pieces import Pieces, in_pieces
+
+JSON_TYPE = b"content-type: application/json\r\n"
+UNCOMPRESSED = b"accept-encoding: identity\r\n"
+
+
+async def fetch(exchange: Exchange, parts: Parts, watch: Watch) -> Answer:
+    """An answer whose head has come; whoever gets it reads it to its end or aborts it.
+
+    Raises `UpstreamError`, `NoProvider`, `CredentialUnavailable`, `BadRequest`, `NotFound`, `ClientGone`.
+    """
+    attempts = await route(exchange, parts)
+    if exchange.method == "DELETE" and exchange.endpoint is STORED_RESPONSE:
+        await parts.background.look_before(exchange.rest.split("/")[2])
+    attempt = next(attempts)
+    for number in count(1):
+        try:
+            return await ask(exchange, parts, watch, attempt)
+        except NoConnection:
+            if number >= parts.bounds.attempts or (following := next(attempts, None)) is None:
+                raise
+            attempt = following
+    raise AssertionError  # for who reads types: the loop ends by what is in it
+
+
+async def ask(exchange: Exchange, parts: Parts, watch: Watch, attempt: Attempt) -> Answer:
+    """Send the request to the attempt's provider and wait for the head of the answer.
+
+    Raises as `fetch`, and `NoConnection` where nothing has gone to the provider.
+    """
+    exchange.attempts += (attempt,)
+    attempt.take_access(parts.snapshot.catalog)
+    provider = attempt.provider
+    framing, body = request_body(exchange, parts, watch, attempt)
+    try:
+        span = exchange.span
+        above = exchange.head.lines_above() if span is None else lines_above(exchange.head, span)
+        if exchange.unpacks:
+            above = b"".join(line for line in above.splitlines(True) if not line.startswith(b"content-encoding:"))
+        lines = above + attempt.access.lines
+    except ValueError as error:
+        raise BadRequest("invalid_header", "A header of the request has a value that cannot be sent on.") from error
+    path = provider.kind.path(provider.base_path, exchange.rest, exchange.query, attempt.model, provider.options)
+    attempt.sent_at = time.monotonic()
+    bounds = parts.bounds
+    watch.expect(bounds.head_s, bounds.first_byte_late)
+    try:
+        answer = await parts.upstream.send(
+            provider, exchange.method, path, lines + framing, body, exchange.repeat_attempt
+        )
+    except asyncio.CancelledError:
+        raise watch.cause() from None
+    except ConnectionFailed as error:
+        exchange.attempts[-1].error = error.code
+        kind = NoConnection if isinstance(error, NotConnected) else UpstreamError
+        raise kind(error.code, str(error)) from error
+    exchange.attempts[-1].status = answer.status
+    return answer
+
+
+def request_body(exchange: Exchange, parts: Parts, watch: Watch, attempt: Attempt) -> tuple[bytes, Body]:
+    """The body for the provider, behind the header lines that go with it."""
+    if exchange.endpoint.reads_body:
+        return body_read(exchange, attempt)
+    lines = encoding_line(exchange)
+    whole: bytes | Pieces
+    if exchange.body is not None:
+        whole = exchange.body.encode(renaming(exchange, attempt))
+    elif exchange.passed_body is not None:
+        whole = in_pieces(exchange.passed_body)
+    elif has_body(exchange):
+        framing, pieces = upload(exchange, parts, watch, attempt)
+        return lines + framing, pieces
+    else:
+        whole = b""
+    if whole or exchange.method not in ("GET", "HEAD", "DELETE", "OPTIONS"):
+        lines += b"content-length: %d\r\n" % len(whole)
+    return lines, whole
+
+
+def upload(exchange: Exchange, parts: Parts, watch: Watch, attempt: Attempt) -> tuple[bytes, AsyncIterator[bytes]]:
+    """A body that goes up as it comes; a form with the provider's name for the model, where that was read."""
+    pieces = exchange.upload
+    if pieces is None:
+        if is_form(exchange):
+            pieces = form_pieces(exchange, parts, watch)
+        else:
+            pieces = upload_pieces(exchange, parts.bounds, watch)
+    length = int(exchange.length) if exchange.length and not exchange.unpacks else None
+    pieces = authorized_upload(exchange, pieces)
+    field = exchange.model_field
+    if field is not None and exchange.model and (name := attempt.model.encode()) != field.value.strip():
+        pieces = renamed_pieces(pieces, field, name)
+        if length is not None:
+            length += len(name) - len(field.value)
+    return CHUNKED if length is None else b"content-length: %d\r\n" % length, pieces
+
+
+def body_read(exchange: Exchange, attempt: Attempt) -> tuple[bytes, Body]:
+    """A body that Sluice has read, and whose answer it reads: so the answer must not come compressed."""
+    body = exchange.body
+    assert body is not None
+    changes = renaming(exchange, attempt)
+    if exchange.hides_usage and attempt.provider.asks_for_stream_usage:
+        changes |= exchange.dialect.asking_for_usage(body)
+    whole = body.encode(changes)
+    lines = b"%scontent-length: %d\r\n" % (UNCOMPRESSED, len(whole))
+    return (lines if b"content-type" in exchange.head.fields else JSON_TYPE + lines), whole
+
+
+def renaming(exchange: Exchange, attempt: Attempt) -> dict[str, Any]:
+    """The member to set where the provider has a name of its own for the model."""
+    return {"model": attempt.model} if attempt.model != exchange.model else {}
+
+
+def encoding_line(exchange: Exchange) -> bytes:
+    """What Sluice does not read may come compressed, if the client likes it so."""
+    if exchange.dialect is not OPAQUE or exchange.endpoint.lists is not None:
+        return UNCOMPRESSED
+    accepted = exchange.head.fields.get(b"accept-encoding")
+    return b"accept-encoding: %s\r\n" % accepted if accepted is not None else b""

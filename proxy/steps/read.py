@@ -1,0 +1,136 @@
+"""Step 3: the body, bounded; model, stream flag, and what else the client asked for.
+
+The body waits for the key because it may be 64 MiB: a stranger must not make the gateway hold it.
+"""
+
+from __future__ import annotations
+
+from proxy.admission.bound import needs_metering
+from proxy.bounds import MAX_MODEL_CHARS, Bounds
+from proxy.components import Parts
+from proxy.configuration.snapshot import Snapshot
+from proxy.errors import BadRequest
+from proxy.exchange import Exchange
+from proxy.server.deadlines import Watch
+from proxy.steps.body import (
+    at_once,
+    check_content_type,
+    form_pieces,
+    has_body,
+    is_form,
+    is_json,
+    read_document,
+    read_large,
+)
+from proxy.wire.form_model import FormReader, chained
+from proxy.wire.json_members import LARGE_BYTES
+from proxy.wire.jsonbody import JSONBody, NotAnObject
+
+REPLACEMENT = "\ufffd"
+"""What stands where the text was no text."""
+
+
+async def read(exchange: Exchange, parts: Parts, watch: Watch) -> None:
+    """The body, where it is to be understood.
+
+    Raises `BadRequest`, `NotAnObject`, `UnsupportedMediaType`, `RequestTimeout`, `TooLarge`, `ClientGone`.
+    """
+    if exchange.endpoint.reads_body:
+        check_content_type(exchange)
+        plain = at_once(exchange, parts, watch)
+        if plain is None:
+            plain = await read_document(exchange, parts, watch)
+        body = JSONBody(plain) if len(plain) < LARGE_BYTES else await read_large(exchange, parts, plain)
+        read_json(exchange, body, parts.bounds)
+    elif not has_body(exchange):
+        watch.listens = True
+    elif exchange.endpoint.own:
+        return
+    elif is_json(exchange, parts.bounds):
+        await read_passed(exchange, parts, watch)
+    elif exchange.endpoint.forms_name_model and is_form(exchange) and minds_model(exchange, parts.snapshot):
+        await read_form(exchange, parts, watch)
+
+
+def minds_model(exchange: Exchange, snapshot: Snapshot) -> bool:
+    """Whether it makes a difference which model a form names; where not, its file goes up as it comes."""
+    return snapshot.catalog.minds_models or (bool(exchange.endpoint.media) and needs_metering(exchange, snapshot))
+
+
+async def read_form(exchange: Exchange, parts: Parts, watch: Watch) -> None:
+    """As much of a form as it takes to learn which model it names; the rest goes up as it comes.
+
+    One that says it nowhere in its first `MAX_PAYLOAD_BYTES` names none. Raises as `read` does.
+    """
+    reader = FormReader.of(exchange.head.fields[b"content-type"])
+    if reader is None:
+        return
+    bounds = parts.bounds
+    pieces = form_pieces(exchange, parts, watch)
+    while reader.field is None and not reader.is_over and len(reader.held) <= bounds.payload_bytes:
+        piece = await anext(pieces, None)
+        if piece is None:
+            break
+        parts.body_room.take(len(piece))
+        exchange.held_bytes += len(piece)
+        reader.feed(piece)
+    watch.relax()
+    exchange.upload = chained(bytes(reader.held), pieces)
+    exchange.model_field = field = reader.field
+    if field is not None and not exchange.deployment:
+        model = field.value.decode("utf-8", "replace").strip()
+        if len(model) <= MAX_MODEL_CHARS and model.isprintable() and REPLACEMENT not in model:
+            exchange.model = model
+
+
+async def read_passed(exchange: Exchange, parts: Parts, watch: Watch) -> None:
+    """Keep a body that is passed on as it is; where it is an object that names a model, say which."""
+    exchange.passed_body = plain = await read_document(exchange, parts, watch)
+    try:
+        peek_model(exchange, JSONBody(plain) if len(plain) < LARGE_BYTES else await read_large(exchange, parts, plain))
+    except NotAnObject:
+        return  # the provider says what is wrong with it
+
+
+def peek_model(exchange: Exchange, body: JSONBody) -> None:
+    """Raises `NotAnObject`."""
+    body.check_unambiguous()
+    model = body.get("model")
+    exchange.body = body
+    if exchange.deployment:
+        if model != exchange.deployment:
+            body.set("model", exchange.deployment)
+    elif isinstance(model, str) and len(model) <= MAX_MODEL_CHARS and model.isprintable():
+        exchange.model = model
+
+
+def read_json(exchange: Exchange, body: JSONBody, bounds: Bounds) -> None:
+    """Model and stream flag out of the body, and the body as one that every reader understands alike."""
+    body.check_unambiguous()
+    exchange.body = body
+    model = body.get("model")
+    if exchange.deployment and model != exchange.deployment:
+        model = exchange.deployment
+        body.set("model", model)
+    preferred = exchange.head.fields.get(b"x-preferred-model")
+    if preferred and model in (None, "", "auto"):
+        model = preferred.decode("latin-1").strip()
+        body.set("model", model)
+    if model is None:
+        model = ""  # the provider may know it all the same: a stored prompt names it there
+    if not isinstance(model, str):
+        raise BadRequest("invalid_type", "The model parameter must be a string.", param="model")
+    if len(model) > MAX_MODEL_CHARS or not model.isprintable() or REPLACEMENT in model:
+        raise BadRequest("invalid_value", "The model parameter is not the name of a model.", param="model")
+    suffix = bounds.provider_suffix
+    if suffix and model.startswith(suffix + "/"):
+        model = model[len(suffix) + 1 :]
+        body.set("model", model)
+    exchange.model = model
+    stream = body.get("stream")
+    if stream is not None:
+        if not isinstance(stream, bool):
+            raise BadRequest("invalid_type", "The stream parameter must be true or false.", param="stream")
+        exchange.stream = stream
+        if stream:
+            exchange.hides_usage = exchange.dialect.hides_usage(body)
