@@ -17,9 +17,10 @@ from keys.limits.fallback import FallbackLimits
 from proxy import pipeline
 from proxy.build import LedgerThread, build_parts
 from proxy.components import Parts
-from proxy.exchange import Exchange, Receive, Scope, Send
+from proxy.exchange import Exchange
 from proxy.health.endpoints import ALIVE, PATHS, answer_health
 from proxy.health.report import Condition
+from proxy.wire.asgi import Receive, Scope, Send
 
 log = logging.getLogger("sluice.proxy")
 

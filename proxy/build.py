@@ -17,13 +17,13 @@ from keys.limits.connection import connect
 from keys.limits.fallback import FallbackLimits
 from keys.models import Project
 from providers.environment import sync_provider_from_environment
+from proxy.admission.admit import Admission
 from proxy.admission.baselines import Pasts
 from proxy.bounds import Bounds
 from proxy.components import Parts
 from proxy.configuration.snapshot import Snapshot
 from proxy.errors import Unavailable
 from proxy.health.endpoints import VERSION
-from proxy.steps.admit import Admission
 from proxy.stored.background import Background
 from proxy.stored.owners import LABELS, Owners
 from proxy.upstream.client import Upstream

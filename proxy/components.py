@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from proxy.admission.body_room import BodyRoom
+from proxy.admission.admit import Admission
+from proxy.body_room import BodyRoom
 from proxy.bounds import Bounds
 from proxy.configuration.snapshot import Snapshot
 from proxy.heavy.reader import HeavyReader
 from proxy.server.deadlines import Watchman
-from proxy.steps.admit import Admission
 from proxy.stored.owners import Owners
 from proxy.upstream.client import Upstream
 from proxy.upstream.model_lists import OpenModels

@@ -11,7 +11,7 @@ from proxy.dialects.made import MadeDialect
 from proxy.dialects.media import MediaDialect
 from proxy.dialects.opaque import OpaqueDialect
 from proxy.dialects.responses import ResponsesDialect
-from proxy.stored.kinds import (
+from proxy.dialects.stored_kinds import (
     ANYWHERE,
     CONVERSATION,
     IN_CHATS,

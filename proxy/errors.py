@@ -26,16 +26,15 @@ from http import HTTPStatus
 from math import ceil
 from typing import Any
 
-import msgspec
-
 from keys.access import InactiveProject, KeyRefused, ModelNotAllowed
 from keys.limits import LimitExceeded
 from keys.rules import MethodRefused, OriginRefused, PathRefused, RuleBroken
 from providers.catalog import CredentialUnavailable, NoProvider
 from providers.kinds.base import read_lines
-from proxy.admission.rate_headers import rate_lines
-from proxy.server.head import Fault
+from proxy.wire.fault import Fault
 from proxy.wire.jsonbody import NotAnObject, TooLongToRead
+from proxy.wire.openai_error import error_body
+from proxy.wire.rate_headers import rate_lines
 from strict.errors import error_bytes, is_management
 
 Headers = list[tuple[bytes, bytes]]
@@ -142,11 +141,6 @@ class NoConnection(UpstreamError):
 class UpstreamTimeout(UpstreamError):
     status = 504
     type = "timeout_error"
-
-
-def error_body(message: str, type_: str, param: str | None, code: str | None) -> bytes:
-    """https://platform.openai.com/docs/guides/error-codes"""
-    return msgspec.json.encode({"error": {"message": message, "type": type_, "param": param, "code": code}})
 
 
 def shaped_body(path: str, status: int, message: str, code: str) -> bytes:

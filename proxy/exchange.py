@@ -4,36 +4,28 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from proxy.server.head import Head, read_head
+from proxy.wire.asgi import CALL, Receive, Scope, Send
 
 if TYPE_CHECKING:
     from keys.limits import Held
     from keys.records import KeyRecord, ProjectRecord
-    from proxy.admission.body_room import BodyRoom
     from proxy.attempt import Attempt
+    from proxy.body_room import BodyRoom
+    from proxy.capture import Capture
     from proxy.dialects.base import Dialect, Usage
     from proxy.endpoints import Endpoint
     from proxy.server.call import Call
-    from proxy.steps.capture import Capture
     from proxy.wire.form_model import ModelField
     from proxy.wire.jsonbody import JSONBody
     from usage.prices.price import Units
     from usage.traces import Span
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Headers = list[tuple[bytes, bytes]]
-
-CALL = "sluice.call"
-"""Where Sluice's own server leaves its side of the request in the scope; other servers have nothing there."""
-
-REFUSED = "sluice.refused"
-"""The scope's type for a head that Sluice's own server refuses: of it, nothing but its target is to be believed."""
+FORM = b"multipart/form-data"
 
 _serial = count(1)
 _process = os.urandom(5).hex()
@@ -168,6 +160,14 @@ class Exchange:
     def name_put_back(self) -> str | None:
         """The client's name for the model, where its provider has another one."""
         return self.model if self.attempts and self.attempts[-1].model != self.model else None
+
+    @property
+    def has_body(self) -> bool:
+        return self.length not in (None, b"0") or b"transfer-encoding" in self.head.fields
+
+    @property
+    def is_form(self) -> bool:
+        return self.head.fields.get(b"content-type", b"").lower().startswith(FORM)
 
     def let_go(self, room: BodyRoom) -> None:
         """It has ended. Whoever still knows it, such as an exception's frames, does not keep its body."""

@@ -7,6 +7,7 @@ import contextlib
 import logging
 
 from proxy.admission.uncounted import finish_estimate
+from proxy.capture import Capture
 from proxy.components import Parts
 from proxy.errors import ClientGone, ShuttingDown, UpstreamError, as_proxy_error
 from proxy.exchange import Exchange
@@ -15,7 +16,6 @@ from proxy.steps import respond
 from proxy.steps.account import account
 from proxy.steps.authenticate import authenticate
 from proxy.steps.authorize import authorize
-from proxy.steps.capture import Capture
 from proxy.steps.cors import answer_preflight, is_preflight, own_origin
 from proxy.steps.fetch import fetch
 from proxy.steps.hand_on import hand_on

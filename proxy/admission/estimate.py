@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from proxy.admission.prompt import BINARY_BEGINS, SAID
-from proxy.heavy.body import HeavyBody
 from proxy.wire.jsonbody import JSONBody, NotAnObject
-
-if TYPE_CHECKING:
-    from proxy.exchange import Exchange
-
-BYTES_PER_TOKEN = 4
-"""Of text in UTF-8, about; docs/operations.md has how far that is from what tokenizers count."""
+from proxy.wire.text import tokens_of_bytes
 
 OUTPUT_LIMITS = {
     "/v1/chat/completions": ("max_completion_tokens", "max_tokens"),
@@ -36,20 +29,11 @@ LONGEST_BEGINNING_BYTES = 32
 _list = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-def tokens_of_bytes(size: int) -> int:
-    return -(-size // BYTES_PER_TOKEN)
-
-
-def bytes_of(text: str) -> int:
-    """In UTF-8."""
-    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
-
-
 def estimated_prompt(body: JSONBody | None) -> int | None:
     """About how many tokens a model reads of it; None where nobody can say."""
     if body is None:
         return None
-    if isinstance(body, HeavyBody):
+    if body.facts is not None:
         return body.facts.prompt_tokens
     members = body.members
     views = [memoryview(members[name]) for name in SAID if name in members]
@@ -79,16 +63,15 @@ def text_bytes(view: memoryview) -> int:
     return size
 
 
-def most_output(exchange: Exchange) -> int | None:
+def most_output(endpoint: str, body: JSONBody | None) -> int | None:
     """Tokens that the answer can have at most, where the request says so: its limit for each answer, times them."""
-    body = exchange.body
     if body is None:
         return None
-    if exchange.endpoint.label == "/v1/embeddings":
+    if endpoint == "/v1/embeddings":
         return 0
     members = body.members
     limits = []
-    for name in OUTPUT_LIMITS.get(exchange.endpoint.label, ()):
+    for name in OUTPUT_LIMITS.get(endpoint, ()):
         if name not in members or (value := read_member(body, name)) is None:
             continue
         if type(value) is not int or value <= 0:
@@ -108,7 +91,7 @@ def answers_asked(body: JSONBody) -> int:
 
 def prompts_asked(body: JSONBody) -> int:
     if "prompt" in body.members:
-        if isinstance(body, HeavyBody):
+        if body.facts is not None:
             return body.facts.prompts
         prompts = read_member(body, "prompt")
         if isinstance(prompts, list) and any(isinstance(prompt, str | list) for prompt in prompts):
@@ -135,7 +118,7 @@ def read_member(body: JSONBody, name: str) -> object:
 
 def inputs_of(body: JSONBody | None) -> int:
     """How many embeddings a request asks for. One text, or one list of a text's tokens, is one."""
-    if isinstance(body, HeavyBody):
+    if body is not None and body.facts is not None:
         return body.facts.inputs
     raw = body.raw("input") if body is not None else None
     if raw is None or not raw.lstrip().startswith(b"["):

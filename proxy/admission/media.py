@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from math import ceil
 
-from proxy.admission.estimate import answers_asked, bytes_of, estimated_prompt, read_member, tokens_of_bytes
+from proxy.admission.estimate import answers_asked, estimated_prompt, read_member
 from proxy.dialects.base import ESTIMATED, Usage
 from proxy.exchange import Exchange
-from proxy.heavy.body import HeavyBody
 from proxy.wire.jsonbody import JSONBody
+from proxy.wire.text import bytes_of, tokens_of_bytes
 from usage.prices.price import Price, Units
 
 PICTURES, SPEECH, HEARING = "pictures", "speech", "hearing"
@@ -72,7 +72,7 @@ def units_asked(exchange: Exchange, *, is_over: bool = False) -> Units:
 
 def spoken_text(body: JSONBody | None) -> tuple[int, int]:
     """Characters and bytes of what is to be said."""
-    if isinstance(body, HeavyBody):
+    if body is not None and body.facts is not None:
         return body.facts.spoken or (0, 0)
     text = read_member(body, "input") if body is not None else None
     return (len(text), bytes_of(text)) if isinstance(text, str) else (0, 0)

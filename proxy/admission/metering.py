@@ -13,7 +13,6 @@ from proxy.configuration.snapshot import Snapshot
 from proxy.endpoints import READING, RESPONSES, is_free
 from proxy.errors import BadRequest, Forbidden
 from proxy.exchange import Exchange
-from proxy.steps.body import has_body, is_form
 from usage.masking import without_tokens
 
 CODE = "endpoint_not_metered"
@@ -45,12 +44,12 @@ def unmetered_part(exchange: Exchange, snapshot: Snapshot) -> str | None:
             return " without a model that can be read"
         if not prices_of(exchange, snapshot).are_all_known:
             return f" with the model {exchange.model!r}, whose price is not known,"
-        exchange.is_metered_form = is_form(exchange)
+        exchange.is_metered_form = exchange.is_form
         return None
     if not is_free(exchange.method, exchange.rest):
         return ""
     # Some server may take what is read with a body for what is sent to it.
-    return " with a body" if exchange.method in READING and has_body(exchange) else None
+    return " with a body" if exchange.method in READING and exchange.has_body else None
 
 
 def check_may_lack_model(exchange: Exchange) -> None:

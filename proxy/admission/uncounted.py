@@ -14,10 +14,11 @@ import asyncio
 import re
 from collections.abc import Sequence
 
-from proxy.admission.estimate import estimated_prompt, tokens_of_bytes
+from proxy.admission.estimate import estimated_prompt
 from proxy.dialects.base import ESTIMATED, Usage
 from proxy.exchange import Exchange
 from proxy.wire.pieces import joined
+from proxy.wire.text import tokens_of_bytes
 
 LOOP_BYTES = 256 * 1024
 """A longer text is looked through off the event loop."""

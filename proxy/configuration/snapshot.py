@@ -34,8 +34,8 @@ from providers.catalog import Catalog
 from proxy.configuration.changes import CHANNEL, listeners
 from proxy.configuration.changes_feed import ChangedKeys, News, read_everything, read_news
 from proxy.configuration.database_thread import DatabaseThread
+from proxy.configuration.origins import AnyOrigin, origins_of
 from proxy.errors import Unavailable
-from proxy.steps.cors import AnyOrigin, origins_of
 from usage.loops import LOOPS
 from usage.prices.book import Prices
 

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from proxy.admission.estimate import tokens_of_bytes
 from proxy.wire.jsonbody import JSONBody
+from proxy.wire.text import tokens_of_bytes
 from usage.prices.price import Units
 
 ESTIMATED = "estimated"

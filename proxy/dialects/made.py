@@ -5,7 +5,7 @@ from __future__ import annotations
 from proxy.dialects.base import Asked, Dialect, Facts
 from proxy.dialects.counts import lenient_json
 from proxy.dialects.opaque import OpaqueReader
-from proxy.stored.kinds import Kind, told_at
+from proxy.dialects.stored_kinds import Kind, told_at
 from proxy.wire.sse import data_of
 from usage.ids import object_key
 

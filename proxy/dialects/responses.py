@@ -10,13 +10,13 @@ from typing import Any
 
 import msgspec
 
-from proxy.admission.estimate import bytes_of
 from proxy.dialects.base import Asked, Dialect, Facts, StreamFault, StreamReader
 from proxy.dialects.counts import decoded_or_mended, mended, read_usage
 from proxy.dialects.openai_object import read_object, text_of
 from proxy.dialects.text import bytes_within
 from proxy.wire.jsonbody import JSONBody, decoded
 from proxy.wire.sse import data_of, replace_data
+from proxy.wire.text import bytes_of
 from usage.ids import object_key
 
 UNFINISHED = ("queued", "in_progress")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from proxy.admission.estimate import bytes_of
+from proxy.wire.text import bytes_of
 
 TEXTS = frozenset(
     {

@@ -14,9 +14,9 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from providers.health import OK, UNKNOWN, Health
-from proxy.errors import error_body
-from proxy.exchange import Scope, Send
 from proxy.health.report import UNAVAILABLE, Condition, Report, is_ready, moment
+from proxy.wire.asgi import Scope, Send
+from proxy.wire.openai_error import error_body
 from usage.metrics import exposition
 
 VERSION = "0.1.0"

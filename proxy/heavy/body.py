@@ -7,7 +7,8 @@ from typing import Any
 
 from msgspec import Raw
 
-from proxy.heavy.jobs import READ_BYTES, RequestFacts
+from proxy.heavy.jobs import READ_BYTES
+from proxy.wire.body_facts import RequestFacts
 from proxy.wire.jsonbody import JSONBody, TooLongToRead, encoded
 from proxy.wire.pieces import Pieces
 
@@ -16,6 +17,8 @@ class HeavyBody(JSONBody):
     """Its members are views of the text. Nothing here goes through a long one."""
 
     __slots__ = ("facts",)
+
+    facts: RequestFacts
 
     def __init__(self, raw: bytes, facts: RequestFacts) -> None:
         self._raw = raw

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from proxy.wire.body_facts import RequestFacts
 from proxy.wire.jsonbody import SOFTENED_BYTES
 
 HEAVY_BYTES = SOFTENED_BYTES
@@ -39,49 +40,6 @@ class ReadAnswer(msgspec.Struct, tag=True):
 
 
 Job = ReadRequest | ReadAnswer
-
-
-class Member(msgspec.Struct, array_like=True):
-    """Of the top level: its value's place in the text."""
-
-    name: str
-    start: int
-    end: int
-
-
-class NamedObject(msgspec.Struct, array_like=True):
-    """Something stored that a body names."""
-
-    kind: str
-    id: str
-    param: str
-
-
-class RequestFacts(msgspec.Struct, tag=True):
-    """What the steps ask of a body."""
-
-    members: list[Member]
-    is_ambiguous: bool
-    """Two readers could understand it differently, so it is written anew."""
-    inputs: int
-    """Embeddings that it asks for."""
-    prompts: int
-    """Prompts that it has."""
-    prompt: tuple[int | None, int | None]
-    """Tokens to reserve, about and at most."""
-    prompt_tokens: int | None
-    """Tokens to charge where nobody counts them."""
-    spoken: tuple[int, int] | None
-    """Characters and bytes of a text that is to be spoken."""
-    runs_code: bool
-    may_name: bool
-    named: list[NamedObject]
-    unreadable_member: str | None
-    """One of which nobody can say what it names."""
-    unreadable_param: bool
-    """The project allows only some values of one that cannot be read."""
-    refused_param: str | None
-    """The project does not allow its value."""
 
 
 class AnswerFacts(msgspec.Struct, tag=True):

@@ -27,11 +27,11 @@ from proxy.heavy.jobs import (
     ReadAnswer,
     ReadRequest,
     Refused,
-    RequestFacts,
     Told,
     decode_told,
     encode,
 )
+from proxy.wire.body_facts import RequestFacts
 from proxy.wire.jsonbody import NotAnObject
 from proxy.wire.pieces import PIECE_BYTES
 

@@ -11,8 +11,9 @@ import msgspec
 from msgspec import Raw
 
 from keys.rules import ParamRefused, ParamUnreadable, Rules
-from proxy.admission.estimate import bytes_of, estimated_prompt, inputs_of, prompts_asked
+from proxy.admission.estimate import estimated_prompt, inputs_of, prompts_asked
 from proxy.admission.prompt import read_prompt
+from proxy.dialects.stored_kinds import MOST_NAMED, NAMED, NOT_NAMES, Named, named_in
 from proxy.heavy.jobs import (
     NOT_AN_OBJECT,
     READ_BYTES,
@@ -20,17 +21,15 @@ from proxy.heavy.jobs import (
     TOO_MANY_MEMBERS,
     AnswerFacts,
     Job,
-    Member,
-    NamedObject,
     ReadAnswer,
     ReadRequest,
     Refused,
-    RequestFacts,
     Told,
 )
-from proxy.stored.kinds import MOST_NAMED, NAMED, NOT_NAMES, Named, may_name, named_in
+from proxy.wire.body_facts import Member, NamedObject, RequestFacts
 from proxy.wire.json_members import MOST_MEMBERS, TOO_MANY
-from proxy.wire.jsonbody import JSONBody, NotAnObject
+from proxy.wire.jsonbody import JSONBody, NotAnObject, may_name
+from proxy.wire.text import bytes_of
 
 EMBEDDINGS, AUDIO = "/v1/embeddings", "/v1/audio"
 

@@ -8,11 +8,12 @@ from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from proxy.errors import reason_phrase, shaped_body
-from proxy.exchange import CALL
+from proxy.wire.asgi import CALL
 
 if TYPE_CHECKING:
-    from proxy.server.head import Fault, Head
+    from proxy.server.head import Head
     from proxy.server.protocol import Door
+    from proxy.wire.fault import Fault
 
 Message = MutableMapping[str, Any]
 

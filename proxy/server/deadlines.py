@@ -11,13 +11,26 @@ import asyncio
 import time
 from collections.abc import Callable
 from math import inf
+from typing import Protocol
 
 from proxy.errors import ClientGone, ProxyError, ShuttingDown
-from proxy.exchange import Exchange
+from proxy.server.call import Call
+from proxy.wire.asgi import Receive
 from usage.loops import LOOPS
 
 LOOK_EVERY_S = 0.08
 """A client that leaves gives back its slot within 100 ms (P14)."""
+
+
+class Waiting(Protocol):
+    """A request whose client waits."""
+
+    call: Call | None
+    """The server's side of it, where that is Sluice's own."""
+
+    answer_ended: bool
+
+    receive: Receive
 
 
 class Watch:
@@ -25,7 +38,7 @@ class Watch:
 
     __slots__ = ("_exchange", "_failure", "_listener", "_seen", "_task", "_watched", "deadline", "listens", "reason")
 
-    def __init__(self, exchange: Exchange, watched: set[Watch]) -> None:
+    def __init__(self, exchange: Waiting, watched: set[Watch]) -> None:
         self._exchange = exchange
         self._watched = watched
         self._task: asyncio.Task[None] | None = exchange.call.task if exchange.call else asyncio.current_task()

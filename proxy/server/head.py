@@ -7,9 +7,10 @@ shared between connections: what a stranger sends is never compared with what so
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from providers.kinds.base import Headers, header_lines
+from proxy.wire.fault import Fault
 from proxy.wire.headers import upward
 
 if TYPE_CHECKING:
@@ -20,14 +21,6 @@ SINGLE = (b"host", b"authorization", b"x-api-key", b"api-key", b"content-type", 
 """Headers that mean something here, and could mean something else to the next reader where they stand twice."""
 
 MAX_CORRELATION_CHARS = 128
-
-
-class Fault(NamedTuple):
-    """Why something is refused that is no request, or not to its end, or not one that can be understood in one way."""
-
-    status: int
-    code: str
-    message: str
 
 
 class Head:

@@ -22,12 +22,13 @@ from uvicorn.server import ServerState
 
 from providers.kinds.base import header_lines
 from proxy.errors import reason_phrase, shaped_body
-from proxy.exchange import CALL, REFUSED
 from proxy.server.call import STALLED, Call
-from proxy.server.head import Fault, Head
+from proxy.server.head import Head
 from proxy.server.target import Place, place_of
 from proxy.server.timeouts import keeper_of
+from proxy.wire.asgi import CALL, REFUSED
 from proxy.wire.coalesced import outbox_of
+from proxy.wire.fault import Fault
 
 log = logging.getLogger("sluice.server")
 

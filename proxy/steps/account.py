@@ -11,7 +11,7 @@ from proxy.components import Parts
 from proxy.dialects.base import ESTIMATED, Usage
 from proxy.endpoints import READING, STORED_RESPONSE
 from proxy.exchange import Exchange
-from proxy.steps.capture import keep_bodies, with_bodies
+from proxy.steps.keep_bodies import keep_bodies, with_bodies
 from proxy.steps.trace import target_of
 from usage.event import RequestEvent
 from usage.masking import shown_model, without_tokens

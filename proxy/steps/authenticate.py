@@ -5,10 +5,10 @@ from __future__ import annotations
 from keys.access import InvalidKey, MissingKey, check_secret, check_state
 from keys.records import KeyRecord, ProjectRecord
 from keys.tokens import MalformedToken, read_token
+from proxy.capture import Capture
 from proxy.components import Parts
 from proxy.exchange import Exchange
 from proxy.server.head import Head
-from proxy.steps.capture import Capture
 
 
 async def authenticate(exchange: Exchange, parts: Parts) -> None:

@@ -14,7 +14,6 @@ from proxy.configuration.snapshot import Snapshot
 from proxy.errors import BadRequest, Forbidden
 from proxy.exchange import Exchange
 from proxy.heavy.body import HeavyBody
-from proxy.steps.body import has_body, is_form
 from proxy.wire.multipart import FieldFinder, UnreadableForm
 
 MODEL, FILE_ID = "model", "file_id"
@@ -54,7 +53,7 @@ def check_params(exchange: Exchange, rules: Rules) -> None:
     if body is not None:
         members = body.members if not isinstance(body, HeavyBody) else checked_already(body, rules)
         rules.check_params(members, {"model": exchange.model} if exchange.model else {})
-    elif exchange.passed_body or (exchange.passed_body is None and has_body(exchange) and not is_form(exchange)):
+    elif exchange.passed_body or (exchange.passed_body is None and exchange.has_body and not exchange.is_form):
         raise ParamUnreadable
 
 
@@ -77,7 +76,7 @@ def authorize_model(exchange: Exchange, key: KeyRecord) -> None:
         if spellings and (spellings != ["model"] or not exchange.model):
             raise unreadable()
     elif exchange.passed_body is None:
-        if has_body(exchange) and not is_form(exchange):
+        if exchange.has_body and not exchange.is_form:
             raise unreadable()
     elif exchange.passed_body:
         raise unreadable()

@@ -19,8 +19,6 @@ from proxy.wire.pieces import THREAD_BYTES, joined
 SLOWEST_BYTES_PER_S = 1024
 """A body that comes slower than this, beyond `BODY_TIMEOUT_SECS`, is not waited for."""
 
-FORM = b"multipart/form-data"
-
 
 def check_content_type(exchange: Exchange) -> None:
     content_type = exchange.head.fields.get(b"content-type")
@@ -31,10 +29,6 @@ def check_content_type(exchange: Exchange) -> None:
         raise UnsupportedMediaType(
             "unsupported_media_type", "Send the body as JSON, with the header 'Content-Type: application/json'."
         )
-
-
-def has_body(exchange: Exchange) -> bool:
-    return exchange.length not in (None, b"0") or b"transfer-encoding" in exchange.head.fields
 
 
 def broken_off(exchange: Exchange) -> Exception:
@@ -169,10 +163,6 @@ def is_json(exchange: Exchange, bounds: Bounds) -> bool:
     length = declared_length(exchange, bounds, bounds.upload_bytes)
     is_object = media_type == b"application/json" or media_type.endswith(b"+json")
     return is_object and (length is None or length <= bounds.payload_bytes)
-
-
-def is_form(exchange: Exchange) -> bool:
-    return exchange.head.fields.get(b"content-type", b"").lower().startswith(FORM)
 
 
 def form_pieces(exchange: Exchange, parts: Parts, watch: Watch) -> AsyncIterator[bytes]:

@@ -7,10 +7,9 @@ held to its own project's (`authorize.py`).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
-from keys.records import ProjectRecord
-from keys.rules import OriginRefused, Origins
+from keys.rules import OriginRefused
+from proxy.configuration.origins import AnyOrigin
 from proxy.endpoints import UNKNOWN
 from proxy.exchange import Exchange
 from proxy.steps import respond
@@ -18,27 +17,6 @@ from proxy.steps import respond
 REMEMBERED_S = 600
 METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 _NAMES = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~, -]{1,4096}")
-
-
-class AnyOrigin:
-    """The origins of all active projects together."""
-
-    def __init__(self, origins: list[Origins]) -> None:
-        self._origins = origins
-
-    def allow(self, origin: bytes) -> bool:
-        text = origin.decode("latin-1")
-        return text.isprintable() and any(origins.allow(text) for origins in self._origins)
-
-
-def origins_of(projects: Iterable[ProjectRecord]) -> AnyOrigin | None:
-    """None where no project has any: then no request is looked at."""
-    found = [
-        project.rules.origins
-        for project in projects
-        if project.is_active and project.rules is not None and project.rules.origins is not None
-    ]
-    return AnyOrigin(found) if found else None
 
 
 def is_preflight(exchange: Exchange) -> bool:

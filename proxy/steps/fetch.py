@@ -18,7 +18,7 @@ from proxy.errors import BadRequest, NoConnection, UpstreamError
 from proxy.exchange import Exchange
 from proxy.server.deadlines import Watch
 from proxy.steps.authorize import authorized_upload
-from proxy.steps.body import form_pieces, has_body, is_form, upload_pieces
+from proxy.steps.body import form_pieces, upload_pieces
 from proxy.steps.route import route
 from proxy.steps.trace import lines_above
 from proxy.upstream.client import CHUNKED, Answer, Body
@@ -94,7 +94,7 @@ def request_body(exchange: Exchange, parts: Parts, watch: Watch, attempt: Attemp
         whole = exchange.body.encode(renaming(exchange, attempt))
     elif exchange.passed_body is not None:
         whole = in_pieces(exchange.passed_body)
-    elif has_body(exchange):
+    elif exchange.has_body:
         framing, pieces = upload(exchange, parts, watch, attempt)
         return lines + framing, pieces
     else:
@@ -108,7 +108,7 @@ def upload(exchange: Exchange, parts: Parts, watch: Watch, attempt: Attempt) -> 
     """A body that goes up as it comes; a form with the provider's name for the model, where that was read."""
     pieces = exchange.upload
     if pieces is None:
-        if is_form(exchange):
+        if exchange.is_form:
             pieces = form_pieces(exchange, parts, watch)
         else:
             pieces = upload_pieces(exchange, parts.bounds, watch)

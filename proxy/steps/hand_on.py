@@ -19,7 +19,7 @@ from proxy.admission.uncounted import complete_count, estimate_part, finish_esti
 from proxy.components import Parts
 from proxy.dialects.base import ESTIMATED, Usage
 from proxy.endpoints import EMBEDDINGS, OPAQUE, STORED_RESPONSE
-from proxy.errors import ClientGone, UpstreamError, error_body, reason_phrase
+from proxy.errors import ClientGone, UpstreamError, reason_phrase
 from proxy.exchange import Exchange
 from proxy.heavy.jobs import HEAVY_BYTES
 from proxy.server.deadlines import Watch
@@ -38,6 +38,7 @@ from proxy.upstream.connection import ConnectionFailed
 from proxy.upstream.encoding import READABLE, InflatedAnswer, coding_of, inflated, inflated_part
 from proxy.wire.decoders import Undecodable, load
 from proxy.wire.jsonbody import NotAnObject
+from proxy.wire.openai_error import error_body
 from proxy.wire.pieces import Pieces
 
 MAX_ERROR_BYTES = 1024 * 1024

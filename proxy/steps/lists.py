@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Raw
 
 from proxy.components import Parts
+from proxy.dialects.stored_kinds import told_at
 from proxy.errors import Forbidden, UpstreamError
 from proxy.exchange import Exchange
 from proxy.server.deadlines import Watch
@@ -19,7 +20,6 @@ from proxy.steps import respond
 from proxy.steps.fetch import ask
 from proxy.steps.passed_headers import passed_lines
 from proxy.steps.whole import MAX_READ_ANSWER_BYTES, plain, read_whole
-from proxy.stored.kinds import told_at
 from proxy.upstream.client import Answer
 from proxy.wire.jsonbody import JSONBody, NotAnObject
 from usage.ids import object_key

@@ -16,8 +16,6 @@ from proxy.steps.body import (
     at_once,
     check_content_type,
     form_pieces,
-    has_body,
-    is_form,
     is_json,
     read_document,
     read_large,
@@ -42,13 +40,13 @@ async def read(exchange: Exchange, parts: Parts, watch: Watch) -> None:
             plain = await read_document(exchange, parts, watch)
         body = JSONBody(plain) if len(plain) < LARGE_BYTES else await read_large(exchange, parts, plain)
         read_json(exchange, body, parts.bounds)
-    elif not has_body(exchange):
+    elif not exchange.has_body:
         watch.listens = True
     elif exchange.endpoint.own:
         return
     elif is_json(exchange, parts.bounds):
         await read_passed(exchange, parts, watch)
-    elif exchange.endpoint.forms_name_model and is_form(exchange) and minds_model(exchange, parts.snapshot):
+    elif exchange.endpoint.forms_name_model and exchange.is_form and minds_model(exchange, parts.snapshot):
         await read_form(exchange, parts, watch)
 
 

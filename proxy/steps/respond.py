@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 
 from providers.kinds.base import header_lines, read_lines
-from proxy.admission.rate_headers import rate_lines
 from proxy.errors import ClientGone, ProxyError
 from proxy.exchange import Exchange
 from proxy.wire.pieces import Pieces
+from proxy.wire.rate_headers import rate_lines
 
 JSON = b"content-type: application/json\r\n"
 EXPOSED = (

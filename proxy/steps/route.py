@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from providers.catalog import Candidate, Catalog, NoProvider, ProviderRecord, choose
 from proxy.attempt import Attempt
 from proxy.components import Parts
+from proxy.dialects.stored_kinds import Named
 from proxy.endpoints import CHAT
 from proxy.errors import BadRequest, NotFound
 from proxy.exchange import Exchange
-from proxy.stored.kinds import Named
 from proxy.stored.references import homes_of
 
 
@@ -21,7 +21,7 @@ async def route(exchange: Exchange, parts: Parts) -> Iterator[Attempt]:
     # Of chats, which are most, few speak of anything: a look at the bytes tells.
     words, body = endpoint.names_stored, exchange.body
     speaks = words and (endpoint is not CHAT or body is None or body.may_name(words))
-    if speaks and (homes := await homes_of(exchange, parts)):
+    if speaks and (homes := await homes_of(exchange, parts.owners, parts.snapshot.catalog)):
         return iter((at_home(exchange, homes),))
     return attempts(exchange, candidates_of(exchange, parts.snapshot.catalog))
 

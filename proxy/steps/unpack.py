@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 
-from proxy.admission.body_room import BodyRoom
+from proxy.body_room import BodyRoom
 from proxy.bounds import too_large
 from proxy.errors import BadRequest, UnsupportedMediaType
 from proxy.exchange import Exchange

@@ -21,12 +21,12 @@ from django.db import DatabaseError
 
 from keys.limits import Held
 from providers.catalog import CredentialUnavailable
-from proxy.admission.estimate import tokens_of_bytes
 from proxy.dialects.base import ESTIMATED, Usage
 from proxy.dialects.counts import decoded_or_mended, read_usage
 from proxy.dialects.responses import UNFINISHED, output_bytes
 from proxy.exchange import Exchange, new_request_id
 from proxy.upstream.connection import ConnectionFailed
+from proxy.wire.text import tokens_of_bytes
 from usage.background import NOBODY, let_go, stay_alive, take_over
 from usage.event import RequestEvent
 from usage.loops import LOOPS

@@ -7,9 +7,9 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection
 
+from proxy.dialects.stored_kinds import KINDS, STORED_CHAT
 from proxy.endpoints import CHAT
 from proxy.exchange import Exchange
-from proxy.stored.kinds import KINDS, STORED_CHAT
 from usage.ids import object_key
 from usage.stored import Made
 

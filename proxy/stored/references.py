@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 from urllib.parse import unquote
 
-from providers.catalog import ProviderRecord
-from proxy.components import Parts
+from providers.catalog import Catalog, ProviderRecord
+from proxy.dialects.stored_kinds import CONVERSATION, KINDS, MOST_NAMED, NOT_NAMES, RESPONSE, Named, is_id, named_in
 from proxy.endpoints import READING, RESPONSES
 from proxy.errors import BadRequest, NotFound
 from proxy.exchange import Exchange
-from proxy.heavy.body import HeavyBody
-from proxy.steps.body import has_body, is_form
-from proxy.stored.kinds import CONVERSATION, KINDS, MOST_NAMED, NOT_NAMES, RESPONSE, Named, is_id, named_in
+from proxy.stored.owners import Owners
 from proxy.wire.jsonbody import JSONBody
 
 LOOP_BYTES = 256 * 1024
@@ -22,7 +20,9 @@ SHOWN_CHARS = 200
 KIND_OF = {kind.name: kind for kind in KINDS}
 
 
-async def homes_of(exchange: Exchange, parts: Parts) -> dict[tuple[str, str], tuple[ProviderRecord, Named]]:
+async def homes_of(
+    exchange: Exchange, owners: Owners, catalog: Catalog
+) -> dict[tuple[str, str], tuple[ProviderRecord, Named]]:
     """Where what the request speaks of was made: a provider and a credential's alias, and what is there.
 
     Nothing of what nobody made, where the project may speak of that. Raises `BadRequest`, `NotFound`, `Unavailable`.
@@ -32,7 +32,6 @@ async def homes_of(exchange: Exchange, parts: Parts) -> dict[tuple[str, str], tu
         return {}
     project_id = exchange.project.id if exchange.project else None
     allows = exchange.project is not None and exchange.project.foreign_ids
-    owners, catalog = parts.owners, parts.snapshot.catalog
     homes: dict[tuple[str, str], tuple[ProviderRecord, Named]] = {}
     for in_ledger in (True, False):
         some = {each.id: each for each in named if each.kind.in_ledger is in_ledger}
@@ -78,7 +77,7 @@ async def named_of(exchange: Exchange) -> list[Named]:
 
 def check_is_readable(exchange: Exchange) -> None:
     """A body that speaks of what is stored must be seen. Raises `BadRequest`."""
-    is_unread = exchange.passed_body or (exchange.passed_body is None and has_body(exchange) and not is_form(exchange))
+    is_unread = exchange.passed_body or (exchange.passed_body is None and exchange.has_body and not exchange.is_form)
     if is_unread and exchange.method not in READING:
         raise BadRequest(
             "body_not_readable",
@@ -104,11 +103,12 @@ def gone_on_with(body: JSONBody) -> list[Named]:
 
 async def in_long_body(body: JSONBody) -> list[Named]:
     """Raises `BadRequest`."""
-    if not isinstance(body, HeavyBody):
+    facts = body.facts
+    if facts is None:
         return await asyncio.to_thread(in_body, body)
-    if body.facts.unreadable_member is not None:
-        raise unreadable(body.facts.unreadable_member)
-    return [Named(KIND_OF[each.kind], each.id, each.param) for each in body.facts.named]
+    if facts.unreadable_member is not None:
+        raise unreadable(facts.unreadable_member)
+    return [Named(KIND_OF[each.kind], each.id, each.param) for each in facts.named]
 
 
 def in_body(body: JSONBody) -> list[Named]:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Raw
 
-from proxy.stored.kinds import may_name
+from proxy.wire.body_facts import RequestFacts
 
 _members = msgspec.json.Decoder(dict[str, Raw])
 _encoder = msgspec.json.Encoder()
@@ -25,6 +25,7 @@ _pairs = json.JSONDecoder(object_pairs_hook=list)
 _LONE_SURROGATE = re.compile(
     rb"(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
 )
+_ESCAPED_LETTER = re.compile(rb"\\u00[4-7]")
 T = TypeVar("T")
 
 EXACT_CHECK_BYTES = 256 * 1024
@@ -55,6 +56,14 @@ def encoded(value: Any) -> bytes:
     return _encoder.encode(value)
 
 
+def may_name(raw: bytes, words: tuple[bytes, ...]) -> bool:
+    """Whether a walk through the body could find any name; also where one is written with escapes."""
+    for word in words:
+        if word in raw:
+            return True
+    return b"\\" in raw and b"\\u00" in raw and _ESCAPED_LETTER.search(raw) is not None
+
+
 class TooLongToRead(Exception):
     """A member that says little where it is meant well: `name` is longer than anybody here reads."""
 
@@ -71,6 +80,9 @@ class JSONBody:
     """A request's or an answer's JSON object."""
 
     __slots__ = ("_edited", "_raw", "members")
+
+    facts: RequestFacts | None = None
+    """Of a long one, whose members are not looked into here (`heavy/body.py`)."""
 
     def __init__(self, raw: bytes) -> None:
         """Raises `NotAnObject`."""

@@ -10,12 +10,8 @@ import pytest
 
 from keys.limits import Ask, Baseline, LimitExceeded, Limits, MemoryLimits, Need, Scope
 from keys.records import TierRecord
-from proxy.admission.baselines import Pasts
-from proxy.admission.estimate import MOST_TOKENS
-from proxy.admission.prompt import Prompt, read_prompt
-from proxy.exchange import Exchange
-from proxy.steps import admit
-from proxy.steps.admit import (
+from proxy.admission import admit
+from proxy.admission.admit import (
     GUESSED_MOST_OUTPUT,
     Admission,
     address_scope,
@@ -26,6 +22,10 @@ from proxy.steps.admit import (
     most_read,
     most_said,
 )
+from proxy.admission.baselines import Pasts
+from proxy.admission.estimate import MOST_TOKENS
+from proxy.admission.prompt import Prompt, read_prompt
+from proxy.exchange import Exchange
 from tests.access.steps import FORM, asked, key_of, override_of, project_of, provider_of, snapshot_of
 from tests.limits.making import scope
 from usage.prices.price import Price, Rates

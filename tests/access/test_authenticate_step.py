@@ -13,10 +13,10 @@ from keys.access import InvalidKey, KeyRefused
 from keys.records import KeyRecord
 from keys.tokens import Token, hash_secret, new_token, write_token
 from proxy.bounds import Bounds
+from proxy.capture import Capture
 from proxy.components import Parts
 from proxy.exchange import Exchange
 from proxy.steps.authenticate import authenticate, presented_token
-from proxy.steps.capture import Capture
 from tests.access.steps import JSON, asked, key_of, project_of, snapshot_of
 
 TOKEN = new_token()

@@ -11,11 +11,11 @@ import pytest
 from keys.limits import Ask, Baseline, LimitExceeded, MemoryLimits, Unknown
 from providers.catalog import Access, CredentialRecord, ProviderRecord
 from proxy.attempt import Attempt
+from proxy.capture import Capture
 from proxy.components import Parts
 from proxy.dialects.base import Usage
 from proxy.exchange import Exchange
 from proxy.steps.account import NO_USAGE, account, cost_of, cost_of_media, event_of, tokens_of, usage_of
-from proxy.steps.capture import Capture
 from tests.access.steps import asked, key_of, override_of, project_of, provider_of, snapshot_of
 from tests.limits.making import scope
 from usage.bodies.keep import BodyKeeper, Captured

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.heavy.jobs import HEAVY_BYTES, ReadRequest, RequestFacts
+from proxy.heavy.jobs import HEAVY_BYTES, ReadRequest
 from proxy.heavy.reading import read
+from proxy.wire.body_facts import RequestFacts
 from proxy.wire.json_members import MOST_MEMBERS
 from proxy.wire.jsonbody import JSONBody
 from tests.relay.wire import CHAT, add_provider, client_of, key_of, named, new_id, row_of

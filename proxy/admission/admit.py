@@ -20,7 +20,6 @@ from proxy.admission.prompt import Prompt, read_prompt
 from proxy.configuration.snapshot import Snapshot
 from proxy.endpoints import EMBEDDINGS
 from proxy.exchange import Exchange
-from proxy.heavy.body import HeavyBody
 from proxy.wire.jsonbody import JSONBody
 from usage.prices.price import Price
 
@@ -107,7 +106,7 @@ class Admission:
 
 
 async def read_long_prompt(body: JSONBody | None) -> Prompt:
-    if isinstance(body, HeavyBody):
+    if body is not None and body.facts is not None:
         return Prompt(*body.facts.prompt)
     return await asyncio.to_thread(read_prompt, body)
 
@@ -151,7 +150,7 @@ def address_scope(host: str, limits: Limits) -> Scope:
 
 def ask_of(exchange: Exchange, applying: Applying, snapshot: Snapshot, prompt: Prompt) -> Ask:
     """What the request wants: tokens by its text and the output that it asks for, and what they cost at most."""
-    output = most_output(exchange)
+    output = most_output(exchange.endpoint.label, exchange.body)
     exchange.asked_tokens = tokens = (prompt.tokens or 0) + (applying.guessed_output if output is None else output)
     if exchange.body is None and not exchange.endpoint.media:
         return Ask(exchange.counts_as, tokens, None)

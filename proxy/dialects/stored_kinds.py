@@ -7,7 +7,6 @@ an object (`/files/{id}/content`) everything belongs to it.
 from __future__ import annotations
 
 import json
-import re
 from typing import NamedTuple, TypeGuard
 
 
@@ -103,16 +102,6 @@ IN_CHATS = (b"file_id",)
 IN_RESPONSES = (b"file_id", b"vector_store_id", b'"container"')
 ANYWHERE = (b'"',)
 """Bytes without one of which a body names nothing: a look for each costs less than reading the body."""
-
-_ESCAPED_LETTER = re.compile(rb"\\u00[4-7]")
-
-
-def may_name(raw: bytes, words: tuple[bytes, ...]) -> bool:
-    """Whether a walk through the body could find any name; also where one is written with escapes."""
-    for word in words:
-        if word in raw:
-            return True
-    return b"\\" in raw and b"\\u00" in raw and _ESCAPED_LETTER.search(raw) is not None
 
 
 class Named(NamedTuple):

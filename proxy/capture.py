@@ -1,0 +1,47 @@
+"""What a request and its answer say, taken on their way: for projects that have it kept, for the log of who asks."""
+
+from __future__ import annotations
+
+from providers.kinds.base import read_lines
+from usage.bodies.show import SLACK_BYTES, Taken
+
+
+class Capture:
+    """The first bytes of both. It is there only where somebody wants them."""
+
+    __slots__ = ("_answer", "_answer_bytes", "_most", "_request", "_request_bytes", "keeps", "lines")
+
+    def __init__(self, most_bytes: int) -> None:
+        self.keeps = ""
+        """What the project has kept: `errors`, `all`, or nothing."""
+        self.lines = b""
+        """The header lines of the answer."""
+        self._most = most_bytes + SLACK_BYTES
+        self._request = bytearray()
+        self._answer = bytearray()
+        self._request_bytes = self._answer_bytes = 0
+
+    def take_request(self, piece: bytes) -> None:
+        if (room := self._most - self._request_bytes) > 0:
+            self._request += piece[:room]
+        self._request_bytes += len(piece)
+
+    def take_answer(self, piece: bytes) -> None:
+        if (room := self._most - self._answer_bytes) > 0:
+            self._answer += piece[:room]
+        self._answer_bytes += len(piece)
+
+    def taken(self, above: dict[bytes, bytes]) -> tuple[Taken, Taken]:
+        """Of the request with these headers, and of its answer."""
+        below = dict(read_lines(self.lines))
+        return (
+            Taken(self._request, self._request_bytes, *described(above)),
+            Taken(self._answer, self._answer_bytes, *described(below)),
+        )
+
+
+def described(fields: dict[bytes, bytes]) -> tuple[str, str]:
+    """Content type and encoding."""
+    words = (fields.get(name, b"").decode("latin-1").strip() for name in (b"content-type", b"content-encoding"))
+    content_type, encoding = words
+    return content_type, "" if encoding.lower() == "identity" else encoding

@@ -1,0 +1,29 @@
+"""The origins of pages in browsers that projects allow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from keys.records import ProjectRecord
+from keys.rules import Origins
+
+
+class AnyOrigin:
+    """The origins of all active projects together."""
+
+    def __init__(self, origins: list[Origins]) -> None:
+        self._origins = origins
+
+    def allow(self, origin: bytes) -> bool:
+        text = origin.decode("latin-1")
+        return text.isprintable() and any(origins.allow(text) for origins in self._origins)
+
+
+def origins_of(projects: Iterable[ProjectRecord]) -> AnyOrigin | None:
+    """None where no project has any: then no request is looked at."""
+    found = [
+        project.rules.origins
+        for project in projects
+        if project.is_active and project.rules is not None and project.rules.origins is not None
+    ]
+    return AnyOrigin(found) if found else None

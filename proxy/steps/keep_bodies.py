@@ -1,0 +1,46 @@
+"""What was taken of a request and its answer is kept, and written into the log."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from keys.records import ALL
+from proxy.capture import Capture
+from proxy.exchange import Exchange
+from proxy.steps.passed_headers import secret_of
+from usage.bodies.keep import Captured
+
+if TYPE_CHECKING:
+    from usage.bodies.keep import BodyKeeper
+    from usage.bodies.show import Showing
+    from usage.event import RequestEvent
+
+COMPLETE = "complete"
+LOGGED = ("request_body", "response_body")
+
+
+def keep_bodies(exchange: Exchange, capture: Capture, event: RequestEvent, keeper: BodyKeeper) -> None:
+    """Neither waits nor raises."""
+    if capture.keeps != ALL and event.outcome == COMPLETE:
+        return
+    request, answer = capture.taken(exchange.head.fields)
+    keeper.add(Captured(event.id, event.at, request, answer, secrets_of(exchange)))
+
+
+def with_bodies(document: bytes, exchange: Exchange, capture: Capture, showing: Showing) -> bytes:
+    """An event as JSON, for the log, with what was asked and answered."""
+    secrets = secrets_of(exchange)
+    asked, told = (showing.of(taken, secrets) for taken in capture.taken(exchange.head.fields))
+    texts = [shown.body.decode(errors="replace") + ("…" if shown.note else "") for shown in (asked, told)]
+    return document[:-1] + b"," + msgspec.json.encode(dict(zip(LOGGED, texts, strict=True)))[1:]
+
+
+def secrets_of(exchange: Exchange) -> Collection[bytes]:
+    """What this request had to do with: the token that came with it, and what the provider was called with."""
+    fields = exchange.head.fields
+    tokens = [fields.get(name, b"").strip() for name in (b"x-api-key", b"api-key")]
+    tokens.append(fields.get(b"authorization", b"").rpartition(b" ")[2])
+    return [secret for secret in (*tokens, secret_of(exchange)) if secret]
