@@ -1,0 +1,178 @@
+"""Providers are asked one after the other: what each is sent, and what is known of it afterwards. Without a server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+from django.conf import settings
+
+from providers.catalog import Candidate, Catalog, ProviderRecord
+from proxy.bounds import Bounds
+from proxy.errors import ClientGone, ProxyError, UpstreamError, UpstreamTimeout
+from proxy.exchange import Exchange
+from proxy.server.deadlines import Watch, Watchman
+from proxy.steps.account import event_of
+from proxy.steps.facts import asked_of
+from proxy.steps.fetch import fetch
+from proxy.steps.route import attempts
+from proxy.upstream.client import Upstream as Client
+from tests.access.steps import asked, provider_of
+from tests.services import processes
+from tests.upstream import Upstream
+from tests.upstream.scripts import Wait, json_answer
+from usage.prices.book import Prices
+
+CHAT = {"model": "m", "messages": [], "stream": True}
+
+
+def providers(*urls: str, **options: Any) -> list[ProviderRecord]:
+    """One after the other by priority; each has a name of its own for the client's model."""
+    return [
+        provider_of(
+            f"p{number}",
+            pk=number + 1,
+            base_url=url,
+            priority=number + 1,
+            model_map={"m": f"m-{number}"},
+            options=options.get(f"p{number}", {}),
+        )
+        for number, url in enumerate(urls)
+    ]
+
+
+def nowhere() -> str:
+    return f"http://127.0.0.1:{processes.free_port()}/v1"
+
+
+async def fetched(exchange: Exchange, some: Sequence[ProviderRecord], **bounds: Any) -> tuple[int, bytes]:
+    """Status and body of the answer."""
+    client = Client(verify_ssl=True, connect_timeout_s=5)
+    watchman = Watchman()
+    watch = Watch(exchange, watchman.watched)
+    parts: Any = SimpleNamespace(
+        snapshot=SimpleNamespace(catalog=Catalog(tuple(some))),
+        bounds=msgspec.structs.replace(Bounds.from_settings(settings), **bounds),
+        upstream=client,
+    )
+    try:
+        answer = await fetch(exchange, parts, watch)
+        body = b""
+        while piece := await answer.read():
+            body += piece
+        return answer.status, body
+    finally:
+        watch.close()
+        watchman.stop()
+        client.close()
+
+
+def get(exchange: Exchange, some: Sequence[ProviderRecord], **bounds: Any) -> tuple[int, bytes]:
+    return asyncio.run(fetched(exchange, some, **bounds))
+
+
+@pytest.mark.parametrize("first, second", [(True, False), (False, True)])
+def test_each_is_sent_its_own_name_and_options(upstream: Upstream, first: bool, second: bool):
+    upstream.script = json_answer({})
+    options = {"p0": {"include_usage": first}, "p1": {"include_usage": second}}
+    exchange = asked("POST", "/v1/chat/completions", CHAT)
+    assert get(exchange, providers(nowhere(), upstream.url, **options), attempts=2) == (200, b"{}")
+    usage = {"stream_options": {"include_usage": True}} if second else {}
+    assert upstream.last.json() == {**CHAT, "model": "m-1", **usage}
+    assert asked_of(exchange)[:2] == ("m", second)
+    assert exchange.body is not None
+    assert json.loads(exchange.body.encode()) == CHAT, "the next one is sent what the client sent"
+
+
+def test_the_row_knows_both(upstream: Upstream):
+    upstream.script = json_answer({})
+    exchange = asked("POST", "/v1/chat/completions", CHAT)
+    get(exchange, providers(nowhere(), upstream.url), attempts=2)
+    first, second = exchange.attempts
+    assert (first.provider.name, first.model, first.error, first.status) == ("p0", "m-0", "upstream_unreachable", 0)
+    assert (second.provider.name, second.model, second.error, second.status) == ("p1", "m-1", "", 200)
+    assert first.sent_at is not None
+    assert second.sent_at is not None
+    assert first.sent_at < second.sent_at
+    event = event_of(exchange, exchange.t0 + 1, Prices([]))
+    assert (event.attempts, event.provider, event.model_served) == (2, "p1", "m-1")
+
+
+@pytest.mark.parametrize("bound, asked_for", [(1, 1), (2, 2), (3, 2)])
+def test_no_more_are_asked_than_the_bound_and_the_last_failure_is_told(bound: int, asked_for: int):
+    exchange = asked("POST", "/v1/chat/completions", CHAT)
+    with pytest.raises(UpstreamError) as raised:
+        get(exchange, providers(nowhere(), nowhere()), attempts=bound)
+    assert raised.value.code == "upstream_unreachable"
+    assert [attempt.model for attempt in exchange.attempts] == ["m-0", "m-1"][:asked_for]
+
+
+def test_an_answer_is_an_answer_whatever_its_status(upstream: Upstream):
+    upstream.script = json_answer({}, 500)
+    exchange = asked("POST", "/v1/chat/completions", CHAT)
+    assert get(exchange, providers(upstream.url, nowhere()), attempts=2) == (500, b"{}")
+    assert [attempt.status for attempt in exchange.attempts] == [500]
+
+
+def test_an_attempt_without_an_answer_in_time_is_over(upstream: Upstream):
+    upstream.script = [Wait(30)]
+    exchange = asked("POST", "/v1/chat/completions", CHAT)
+    with pytest.raises(UpstreamTimeout):
+        get(exchange, providers(upstream.url), head_s=0.1, first_byte_s=0.1)
+    assert [attempt.status for attempt in exchange.attempts] == [0]
+
+
+@pytest.mark.parametrize("weights", [(1, 1, 1), (1, 0, 5), (100, 1, 1)])
+def test_nobody_is_asked_twice(weights: Sequence[int]):
+    some = [provider_of(f"p{number}", pk=number, weight=weight) for number, weight in enumerate(weights)]
+    exchange = asked("POST", "/v1/chat/completions", CHAT)
+    candidates = tuple(Candidate(each, "m") for each in some if each.weight)
+    names = [attempt.provider.name for attempt in attempts(exchange, candidates)]
+    assert sorted(names) == [each.name for each in some if each.weight]
+
+
+# --- deadlines -------------------------------------------------------------------------------------------------
+def waiting() -> Any:
+    return SimpleNamespace(call=None, answer_ended=False, receive=asyncio.Event().wait)
+
+
+async def interrupted(watch: Watch) -> ProxyError | ClientGone:
+    try:
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        return watch.cause()
+    raise AssertionError
+
+
+def late(name: str) -> Callable[[], ProxyError]:
+    return lambda: ProxyError(name, "It is late.")
+
+
+def test_a_deadline_can_be_armed_again_but_not_once_the_client_has_left():
+    async def main() -> None:
+        watched: set[Watch] = set()
+        watch = Watch(waiting(), watched)
+        loop = asyncio.get_running_loop()
+        for name in ("first", "second"):
+            watch.expect(0, late(name))
+            assert watch in watched
+            loop.call_soon(watch.look, float("inf"))
+            reason = await interrupted(watch)
+            assert isinstance(reason, ProxyError)
+            assert reason.code == name
+            assert asyncio.current_task().cancelling() == 0  # type: ignore[union-attr]
+        watch.expect(0, late("third"))
+        loop.call_soon(watch.client_left)
+        assert isinstance(await interrupted(watch), ClientGone)
+        watch.expect(0, late("fourth"))
+        assert watch not in watched
+        watch.look(float("inf"))
+        await asyncio.sleep(0)
+        assert isinstance(watch.reason, ClientGone)
+
+    asyncio.run(main())
