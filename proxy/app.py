@@ -84,4 +84,4 @@ class DataPlane:
             await parts.limits.close()
         await parts.snapshot.stop()
         parts.upstream.close()
-        parts.watchman.stop()
+        parts.request_deadlines.stop()

@@ -27,7 +27,7 @@ from proxy.health.endpoints import VERSION
 from proxy.stored.background import Background
 from proxy.stored.owners import LABELS, Owners
 from proxy.upstream.client import Upstream
-from proxy.wire.coalesced import outbox_of
+from proxy.wire.coalesced import coalesced_writes_of
 from usage.bodies.keep import BodyKeeper
 from usage.bodies.redact import Redaction
 from usage.bodies.show import Showing
@@ -98,7 +98,7 @@ async def build_parts() -> Parts:
         most_bytes=settings.JOURNAL_MAX_BYTES,
         dropped=metrics.dropped,
     )
-    outbox_of(asyncio.get_running_loop()).before = journal.flush
+    coalesced_writes_of(asyncio.get_running_loop()).before = journal.flush
     pasts = Pasts(limits, snapshot.run)
     request_log = RequestLog()
     upstream = Upstream(verify_ssl=settings.VERIFY_SSL, connect_timeout_s=settings.CONNECT_TIMEOUT_SECS)

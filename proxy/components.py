@@ -9,7 +9,7 @@ from proxy.body_room import BodyRoom
 from proxy.bounds import Bounds
 from proxy.configuration.snapshot import Snapshot
 from proxy.heavy.reader import HeavyReader
-from proxy.server.deadlines import Watchman
+from proxy.server.deadlines import RequestDeadlines
 from proxy.stored.owners import Owners
 from proxy.upstream.client import Upstream
 from proxy.upstream.model_lists import OpenModels
@@ -46,12 +46,12 @@ class Parts:
         "owners",
         "pasts",
         "reporter",
+        "request_deadlines",
         "request_log",
         "shown_errors",
         "snapshot",
         "traces",
         "upstream",
-        "watchman",
     )
 
     def __init__(
@@ -93,4 +93,4 @@ class Parts:
         self.shown_errors = shown_errors
         """What may be told of providers' errors that are no JSON."""
         self.reporter = Reporter(metrics, request_log, traces)
-        self.watchman = Watchman()
+        self.request_deadlines = RequestDeadlines()

@@ -11,7 +11,7 @@ from proxy.capture import Capture
 from proxy.components import Parts
 from proxy.errors import ClientGone, ShuttingDown, UpstreamError, as_proxy_error
 from proxy.exchange import Exchange
-from proxy.server.deadlines import Watch
+from proxy.server.deadlines import RequestDeadline
 from proxy.steps import respond
 from proxy.steps.account import account
 from proxy.steps.authenticate import authenticate
@@ -32,7 +32,7 @@ CLIENT_CLOSED_REQUEST = 499
 """nginx's number for a request whose client left; it is only ever in the row."""
 
 
-async def steps(exchange: Exchange, parts: Parts, watch: Watch) -> None:
+async def steps(exchange: Exchange, parts: Parts, deadline: RequestDeadline) -> None:
     if exchange.method == "OPTIONS" and is_preflight(exchange):
         await answer_preflight(exchange, parts.snapshot.origins)
         return
@@ -40,7 +40,7 @@ async def steps(exchange: Exchange, parts: Parts, watch: Watch) -> None:
         exchange.cors_origin = own_origin(exchange, parts.snapshot.origins)
     receive(exchange)
     await authenticate(exchange, parts)
-    await read(exchange, parts, watch)
+    await read(exchange, parts, deadline)
     authorize(exchange, parts.snapshot)
     if exchange.endpoint.own:
         await answer_own(exchange, parts)
@@ -48,9 +48,9 @@ async def steps(exchange: Exchange, parts: Parts, watch: Watch) -> None:
     refuse_unserved(exchange, parts.snapshot.catalog)
     await parts.admission.admit(exchange, parts.snapshot)
     look_up(exchange)
-    answer = await fetch(exchange, parts, watch)
+    answer = await fetch(exchange, parts, deadline)
     try:
-        await hand_on(exchange, answer, parts, watch)
+        await hand_on(exchange, answer, parts, deadline)
     finally:
         answer.abort()
 
@@ -62,24 +62,24 @@ async def run(exchange: Exchange, parts: Parts) -> None:
         exchange.capture = Capture(parts.bounds.captured_bytes)
     if parts.traces is not None:
         exchange.span = begin(exchange, parts.traces)
-    watch = Watch(exchange, parts.watchman.watched)
+    deadline = RequestDeadline(exchange, parts.request_deadlines.watched)
     try:
-        await steps(exchange, parts, watch)
+        await steps(exchange, parts, deadline)
         exchange.outcome = exchange.outcome or "complete"
     except asyncio.CancelledError:
         exchange.outcome, exchange.error_code = "internal_error", "shutdown"
-        await fail(exchange, watch.cause(), watch)
+        await fail(exchange, deadline.cause(), deadline)
     except Exception as error:
-        await fail(exchange, error, watch)
+        await fail(exchange, error, deadline)
     finally:
-        watch.close()
+        deadline.close()
         account(exchange, parts)
         exchange.let_go(parts.body_room)
 
 
-async def fail(exchange: Exchange, error: Exception, watch: Watch) -> None:
+async def fail(exchange: Exchange, error: Exception, deadline: RequestDeadline) -> None:
     """Tell the client, where it still listens and nothing was told yet; note what happened."""
-    watch.close()
+    deadline.close()
     if isinstance(error, ClientGone):
         exchange.outcome = "client_closed"
         exchange.error_code = exchange.call.lost_as if exchange.call is not None else "client_closed"

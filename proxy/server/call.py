@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import MutableMapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from proxy.errors import reason_phrase, shaped_body
 from proxy.wire.asgi import CALL
 
 if TYPE_CHECKING:
     from proxy.server.head import Head
-    from proxy.server.protocol import Door
     from proxy.wire.fault import Fault
 
 Message = MutableMapping[str, Any]
@@ -31,6 +30,27 @@ class ClientDisconnected(ConnectionError):
 
 class InvalidAnswer(RuntimeError):
     """The application said something that is not a valid answer."""
+
+
+class ClientConnection(Protocol):
+    """What a call asks of its connection."""
+
+    loop: asyncio.AbstractEventLoop
+    drained: asyncio.Future[None] | None
+    """Done when the client has taken enough of what waits for it; None where nothing waits."""
+    keeps_alive: bool
+
+    def write(self, data: bytes) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+    def default_lines(self) -> bytes:
+        """Headers of every answer."""
+
+    def answered(self, call: Call, *, keeps_alive: bool) -> None: ...
+
+    def broke_off(self, call: Call, fault: Fault | None) -> None:
+        """The call has ended without the end of its answer, or without any: then the fault is told."""
 
 
 class Call:
@@ -59,9 +79,9 @@ class Call:
     _told_all = False
 
     def __init__(
-        self, door: Door, scope: dict[str, Any], head: Head, length: bytes | None, *, keeps_alive: bool
+        self, protocol: ClientConnection, scope: dict[str, Any], head: Head, length: bytes | None, *, keeps_alive: bool
     ) -> None:
-        self._door = door
+        self._protocol = protocol
         self.scope = scope
         self.head = head
         self.length = length
@@ -80,7 +100,7 @@ class Call:
             if not self.has_begun and not self.is_lost:
                 await self._send_failure()
         if not self.is_answered and not self.is_lost:
-            self._door.broke_off(self, None if self.has_begun else self.fault)
+            self._protocol.broke_off(self, None if self.has_begun else self.fault)
         self.scope.pop(CALL, None)  # which knows this call: a cycle, and with it what nobody read of the body
 
     async def _send_failure(self) -> None:
@@ -93,9 +113,9 @@ class Call:
     @property
     def is_held_back(self) -> bool:
         """Whether `send` would wait until the client has taken more."""
-        return self._door.drained is not None
+        return self._protocol.drained is not None
 
-    # --- what the door says -----------------------------------------------------------------------------
+    # --- what the connection says -----------------------------------------------------------------------
 
     def take(self, body: bytes) -> int:
         """A piece of the request's body. Returns how much nobody has asked for yet."""
@@ -138,16 +158,16 @@ class Call:
         if self._owes_continue and not self.is_lost:
             self._owes_continue = False
             if not self._pieces and self._more:
-                self._door.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                self._protocol.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         while not (self.is_lost or self.is_answered or self.fault):
             if self._pieces or (not self._more and not self._told_all):
                 pieces, self._pieces = self._pieces, []
                 body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
                 self._waiting_bytes = 0
                 self._told_all = not self._more
-                self._door.resume_reading()
+                self._protocol.resume_reading()
                 return {"type": "http.request", "body": body, "more_body": self._more}
-            self._event = self._door.loop.create_future()
+            self._event = self._protocol.loop.create_future()
             try:
                 await self._event
             finally:
@@ -163,11 +183,11 @@ class Call:
         if not self.has_begun or self.is_answered:
             raise InvalidAnswer("a body before its head or after its end")
         more = message.get("more_body", False)
-        self._door.write(self._framed(message.get("body", b""), more))
+        self._protocol.write(self._framed(message.get("body", b""), more))
         if not more:
             self._end()
-        elif self._door.drained is not None:
-            await self._door.drained
+        elif self._protocol.drained is not None:
+            await self._protocol.drained
 
     def answer(self, status: int, lines: bytes, body: bytes) -> None:
         """A whole answer at once: what two messages of `send` say, for who has it all. `lines` are header lines.
@@ -176,24 +196,24 @@ class Call:
         """
         if self.is_lost:
             raise ClientDisconnected("the client has closed its connection")
-        door = self._door
-        if not door.keeps_alive:
+        protocol = self._protocol
+        if not protocol.keeps_alive:
             self._keeps_alive = False
         if not self._keeps_alive:
             lines += b"connection: close\r\n"
         self.has_begun = True
-        first = _status_lines[status] + door.default_lines()
+        first = _status_lines[status] + protocol.default_lines()
         if status in _WITHOUT_BODY:
-            door.write(b"%s%s\r\n" % (first, lines))
+            protocol.write(b"%s%s\r\n" % (first, lines))
         elif self._without_body:
-            door.write(b"%s%scontent-length: %d\r\n\r\n" % (first, lines, len(body)))
+            protocol.write(b"%s%scontent-length: %d\r\n\r\n" % (first, lines, len(body)))
         else:
-            door.write(b"%s%scontent-length: %d\r\n\r\n%s" % (first, lines, len(body), body))
+            protocol.write(b"%s%scontent-length: %d\r\n\r\n%s" % (first, lines, len(body), body))
         self._end()
 
     def _begin(self, status: int, headers: Any) -> None:
         lines = [_status_lines[status]]
-        lines += self._door.default_lines().splitlines(keepends=True)
+        lines += self._protocol.default_lines().splitlines(keepends=True)
         framed = False
         for name, value in headers:
             lines.append(b"%s: %s\r\n" % (name, value))
@@ -213,7 +233,7 @@ class Call:
                 lines.append(b"transfer-encoding: chunked\r\n")
             else:
                 self._keeps_alive = False
-        if not self._keeps_alive or not self._door.keeps_alive:
+        if not self._keeps_alive or not self._protocol.keeps_alive:
             self._keeps_alive = False
             lines.append(b"connection: close\r\n")
         lines.append(b"\r\n")
@@ -242,4 +262,4 @@ class Call:
     def _end(self) -> None:
         self.is_answered = True
         self._wake()
-        self._door.answered(self, keeps_alive=self._keeps_alive)
+        self._protocol.answered(self, keeps_alive=self._keeps_alive)

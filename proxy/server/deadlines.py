@@ -1,4 +1,4 @@
-"""Patience: how long a request waits, and whether anybody still waits for it.
+"""How long a request waits for what comes next, and whether anybody still waits for it.
 
 The common request is answered before any of this matters, so it pays for a set's entry and no timer. One look, every
 80 ms, goes over the requests under way. Sluice's own server knows then whether the client is there; under another one,
@@ -33,19 +33,19 @@ class Waiting(Protocol):
     receive: Receive
 
 
-class Watch:
+class RequestDeadline:
     """Interrupts the request's task, once, for one reason. The task turns the interruption into it by `cause`."""
 
-    __slots__ = ("_exchange", "_failure", "_listener", "_seen", "_task", "_watched", "deadline", "listens", "reason")
+    __slots__ = ("_exchange", "_failure", "_listener", "_seen", "_task", "_watched", "at", "listens", "reason")
 
-    def __init__(self, exchange: Waiting, watched: set[Watch]) -> None:
+    def __init__(self, exchange: Waiting, watched: set[RequestDeadline]) -> None:
         self._exchange = exchange
         self._watched = watched
         self._task: asyncio.Task[None] | None = exchange.call.task if exchange.call else asyncio.current_task()
         self._listener: asyncio.Task[None] | None = None
         self._failure: Callable[[], ProxyError] | None = None
         self.reason: ProxyError | ClientGone | None = None
-        self.deadline = inf
+        self.at = inf
         self._seen = False
         self.listens = False
         """Set once the request's body has been read: from then on only the client's leaving can come."""
@@ -58,15 +58,15 @@ class Watch:
         if self.reason is not None and not isinstance(self.reason, ClientGone):
             self.reason = None
             self._watched.add(self)
-        self.deadline = time.monotonic() + within_s
+        self.at = time.monotonic() + within_s
         self._failure = failure
 
     def relax(self) -> None:
         """What comes next may take its time."""
-        self.deadline = inf
+        self.at = inf
 
     def cause(self) -> ProxyError | ClientGone:
-        """Why the task was interrupted: by this watch, or because the server ends.
+        """Why the task was interrupted: by this deadline, by its client, or because the server ends.
 
         Raises `CancelledError` where the server ends and nobody can be told without waiting.
         """
@@ -87,7 +87,7 @@ class Watch:
             self._listener = None
 
     def look(self, now: float) -> None:
-        if now >= self.deadline and self._failure is not None:
+        if now >= self.at and self._failure is not None:
             self._interrupt(self._failure())
         elif not self.listens:
             return
@@ -116,11 +116,11 @@ class Watch:
                 return
 
 
-class Watchman:
+class RequestDeadlines:
     """Looks at all watches of this process."""
 
     def __init__(self) -> None:
-        self.watched: set[Watch] = set()
+        self.watched: set[RequestDeadline] = set()
         self._loop = asyncio.get_running_loop()
         self._failures = LOOPS.named("request-deadlines")
         self._timer = self._loop.call_later(LOOK_EVERY_S, self._look)
@@ -128,11 +128,11 @@ class Watchman:
     def _look(self) -> None:
         self._timer = self._loop.call_later(LOOK_EVERY_S, self._look)
         now = time.monotonic()
-        for watch in tuple(self.watched):
+        for deadline in tuple(self.watched):
             try:
-                watch.look(now)
+                deadline.look(now)
             except Exception as error:
-                self.watched.discard(watch)  # it would fail each time
+                self.watched.discard(deadline)  # it would fail each time
                 self._failures.failed_alone(error)
 
     def stop(self) -> None:

@@ -25,9 +25,9 @@ from proxy.errors import reason_phrase, shaped_body
 from proxy.server.call import STALLED, Call
 from proxy.server.head import Head
 from proxy.server.target import Place, place_of
-from proxy.server.timeouts import keeper_of
+from proxy.server.timeouts import connection_timeouts_of
 from proxy.wire.asgi import CALL, REFUSED
-from proxy.wire.coalesced import outbox_of
+from proxy.wire.coalesced import coalesced_writes_of
 from proxy.wire.fault import Fault
 
 log = logging.getLogger("sluice.server")
@@ -50,7 +50,7 @@ FRAMING = (b"connection", b"transfer-encoding")
 _HOST = re.compile(rb"[A-Za-z0-9._~\[\]:-]*")
 
 
-class Door(asyncio.Protocol):
+class HttpProtocol(asyncio.Protocol):
     """Parses requests, starts them one after the other, and keeps the times."""
 
     def __init__(
@@ -66,7 +66,7 @@ class Door(asyncio.Protocol):
         self.app_state = app_state
         self.server_state = server_state
         self.loop = _loop or asyncio.get_running_loop()
-        self.outbox = outbox_of(self.loop)
+        self.writes = coalesced_writes_of(self.loop)
         self.transport: asyncio.Transport
         self.scheme = "https" if config.is_ssl else "http"
         self.server: tuple[str, int] | None = None
@@ -96,7 +96,7 @@ class Door(asyncio.Protocol):
         self._dropped_bytes = 0
         self._unsent_bytes = 0
         self._taken_at = 0.0
-        self._keeper = keeper_of(self.loop)
+        self._timeouts = connection_timeouts_of(self.loop)
         self.deadline = inf
         self._when_late: Callable[[], None] = self.close
 
@@ -105,14 +105,14 @@ class Door(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's has the methods without the class
         self.server_state.connections.add(cast(Any, self))
-        self._keeper.doors.add(self)
+        self._timeouts.connections.add(self)
         self.server = _address(transport.get_extra_info("sockname"))
         self.client = _address(transport.get_extra_info("peername"))
-        self._wait(self._keeper.head_s, self._head_is_late)
+        self._wait(self._timeouts.head_s, self._head_is_late)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.server_state.connections.discard(cast(Any, self))
-        self._keeper.doors.discard(self)
+        self._timeouts.connections.discard(self)
         self._calm()
         if self.call is not None:
             self._hold(self.call)
@@ -134,12 +134,12 @@ class Door(asyncio.Protocol):
             drained.set_result(None)
 
     def write(self, data: bytes) -> None:
-        self.outbox.write(self.transport, data)
+        self.writes.write(self.transport, data)
 
     def close(self) -> None:
         """After what was written before. What still comes is not begun, since no answer could leave."""
         self._broken = True
-        self.outbox.close(self.transport)
+        self.writes.close(self.transport)
 
     def shutdown(self) -> None:
         """uvicorn's word for the beginning of the end: what is under way may finish, also if it is not here yet."""
@@ -164,7 +164,7 @@ class Door(asyncio.Protocol):
             return
         if self._in_head:
             if not self._head_bytes and self.call is None:
-                self._wait(self._keeper.head_s, self._head_is_late)
+                self._wait(self._timeouts.head_s, self._head_is_late)
             self._head_bytes += len(data)
         else:
             self._silent_bytes += len(data)
@@ -356,10 +356,10 @@ class Door(asyncio.Protocol):
     def default_lines(self) -> bytes:
         """The headers of every answer: the date, which uvicorn makes anew each second."""
         headers = self.server_state.default_headers
-        if headers is not self._keeper.default_headers:
-            self._keeper.default_headers = headers
-            self._keeper.default_lines = header_lines(headers)
-        return self._keeper.default_lines
+        if headers is not self._timeouts.default_headers:
+            self._timeouts.default_headers = headers
+            self._timeouts.default_lines = header_lines(headers)
+        return self._timeouts.default_lines
 
     def resume_reading(self) -> None:
         if not self.is_reading:
@@ -396,9 +396,9 @@ class Door(asyncio.Protocol):
     def _rest(self) -> None:
         self.resume_reading()
         if self._head_begun:
-            self._wait(self._keeper.head_s, self._head_is_late)
+            self._wait(self._timeouts.head_s, self._head_is_late)
         else:
-            self._wait(self._keeper.idle_s, self.close)
+            self._wait(self._timeouts.idle_s, self.close)
 
     def _close_softly(self) -> None:
         if self.incoming is None:

@@ -12,7 +12,7 @@ from usage.loops import LOOPS
 LOOK_EVERY_S = 0.25
 
 
-class Timed(Protocol):
+class TimedConnection(Protocol):
     """Something that waits until `deadline`, in the loop's time, and then is told."""
 
     deadline: float
@@ -25,12 +25,12 @@ class Timed(Protocol):
     def be_stalled(self) -> None: ...
 
 
-class Keeper:
+class ConnectionTimeouts:
     """Looks at the times of all connections, so that none needs a timer of its own for each request."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self.doors: set[Timed] = set()
+        self.connections: set[TimedConnection] = set()
         self.head_s: float = settings.HEADER_TIMEOUT_SECS
         self.idle_s: float = settings.KEEP_ALIVE_SECS
         self.send_s: float = settings.SEND_TIMEOUT_SECS
@@ -42,23 +42,23 @@ class Keeper:
     def _look(self) -> None:
         self.loop.call_later(LOOK_EVERY_S, self._look)
         now = self.loop.time()
-        for door in tuple(self.doors):
+        for connection in tuple(self.connections):
             try:
-                if door.deadline <= now:
-                    door.be_late()
-                elif door.has_stalled(now, self.send_s):
-                    door.be_stalled()
+                if connection.deadline <= now:
+                    connection.be_late()
+                elif connection.has_stalled(now, self.send_s):
+                    connection.be_stalled()
             except Exception as error:
-                self.doors.discard(door)  # it would fail each time
+                self.connections.discard(connection)  # it would fail each time
                 self._failures.failed_alone(error)
 
 
-_keepers: dict[asyncio.AbstractEventLoop, Keeper] = {}
+_timeouts_of_loops: dict[asyncio.AbstractEventLoop, ConnectionTimeouts] = {}
 
 
-def keeper_of(loop: asyncio.AbstractEventLoop) -> Keeper:
-    keeper = _keepers.get(loop)
-    if keeper is None:
-        _keepers.clear()  # a process serves from one loop at a time; tests make new ones
-        keeper = _keepers[loop] = Keeper(loop)
-    return keeper
+def connection_timeouts_of(loop: asyncio.AbstractEventLoop) -> ConnectionTimeouts:
+    timeouts = _timeouts_of_loops.get(loop)
+    if timeouts is None:
+        _timeouts_of_loops.clear()  # a process serves from one loop at a time; tests make new ones
+        timeouts = _timeouts_of_loops[loop] = ConnectionTimeouts(loop)
+    return timeouts

@@ -9,7 +9,7 @@ from proxy.components import Parts
 from proxy.errors import BadRequest, ClientGone, UnsupportedMediaType, refusal_of
 from proxy.exchange import Exchange
 from proxy.heavy.jobs import HEAVY_BYTES
-from proxy.server.deadlines import Watch
+from proxy.server.deadlines import RequestDeadline
 from proxy.steps.unpack import coding_of, unpacked, unpacked_pieces
 from proxy.wire.decoders import WINDOW_BYTES
 from proxy.wire.json_members import LARGE_BYTES, TOO_MANY, has_too_many_members
@@ -48,7 +48,7 @@ def declared_length(exchange: Exchange, bounds: Bounds, most: int) -> int | None
     return length
 
 
-def at_once(exchange: Exchange, parts: Parts, watch: Watch) -> bytes | None:
+def at_once(exchange: Exchange, parts: Parts, deadline: RequestDeadline) -> bytes | None:
     """What `read_document` returns, of a small body that came with its head, as most do; else None.
 
     Raises `TooLarge`, `Unavailable`.
@@ -63,15 +63,15 @@ def at_once(exchange: Exchange, parts: Parts, watch: Watch) -> bytes | None:
     exchange.held_bytes = exchange.request_bytes = size
     if exchange.capture is not None:
         exchange.capture.take_request(body)
-    watch.listens = True
+    deadline.listens = True
     return body
 
 
-async def read_document(exchange: Exchange, parts: Parts, watch: Watch) -> bytes:
+async def read_document(exchange: Exchange, parts: Parts, deadline: RequestDeadline) -> bytes:
     """The whole body; unpacked where it came packed. Raises also `UnsupportedMediaType` and `BadRequest`."""
     if b"content-encoding" in exchange.head.fields and (coding := coding_of(exchange)):
-        return await read_packed(exchange, parts, watch, coding)
-    return await read_body(exchange, parts, watch)
+        return await read_packed(exchange, parts, deadline, coding)
+    return await read_body(exchange, parts, deadline)
 
 
 async def read_large(exchange: Exchange, parts: Parts, plain: bytes) -> JSONBody:
@@ -85,9 +85,9 @@ async def read_large(exchange: Exchange, parts: Parts, plain: bytes) -> JSONBody
     return JSONBody(plain)
 
 
-async def read_packed(exchange: Exchange, parts: Parts, watch: Watch, coding: str) -> bytes:
+async def read_packed(exchange: Exchange, parts: Parts, deadline: RequestDeadline, coding: str) -> bytes:
     """The whole body, unpacked. Raises also `BadRequest`."""
-    raw = await read_body(exchange, parts, watch)
+    raw = await read_body(exchange, parts, deadline)
     exchange.unpacks = True
     plain = await unpacked(raw, coding, parts.bounds.payload_bytes, parts.body_room)
     if (more := len(plain) - exchange.held_bytes) > 0:
@@ -96,15 +96,15 @@ async def read_packed(exchange: Exchange, parts: Parts, watch: Watch, coding: st
     return plain
 
 
-async def read_body(exchange: Exchange, parts: Parts, watch: Watch) -> bytes:
+async def read_body(exchange: Exchange, parts: Parts, deadline: RequestDeadline) -> bytes:
     """The whole body, bounded in size and in time, and by the room that all bodies have together."""
     bounds, room = parts.bounds, parts.body_room
     most = bounds.payload_bytes
     if declared := declared_length(exchange, bounds, most):
         room.take(declared)
         exchange.held_bytes = declared
-    watch.expect(bounds.body_s, bounds.body_late)
-    latest = watch.deadline
+    deadline.expect(bounds.body_s, bounds.body_late)
+    latest = deadline.at
     pieces: list[bytes] = []
     size = 0
     while True:
@@ -124,23 +124,23 @@ async def read_body(exchange: Exchange, parts: Parts, watch: Watch) -> bytes:
         pieces.append(piece)
         if not message.get("more_body"):
             break
-        watch.deadline = latest + size / SLOWEST_BYTES_PER_S
-    watch.relax()
-    watch.listens = True
+        deadline.at = latest + size / SLOWEST_BYTES_PER_S
+    deadline.relax()
+    deadline.listens = True
     exchange.request_bytes = size
     if len(pieces) == 1:
         return pieces[0]
     return b"".join(pieces) if size <= THREAD_BYTES else await joined(pieces)
 
 
-async def upload_pieces(exchange: Exchange, bounds: Bounds, watch: Watch) -> AsyncIterator[bytes]:
+async def upload_pieces(exchange: Exchange, bounds: Bounds, deadline: RequestDeadline) -> AsyncIterator[bytes]:
     """The body as it comes, for who passes it on; bounded in size, and in the time between two pieces."""
     while True:
-        watch.expect(bounds.body_s, bounds.body_late)
+        deadline.expect(bounds.body_s, bounds.body_late)
         message = await exchange.receive()
         if message["type"] == "http.disconnect":
             if exchange.call is None or exchange.call.fault is None:
-                watch.client_left()  # who relays an early answer by now does not read this
+                deadline.client_left()  # who relays an early answer by now does not read this
             raise broken_off(exchange)
         piece = message.get("body", b"")
         exchange.request_bytes += len(piece)
@@ -148,13 +148,13 @@ async def upload_pieces(exchange: Exchange, bounds: Bounds, watch: Watch) -> Asy
             exchange.capture.take_request(piece)
         if exchange.request_bytes > bounds.upload_bytes:
             raise bounds.too_large(bounds.upload_bytes)
-        watch.expect(bounds.idle_s, bounds.stream_idle)
+        deadline.expect(bounds.idle_s, bounds.stream_idle)
         if piece:
             yield piece
         if not message.get("more_body"):
             break
-    watch.expect(bounds.first_byte_s, bounds.first_byte_late)
-    watch.listens = True
+    deadline.expect(bounds.first_byte_s, bounds.first_byte_late)
+    deadline.listens = True
 
 
 def is_json(exchange: Exchange, bounds: Bounds) -> bool:
@@ -165,9 +165,9 @@ def is_json(exchange: Exchange, bounds: Bounds) -> bool:
     return is_object and (length is None or length <= bounds.payload_bytes)
 
 
-def form_pieces(exchange: Exchange, parts: Parts, watch: Watch) -> AsyncIterator[bytes]:
+def form_pieces(exchange: Exchange, parts: Parts, deadline: RequestDeadline) -> AsyncIterator[bytes]:
     """A form as it comes, unpacked where it came packed, since its fields are looked at. Raises `Unavailable`."""
-    pieces = upload_pieces(exchange, parts.bounds, watch)
+    pieces = upload_pieces(exchange, parts.bounds, deadline)
     if not (coding := coding_of(exchange)):
         return pieces
     exchange.unpacks = True

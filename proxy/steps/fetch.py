@@ -16,7 +16,7 @@ from proxy.components import Parts
 from proxy.endpoints import OPAQUE, STORED_RESPONSE
 from proxy.errors import BadRequest, NoConnection, UpstreamError
 from proxy.exchange import Exchange
-from proxy.server.deadlines import Watch
+from proxy.server.deadlines import RequestDeadline
 from proxy.steps.authorize import authorized_upload
 from proxy.steps.body import form_pieces, upload_pieces
 from proxy.steps.route import route
@@ -30,7 +30,7 @@ JSON_TYPE = b"content-type: application/json\r\n"
 UNCOMPRESSED = b"accept-encoding: identity\r\n"
 
 
-async def fetch(exchange: Exchange, parts: Parts, watch: Watch) -> Answer:
+async def fetch(exchange: Exchange, parts: Parts, deadline: RequestDeadline) -> Answer:
     """An answer whose head has come; whoever gets it reads it to its end or aborts it.
 
     Raises `UpstreamError`, `NoProvider`, `CredentialUnavailable`, `BadRequest`, `NotFound`, `ClientGone`.
@@ -41,7 +41,7 @@ async def fetch(exchange: Exchange, parts: Parts, watch: Watch) -> Answer:
     attempt = next(attempts)
     for number in count(1):
         try:
-            return await ask(exchange, parts, watch, attempt)
+            return await ask(exchange, parts, deadline, attempt)
         except NoConnection:
             if number >= parts.bounds.attempts or (following := next(attempts, None)) is None:
                 raise
@@ -49,7 +49,7 @@ async def fetch(exchange: Exchange, parts: Parts, watch: Watch) -> Answer:
     raise AssertionError  # for who reads types: the loop ends by what is in it
 
 
-async def ask(exchange: Exchange, parts: Parts, watch: Watch, attempt: Attempt) -> Answer:
+async def ask(exchange: Exchange, parts: Parts, deadline: RequestDeadline, attempt: Attempt) -> Answer:
     """Send the request to the attempt's provider and wait for the head of the answer.
 
     Raises as `fetch`, and `NoConnection` where nothing has gone to the provider.
@@ -57,7 +57,7 @@ async def ask(exchange: Exchange, parts: Parts, watch: Watch, attempt: Attempt) 
     exchange.attempts += (attempt,)
     attempt.take_access(parts.snapshot.catalog)
     provider = attempt.provider
-    framing, body = request_body(exchange, parts, watch, attempt)
+    framing, body = request_body(exchange, parts, deadline, attempt)
     try:
         span = exchange.span
         above = exchange.head.lines_above() if span is None else lines_above(exchange.head, span)
@@ -69,13 +69,13 @@ async def ask(exchange: Exchange, parts: Parts, watch: Watch, attempt: Attempt) 
     path = provider.kind.path(provider.base_path, exchange.rest, exchange.query, attempt.model, provider.options)
     attempt.sent_at = time.monotonic()
     bounds = parts.bounds
-    watch.expect(bounds.head_s, bounds.first_byte_late)
+    deadline.expect(bounds.head_s, bounds.first_byte_late)
     try:
         answer = await parts.upstream.send(
             provider, exchange.method, path, lines + framing, body, exchange.repeat_attempt
         )
     except asyncio.CancelledError:
-        raise watch.cause() from None
+        raise deadline.cause() from None
     except ConnectionFailed as error:
         exchange.attempts[-1].error = error.code
         kind = NoConnection if isinstance(error, NotConnected) else UpstreamError
@@ -84,7 +84,7 @@ async def ask(exchange: Exchange, parts: Parts, watch: Watch, attempt: Attempt) 
     return answer
 
 
-def request_body(exchange: Exchange, parts: Parts, watch: Watch, attempt: Attempt) -> tuple[bytes, Body]:
+def request_body(exchange: Exchange, parts: Parts, deadline: RequestDeadline, attempt: Attempt) -> tuple[bytes, Body]:
     """The body for the provider, behind the header lines that go with it."""
     if exchange.endpoint.reads_body:
         return body_read(exchange, attempt)
@@ -95,7 +95,7 @@ def request_body(exchange: Exchange, parts: Parts, watch: Watch, attempt: Attemp
     elif exchange.passed_body is not None:
         whole = in_pieces(exchange.passed_body)
     elif exchange.has_body:
-        framing, pieces = upload(exchange, parts, watch, attempt)
+        framing, pieces = upload(exchange, parts, deadline, attempt)
         return lines + framing, pieces
     else:
         whole = b""
@@ -104,14 +104,16 @@ def request_body(exchange: Exchange, parts: Parts, watch: Watch, attempt: Attemp
     return lines, whole
 
 
-def upload(exchange: Exchange, parts: Parts, watch: Watch, attempt: Attempt) -> tuple[bytes, AsyncIterator[bytes]]:
+def upload(
+    exchange: Exchange, parts: Parts, deadline: RequestDeadline, attempt: Attempt
+) -> tuple[bytes, AsyncIterator[bytes]]:
     """A body that goes up as it comes; a form with the provider's name for the model, where that was read."""
     pieces = exchange.upload
     if pieces is None:
         if exchange.is_form:
-            pieces = form_pieces(exchange, parts, watch)
+            pieces = form_pieces(exchange, parts, deadline)
         else:
-            pieces = upload_pieces(exchange, parts.bounds, watch)
+            pieces = upload_pieces(exchange, parts.bounds, deadline)
     length = int(exchange.length) if exchange.length and not exchange.unpacks else None
     pieces = authorized_upload(exchange, pieces)
     field = exchange.model_field

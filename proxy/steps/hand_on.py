@@ -22,7 +22,7 @@ from proxy.endpoints import EMBEDDINGS, OPAQUE, STORED_RESPONSE
 from proxy.errors import ClientGone, UpstreamError, reason_phrase
 from proxy.exchange import Exchange
 from proxy.heavy.jobs import HEAVY_BYTES
-from proxy.server.deadlines import Watch
+from proxy.server.deadlines import RequestDeadline
 from proxy.steps import respond
 from proxy.steps.facts import read_answer
 from proxy.steps.first_bytes import look
@@ -44,14 +44,14 @@ from proxy.wire.pieces import Pieces
 MAX_ERROR_BYTES = 1024 * 1024
 TRY_AGAIN = b"retry-after: 1\r\n"
 """For a provider that has no room and does not say until when."""
-Way = Callable[[Exchange, Answer, Parts, Watch], Awaitable[None]]
+Way = Callable[[Exchange, Answer, Parts, RequestDeadline], Awaitable[None]]
 _any_json = msgspec.json.Decoder(msgspec.Raw)
 
 
-async def hand_on(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch) -> None:
+async def hand_on(exchange: Exchange, answer: Answer, parts: Parts, deadline: RequestDeadline) -> None:
     """Whoever gives the answer. Raises `UpstreamError`, also in mid-answer, and `Forbidden`."""
     try:
-        await way_of(exchange, answer)(exchange, answer, parts, watch)
+        await way_of(exchange, answer)(exchange, answer, parts, deadline)
     except (ConnectionFailed, ConnectionResetError) as error:
         code = error.code if isinstance(error, ConnectionFailed) else "upstream_disconnected"
         raise UpstreamError(code, str(error) or "The provider closed the connection too soon.") from error
@@ -87,7 +87,7 @@ def asks_for_stream(exchange: Exchange) -> bool:
     return exchange.stream or (exchange.endpoint is STORED_RESPONSE and "stream=true" in exchange.query)
 
 
-async def relay_seen(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch) -> None:
+async def relay_seen(exchange: Exchange, answer: Answer, parts: Parts, deadline: RequestDeadline) -> None:
     """A stream or an object, whichever it turns out to be."""
     content_type = next((value for name, value in answer.headers if name == b"content-type"), b"")
     labelled = is_event_stream(content_type)
@@ -96,18 +96,22 @@ async def relay_seen(exchange: Exchange, answer: Answer, parts: Parts, watch: Wa
     until = asyncio.get_running_loop().time() + HOLD_S if is_believed else inf
     found = await look(exchange, answer, labelled=labelled, until=until)
     if found is None:
-        await relay_stream(exchange, answer, parts, watch, is_late=True)
+        await relay_stream(exchange, answer, parts, deadline, is_late=True)
     else:
-        await (relay_stream if found else relay_object)(exchange, answer, parts, watch)
+        await (relay_stream if found else relay_object)(exchange, answer, parts, deadline)
 
 
-async def relay_object(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch, coding: bytes = b"") -> None:
+async def relay_object(
+    exchange: Exchange, answer: Answer, parts: Parts, deadline: RequestDeadline, coding: bytes = b""
+) -> None:
     """A plain answer that Sluice reads. What came compressed leaves as it came, unless it has to be edited."""
     pieces: list[bytes] = []
     try:
-        raw = await read_whole(exchange, answer, parts, watch, MAX_READ_ANSWER_BYTES, pieces, passes_blanks=not coding)
+        raw = await read_whole(
+            exchange, answer, parts, deadline, MAX_READ_ANSWER_BYTES, pieces, passes_blanks=not coding
+        )
     except asyncio.CancelledError:
-        if isinstance(watch.reason, ClientGone) and not exchange.endpoint.media:
+        if isinstance(deadline.reason, ClientGone) and not exchange.endpoint.media:
             if coding:
                 pieces = [await asyncio.to_thread(inflated_part, coding, pieces, MAX_READ_ANSWER_BYTES)]
             await estimate_part(exchange, pieces)
@@ -147,9 +151,9 @@ async def relay_object(exchange: Exchange, answer: Answer, parts: Parts, watch: 
         await respond.send_whole(exchange, answer.status, passed_lines(exchange, answer, without), raw)
 
 
-async def relay_compressed(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch) -> None:
+async def relay_compressed(exchange: Exchange, answer: Answer, parts: Parts, deadline: RequestDeadline) -> None:
     """A plain answer that came compressed, though that was not asked for."""
-    await relay_object(exchange, answer, parts, watch, coding_of(answer.headers))
+    await relay_object(exchange, answer, parts, deadline, coding_of(answer.headers))
 
 
 async def read_through(exchange: Exchange, coding: bytes, raw: bytes) -> bytes | None:
@@ -168,12 +172,12 @@ async def read_through(exchange: Exchange, coding: bytes, raw: bytes) -> bytes |
     return None
 
 
-async def relay_inflated(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch) -> None:
+async def relay_inflated(exchange: Exchange, answer: Answer, parts: Parts, deadline: RequestDeadline) -> None:
     await load(coding_of(answer.headers).decode())
-    await relay_seen(exchange, InflatedAnswer(answer, coding_of(answer.headers)), parts, watch)
+    await relay_seen(exchange, InflatedAnswer(answer, coding_of(answer.headers)), parts, deadline)
 
 
-async def relay_unreadable(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch) -> None:
+async def relay_unreadable(exchange: Exchange, answer: Answer, parts: Parts, deadline: RequestDeadline) -> None:
     """An answer under a coding that nobody here reads: its tokens are estimated by its size, and who must be metered
     does not get it. Raises `UpstreamError`.
     """
@@ -183,11 +187,11 @@ async def relay_unreadable(exchange: Exchange, answer: Answer, parts: Parts, wat
     whole: bytes | None = None
     try:
         if not needs_metering(exchange, parts.snapshot):
-            await relay_unread(exchange, answer, parts, watch)
+            await relay_unread(exchange, answer, parts, deadline)
             return
-        whole = await read_whole(exchange, answer, parts, watch, MAX_READ_ANSWER_BYTES, pieces)
+        whole = await read_whole(exchange, answer, parts, deadline, MAX_READ_ANSWER_BYTES, pieces)
     except (ConnectionFailed, ConnectionResetError, asyncio.CancelledError):
-        if not isinstance(watch.reason, ClientGone):
+        if not isinstance(deadline.reason, ClientGone):
             exchange.usage = None  # what the provider spoiled costs nothing
         raise
     finally:
@@ -204,9 +208,9 @@ async def relay_unreadable(exchange: Exchange, answer: Answer, parts: Parts, wat
     )
 
 
-async def relay_error(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch) -> None:
+async def relay_error(exchange: Exchange, answer: Answer, parts: Parts, deadline: RequestDeadline) -> None:
     """The provider's refusal: its status and its own words, without the credential in them; in OpenAI's shape."""
-    raw = await plain(answer, await read_whole(exchange, answer, parts, watch, MAX_ERROR_BYTES, []), MAX_ERROR_BYTES)
+    raw = await plain(answer, await read_whole(exchange, answer, parts, deadline, MAX_ERROR_BYTES, []), MAX_ERROR_BYTES)
     exchange.outcome = "upstream_error"
     exchange.error_code = f"upstream_{answer.status}"
     lines = passed_lines(exchange, answer, without=(b"content-encoding",))
@@ -223,7 +227,7 @@ async def relay_error(exchange: Exchange, answer: Answer, parts: Parts, watch: W
     await respond.send_whole(exchange, answer.status, lines, raw)
 
 
-async def relay_unread(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch) -> None:
+async def relay_unread(exchange: Exchange, answer: Answer, parts: Parts, deadline: RequestDeadline) -> None:
     """Whatever it is, as it comes. When it breaks off, so does the answer: no byte is made up to complete it."""
     lines = passed_lines(exchange, answer)
     streams = any(name == b"content-type" and is_event_stream(value) for name, value in answer.headers)
@@ -242,9 +246,9 @@ async def relay_unread(exchange: Exchange, answer: Answer, parts: Parts, watch: 
         await respond.start(exchange, answer.status, lines)
     bounds = parts.bounds
     while piece:
-        watch.relax()
+        deadline.relax()
         await respond.send_piece(exchange, piece)
-        watch.expect(bounds.idle_s, bounds.stream_idle)
+        deadline.expect(bounds.idle_s, bounds.stream_idle)
         piece = await answer.read()
     exchange.attempts[-1].done_at = time.monotonic()
     await respond.end(exchange)

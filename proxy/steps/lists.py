@@ -15,7 +15,7 @@ from proxy.components import Parts
 from proxy.dialects.stored_kinds import told_at
 from proxy.errors import Forbidden, UpstreamError
 from proxy.exchange import Exchange
-from proxy.server.deadlines import Watch
+from proxy.server.deadlines import RequestDeadline
 from proxy.steps import respond
 from proxy.steps.fetch import ask
 from proxy.steps.passed_headers import passed_lines
@@ -46,11 +46,11 @@ class Item:
         """Not nobody's either."""
 
 
-async def relay_list(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch) -> None:
+async def relay_list(exchange: Exchange, answer: Answer, parts: Parts, deadline: RequestDeadline) -> None:
     """Raises `UpstreamError`, `Forbidden`."""
     first = answer
     try:
-        page, items = await read_page(exchange, answer, parts, watch)
+        page, items = await read_page(exchange, answer, parts, deadline)
         limit = max(len(items), 1)
         own = await own_items(exchange, items, parts)
         seen = len(items)
@@ -60,10 +60,10 @@ async def relay_list(exchange: Exchange, answer: Answer, parts: Parts, watch: Wa
             exchange.query = next_query(exchange.query, items[-1].id)
             if answer is not first:
                 answer.abort()
-            answer = await ask(exchange, parts, watch, exchange.attempts[-1].again())
+            answer = await ask(exchange, parts, deadline, exchange.attempts[-1].again())
             if answer.status >= 400:
                 raise UpstreamError("upstream_invalid_response", f"The provider answered {answer.status} in a list.")
-            page, items = await read_page(exchange, answer, parts, watch)
+            page, items = await read_page(exchange, answer, parts, deadline)
             own = await own_items(exchange, items, parts)
             seen += len(items)
         else:
@@ -85,10 +85,12 @@ async def relay_list(exchange: Exchange, answer: Answer, parts: Parts, watch: Wa
             answer.abort()
 
 
-async def read_page(exchange: Exchange, answer: Answer, parts: Parts, watch: Watch) -> tuple[JSONBody, list[Item]]:
+async def read_page(
+    exchange: Exchange, answer: Answer, parts: Parts, deadline: RequestDeadline
+) -> tuple[JSONBody, list[Item]]:
     """Raises `UpstreamError`: what cannot be read could have anything in it."""
     most = MAX_READ_ANSWER_BYTES
-    raw = await plain(answer, await read_whole(exchange, answer, parts, watch, most, []), most)
+    raw = await plain(answer, await read_whole(exchange, answer, parts, deadline, most, []), most)
     try:
         if raw is None:
             raise NotAnObject("it is too large, or under an encoding that nobody asked for")

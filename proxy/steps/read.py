@@ -11,7 +11,7 @@ from proxy.components import Parts
 from proxy.configuration.snapshot import Snapshot
 from proxy.errors import BadRequest
 from proxy.exchange import Exchange
-from proxy.server.deadlines import Watch
+from proxy.server.deadlines import RequestDeadline
 from proxy.steps.body import (
     at_once,
     check_content_type,
@@ -28,26 +28,26 @@ REPLACEMENT = "\ufffd"
 """What stands where the text was no text."""
 
 
-async def read(exchange: Exchange, parts: Parts, watch: Watch) -> None:
+async def read(exchange: Exchange, parts: Parts, deadline: RequestDeadline) -> None:
     """The body, where it is to be understood.
 
     Raises `BadRequest`, `NotAnObject`, `UnsupportedMediaType`, `RequestTimeout`, `TooLarge`, `ClientGone`.
     """
     if exchange.endpoint.reads_body:
         check_content_type(exchange)
-        plain = at_once(exchange, parts, watch)
+        plain = at_once(exchange, parts, deadline)
         if plain is None:
-            plain = await read_document(exchange, parts, watch)
+            plain = await read_document(exchange, parts, deadline)
         body = JSONBody(plain) if len(plain) < LARGE_BYTES else await read_large(exchange, parts, plain)
         read_json(exchange, body, parts.bounds)
     elif not exchange.has_body:
-        watch.listens = True
+        deadline.listens = True
     elif exchange.endpoint.own:
         return
     elif is_json(exchange, parts.bounds):
-        await read_passed(exchange, parts, watch)
+        await read_passed(exchange, parts, deadline)
     elif exchange.endpoint.forms_name_model and exchange.is_form and minds_model(exchange, parts.snapshot):
-        await read_form(exchange, parts, watch)
+        await read_form(exchange, parts, deadline)
 
 
 def minds_model(exchange: Exchange, snapshot: Snapshot) -> bool:
@@ -55,7 +55,7 @@ def minds_model(exchange: Exchange, snapshot: Snapshot) -> bool:
     return snapshot.catalog.minds_models or (bool(exchange.endpoint.media) and needs_metering(exchange, snapshot))
 
 
-async def read_form(exchange: Exchange, parts: Parts, watch: Watch) -> None:
+async def read_form(exchange: Exchange, parts: Parts, deadline: RequestDeadline) -> None:
     """As much of a form as it takes to learn which model it names; the rest goes up as it comes.
 
     One that says it nowhere in its first `MAX_PAYLOAD_BYTES` names none. Raises as `read` does.
@@ -64,7 +64,7 @@ async def read_form(exchange: Exchange, parts: Parts, watch: Watch) -> None:
     if reader is None:
         return
     bounds = parts.bounds
-    pieces = form_pieces(exchange, parts, watch)
+    pieces = form_pieces(exchange, parts, deadline)
     while reader.field is None and not reader.is_over and len(reader.held) <= bounds.payload_bytes:
         piece = await anext(pieces, None)
         if piece is None:
@@ -72,7 +72,7 @@ async def read_form(exchange: Exchange, parts: Parts, watch: Watch) -> None:
         parts.body_room.take(len(piece))
         exchange.held_bytes += len(piece)
         reader.feed(piece)
-    watch.relax()
+    deadline.relax()
     exchange.upload = chained(bytes(reader.held), pieces)
     exchange.model_field = field = reader.field
     if field is not None and not exchange.deployment:
@@ -81,9 +81,9 @@ async def read_form(exchange: Exchange, parts: Parts, watch: Watch) -> None:
             exchange.model = model
 
 
-async def read_passed(exchange: Exchange, parts: Parts, watch: Watch) -> None:
+async def read_passed(exchange: Exchange, parts: Parts, deadline: RequestDeadline) -> None:
     """Keep a body that is passed on as it is; where it is an object that names a model, say which."""
-    exchange.passed_body = plain = await read_document(exchange, parts, watch)
+    exchange.passed_body = plain = await read_document(exchange, parts, deadline)
     try:
         peek_model(exchange, JSONBody(plain) if len(plain) < LARGE_BYTES else await read_large(exchange, parts, plain))
     except NotAnObject:

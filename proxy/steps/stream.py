@@ -10,7 +10,7 @@ from proxy.components import Parts
 from proxy.dialects.base import StreamFault, StreamReader
 from proxy.errors import ClientGone, ProxyError, ShuttingDown, UpstreamError
 from proxy.exchange import Exchange
-from proxy.server.deadlines import Watch
+from proxy.server.deadlines import RequestDeadline
 from proxy.steps import respond
 from proxy.steps.facts import asked_of
 from proxy.steps.passed_headers import UNBUFFERED, passed_lines
@@ -23,7 +23,7 @@ MAX_FRAME_BYTES = 16 * 1024 * 1024
 
 
 async def relay_stream(
-    exchange: Exchange, answer: Answer, parts: Parts, watch: Watch, *, is_late: bool = False
+    exchange: Exchange, answer: Answer, parts: Parts, deadline: RequestDeadline, *, is_late: bool = False
 ) -> None:
     """Relay until the provider's end. What fails before the first frame is raised, as for any other answer; not where
     that is late, and the head goes to the client without it.
@@ -38,14 +38,14 @@ async def relay_stream(
         if is_late:
             await start(exchange, answer)
             await respond.send_piece(exchange, b"")  # else the head waits for the first one
-        await pump(exchange, answer, reader, parts, watch)
+        await pump(exchange, answer, reader, parts, deadline)
     except (StreamFault, ConnectionFailed, ConnectionResetError, asyncio.CancelledError) as error:
-        failure = failure_of(error, watch)
+        failure = failure_of(error, deadline)
         if isinstance(failure, ClientGone):
             raise failure from None
         if not exchange.answer_started:
             raise failure from error
-        watch.relax()
+        deadline.relax()
         is_stop = isinstance(failure, ShuttingDown)
         if not reader.is_finished:
             exchange.outcome, exchange.error_code = "internal_error" if is_stop else "upstream_error", failure.code
@@ -66,7 +66,9 @@ async def relay_stream(
         exchange.outcome, exchange.error_code = "upstream_error", "upstream_stream_error"
 
 
-async def pump(exchange: Exchange, answer: Answer, reader: StreamReader, parts: Parts, watch: Watch) -> None:
+async def pump(
+    exchange: Exchange, answer: Answer, reader: StreamReader, parts: Parts, deadline: RequestDeadline
+) -> None:
     splitter = FrameSplitter()
     attempt = exchange.attempts[-1]
     bounds = parts.bounds
@@ -88,13 +90,13 @@ async def pump(exchange: Exchange, answer: Answer, reader: StreamReader, parts: 
             exchange.response_id = reader.response_id
             exchange.made, reader.made = reader.made, ()
             parts.owners.remember_for(exchange)
-        watch.relax()
+        deadline.relax()
         await send_frames(exchange, answer, out)
         if fault is not None:
             raise StreamFault(fault.code, fault.message)  # not the one that this frame knows: that is a cycle
-        watch.expect(bounds.idle_s, bounds.stream_idle)
+        deadline.expect(bounds.idle_s, bounds.stream_idle)
     attempt.done_at = time.monotonic()
-    watch.relax()
+    deadline.relax()
     rest = splitter.rest()
     out = reader.frame(rest) if rest else b""
     out += reader.end()  # raises before half an event is sent, which would swallow the one that tells of the error
@@ -150,10 +152,10 @@ async def start(exchange: Exchange, answer: Answer) -> None:
     await respond.start(exchange, answer.status, passed_lines(exchange, answer) + UNBUFFERED)
 
 
-def failure_of(error: BaseException, watch: Watch) -> ProxyError | ClientGone:
-    """What went wrong, in words for the client. Raises an interruption that the watch knows nothing of."""
+def failure_of(error: BaseException, deadline: RequestDeadline) -> ProxyError | ClientGone:
+    """What went wrong, in words for the client. Raises an interruption that is none of a deadline."""
     if isinstance(error, asyncio.CancelledError):
-        return watch.cause()
+        return deadline.cause()
     if isinstance(error, StreamFault):
         return UpstreamError(error.code, error.message)
     if isinstance(error, ConnectionFailed):

@@ -6,7 +6,7 @@ import time
 
 from proxy.components import Parts
 from proxy.exchange import Exchange
-from proxy.server.deadlines import Watch
+from proxy.server.deadlines import RequestDeadline
 from proxy.steps.heartbeat import BLANKS, pass_blanks
 from proxy.upstream.client import Answer
 from proxy.upstream.encoding import READABLE, coding_of, inflated
@@ -20,7 +20,7 @@ async def read_whole(
     exchange: Exchange,
     answer: Answer,
     parts: Parts,
-    watch: Watch,
+    deadline: RequestDeadline,
     most: int,
     pieces: list[bytes],
     *,
@@ -34,11 +34,11 @@ async def read_whole(
     whole = answer.rest()
     if whole is not None:
         attempt.first_byte_at = attempt.done_at = time.monotonic()
-        watch.relax()
+        deadline.relax()
         return whole
     assert attempt.sent_at is not None
-    watch.expect(0, parts.bounds.answer_late)
-    watch.deadline = attempt.sent_at + parts.bounds.answer_s
+    deadline.expect(0, parts.bounds.answer_late)
+    deadline.at = attempt.sent_at + parts.bounds.answer_s
     whole = await answer.read()
     attempt.first_byte_at = time.monotonic()
     if passes_blanks and whole[:1].isspace() and not whole.strip(BLANKS):
@@ -54,7 +54,7 @@ async def read_whole(
                 return None
         whole = b"".join(pieces) if size <= THREAD_BYTES else await joined(pieces)
     attempt.done_at = time.monotonic()
-    watch.relax()
+    deadline.relax()
     return whole
 
 

@@ -12,7 +12,7 @@ from typing import cast
 
 import httptools
 
-from proxy.wire.coalesced import outbox_of
+from proxy.wire.coalesced import coalesced_writes_of
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -45,7 +45,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, loop: asyncio.AbstractEventLoop, released: Callable[[Connection], None]) -> None:
         self._loop = loop
         self._released = released
-        self._outbox = outbox_of(loop)
+        self._writes = coalesced_writes_of(loop)
         self.transport: asyncio.Transport
         self.is_open = False
         self.was_used = False
@@ -82,13 +82,13 @@ class Connection(asyncio.Protocol):
         self.was_used = True
         self._busy = True
         self._error = None
-        self._outbox.write(self.transport, data)
+        self._writes.write(self.transport, data)
 
     async def write(self, data: bytes) -> None:
         """Send more of the body, no faster than the provider takes it. Raises `ConnectionFailed`."""
         if self._error is not None:
             raise self._failure(self._error)
-        self._outbox.write(self.transport, data)
+        self._writes.write(self.transport, data)
         if self._drain is not None:
             await self._drain
 

@@ -17,7 +17,7 @@ def nothing() -> None:
     """There is nothing to do."""
 
 
-class Outbox:
+class CoalescedWrites:
     """One for each event loop. What is said of one transport happens in the order in which it was said."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -54,12 +54,12 @@ class Outbox:
                 self._failures.failed_alone(error)
 
 
-_outboxes: dict[asyncio.AbstractEventLoop, Outbox] = {}
+_writes_of_loops: dict[asyncio.AbstractEventLoop, CoalescedWrites] = {}
 
 
-def outbox_of(loop: asyncio.AbstractEventLoop) -> Outbox:
-    outbox = _outboxes.get(loop)
-    if outbox is None:
-        _outboxes.clear()  # a process serves from one loop at a time; tests make new ones
-        outbox = _outboxes[loop] = Outbox(loop)
-    return outbox
+def coalesced_writes_of(loop: asyncio.AbstractEventLoop) -> CoalescedWrites:
+    writes = _writes_of_loops.get(loop)
+    if writes is None:
+        _writes_of_loops.clear()  # a process serves from one loop at a time; tests make new ones
+        writes = _writes_of_loops[loop] = CoalescedWrites(loop)
+    return writes

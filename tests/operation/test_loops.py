@@ -18,9 +18,8 @@ from proxy.configuration import snapshot
 from proxy.configuration.changes_feed import read_news
 from proxy.errors import Unavailable
 from proxy.health import report as condition
-from proxy.server import deadlines as watch
-from proxy.server import timeouts as keeper
-from proxy.wire import coalesced as outbox
+from proxy.server import deadlines, timeouts
+from proxy.wire import coalesced
 from tests.access.asking import ask, minted, soon
 from tests.conftest import StartSluice
 from tests.limits.ground import Ground, run
@@ -132,17 +131,17 @@ def test_what_the_process_tells_another_can_read(tmp_path: Path):
 
 
 def test_a_connection_that_cannot_be_told_that_it_is_late_stops_no_other(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(keeper, "LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(timeouts, "LOOK_EVERY_S", 0.01)
 
     async def test() -> None:
         before = failures("connection-deadlines")
         told: list[int] = []
-        keeping = keeper.Keeper(asyncio.get_running_loop())
+        keeping = timeouts.ConnectionTimeouts(asyncio.get_running_loop())
         entries: Any = {
             Entry(deadline=0.0, be_late=Failing(times=99)),
             Entry(deadline=0.0, be_late=lambda: told.append(1)),
         }
-        keeping.doors |= entries
+        keeping.connections |= entries
         await until(lambda: len(told) > 3)
         assert failures("connection-deadlines") == before + 1
 
@@ -150,16 +149,16 @@ def test_a_connection_that_cannot_be_told_that_it_is_late_stops_no_other(monkeyp
 
 
 def test_a_request_that_cannot_be_looked_at_stops_no_other(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(watch, "LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(deadlines, "LOOK_EVERY_S", 0.01)
 
     async def test() -> None:
         before = failures("request-deadlines")
         looked: list[float] = []
-        watchman = watch.Watchman()
+        watching = deadlines.RequestDeadlines()
         entries: Any = {Entry(look=Failing(times=99)), Entry(look=looked.append)}
-        watchman.watched |= entries
+        watching.watched |= entries
         await until(lambda: len(looked) > 3)
-        watchman.stop()
+        watching.stop()
         assert failures("request-deadlines") == before + 1
 
     in_a_loop(test)
@@ -169,13 +168,13 @@ def test_a_write_that_fails_keeps_no_other_back():
     async def test() -> None:
         before = failures("writes")
         written: list[bytes] = []
-        box = outbox.Outbox(asyncio.get_running_loop())
-        box.before = Failing()
+        writes = coalesced.CoalescedWrites(asyncio.get_running_loop())
+        writes.before = Failing()
         bad = SimpleNamespace(is_closing=Failing(times=10**9))
         good = SimpleNamespace(is_closing=lambda: False, write=written.append)
         for data in (b"1", b"2"):
-            box.write(bad, b"x")  # type: ignore[arg-type]
-            box.write(good, data)  # type: ignore[arg-type]
+            writes.write(bad, b"x")  # type: ignore[arg-type]
+            writes.write(good, data)  # type: ignore[arg-type]
             await asyncio.sleep(0)
             await asyncio.sleep(0)
         assert written == [b"1", b"2"]

@@ -16,7 +16,7 @@ from providers.catalog import Candidate, Catalog, ProviderRecord
 from proxy.bounds import Bounds
 from proxy.errors import ClientGone, ProxyError, UpstreamError, UpstreamTimeout
 from proxy.exchange import Exchange
-from proxy.server.deadlines import Watch, Watchman
+from proxy.server.deadlines import RequestDeadline, RequestDeadlines
 from proxy.steps.account import event_of
 from proxy.steps.facts import asked_of
 from proxy.steps.fetch import fetch
@@ -53,22 +53,22 @@ def nowhere() -> str:
 async def fetched(exchange: Exchange, some: Sequence[ProviderRecord], **bounds: Any) -> tuple[int, bytes]:
     """Status and body of the answer."""
     client = Client(verify_ssl=True, connect_timeout_s=5)
-    watchman = Watchman()
-    watch = Watch(exchange, watchman.watched)
+    request_deadlines = RequestDeadlines()
+    deadline = RequestDeadline(exchange, request_deadlines.watched)
     parts: Any = SimpleNamespace(
         snapshot=SimpleNamespace(catalog=Catalog(tuple(some))),
         bounds=msgspec.structs.replace(Bounds.from_settings(settings), **bounds),
         upstream=client,
     )
     try:
-        answer = await fetch(exchange, parts, watch)
+        answer = await fetch(exchange, parts, deadline)
         body = b""
         while piece := await answer.read():
             body += piece
         return answer.status, body
     finally:
-        watch.close()
-        watchman.stop()
+        deadline.close()
+        request_deadlines.stop()
         client.close()
 
 
@@ -141,11 +141,11 @@ def waiting() -> Any:
     return SimpleNamespace(call=None, answer_ended=False, receive=asyncio.Event().wait)
 
 
-async def interrupted(watch: Watch) -> ProxyError | ClientGone:
+async def interrupted(deadline: RequestDeadline) -> ProxyError | ClientGone:
     try:
         await asyncio.Event().wait()
     except asyncio.CancelledError:
-        return watch.cause()
+        return deadline.cause()
     raise AssertionError
 
 
@@ -155,24 +155,24 @@ def late(name: str) -> Callable[[], ProxyError]:
 
 def test_a_deadline_can_be_armed_again_but_not_once_the_client_has_left():
     async def main() -> None:
-        watched: set[Watch] = set()
-        watch = Watch(waiting(), watched)
+        watched: set[RequestDeadline] = set()
+        deadline = RequestDeadline(waiting(), watched)
         loop = asyncio.get_running_loop()
         for name in ("first", "second"):
-            watch.expect(0, late(name))
-            assert watch in watched
-            loop.call_soon(watch.look, float("inf"))
-            reason = await interrupted(watch)
+            deadline.expect(0, late(name))
+            assert deadline in watched
+            loop.call_soon(deadline.look, float("inf"))
+            reason = await interrupted(deadline)
             assert isinstance(reason, ProxyError)
             assert reason.code == name
             assert asyncio.current_task().cancelling() == 0  # type: ignore[union-attr]
-        watch.expect(0, late("third"))
-        loop.call_soon(watch.client_left)
-        assert isinstance(await interrupted(watch), ClientGone)
-        watch.expect(0, late("fourth"))
-        assert watch not in watched
-        watch.look(float("inf"))
+        deadline.expect(0, late("third"))
+        loop.call_soon(deadline.client_left)
+        assert isinstance(await interrupted(deadline), ClientGone)
+        deadline.expect(0, late("fourth"))
+        assert deadline not in watched
+        deadline.look(float("inf"))
         await asyncio.sleep(0)
-        assert isinstance(watch.reason, ClientGone)
+        assert isinstance(deadline.reason, ClientGone)
 
     asyncio.run(main())

@@ -113,7 +113,7 @@ def server_config(host: str, port: int, workers: int) -> uvicorn.Config:
         port=port,
         workers=workers,
         loop="uvloop",
-        http="config.door:Door",
+        http="config.http_protocol:HttpProtocol",
         ws="none",
         lifespan="on",
         interface="asgi3",

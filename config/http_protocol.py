@@ -9,6 +9,6 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django.setup()
 
-from proxy.server.protocol import Door  # noqa: E402
+from proxy.server.protocol import HttpProtocol  # noqa: E402
 
-__all__ = ["Door"]
+__all__ = ["HttpProtocol"]
