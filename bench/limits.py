@@ -17,7 +17,7 @@ from bench.result import Result, middle
 from bench.servers import Servers
 from keys.limits import Ask, Baseline, Limits, MemoryLimits, Scope, Unknown
 from keys.limits.connection import connect
-from keys.limits.operations import Batch, Hold, Reserve, Wording
+from keys.limits.operations import Batch, RecordedReservation, Reserve, Wording
 from keys.limits.redis import RedisLimits
 from keys.limits.script import DIGEST
 from tests.services.redis import RedisServer
@@ -68,7 +68,7 @@ def _load(backend: MemoryLimits, scopes: tuple[Scope, ...]) -> None:
 
 async def in_redis(url: str, times: int) -> list[Result]:
     client = connect(url)
-    backend = RedisLimits(client, patience_s=5)
+    backend = RedisLimits(client, timeout_s=5)
     await backend.start()
     try:
         await backend.reserve(FOUR, ASK, NOW)
@@ -115,7 +115,7 @@ async def _pipelined(backend: RedisLimits, url: str, times: int) -> float:
         for _ in range(64):
             at = next(number)
             batch = Batch(wording, time.time())
-            line = Reserve(Hold(at, FOUR, ASK, True, at, 0), loop.create_future()).write(batch)
+            line = Reserve(RecordedReservation(at, FOUR, ASK, True, at, 0), loop.create_future()).write(batch)
             head = ["bench", 1, at, epoch, epoch, 0, 15_000_000, "{sluice:limits}:held:"]
             pipeline.execute_command(
                 "EVALSHA", DIGEST, len(batch.keys), *batch.keys, msgspec.msgpack.encode([*head, batch.specs, [line]])

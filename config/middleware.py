@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from config.failures import shaped
 from keys.api_errors import Conflict, collided
 from keys.hashing import Hashes, HashOutside, hashes
-from proxy.configuration.changes import notes_last
+from proxy.configuration.changes import changes_written_last
 from usage.audit.acting import scope
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
@@ -63,14 +63,14 @@ def secure_over_https(get_response: GetResponse) -> GetResponse:
 
 def in_transaction(get_response: GetResponse, request: HttpRequest) -> HttpResponse:
     try:
-        with transaction.atomic(), notes_last() as write_notes:
+        with transaction.atomic(), changes_written_last() as write_changes:
             response = get_response(request)
             # What failed has been made a response by now, so that no exception tells of it here.
             if response.status_code >= 400:
                 transaction.set_rollback(True)
             else:
                 check_references()
-                write_notes()
+                write_changes()
     except DatabaseError as error:
         if not collided(error):
             raise

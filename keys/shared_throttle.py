@@ -17,7 +17,7 @@ from rest_framework.throttling import SimpleRateThrottle
 
 log = logging.getLogger("sluice.keys")
 
-PATIENCE_S = 0.5
+TIMEOUT_S = 0.5
 AWAY_S = 5.0
 """A Redis that did not answer is not asked for so long: whoever signs in meanwhile does not wait for it."""
 
@@ -72,9 +72,9 @@ def first_look(request: Any, key: str) -> bool:
 
 class SharedCounts:
     def __init__(self, url: str) -> None:
-        """Without retries: they would outlast the patience, and count twice."""
+        """Without retries: they would outlast the timeout, and count twice."""
         self._redis = redis.Redis.from_url(
-            url, socket_timeout=PATIENCE_S, socket_connect_timeout=PATIENCE_S, retry=Retry(NoBackoff(), 0)
+            url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S, retry=Retry(NoBackoff(), 0)
         )
         self._away_until = 0.0
 

@@ -15,8 +15,8 @@ from django.db import DatabaseError
 
 from keys.limits.fallback import FallbackLimits
 from proxy import pipeline
-from proxy.build import LedgerThread, build_parts
-from proxy.components import Parts
+from proxy.build import LedgerThread, build_components
+from proxy.components import Components
 from proxy.exchange import Exchange
 from proxy.health.endpoints import ALIVE, PATHS, answer_health
 from proxy.health.report import Condition
@@ -29,7 +29,7 @@ class DataPlane:
     """One for each process."""
 
     def __init__(self) -> None:
-        self._parts: Parts | None = None
+        self._components: Components | None = None
         self._condition: Condition | None = None
         self._starting: asyncio.Lock | None = None
         self._ledger: LedgerThread | None = None
@@ -40,22 +40,22 @@ class DataPlane:
                 await self._try_to_start()
             await answer_health(scope, send, self._condition)
         else:
-            await pipeline.run(Exchange(scope, receive, send), self._parts or await self.start())
+            await pipeline.run(Exchange(scope, receive, send), self._components or await self.start())
 
-    async def start(self) -> Parts:
+    async def start(self) -> Components:
         """Load what there is to know. Raises `DatabaseError`."""
         if self._starting is None:
             self._starting = asyncio.Lock()
         async with self._starting:
-            if self._parts is None:
-                self._parts = await build_parts()
-                self._condition = Condition(self._parts)
+            if self._components is None:
+                self._components = await build_components()
+                self._condition = Condition(self._components)
                 if settings.LEDGER_WRITER == "own":
                     self._ledger = LedgerThread()
                 # What is here by now stays: the collector need not look at all of Django again and again.
                 gc.collect()
                 gc.freeze()
-        return self._parts
+        return self._components
 
     async def _try_to_start(self) -> None:
         """Whoever waits to be told that it is ready sends no request before."""
@@ -66,22 +66,22 @@ class DataPlane:
 
     async def stop(self) -> None:
         """Write what is left, and let go of everything."""
-        parts, self._parts = self._parts, None
-        if parts is None:
+        components, self._components = self._components, None
+        if components is None:
             return
         if self._condition is not None:
             await self._condition.close()
             self._condition = None
-        await parts.heavy.stop()
-        await parts.background.stop()
-        parts.journal.close()
-        await asyncio.to_thread(parts.reporter.stop)
-        await asyncio.to_thread(parts.bodies.stop)
+        await components.heavy.stop()
+        await components.background.stop()
+        components.journal.close()
+        await asyncio.to_thread(components.reporter.stop)
+        await asyncio.to_thread(components.bodies.stop)
         if self._ledger is not None:
             await asyncio.to_thread(self._ledger.stop)
-        await parts.pasts.stop()
-        if isinstance(parts.limits, FallbackLimits):
-            await parts.limits.close()
-        await parts.snapshot.stop()
-        parts.upstream.close()
-        parts.request_deadlines.stop()
+        await components.baselines.stop()
+        if isinstance(components.limits, FallbackLimits):
+            await components.limits.close()
+        await components.snapshot.stop()
+        components.upstream.close()
+        components.request_deadlines.stop()

@@ -18,9 +18,9 @@ from keys.limits.fallback import FallbackLimits
 from keys.models import Project
 from providers.environment import sync_provider_from_environment
 from proxy.admission.admit import Admission
-from proxy.admission.baselines import Pasts
+from proxy.admission.baselines import Baselines
 from proxy.bounds import Bounds
-from proxy.components import Parts
+from proxy.components import Components
 from proxy.configuration.snapshot import Snapshot
 from proxy.errors import Unavailable
 from proxy.health.endpoints import VERSION
@@ -69,7 +69,7 @@ class LedgerThread:
         self._thread.join()
 
 
-async def build_parts() -> Parts:
+async def build_components() -> Components:
     snapshot = Snapshot()
     await snapshot.run(sync_provider_from_environment)
     await snapshot.run(Project.default)  # so that the first request without a key has its project
@@ -99,16 +99,16 @@ async def build_parts() -> Parts:
         dropped=metrics.dropped,
     )
     coalesced_writes_of(asyncio.get_running_loop()).before = journal.flush
-    pasts = Pasts(limits, snapshot.run)
+    baselines = Baselines(limits, snapshot.run)
     request_log = RequestLog()
     upstream = Upstream(verify_ssl=settings.VERIFY_SSL, connect_timeout_s=settings.CONNECT_TIMEOUT_SECS)
     logs_bodies = settings.LOG_BODIES and request_log.is_on
-    return Parts(
+    return Components(
         bounds=Bounds.from_settings(settings),
         snapshot=snapshot,
-        admission=Admission(limits, pasts, settings.ADDRESS_LIMITS),
+        admission=Admission(limits, baselines, settings.ADDRESS_LIMITS),
         limits=limits,
-        pasts=pasts,
+        baselines=baselines,
         upstream=upstream,
         owners=Owners(find_owners),
         journal=journal,
@@ -139,7 +139,7 @@ async def build_limits() -> MemoryLimits | FallbackLimits:
     limits = FallbackLimits(
         connect(settings.REDIS_URL),
         lease_s=settings.LIMIT_LEASE_SECS,
-        patience_s=settings.LIMIT_PATIENCE_SECS,
+        timeout_s=settings.LIMIT_PATIENCE_SECS,
         on_failure=lambda name, error: LOOPS.named(name).failed_alone(error),
     )
     await limits.start()

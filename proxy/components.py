@@ -18,7 +18,7 @@ from usage.reporter import Reporter
 if TYPE_CHECKING:
     from keys.limits import MemoryLimits
     from keys.limits.fallback import FallbackLimits
-    from proxy.admission.baselines import Pasts
+    from proxy.admission.baselines import Baselines
     from proxy.stored.background import Background
     from usage.bodies.keep import BodyKeeper
     from usage.bodies.show import Showing
@@ -28,12 +28,13 @@ if TYPE_CHECKING:
     from usage.traces import Traces
 
 
-class Parts:
+class Components:
     """Read by the steps, changed by nobody."""
 
     __slots__ = (
         "admission",
         "background",
+        "baselines",
         "bodies",
         "body_room",
         "bounds",
@@ -44,7 +45,6 @@ class Parts:
         "metrics",
         "open_models",
         "owners",
-        "pasts",
         "reporter",
         "request_deadlines",
         "request_log",
@@ -61,7 +61,7 @@ class Parts:
         snapshot: Snapshot,
         admission: Admission,
         limits: MemoryLimits | FallbackLimits,
-        pasts: Pasts,
+        baselines: Baselines,
         upstream: Upstream,
         owners: Owners,
         journal: Spool,
@@ -79,7 +79,7 @@ class Parts:
         self.snapshot = snapshot
         self.admission = admission
         self.limits = limits
-        self.pasts = pasts
+        self.baselines = baselines
         self.upstream = upstream
         self.owners = owners
         self.open_models = OpenModels(upstream)

@@ -199,7 +199,7 @@ def _limit_exceeded(error: LimitExceeded) -> ProxyError:
         wait = max(1, ceil(round(error.retry_after_s, 3)))  # rounded first: 60.0000000001 is not 61
         # OpenAI's SDKs do not wait longer than that: they would ask again after half a second, in vain.
         headers = [(b"x-should-retry", b"false")] if wait > SDK_WAITS_S else []
-    headers += [(b"retry-after", b"%d" % wait), *read_lines(rate_lines(*error.standings[:2]))]
+    headers += [(b"retry-after", b"%d" % wait), *read_lines(rate_lines(*error.statuses[:2]))]
     kind = QuotaExceeded if error.code == QuotaExceeded.type else RateLimited
     return kind(error.code, error.explanation, headers=headers)
 

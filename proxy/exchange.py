@@ -12,7 +12,7 @@ from proxy.server.head import Head, read_head
 from proxy.wire.asgi import CALL, Receive, Scope, Send
 
 if TYPE_CHECKING:
-    from keys.limits import Held
+    from keys.limits import Reservation
     from keys.records import KeyRecord, ProjectRecord
     from proxy.attempt import Attempt
     from proxy.body_room import BodyRoom
@@ -99,7 +99,7 @@ class Exchange:
     speaks_of_foreign = False
     """It names something that nobody made here, and may."""
     # admit, look up
-    reservation: Held | None = None
+    reservation: Reservation | None = None
     admitted = False
     counts_as = 1
     """For quotas by the day and altogether: a batch of embeddings is as many as it has inputs."""

@@ -1,4 +1,4 @@
-"""The note that spreads a configuration change to every process."""
+"""The rows by which every process hears of a configuration change."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import logging
 
 from proxy.admission.uncounted import finish_estimate
 from proxy.capture import Capture
-from proxy.components import Parts
+from proxy.components import Components
 from proxy.errors import ClientGone, ShuttingDown, UpstreamError, as_proxy_error
 from proxy.exchange import Exchange
 from proxy.server.deadlines import RequestDeadline
@@ -32,39 +32,39 @@ CLIENT_CLOSED_REQUEST = 499
 """nginx's number for a request whose client left; it is only ever in the row."""
 
 
-async def steps(exchange: Exchange, parts: Parts, deadline: RequestDeadline) -> None:
+async def steps(exchange: Exchange, components: Components, deadline: RequestDeadline) -> None:
     if exchange.method == "OPTIONS" and is_preflight(exchange):
-        await answer_preflight(exchange, parts.snapshot.origins)
+        await answer_preflight(exchange, components.snapshot.origins)
         return
-    if parts.snapshot.origins is not None:
-        exchange.cors_origin = own_origin(exchange, parts.snapshot.origins)
+    if components.snapshot.origins is not None:
+        exchange.cors_origin = own_origin(exchange, components.snapshot.origins)
     receive(exchange)
-    await authenticate(exchange, parts)
-    await read(exchange, parts, deadline)
-    authorize(exchange, parts.snapshot)
+    await authenticate(exchange, components)
+    await read(exchange, components, deadline)
+    authorize(exchange, components.snapshot)
     if exchange.endpoint.own:
-        await answer_own(exchange, parts)
+        await answer_own(exchange, components)
         return
-    refuse_unserved(exchange, parts.snapshot.catalog)
-    await parts.admission.admit(exchange, parts.snapshot)
+    refuse_unserved(exchange, components.snapshot.catalog)
+    await components.admission.admit(exchange, components.snapshot)
     look_up(exchange)
-    answer = await fetch(exchange, parts, deadline)
+    answer = await fetch(exchange, components, deadline)
     try:
-        await hand_on(exchange, answer, parts, deadline)
+        await hand_on(exchange, answer, components, deadline)
     finally:
         answer.abort()
 
 
-async def run(exchange: Exchange, parts: Parts) -> None:
+async def run(exchange: Exchange, components: Components) -> None:
     """Take a request through the steps, and end it in one way, whichever one it is."""
-    parts.metrics.began()
-    if parts.logged_bodies is not None:
-        exchange.capture = Capture(parts.bounds.captured_bytes)
-    if parts.traces is not None:
-        exchange.span = begin(exchange, parts.traces)
-    deadline = RequestDeadline(exchange, parts.request_deadlines.watched)
+    components.metrics.began()
+    if components.logged_bodies is not None:
+        exchange.capture = Capture(components.bounds.captured_bytes)
+    if components.traces is not None:
+        exchange.span = begin(exchange, components.traces)
+    deadline = RequestDeadline(exchange, components.request_deadlines.watched)
     try:
-        await steps(exchange, parts, deadline)
+        await steps(exchange, components, deadline)
         exchange.outcome = exchange.outcome or "complete"
     except asyncio.CancelledError:
         exchange.outcome, exchange.error_code = "internal_error", "shutdown"
@@ -73,8 +73,8 @@ async def run(exchange: Exchange, parts: Parts) -> None:
         await fail(exchange, error, deadline)
     finally:
         deadline.close()
-        account(exchange, parts)
-        exchange.let_go(parts.body_room)
+        account(exchange, components)
+        exchange.let_go(components.body_room)
 
 
 async def fail(exchange: Exchange, error: Exception, deadline: RequestDeadline) -> None:

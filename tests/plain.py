@@ -7,11 +7,11 @@ from typing import Any
 
 import httpx
 
-PATIENCE_S = 20.0
+TIMEOUT_S = 20.0
 UNENCRYPTED: dict[str, Any] = {
     "verify": ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
     "trust_env": False,
-    "timeout": PATIENCE_S,
+    "timeout": TIMEOUT_S,
 }
 
 

@@ -21,7 +21,7 @@ import msgspec
 from django.conf import settings
 from django.db import connection
 
-from usage.journal.aside import DAMAGED
+from usage.journal.damaged_lines import DAMAGED
 from usage.journal.replace import replace_file
 from usage.journal.segments import last_line_end, segments
 from usage.journal.subscribers import PROGRESS, subscribers

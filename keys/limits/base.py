@@ -1,7 +1,7 @@
 """The contract of admission.
 
 A backend (`memory.py`, `redis.py`, `fallback.py`) answers `reserve(scopes, ask, now)`: all of it, over all scopes, in
-one decision, or nothing. What it returns is `Held` and must be settled on every way out.
+one decision, or nothing. What it returns is a `Reservation` and must be settled on every way out.
 
 * `now` is Unix time in seconds when the decision is made, not when the request arrived.
 * `LimitExceeded`: no room. Nothing of anything was used up (P13).
@@ -76,15 +76,15 @@ class Need(msgspec.Struct, frozen=True):
 class Unknown(Exception):
     """Load a baseline for each of `needs`, then ask again.
 
-    `patience_s`: one that takes longer is to be loaded as nothing, because something known stands in for it.
+    `timeout_s`: one that takes longer is to be loaded as nothing, because something known stands in for it.
     """
 
-    def __init__(self, needs: list[Need], patience_s: float | None = None) -> None:
+    def __init__(self, needs: list[Need], timeout_s: float | None = None) -> None:
         super().__init__(", ".join(f"{need.kind} {need.id}" for need in needs))
-        self.needs, self.patience_s = needs, patience_s
+        self.needs, self.timeout_s = needs, timeout_s
 
 
-class Standing(NamedTuple):
+class LimitStatus(NamedTuple):
     """Where a limit stands after a reservation, for the answer's headers."""
 
     limit: int
@@ -93,7 +93,7 @@ class Standing(NamedTuple):
     """Seconds until the whole limit is free again."""
 
 
-class BudgetStanding(NamedTuple):
+class BudgetStatus(NamedTuple):
     """Where a budget stands, in picodollars. `reserved` is held by requests that have not ended."""
 
     budget: int
@@ -107,7 +107,7 @@ class BudgetStanding(NamedTuple):
         return max(0, self.budget - self.spent - self.reserved)
 
 
-class Crossing(NamedTuple):
+class CrossedThreshold(NamedTuple):
     """A budget's soft threshold was passed, in picodollars. Told by the settlement that passed it."""
 
     kind: str
@@ -118,25 +118,25 @@ class Crossing(NamedTuple):
     since: int
 
 
-OnCrossing = Callable[[Crossing], None]
+OnThreshold = Callable[[CrossedThreshold], None]
 
 
-class Standings(NamedTuple):
+class LimitStatuses(NamedTuple):
     """Of requests a minute, tokens a minute and budgets, where the scope stands that has the least left."""
 
-    requests: Standing | None = None
-    tokens: Standing | None = None
-    budget: BudgetStanding | None = None
+    requests: LimitStatus | None = None
+    tokens: LimitStatus | None = None
+    budget: BudgetStatus | None = None
 
 
 Rate = tuple[int, int, float]
-"""What `Standing` has, as it is made for every answer: several times as fast."""
+"""What a `LimitStatus` has, as it is made for every answer: several times as fast."""
 
 Rates = tuple[Rate | None, Rate | None]
 """Of requests and tokens a minute, where the scope stands that has the least left; None: no limit."""
 
 
-class Held(Protocol):
+class Reservation(Protocol):
     """What was taken at admission."""
 
     @property
@@ -144,7 +144,7 @@ class Held(Protocol):
         """What was asked for."""
 
     @property
-    def standings(self) -> Standings:
+    def statuses(self) -> LimitStatuses:
         """Where the limits stand, without another question to anybody."""
 
     @property

@@ -60,7 +60,7 @@ class Reply(msgspec.Struct, array_like=True):
     lost: int
     now_us: int
     answers: Any = ()
-    crossings: Any = ()
+    thresholds: Any = ()
     known: Any = ()
 
 
@@ -89,7 +89,7 @@ class Batches:
         process: str,
         prefix: bytes,
         lease_s: float,
-        patience_s: float,
+        timeout_s: float,
         clock: Callable[[], float] | None,
         on_reply: Callable[[Sent, Reply], None],
         on_away: Callable[[Exception], None],
@@ -98,7 +98,7 @@ class Batches:
         self._on_failure = on_failure or log_failure
         self._client, self._process, self._prefix = client, process, prefix
         self._wording = Wording(prefix, process)
-        self._lease_us, self._patience_s, self._clock = round(lease_s * SECOND_US), patience_s, clock
+        self._lease_us, self._timeout_s, self._clock = round(lease_s * SECOND_US), timeout_s, clock
         self._on_reply, self._on_away = on_reply, on_away
         self._queue: deque[Operation] = deque()
         self._session = 0
@@ -297,14 +297,14 @@ class Batches:
             operation.answer.exception()  # whoever asked may be gone by now
 
     async def _within_patience(self, keys: list[bytes], argument: bytes) -> Reply:
-        deadline = Deadline(self._patience_s)
+        deadline = Deadline(self._timeout_s)
         try:
             return _decode(await script.run(self._client, keys, argument))
         except asyncio.CancelledError:
             if not deadline.passed:
                 raise
             deadline.task.uncancel()
-            raise Away(f"no answer within {self._patience_s:g} s") from None
+            raise Away(f"no answer within {self._timeout_s:g} s") from None
         except Exception as error:
             # Whatever it is (refused, reset, out of memory, read-only, loading): it does not decide now.
             raise Away(f"{type(error).__name__}: {error}") from error

@@ -38,7 +38,7 @@ class Address(NamedTuple):
 
 
 def connect(url: str) -> Connection | redis.asyncio.Redis:
-    """Without retries: they would outlast the patience, and repeat what may have been decided. Raises `ValueError`."""
+    """Without retries: they would outlast the timeout, and repeat what may have been decided. Raises `ValueError`."""
     told: dict[str, Any] = dict(parse_url(url))
     is_plain = told.pop("connection_class", UnixDomainSocketConnection) is UnixDomainSocketConnection
     if is_plain and told.keys() <= set(Address._fields):
@@ -46,10 +46,10 @@ def connect(url: str) -> Connection | redis.asyncio.Redis:
     return redis.asyncio.Redis.from_url(url, retry=Retry(NoBackoff(), 0))
 
 
-def is_cluster(url: str, patience_s: float = 2.0) -> bool:
+def is_cluster(url: str, timeout_s: float = 2.0) -> bool:
     """Whether a node of a Redis Cluster answers there; one that does not answer may be anything."""
     with redis.Redis.from_url(
-        url, socket_timeout=patience_s, socket_connect_timeout=patience_s, retry=SyncRetry(NoBackoff(), 0)
+        url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=SyncRetry(NoBackoff(), 0)
     ) as client:
         try:
             told: Any = client.info("cluster")

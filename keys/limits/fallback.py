@@ -1,6 +1,6 @@
 """Admission that goes on when Redis does not (P34).
 
-As long as Redis answers, it decides. The first that waits for it in vain (`PATIENCE_S`) opens the circuit: from then
+As long as Redis answers, it decides. The first that waits for it in vain (`TIMEOUT_S`) opens the circuit: from then
 on this process decides alone, at once, with its own counters, and asks in the background whether Redis is back. Budgets
 and quotas go on from what the ledger has or what Redis said last, whichever is more: the ledger is a moment late, and
 Redis may have told this process long ago, if only others were asked since. On the way back Redis is told, once, what
@@ -15,11 +15,11 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
-from keys.limits.base import Ask, Baseline, Need, OnCrossing, Unknown
+from keys.limits.base import Ask, Baseline, Need, OnThreshold, Unknown
 from keys.limits.batches import Away, OnFailure, log_failure
 from keys.limits.last_known import LastKnown
 from keys.limits.memory import MemoryLimits, need_of
-from keys.limits.redis import LEASE_S, PATIENCE_S, RedisLimits, SharedHeld
+from keys.limits.redis import LEASE_S, TIMEOUT_S, RedisLimits, SharedReservation
 from keys.limits.scope import Scope
 from keys.limits.script import Client
 
@@ -44,16 +44,16 @@ class FallbackLimits:
         *,
         prefix: str = "{sluice:limits}:",
         lease_s: float = LEASE_S,
-        patience_s: float = PATIENCE_S,
+        timeout_s: float = TIMEOUT_S,
         probe_every_s: float = PROBE_EVERY_S,
         clock: Callable[[], float] | None = None,
-        on_crossing: OnCrossing | None = None,
+        on_threshold: OnThreshold | None = None,
         on_change: OnChange | None = None,
         on_failure: OnFailure | None = None,
     ) -> None:
         self._on_failure = on_failure or log_failure
         self._clock = clock or time.time
-        self._on_crossing, self._on_change = on_crossing, on_change
+        self._on_threshold, self._on_change = on_threshold, on_change
         self._probe_every_s = probe_every_s
         self._probe: asyncio.Task[None] | None = None
         self._past = LastKnown()
@@ -63,9 +63,9 @@ class FallbackLimits:
             client,
             prefix=prefix,
             lease_s=lease_s,
-            patience_s=patience_s,
+            timeout_s=timeout_s,
             clock=clock,
-            on_crossing=on_crossing,
+            on_threshold=on_threshold,
             on_away=self._went_away,
             on_end_unheard=self._ended_unheard,
             past=self._past,
@@ -89,7 +89,7 @@ class FallbackLimits:
             self._probe.cancel()
         await self._shared.close()
 
-    async def reserve(self, scopes: Sequence[Scope], ask: Ask, now: float) -> SharedHeld:
+    async def reserve(self, scopes: Sequence[Scope], ask: Ask, now: float) -> SharedReservation:
         if self._shared.up:
             try:
                 return await self._shared.reserve(scopes, ask, now)
@@ -106,31 +106,31 @@ class FallbackLimits:
         (self._shared if self._shared.up else self._local).raise_to(need, baseline)
 
     def _new_local(self) -> MemoryLimits:
-        return MemoryLimits(clock=self._clock, on_crossing=self._on_crossing)
+        return MemoryLimits(clock=self._clock, on_threshold=self._on_threshold)
 
-    def _reserve_locally(self, scopes: Sequence[Scope], ask: Ask, now: float) -> SharedHeld:
+    def _reserve_locally(self, scopes: Sequence[Scope], ask: Ask, now: float) -> SharedReservation:
         try:
             local = self._local.reserve(scopes, ask, now)
         except Unknown as unknown:
             limits = {(scope.kind, scope.id): scope.limits for scope in scopes}
             known = all(self._past.knows(need, limits[need.kind, need.id]) for need in unknown.needs)
             raise Unknown(unknown.needs, LEDGER_PATIENCE_S if known else None) from None
-        held = self._shared.hold(scopes, ask)
-        held.local, held.taken_at = local, round(now * 1e6)
-        if held.ends:
-            self._shared.live[held.id] = held
-        return held
+        reservation = self._shared.new_reservation(scopes, ask)
+        reservation.local, reservation.taken_at = local, round(now * 1e6)
+        if reservation.ends:
+            self._shared.live[reservation.id] = reservation
+        return reservation
 
-    def _ended_unheard(self, held: SharedHeld, cost: int, requests: int | None) -> None:
+    def _ended_unheard(self, reservation: SharedReservation, cost: int, requests: int | None) -> None:
         """What was reserved and settled here is owed to Redis. For what it has reserved itself a settlement waits."""
-        count = held.ask.requests if requests is None else requests
-        if held.in_redis:
-            count -= held.ask.requests
+        count = reservation.ask.requests if requests is None else requests
+        if reservation.in_redis:
+            count -= reservation.ask.requests
         more = Baseline(cost, count, count)
-        for scope in held.scopes:
-            need = need_of(scope, held.taken_at)
+        for scope in reservation.scopes:
+            need = need_of(scope, reservation.taken_at)
             self._past.add(need, more)
-            if not held.in_redis:
+            if not reservation.in_redis:
                 self._owed[need] = plus(self._owed.get(need, NOTHING), more)
         if self._shared.up:
             self._hand_over()
@@ -139,8 +139,8 @@ class FallbackLimits:
         log.warning("Redis does not answer; this process decides about limits alone: %s", error)
         self._local = self._new_local()
         now = self._clock()
-        for held in self._shared.live.values():
-            held.local = self._local.restore(held.scopes, held.ask, now)
+        for reservation in self._shared.live.values():
+            reservation.local = self._local.restore(reservation.scopes, reservation.ask, now)
         self._tell(False, str(error))
         if self._probe is None or self._probe.done():
             self._probe = asyncio.get_running_loop().create_task(self._look_again())

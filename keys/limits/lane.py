@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from keys.limits.base import DAY_US, SECOND_US, Ask, Crossing, Rate, Rates, Used
+from keys.limits.base import DAY_US, SECOND_US, Ask, CrossedThreshold, Rate, Rates, Used
 from keys.limits.counters import Bucket, Budget, Daily, Lifetime, RequestWindow, Slots, TokenWindow
 from keys.limits.counters.window import SHARED_US, WINDOW_US, Entry, Window
 
@@ -106,7 +106,7 @@ class Lane:
         self.money -= used.cost
         self.quiet -= used.cost
 
-    def settle_late(self, used: Used, ask: Ask, taken_at: int) -> Crossing | None:
+    def settle_late(self, used: Used, ask: Ask, taken_at: int) -> CrossedThreshold | None:
         """What was taken in this lane, which is closed."""
         if self.token_window is not None:
             self.token_window.settle((self.token_entry, ask.tokens), used)

@@ -52,14 +52,14 @@ class Shared:
 
     def add(self, operation: OfOne, batch: Batch) -> None:
         """Raises `ValueError`."""
-        hold = operation.hold
-        scopes = id(hold.scopes)
+        reservation = operation.reservation
+        scopes = id(reservation.scopes)
         line = self._open.get(scopes)
         if line is None or len(line.operations) == LARGEST_GROUP:
-            line = self._open[scopes] = Line([*operation.line(batch), []], [], hold.id)
+            line = self._open[scopes] = Line([*operation.line(batch), []], [], reservation.id)
             self._lines.append(line)
         if isinstance(operation, Reserve):
-            hold.record = line.record  # now: should the answer never come, this is where it is
+            reservation.record = line.record  # now: should the answer never come, this is where it is
         line.words[-1].append(operation.entry())
         line.operations.append(operation)
 

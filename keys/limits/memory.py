@@ -17,22 +17,22 @@ from keys.limits.base import (
     SECOND_US,
     Ask,
     Baseline,
-    BudgetStanding,
-    Crossing,
+    BudgetStatus,
+    CrossedThreshold,
+    LimitStatus,
+    LimitStatuses,
     Need,
-    OnCrossing,
+    OnThreshold,
     Rate,
     Rates,
-    Standing,
-    Standings,
     Unknown,
 )
 from keys.limits.counters import UNKNOWN, Budget, Counter, PastCounter, RequestWindow, TokenWindow
-from keys.limits.held import Counted, MemoryHeld
 from keys.limits.joint import JOIN_AFTER, Joint
 from keys.limits.lane import Lane, open_lane, take
 from keys.limits.periods import span_at
 from keys.limits.refusal import LimitExceeded, Refusal
+from keys.limits.reservation import Counted, MemoryReservation
 from keys.limits.scope import Scope
 from keys.limits.state import ScopeState
 
@@ -44,7 +44,7 @@ LANES_KEPT = 10_000
 LOOKED_AT = 2
 """Scopes looked at for each new one: more than one, so that the idle ones cannot pile up."""
 
-AnyStanding = TypeVar("AnyStanding", Standing, BudgetStanding)
+AnyStatus = TypeVar("AnyStatus", LimitStatus, BudgetStatus)
 
 
 class Lanes(msgspec.Struct, eq=False):
@@ -62,7 +62,7 @@ class Lanes(msgspec.Struct, eq=False):
 class MemoryLimits:
     """The backend of one process. `clock` is Unix time in seconds, asked when something is settled."""
 
-    def __init__(self, *, clock: Callable[[], float] = time.time, on_crossing: OnCrossing | None = None) -> None:
+    def __init__(self, *, clock: Callable[[], float] = time.time, on_threshold: OnThreshold | None = None) -> None:
         self._states: OrderedDict[tuple[str, str], ScopeState] = OrderedDict()
         # The states by the very objects that came last: their names are long to hash. A state holds its scope, so that
         # nobody else gets that scope's id.
@@ -70,7 +70,7 @@ class MemoryLimits:
         # By the tuple that was asked for, which a key has as long as its limits do not change.
         self._lanes_of: dict[int, Lanes] = {}
         self._clock = clock
-        self._on_crossing = on_crossing
+        self._on_threshold = on_threshold
         self.adoptions = 0
         """How often limits have been found changed."""
 
@@ -78,7 +78,7 @@ class MemoryLimits:
         """Scopes remembered."""
         return len(self._states)
 
-    def reserve(self, scopes: Sequence[Scope], ask: Ask, now: float) -> MemoryHeld:
+    def reserve(self, scopes: Sequence[Scope], ask: Ask, now: float) -> MemoryReservation:
         """Raises `LimitExceeded` and `Unknown`; then nothing was taken."""
         now_us = round(now * 1e6)
         found = self._lanes_of.get(id(scopes))
@@ -99,10 +99,10 @@ class MemoryLimits:
                 found.asked += 1
                 if found.asked == JOIN_AFTER:
                     found.join()
-                return MemoryHeld(self, scopes, ask, now_us, lanes, (), rates, self.adoptions)
+                return MemoryReservation(self, scopes, ask, now_us, lanes, (), rates, self.adoptions)
         return self._reserve_slowly(scopes, ask, now_us)
 
-    def _reserve_slowly(self, scopes: Sequence[Scope], ask: Ask, now_us: int) -> MemoryHeld:
+    def _reserve_slowly(self, scopes: Sequence[Scope], ask: Ask, now_us: int) -> MemoryReservation:
         """Where some scope has no lane with room. The others' are gone through all the same."""
         known = len(self._states)
         states = [self._state(scope) for scope in scopes]
@@ -131,7 +131,7 @@ class MemoryLimits:
             self._forget_idle(now_us, len(self._states) - known)
         if not counted and type(scopes) is tuple:  # a list may be another one by the next time
             self._remember(scopes, lanes)
-        return MemoryHeld(self, scopes, ask, now_us, lanes, counted, rates_of(states, now_us), self.adoptions)
+        return MemoryReservation(self, scopes, ask, now_us, lanes, counted, rates_of(states, now_us), self.adoptions)
 
     def _remember(self, scopes: tuple[Scope, ...], lanes: Sequence[Lane]) -> None:
         """All had room in their lanes; so may the next that asks for the same."""
@@ -139,7 +139,7 @@ class MemoryLimits:
             self._lanes_of.clear()
         self._lanes_of[id(scopes)] = Lanes(scopes, lanes)
 
-    def restore(self, scopes: Sequence[Scope], ask: Ask, now: float) -> MemoryHeld:
+    def restore(self, scopes: Sequence[Scope], ask: Ask, now: float) -> MemoryReservation:
         """Take over a request that runs already: what ends with it is taken, whatever the limits say."""
         now_us = round(now * 1e6)
         counted: list[Counted] = []
@@ -148,7 +148,7 @@ class MemoryLimits:
             state.close_lane()
             counters = tuple(counter for counter in state.counters if counter.ends_with_request)
             counted.append(Counted(state, counters, [counter.take(ask, now_us) for counter in counters]))
-        return MemoryHeld(self, scopes, ask, now_us, (), counted, rates_of(states, now_us), self.adoptions)
+        return MemoryReservation(self, scopes, ask, now_us, (), counted, rates_of(states, now_us), self.adoptions)
 
     def _state(self, scope: Scope) -> ScopeState:
         """With the limits of this very object."""
@@ -175,9 +175,9 @@ class MemoryLimits:
     def raise_to(self, need: Need, baseline: Baseline) -> None:
         """Counters that are known, and of this period, stand no lower than this."""
         for counter in self._with_past(need.kind, need.id):
-            crossing = counter.raise_to(need, baseline)
-            if crossing is not None:
-                self.crossed(crossing)
+            threshold = counter.raise_to(need, baseline)
+            if threshold is not None:
+                self.threshold_crossed(threshold)
 
     def charge_new_budgets(
         self, scopes: Sequence[Scope], reserved: Sequence[Counter | None], cost: int, at: int
@@ -190,20 +190,20 @@ class MemoryLimits:
             for counter in state.counters:
                 if isinstance(counter, Budget) and all(counter is not other for other in reserved):
                     state.close_lane()
-                    crossing = counter.charge(cost, at)
-                    if crossing is not None:
-                        self.crossed(crossing)
+                    threshold = counter.charge(cost, at)
+                    if threshold is not None:
+                        self.threshold_crossed(threshold)
 
     def now_us(self) -> int:
         return round(self._clock() * 1e6)
 
-    def crossed(self, crossing: Crossing) -> None:
-        if self._on_crossing is None:
+    def threshold_crossed(self, threshold: CrossedThreshold) -> None:
+        if self._on_threshold is None:
             return
         try:
-            self._on_crossing(crossing)
+            self._on_threshold(threshold)
         except Exception:
-            log.exception("Nobody was told that %s %s passed its soft threshold.", crossing.kind, crossing.id)
+            log.exception("Nobody was told that %s %s passed its soft threshold.", threshold.kind, threshold.id)
 
     def _with_past(self, kind: str, id_: str) -> list[PastCounter]:
         state = self._states.get((kind, id_))
@@ -212,14 +212,14 @@ class MemoryLimits:
         state.close_lane()
         return [counter for counter in state.counters if isinstance(counter, PastCounter)]
 
-    def standings_of(self, scopes: Sequence[Scope], now: int) -> Standings:
+    def statuses_of(self, scopes: Sequence[Scope], now: int) -> LimitStatuses:
         counters: list[Counter] = []
         for scope in scopes:
             state = self._states.get((scope.kind, scope.id))
             if state is not None:
                 state.close_lane()
                 counters += state.counters
-        return standings_of(counters, now)
+        return statuses_of(counters, now)
 
     def _refused(self, scopes: Sequence[Scope], ask: Ask, now: int) -> Exception:
         """Every limit is asked, so that what is told is the longest wait of all."""
@@ -236,7 +236,7 @@ class MemoryLimits:
             return Unknown(needs)
         scope, refusal = max(refusals, key=lambda refused: refused[1].severity)
         counters = [counter for scope in scopes for counter in self._states[scope.kind, scope.id].counters]
-        return LimitExceeded(scope, refusal, standings_of(counters, now))
+        return LimitExceeded(scope, refusal, statuses_of(counters, now))
 
     def _forget_idle(self, now: int, new: int) -> None:
         """Drop what is idle, oldest first, so that a million keys do not pile up."""
@@ -256,22 +256,22 @@ def rates_of(states: Sequence[ScopeState], now: int) -> Rates:
     for state in states:
         lane = state.lane
         if state.requests is not None:
-            requests.append(lane.requests_left(now) if lane is not None else state.requests.standing(now))
+            requests.append(lane.requests_left(now) if lane is not None else state.requests.status(now))
         if state.tokens is not None:
-            tokens.append(lane.tokens_left(now) if lane is not None else state.tokens.standing(now))
+            tokens.append(lane.tokens_left(now) if lane is not None else state.tokens.status(now))
     return min(requests, key=itemgetter(1), default=None), min(tokens, key=itemgetter(1), default=None)
 
 
-def standings_of(counters: Sequence[Counter], now: int) -> Standings:
-    return Standings(
-        _least([counter.standing(now) for counter in counters if isinstance(counter, RequestWindow)]),
-        _least([counter.standing(now) for counter in counters if isinstance(counter, TokenWindow)]),
-        _least([counter.standing() for counter in counters if isinstance(counter, Budget)]),
+def statuses_of(counters: Sequence[Counter], now: int) -> LimitStatuses:
+    return LimitStatuses(
+        _least([counter.status(now) for counter in counters if isinstance(counter, RequestWindow)]),
+        _least([counter.status(now) for counter in counters if isinstance(counter, TokenWindow)]),
+        _least([counter.status() for counter in counters if isinstance(counter, Budget)]),
     )
 
 
-def _least(standings: list[AnyStanding]) -> AnyStanding | None:
-    return min(standings, key=lambda standing: standing.remaining, default=None)
+def _least(statuses: list[AnyStatus]) -> AnyStatus | None:
+    return min(statuses, key=lambda status: status.remaining, default=None)
 
 
 def need_of(scope: Scope, now: int) -> Need:

@@ -157,7 +157,7 @@ def anything_ends(scopes: Sequence[Scope]) -> bool:
     return False
 
 
-class Hold(msgspec.Struct, eq=False):
+class RecordedReservation(msgspec.Struct, eq=False):
     """What Redis is told of a running request."""
 
     id: int
@@ -177,7 +177,7 @@ class Hold(msgspec.Struct, eq=False):
 class OfOne(Operation):
     """One that shares its line with others of the same scopes."""
 
-    hold: Hold
+    reservation: RecordedReservation
 
     def write(self, batch: Batch) -> list[Any]:
         return [*self.line(batch), [self.entry()]]
@@ -196,10 +196,10 @@ class Reserve(OfOne):
     answer: asyncio.Future[list[Any]]
 
     def line(self, batch: Batch) -> list[Any]:
-        return ["reserve", batch.specs_of(self.hold.scopes)]
+        return ["reserve", batch.specs_of(self.reservation.scopes)]
 
     def entry(self) -> list[Any]:
-        return self.hold.asked()
+        return self.reservation.asked()
 
 
 class Settle(OfOne):
@@ -211,32 +211,39 @@ class Settle(OfOne):
     noted: bool
 
     def line(self, batch: Batch) -> list[Any]:
-        return ["settle", batch.keys_of(self.hold.scopes)]
+        return ["settle", batch.keys_of(self.reservation.scopes)]
 
     def entry(self) -> list[Any]:
-        hold, requests = self.hold, -1 if self.requests is None else self.requests
+        reservation, requests = self.reservation, -1 if self.requests is None else self.requests
         used = [self.tokens, *money(self.cost), requests]
-        return [hold.id, hold.record, *used, hold.taken_at, hold.ask.requests]
+        return [reservation.id, reservation.record, *used, reservation.taken_at, reservation.ask.requests]
 
 
 class Restore(Operation):
     """Of what runs already: `late` where Redis has never heard of it."""
 
-    hold: Hold
+    reservation: RecordedReservation
     late: bool
 
     def write(self, batch: Batch) -> list[Any]:
-        hold, specs = self.hold, batch.specs_of(self.hold.scopes)
-        return ["restore", specs, hold.asked(), hold.record, hold.taken_at, "late" if self.late else "again"]
+        reservation, specs = self.reservation, batch.specs_of(self.reservation.scopes)
+        return [
+            "restore",
+            specs,
+            reservation.asked(),
+            reservation.record,
+            reservation.taken_at,
+            "late" if self.late else "again",
+        ]
 
 
 class Cancel(Operation):
     """Give back what was taken, if it was taken: nobody waited for the answer."""
 
-    hold: Hold
+    reservation: RecordedReservation
 
     def write(self, batch: Batch) -> list[Any]:
-        return ["cancel", self.hold.id, self.hold.record]
+        return ["cancel", self.reservation.id, self.reservation.record]
 
 
 class FromLedger(Operation):

@@ -23,28 +23,38 @@ from keys.limits.base import (
     SECOND_US,
     Ask,
     Baseline,
-    BudgetStanding,
-    Crossing,
-    Held,
+    BudgetStatus,
+    CrossedThreshold,
+    LimitStatus,
+    LimitStatuses,
     Need,
-    OnCrossing,
+    OnThreshold,
     Rate,
     Rates,
-    Standing,
-    Standings,
+    Reservation,
     Unknown,
 )
 from keys.limits.batches import Away, Batches, OnFailure, Reply, Sent
 from keys.limits.lines import Line
 from keys.limits.memory import need_of
-from keys.limits.operations import Cancel, FromLedger, Hold, Operation, Reserve, Restore, Settle, anything_ends, picousd
+from keys.limits.operations import (
+    Cancel,
+    FromLedger,
+    Operation,
+    RecordedReservation,
+    Reserve,
+    Restore,
+    Settle,
+    anything_ends,
+    picousd,
+)
 from keys.limits.refusal import LimitExceeded, Refusal
 from keys.limits.scope import Scope
 
 log = logging.getLogger("sluice.limits")
 
 LEASE_S = 15.0
-PATIENCE_S = 0.2
+TIMEOUT_S = 0.2
 
 
 class Past(Protocol):
@@ -61,7 +71,7 @@ NOTHING_AFTER: After = (0, 0)
 HELD: list[Any] = ["held"]
 
 
-class SharedHeld(Hold):
+class SharedReservation(RecordedReservation):
     """What one request has taken, in Redis, or in this process (`local`), or in both."""
 
     limits: RedisLimits
@@ -69,14 +79,14 @@ class SharedHeld(Hold):
     after: After = NOTHING_AFTER
     has_ended: bool = False
     in_redis: bool = False
-    local: Held | None = None
+    local: Reservation | None = None
 
     @property
-    def standings(self) -> Standings:
+    def statuses(self) -> LimitStatuses:
         """As they were told with the answer; the budget as it stands with all that were let in together."""
         if self.local is not None and not self.told:
-            return self.local.standings
-        return standings_of(self.told, self.after)
+            return self.local.statuses
+        return statuses_of(self.told, self.after)
 
     @property
     def rates(self) -> Rates:
@@ -103,7 +113,7 @@ class RedisLimits:
     """The backend of many processes. `client`: `redis.asyncio.Redis` (or `RedisCluster`) without retries of its own.
 
     `await start()` first. `clock` is for tests: Unix seconds instead of Redis' own time. `reserve` raises `Away` when
-    Redis does not answer in `patience_s`, and does so at once from then on, until `come_back()` was successful.
+    Redis does not answer in `timeout_s`, and does so at once from then on, until `come_back()` was successful.
     `on_end_unheard` is told the cost and requests of what ends while Redis is away or has not heard of it.
     `on_failure` is told of what went wrong in the background with nobody to raise it to, and goes on.
     """
@@ -114,28 +124,28 @@ class RedisLimits:
         *,
         prefix: str = "{sluice:limits}:",
         lease_s: float = LEASE_S,
-        patience_s: float = PATIENCE_S,
+        timeout_s: float = TIMEOUT_S,
         clock: Callable[[], float] | None = None,
-        on_crossing: OnCrossing | None = None,
+        on_threshold: OnThreshold | None = None,
         on_away: Callable[[Exception], None] | None = None,
-        on_end_unheard: Callable[[SharedHeld, int, int | None], None] | None = None,
+        on_end_unheard: Callable[[SharedReservation, int, int | None], None] | None = None,
         past: Past | None = None,
         on_failure: OnFailure | None = None,
     ) -> None:
         self.process = secrets.token_hex(8)
-        self._on_crossing, self._on_away, self._on_end_unheard = on_crossing, on_away, on_end_unheard
+        self._on_threshold, self._on_away, self._on_end_unheard = on_threshold, on_away, on_end_unheard
         self._past = past
         self._ids = count(1)
         self._lease_s = lease_s
         self._renewal: asyncio.TimerHandle | None = None
-        self.live: dict[int, SharedHeld] = {}
+        self.live: dict[int, SharedReservation] = {}
         """What runs and has something to settle."""
         self._batches = Batches(
             client,
             process=self.process,
             prefix=prefix.encode(),
             lease_s=lease_s,
-            patience_s=patience_s,
+            timeout_s=timeout_s,
             clock=clock,
             on_reply=self._replied,
             on_away=self._went_away,
@@ -161,30 +171,30 @@ class RedisLimits:
             self._renewal.cancel()
         await self._batches.close()
 
-    def hold(self, scopes: Sequence[Scope], ask: Ask) -> SharedHeld:
-        """A hold that nobody has granted yet."""
+    def new_reservation(self, scopes: Sequence[Scope], ask: Ask) -> SharedReservation:
+        """One that nobody has granted yet."""
         number = next(self._ids)
-        return SharedHeld(number, scopes, ask, anything_ends(scopes), number, 0, self)
+        return SharedReservation(number, scopes, ask, anything_ends(scopes), number, 0, self)
 
-    async def reserve(self, scopes: Sequence[Scope], ask: Ask, now: float) -> SharedHeld:
+    async def reserve(self, scopes: Sequence[Scope], ask: Ask, now: float) -> SharedReservation:
         """Raises `LimitExceeded`, `Unknown` and `Away`; then nothing was taken. `now` is Redis' own, not this one."""
         if not self._batches.up:
             raise Away("Redis did not answer")
-        held = self.hold(scopes, ask)
-        operation = Reserve(held, asyncio.get_running_loop().create_future())
+        reservation = self.new_reservation(scopes, ask)
+        operation = Reserve(reservation, asyncio.get_running_loop().create_future())
         self._batches.add(operation, waits=True)
         try:
             answer = await operation.answer
         except asyncio.CancelledError:
             # The request is over. If Redis has decided already, or will yet, this gives it back.
             if not self._batches.withdraw(operation):
-                self._give_back(held)
+                self._give_back(reservation)
             raise
         kind = answer[0]
         if kind == "held":
-            return held
+            return reservation
         if kind == "refused":
-            raise LimitExceeded(answer[1], refusal_of(answer[2]), standings_of(answer[3]))
+            raise LimitExceeded(answer[1], refusal_of(answer[2]), statuses_of(answer[3]))
         raise Unknown([need_of(scope, round(self._batches.now() * 1e6)) for scope in answer[1]])
 
     def load(self, need: Need, baseline: Baseline) -> None:
@@ -199,15 +209,15 @@ class RedisLimits:
         """Add what was spent while Redis was away."""
         self._batches.add(FromLedger("spent", need, more), waits=False)
 
-    def settled(self, held: SharedHeld, tokens: int, cost: int, requests: int | None) -> None:
-        self.live.pop(held.id, None)
-        if not held.ends:
+    def settled(self, reservation: SharedReservation, tokens: int, cost: int, requests: int | None) -> None:
+        self.live.pop(reservation.id, None)
+        if not reservation.ends:
             return
-        heard = held.in_redis and self._batches.up
-        if held.in_redis:
-            self._batches.add(Settle(held, tokens, cost, requests, noted=not heard), waits=False)
+        heard = reservation.in_redis and self._batches.up
+        if reservation.in_redis:
+            self._batches.add(Settle(reservation, tokens, cost, requests, noted=not heard), waits=False)
         if not heard:
-            self._ended_unheard(held, cost, requests)
+            self._ended_unheard(reservation, cost, requests)
 
     async def come_back(self) -> bool:
         """Greet Redis anew and tell it what it does not know. False: it has lost what it knew. Raises `Away`."""
@@ -223,8 +233,8 @@ class RedisLimits:
         else:
             if uncertain is not None and uncertain.number <= reply.applied_before:
                 # All of it was done; but those who asked have been told no, or were decided here.
-                asked = [operation.hold for operation in uncertain.operations if isinstance(operation, Reserve)]
-                first = [Cancel(hold) for hold in asked if hold.ends]
+                asked = [operation.reservation for operation in uncertain.operations if isinstance(operation, Reserve)]
+                first = [Cancel(reservation) for reservation in asked if reservation.ends]
             elif uncertain is not None:
                 first = without_reservations(uncertain)
             first += self._restores(lost=bool(reply.lost))
@@ -238,28 +248,32 @@ class RedisLimits:
         first_time = not self._batches.epoch
         self._batches.epoch = reply.epoch
         for operation in self._batches.drop_what_belongs_to_the_epoch():
-            if isinstance(operation, Settle) and not operation.noted and isinstance(operation.hold, SharedHeld):
-                self._ended_unheard(operation.hold, operation.cost, operation.requests)
+            if (
+                isinstance(operation, Settle)
+                and not operation.noted
+                and isinstance(operation.reservation, SharedReservation)
+            ):
+                self._ended_unheard(operation.reservation, operation.cost, operation.requests)
         if not first_time:
             log.warning("Redis was emptied: limits begin anew there, budgets from the ledger.")
         self._batches.add_first(self._restores(lost=True))
 
-    def _ended_unheard(self, held: SharedHeld, cost: int, requests: int | None) -> None:
+    def _ended_unheard(self, reservation: SharedReservation, cost: int, requests: int | None) -> None:
         if self._on_end_unheard is not None:
-            self._on_end_unheard(held, cost, requests)
+            self._on_end_unheard(reservation, cost, requests)
 
     def _restores(self, *, lost: bool) -> list[Operation]:
         restores: list[Operation] = []
-        for held in self.live.values():
-            if lost or not held.in_redis:
-                restores.append(Restore(held, late=not held.in_redis))
-                held.in_redis = True
+        for reservation in self.live.values():
+            if lost or not reservation.in_redis:
+                restores.append(Restore(reservation, late=not reservation.in_redis))
+                reservation.in_redis = True
         return restores
 
-    def _give_back(self, held: SharedHeld) -> None:
-        self.live.pop(held.id, None)
-        if held.ends:
-            self._batches.add(Cancel(held), waits=False)
+    def _give_back(self, reservation: SharedReservation) -> None:
+        self.live.pop(reservation.id, None)
+        if reservation.ends:
+            self._batches.add(Cancel(reservation), waits=False)
 
     def _replied(self, sent: Sent, reply: Reply) -> None:
         if reply.outcome == "another epoch":
@@ -272,8 +286,8 @@ class RedisLimits:
                 self._answered(line, answer, sent, reply.now_us)
             elif isinstance(first, Settle):
                 self._heard(line.operations)
-        for crossing in reply.crossings:
-            self._crossed(crossing)
+        for threshold in reply.thresholds:
+            self._threshold_crossed(threshold)
         if self._past is not None:
             for scope, known in zip(sent.scopes, reply.known, strict=True):
                 self._past.note(scope, known, reply.now_us)
@@ -289,11 +303,11 @@ class RedisLimits:
             if not settlement.noted:
                 cost += settlement.cost
                 if settlement.requests is not None:
-                    requests += settlement.requests - settlement.hold.ask.requests
+                    requests += settlement.requests - settlement.reservation.ask.requests
         if cost or requests:
-            hold = settlements[0].hold
-            for scope in hold.scopes:
-                self._past.spend(scope, hold.taken_at, Baseline(cost, requests, requests))
+            reservation = settlements[0].reservation
+            for scope in reservation.scopes:
+                self._past.spend(scope, reservation.taken_at, Baseline(cost, requests, requests))
 
     def _answered(self, line: Line, answer: Any, sent: Sent, now_us: int) -> None:
         """`all` together with the limits as they stand after the last, or `each` by itself."""
@@ -301,13 +315,13 @@ class RedisLimits:
         operations: list[Any] = line.operations
         if kind == "each":
             for operation, own in zip(operations, told, strict=True):
-                operation.hold.record = operation.hold.id
+                operation.reservation.record = operation.reservation.id
                 self._decided(operation, own, sent, now_us)
             return
         tokens = 0
         for requests, operation in enumerate(reversed(operations)):
             self._granted(operation, told, now_us, (requests, tokens))
-            tokens += operation.hold.ask.tokens
+            tokens += operation.reservation.ask.tokens
             if not operation.answer.done():
                 operation.answer.set_result(HELD)
 
@@ -322,28 +336,32 @@ class RedisLimits:
             operation.answer.set_result(answer)
 
     def _granted(self, operation: Reserve, told: list[Any], at_us: int, after: After) -> None:
-        held = operation.hold
-        assert isinstance(held, SharedHeld)
-        held.granted(told, at_us, after)
-        if held.ends and not operation.answer.cancelled():
-            self.live[held.id] = held
+        reservation = operation.reservation
+        assert isinstance(reservation, SharedReservation)
+        reservation.granted(told, at_us, after)
+        if reservation.ends and not operation.answer.cancelled():
+            self.live[reservation.id] = reservation
 
-    def _crossed(self, told: Sequence[Any]) -> None:
-        if self._on_crossing is None:
+    def _threshold_crossed(self, told: Sequence[Any]) -> None:
+        if self._on_threshold is None:
             return
         key, budget, spent, period, start = told
         kind, _, id_ = key[key.index("}:") + 2 :].partition(":")
-        crossing = Crossing(kind, id_, picousd(budget), picousd(spent), period.split()[0], start // SECOND_US)
+        threshold = CrossedThreshold(kind, id_, picousd(budget), picousd(spent), period.split()[0], start // SECOND_US)
         try:
-            self._on_crossing(crossing)
+            self._on_threshold(threshold)
         except Exception:
             log.exception("Nobody was told that %s %s passed its soft threshold.", kind, id_)
 
     def _went_away(self, error: Exception) -> None:
         for operation in self._batches.unanswered():
-            if isinstance(operation, Settle) and not operation.noted and isinstance(operation.hold, SharedHeld):
+            if (
+                isinstance(operation, Settle)
+                and not operation.noted
+                and isinstance(operation.reservation, SharedReservation)
+            ):
                 operation.noted = True
-                self._ended_unheard(operation.hold, operation.cost, operation.requests)
+                self._ended_unheard(operation.reservation, operation.cost, operation.requests)
         if self._on_away is not None:
             self._on_away(error)
 
@@ -365,13 +383,13 @@ def refusal_of(told: list[Any]) -> Refusal:
     return Refusal(kind, limit, used, asked, cure, wait, None if resets < 0 else resets, spent)
 
 
-def standings_of(told: Sequence[Any], after: After = NOTHING_AFTER) -> Standings:
+def statuses_of(told: Sequence[Any], after: After = NOTHING_AFTER) -> LimitStatuses:
     if not told:
-        return Standings()
+        return LimitStatuses()
     requests, tokens, budget = told
-    return Standings(
-        Standing(*requests_left) if (requests_left := rate_of(requests, after[0])) else None,
-        Standing(*tokens_left) if (tokens_left := rate_of(tokens, after[1])) else None,
+    return LimitStatuses(
+        LimitStatus(*requests_left) if (requests_left := rate_of(requests, after[0])) else None,
+        LimitStatus(*tokens_left) if (tokens_left := rate_of(tokens, after[1])) else None,
         _budget_standing(*budget) if budget else None,
     )
 
@@ -380,6 +398,6 @@ def rate_of(told: Any, after: int) -> Rate | None:
     return (told[0], told[1] + after, told[2] / SECOND_US) if told else None
 
 
-def _budget_standing(budget: list[int], spent: list[int], reserved: list[int], resets_us: int) -> BudgetStanding:
+def _budget_standing(budget: list[int], spent: list[int], reserved: list[int], resets_us: int) -> BudgetStatus:
     resets = None if resets_us < 0 else resets_us / SECOND_US
-    return BudgetStanding(picousd(budget), picousd(spent), picousd(reserved), resets)
+    return BudgetStatus(picousd(budget), picousd(spent), picousd(reserved), resets)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Literal, NamedTuple
 
-from keys.limits.base import SECOND_US, Standings
+from keys.limits.base import SECOND_US, LimitStatuses
 from keys.limits.scope import Scope
 from shown.money import plain
 
@@ -56,11 +56,11 @@ class LimitExceeded(Exception):
     `Retry-After` may be told (a client that retries by itself is told `x-should-retry: false`). `name` is the limit for
     people, `limit_kind` the field of `Limits`, `used` what counts against it, `resets_at` when it starts anew (Unix
     seconds). Budgets are in picodollars; `spent` is `used` without what running requests have reserved. `standings`: as
-    in `Held`, for the headers.
+    in `Reservation`, for the headers.
     """
 
-    def __init__(self, scope: Scope, refusal: Refusal, standings: Standings) -> None:
-        self.scope, self.refusal, self.standings = scope, refusal, standings
+    def __init__(self, scope: Scope, refusal: Refusal, statuses: LimitStatuses) -> None:
+        self.scope, self.refusal, self.statuses = scope, refusal, statuses
         self.limit_kind = refusal.limit_kind
         self.name = TITLES[refusal.limit_kind]
         self.limit, self.used, self.spent = refusal.limit, refusal.used, refusal.spent

@@ -12,7 +12,7 @@ from keys.limits import Ask, Limits, MemoryLimits, Scope, Unknown
 from keys.limits.fallback import FallbackLimits
 from keys.records import KeyRecord, ProjectRecord
 from proxy.admission import media
-from proxy.admission.baselines import Pasts
+from proxy.admission.baselines import Baselines
 from proxy.admission.embedding_quota import quota_of
 from proxy.admission.estimate import MOST_TOKENS, answers_asked, inputs_of, most_output, prompts_asked
 from proxy.admission.model_prices import prices_of
@@ -43,9 +43,9 @@ READ_AT_ONCE_BYTES = 256 * 1024
 class Admission:
     """The limits of this process, or those that it shares with others through Redis."""
 
-    def __init__(self, limits: MemoryLimits | FallbackLimits, pasts: Pasts, of_address: Limits) -> None:
+    def __init__(self, limits: MemoryLimits | FallbackLimits, baselines: Baselines, of_address: Limits) -> None:
         self._limits = limits
-        self._pasts = pasts
+        self._baselines = baselines
         self._of_address = of_address if of_address != Limits() else None
         self._known: dict[object, Known] = {}
 
@@ -72,7 +72,7 @@ class Admission:
                         exchange.reservation = await self._limits.reserve(applying.scopes, ask, time.time())
                     break
                 except Unknown as unknown:
-                    await self._pasts.load(unknown.needs, unknown.patience_s)
+                    await self._baselines.load(unknown.needs, unknown.timeout_s)
         exchange.admitted = True
 
     def _applying_to(self, exchange: Exchange, snapshot: Snapshot) -> Applying:

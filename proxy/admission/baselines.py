@@ -32,7 +32,7 @@ NOTHING = Baseline()
 Run = Callable[[Callable[[], list[Baseline]]], Awaitable[list[Baseline]]]
 
 
-class Pasts:
+class Baselines:
     """One for each process. `run` does work with the database off the event loop."""
 
     def __init__(
@@ -47,13 +47,13 @@ class Pasts:
         self._failures = LOOPS.named("usage-baselines")
         self._following = asyncio.get_running_loop().create_task(self._failures.run(self._follow))
 
-    async def load(self, needs: Sequence[Need], patience_s: float | None = None) -> None:
+    async def load(self, needs: Sequence[Need], timeout_s: float | None = None) -> None:
         """Let admission know them. Where the database cannot tell, or not in time, they are raised later."""
         loop = asyncio.get_running_loop()
         futures = [self._wanted.setdefault(need, loop.create_future()) for need in needs]
         if self._reading is None or self._reading.done():
             self._reading = loop.create_task(self._read_wanted())
-        _, late = await asyncio.wait(futures, timeout=patience_s)
+        _, late = await asyncio.wait(futures, timeout=timeout_s)
         for need, future in zip(needs, futures, strict=True):
             if future in late:
                 self._limits.load(need, NOTHING)

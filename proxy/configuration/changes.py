@@ -16,10 +16,10 @@ listeners: list[Callable[[], Callable[[], object]]] = []
 """Told after a change that this process made is in the database; what one returns waits until it has been taken in."""
 
 KEPT = 10_000
-"""Notes kept. A process that is further behind forgets all it knows and starts anew."""
+"""Changes kept. A process that is further behind forgets all it knows and starts anew."""
 
 EVERYTHING = "everything"
-"""The subject of a note after which every process reads all of the configuration anew."""
+"""The subject of a change after which every process reads all of the configuration anew."""
 
 ADVISORY_LOCK = 5_713_001
 CHANNEL = "sluice:config"
@@ -29,40 +29,40 @@ CHANNEL = "sluice:config"
 def record(sender: type[models.Model], ids: list[int], **_: Any) -> None:
     """A receiver of the apps' `changed` signals."""
     if ids:
-        write_notes(sender._meta.model_name or "", ids)
+        write_changes(sender._meta.model_name or "", ids)
 
 
 def reload_everything() -> None:
     """Have every process read all of the configuration anew, as after a restart."""
-    write_notes(EVERYTHING, [0])
+    write_changes(EVERYTHING, [0])
 
 
-_waiting: ContextVar[list[tuple[str, list[int]]] | None] = ContextVar("notes that wait", default=None)
+_waiting: ContextVar[list[tuple[str, list[int]]] | None] = ContextVar("changes that wait", default=None)
 
 
 @contextmanager
-def notes_last() -> Iterator[Callable[[], None]]:
-    """Notes wait until what this gives is called, at the end of a transaction.
+def changes_written_last() -> Iterator[Callable[[], None]]:
+    """Changes wait to be written until what this gives is called, at the end of a transaction.
 
     Writing one takes a lock that every change needs. Taken in the middle, it stands before the locks of rows in one
     request and behind them in another, which then wait for each other in a circle.
     """
     token = _waiting.set([])
     try:
-        yield write_waiting
+        yield write_pending
     finally:
         _waiting.reset(token)
 
 
-def write_waiting() -> None:
+def write_pending() -> None:
     waiting = _waiting.get()
     if waiting:
-        notes = [(subject, pk) for subject, ids in waiting for pk in ids]
+        changes = [(subject, pk) for subject, ids in waiting for pk in ids]
         waiting.clear()
-        _write(list(dict.fromkeys(notes)))
+        _write(list(dict.fromkeys(changes)))
 
 
-def write_notes(subject: str, ids: list[int]) -> None:
+def write_changes(subject: str, ids: list[int]) -> None:
     waiting = _waiting.get()
     if waiting is None:
         _write([(subject, pk) for pk in ids])
@@ -70,23 +70,23 @@ def write_notes(subject: str, ids: list[int]) -> None:
         waiting.append((subject, list(ids)))
 
 
-def _write(notes: list[tuple[str, int]]) -> None:
+def _write(changes: list[tuple[str, int]]) -> None:
     with transaction.atomic():
         if connection.vendor == "postgresql":
             # Held to the end of the transaction: ids appear in the order in which they become visible.
             # SQLite has one writer at a time anyway.
             with connection.cursor() as cursor:
                 cursor.execute("SELECT pg_advisory_xact_lock(%s)", [ADVISORY_LOCK])
-        ConfigChange.objects.bulk_create([ConfigChange(subject=subject, object_id=pk) for subject, pk in notes])
+        ConfigChange.objects.bulk_create([ConfigChange(subject=subject, object_id=pk) for subject, pk in changes])
         newest = _newest()
-        if newest % 100 < len(notes):
+        if newest % 100 < len(changes):
             ConfigChange.objects.filter(pk__lte=newest - KEPT).delete()
     transaction.on_commit(_wake, robust=True)
 
 
 def current_version() -> int:
     """With the changes of the request that asks. Those of it that are still to come are in the next version."""
-    write_waiting()
+    write_pending()
     return _newest()
 
 

@@ -1,4 +1,4 @@
-"""What changed in the configuration since a version, read from the notes that every change leaves."""
+"""What changed in the configuration since a version, read from the rows that every change leaves."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ChangedKeys(NamedTuple):
         )
 
 
-class News(NamedTuple):
+class ConfigurationChanges(NamedTuple):
     """What changed since a version; None where a part did not."""
 
     version: int
@@ -90,11 +90,11 @@ class Reading:
             return None
 
 
-def read_everything() -> News:
+def read_everything() -> ConfigurationChanges:
     version = current_version()  # before the rest: a change that comes in between is read twice, never missed
     reading = Reading()
     catalog = reading.catalog()
-    return News(
+    return ConfigurationChanges(
         version=version,
         catalog=catalog,
         projects=reading.projects(),
@@ -106,23 +106,23 @@ def read_everything() -> News:
     )
 
 
-def read_news(since: int) -> News | None:
-    """What the notes after `since` speak of; None when there are none."""
-    notes = list(ConfigChange.objects.filter(pk__gt=since).order_by("pk").values_list("pk", "subject", "object_id"))
-    if not notes:
+def read_changes(since: int) -> ConfigurationChanges | None:
+    """What changed after `since`; None when nothing did."""
+    changes = list(ConfigChange.objects.filter(pk__gt=since).order_by("pk").values_list("pk", "subject", "object_id"))
+    if not changes:
         return None
-    if notes[0][0] > since + 1:
-        return read_everything()  # a note is missing (pruned, or rolled back): nobody can say what it spoke of
+    if changes[0][0] > since + 1:
+        return read_everything()  # a row is missing (pruned, or rolled back): nobody can say what changed
     subjects: defaultdict[str, set[int]] = defaultdict(set)
-    for _, subject, object_id in notes:
+    for _, subject, object_id in changes:
         subjects[subject].add(object_id)
     if EVERYTHING in subjects:
         return read_everything()
     reading = Reading()
     catalog = reading.catalog() if subjects.keys() & {"provider", "credential", "priceoverride"} else None
     prices = reading.prices(catalog) if subjects.keys() & {"provider", "priceoverride"} else None
-    return News(
-        version=notes[-1][0],
+    return ConfigurationChanges(
+        version=changes[-1][0],
         catalog=catalog,
         projects=reading.projects() if "project" in subjects else None,
         global_scopes=reading.global_scopes() if "globallimits" in subjects else None,

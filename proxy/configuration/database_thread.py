@@ -2,7 +2,7 @@
 
 A connection may fall silent while new ones would work: after a failover behind one address, or when a firewall has
 forgotten it. TCP finds out late, and never where something between answers for the database. So what has made no
-progress in `patience_s` has its connection cut, and is tried once more on a new one.
+progress in `timeout_s` has its connection cut, and is tried once more on a new one.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ T = TypeVar("T")
 
 
 class DatabaseThread:
-    """Work is done one after the other. `patience_s` is how long one statement may take."""
+    """Work is done one after the other. `timeout_s` is how long one statement may take."""
 
-    def __init__(self, name: str, patience_s: float, on_silence: Callable[[BaseException], None] | None = None) -> None:
+    def __init__(self, name: str, timeout_s: float, on_silence: Callable[[BaseException], None] | None = None) -> None:
         """`on_silence` is told each time that an answer takes longer, with a reason."""
-        self._patience_s = patience_s
+        self._timeout_s = timeout_s
         self._on_silence = on_silence
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
         self._raw: Any = None
@@ -39,11 +39,11 @@ class DatabaseThread:
         """Raises what the work raises, after a second try where that is of the database."""
         future = asyncio.get_running_loop().run_in_executor(self._thread, self._guarded, work, retry)
         while True:
-            done, _ = await asyncio.wait({future}, timeout=self._patience_s)
+            done, _ = await asyncio.wait({future}, timeout=self._timeout_s)
             if done:
                 return future.result()
             if self._on_silence is not None:
-                self._on_silence(TimeoutError(f"The database has not answered within {self._patience_s:g} s."))
+                self._on_silence(TimeoutError(f"The database has not answered within {self._timeout_s:g} s."))
             self._cut_if_silent()
 
     def close(self) -> None:
@@ -73,7 +73,7 @@ class DatabaseThread:
     def _cut_if_silent(self) -> None:
         """On the event loop. SQLite has nobody who could fall silent."""
         raw = self._raw
-        if connection.vendor != "postgresql" or raw is None or time.monotonic() - self._moved_at < self._patience_s:
+        if connection.vendor != "postgresql" or raw is None or time.monotonic() - self._moved_at < self._timeout_s:
             return
         # The driver waits for this socket in the other thread; shut down, it tells of an end. Nothing else is touched.
         with contextlib.suppress(OSError, DatabaseError, *driver_errors()):

@@ -4,9 +4,9 @@ Projects and providers are few and kept whole. Keys may be a million, so the one
 key that is not among them is looked up, many at a time in one query, one query at a time: a flood of made-up keys
 costs the database no more than a trickle of them.
 
-Every change leaves a note in the database (`changes.py`). The notes are read twice a second, and at once when Redis
+Every change leaves a row in the database (`changes.py`). These are read twice a second, and at once when Redis
 says that there is one or this process wrote one itself. That is also what makes a late answer harmless: what was looked
-up before a note was read, and arrives after it, is looked up again.
+up before a change was read, and arrives after it, is looked up again.
 
 Changes are read in a thread of their own, so that no look-up, however long, keeps a revoked key alive.
 """
@@ -32,7 +32,7 @@ from keys.records import KeyRecord, ProjectRecord, load_keys
 from keys.scopes import any_budget
 from providers.catalog import Catalog
 from proxy.configuration.changes import CHANNEL, listeners
-from proxy.configuration.changes_feed import ChangedKeys, News, read_everything, read_news
+from proxy.configuration.changes_feed import ChangedKeys, ConfigurationChanges, read_changes, read_everything
 from proxy.configuration.database_thread import DatabaseThread
 from proxy.configuration.origins import AnyOrigin, origins_of
 from proxy.errors import Unavailable
@@ -99,8 +99,8 @@ class Snapshot:
             self._tasks.append(asyncio.create_task(self._channel.run(self._listen)))
 
     def wake(self) -> Callable[[], object]:
-        """There is a note to read. Callable from any thread. What it returns waits until that was read, so that who is
-        told of a change finds it in force in this process; on the event loop's own thread nothing waits.
+        """There is a change to read. Callable from any thread. What it returns waits until that was read: who is told
+        of a change finds it in force in this process. On the event loop's own thread nothing waits.
         """
         read = threading.Event()
         self._loop.call_soon_threadsafe(self._look_for, read)
@@ -155,7 +155,7 @@ class Snapshot:
                 self._refuse(asked)  # nobody waits for ever
                 raise
             if version != self.version:
-                continue  # a note came in between: what was read may be what the note took back
+                continue  # a change came in between: what was read may be what it took back
             self._refuse(unreadable)
             for public_id in asked:
                 future = self._wanted.pop(public_id, None)
@@ -196,7 +196,7 @@ class Snapshot:
                 self._public_ids[its_key.id] = rest
 
     def _forget(self, changed: ChangedKeys) -> None:
-        """Look them up again when they are next asked for. A note speaks of a key, not of its public ids."""
+        """Look them up again when they are next asked for. A change speaks of a key, not of its public ids."""
         ids = set(changed.ids)
         if any(changed[1:]):
             ids.update(key.id for key in self._keys.values() if changed.belong_to_changed(key))
@@ -219,7 +219,7 @@ class Snapshot:
 
     async def _look(self) -> None:
         try:
-            news = await self._changes.run(lambda: read_news(self.version))
+            changes = await self._changes.run(lambda: read_changes(self.version))
         except DatabaseError as error:
             if self.database_ok:
                 log.warning("The database does not answer; serving what is known: %s", type(error).__name__)
@@ -232,35 +232,35 @@ class Snapshot:
         self.database_ok = True
         self._confirmed_at = time.monotonic()
         self._feed.is_well()
-        if news is not None:
-            self._apply(news)
+        if changes is not None:
+            self._apply(changes)
 
     def _feed_is_silent(self, error: BaseException) -> None:
         """Nobody knows whether anything has changed. Known keys are served for as long as it lasts (P35)."""
         if not self._feed.state.failed_at:
             self._feed.failed(error)
 
-    def _apply(self, news: News) -> None:
+    def _apply(self, changes: ConfigurationChanges) -> None:
         """Take in what was read. On the event loop's thread, so that no request sees half of it."""
-        if news.catalog is not None:
-            self.catalog = news.catalog
-        if news.prices is not None:
-            self.prices = news.prices
-        if news.projects is not None:
-            self.projects = news.projects
+        if changes.catalog is not None:
+            self.catalog = changes.catalog
+        if changes.prices is not None:
+            self.prices = changes.prices
+        if changes.projects is not None:
+            self.projects = changes.projects
             self.origins = origins_of(self.projects.values())
             self.default_project = next((p for p in self.projects.values() if p.name == DEFAULT_PROJECT), None)
-        if news.all_keys:
+        if changes.all_keys:
             self._keys.clear()
             self._public_ids.clear()
-        self._forget(news.keys)
-        if news.global_scopes is not None:
-            self.global_scopes = news.global_scopes
-            self.everyone_is_bound = any_budget(news.global_scopes)
-        if news.all_keys or news.keys.ids:
+        self._forget(changes.keys)
+        if changes.global_scopes is not None:
+            self.global_scopes = changes.global_scopes
+            self.everyone_is_bound = any_budget(changes.global_scopes)
+        if changes.all_keys or changes.keys.ids:
             self._missing.clear()
-        self.problems = {**self.problems, **news.problems}
-        self.version = news.version
+        self.problems = {**self.problems, **changes.problems}
+        self.version = changes.version
 
     async def _listen(self) -> None:
         """Look at once when another process says that it changed something, in one connection to Redis after another.

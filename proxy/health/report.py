@@ -1,6 +1,6 @@
-"""How the parts are that a request needs: asked off the event loop, with little patience, once a second at most.
+"""How the parts are that a request needs: asked off the event loop, with a short timeout, once a second at most.
 
-So whoever asks for `/health/detailed`, however often, costs the database one query a second, and waits `PATIENCE_S` at
+So whoever asks for `/health/detailed`, however often, costs the database one query a second, and waits `TIMEOUT_S` at
 most for a part that says nothing.
 """
 
@@ -21,11 +21,11 @@ from redis.exceptions import RedisError
 
 from keys.limits.fallback import FallbackLimits
 from providers.health import DOWN, UNKNOWN, Health, health_of_providers
-from proxy.components import Parts
+from proxy.components import Components
 from usage.journal.health import JournalHealth, journal_health
 from usage.loops import LOOPS, State, told_in
 
-PATIENCE_S = 1.0
+TIMEOUT_S = 1.0
 KEPT_S = 1.0
 STARTING_S = 5.0
 """The ledger's process is there a moment after this one: no reason to tell anybody that something is wrong."""
@@ -55,8 +55,8 @@ class Report(NamedTuple):
 class Condition:
     """One for each process, on its event loop."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, components: Components) -> None:
+        self._components = components
         self._started_at = time.monotonic()
         self._report: Report | None = None
         self._told_at = 0.0
@@ -69,7 +69,7 @@ class Condition:
         self._query: Future[Sequence[Health]] | None = None
         self._redis = (
             redis.asyncio.Redis.from_url(
-                settings.REDIS_URL, socket_timeout=PATIENCE_S, socket_connect_timeout=PATIENCE_S, retry=None
+                settings.REDIS_URL, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S, retry=None
             )
             if settings.REDIS_URL
             else None
@@ -120,9 +120,9 @@ class Condition:
         if self._query is None:
             self._query = self._thread.submit(read_providers)
         try:
-            self._providers = await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(self._query)), PATIENCE_S)
+            self._providers = await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(self._query)), TIMEOUT_S)
         except TimeoutError:
-            return Part(DOWN, None, {"detail": f"No answer within {PATIENCE_S:g} s."})  # it is waited for the next time
+            return Part(DOWN, None, {"detail": f"No answer within {TIMEOUT_S:g} s."})  # it is waited for the next time
         except Exception as error:  # whatever it is: the next time it is asked anew
             self._query = None
             return Part(DOWN, None, {"detail": f"No answer ({type(error).__name__})."})
@@ -133,10 +133,10 @@ class Condition:
         assert self._redis is not None
         began = time.monotonic()
         try:
-            await asyncio.wait_for(self._redis.ping(), PATIENCE_S)
+            await asyncio.wait_for(self._redis.ping(), TIMEOUT_S)
         except (TimeoutError, RedisError, OSError) as error:
             return Part(DOWN, None, {"detail": f"No answer ({type(error).__name__}); limits are decided alone."})
-        limits = self._parts.limits
+        limits = self._components.limits
         if isinstance(limits, FallbackLimits) and not limits.up:
             return Part(
                 DEGRADED, milliseconds_since(began), {"detail": "This worker still decides about limits alone."}
@@ -168,9 +168,9 @@ class Condition:
         if found is None:
             return Part(DOWN, None, {"detail": UNREADABLE})
         more: dict[str, Any] = {"lag_bytes": found.waiting_bytes, "max_bytes": settings.JOURNAL_MAX_BYTES}
-        if self._parts.journal.is_full or found.waiting_bytes > settings.JOURNAL_MAX_BYTES:
+        if self._components.journal.is_full or found.waiting_bytes > settings.JOURNAL_MAX_BYTES:
             return Part(DOWN, None, {**more, "detail": "It is full; events are dropped until the ledger takes some."})
-        if self._parts.journal.is_holding:
+        if self._components.journal.is_holding:
             return Part(DEGRADED, None, {**more, "detail": "The disk takes no events; they wait in memory."})
         return Part(OK, None, more)
 
@@ -190,7 +190,7 @@ class Condition:
         return Part(DEGRADED, None, {**more, "detail": f"Failing, and tried again: {', '.join(down)}."})
 
     async def _configuration(self) -> Part:
-        problems = [problem for part in self._parts.snapshot.problems.values() for problem in part]
+        problems = [problem for part in self._components.snapshot.problems.values() for problem in part]
         if not problems:
             return Part(OK)
         more = {"detail": "Some rows cannot be used, and are skipped.", "skipped": problems[:SKIPPED_TOLD]}
@@ -198,11 +198,11 @@ class Condition:
 
     def _all_providers(self) -> Part:
         known = {health.status for health in self._providers}
-        if not self._parts.snapshot.catalog.providers:
+        if not self._components.snapshot.catalog.providers:
             return Part(DOWN, None, {"detail": "No provider is enabled."})
         if known == {DOWN}:
             return Part(DOWN, None, {"detail": "Every provider is down."})
-        if closed := self._parts.snapshot.catalog.closed:
+        if closed := self._components.snapshot.catalog.closed:
             told = f"ENCRYPTION_KEY does not open the credentials {', '.join(closed)}."
             return Part(DEGRADED, None, {"detail": told})
         if DOWN in known:

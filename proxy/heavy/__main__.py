@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from proxy.heavy.jobs import LENGTH_BYTES, READ_CPU_S, Told, decode_job, encode
+from proxy.heavy.jobs import LENGTH_BYTES, READ_CPU_S, Result, decode_job, encode
 from proxy.heavy.reading import read
 
 NAME = "sluice-heavy"
@@ -43,9 +43,9 @@ def main() -> None:
         if raw is None:
             return
         with ending(line):
-            told = read(job, bytes(raw))
+            result = read(job, bytes(raw))
         del raw
-        tell(line, told)
+        tell(line, result)
 
 
 def settle_in(most_bytes: int) -> None:
@@ -91,8 +91,8 @@ def take(line: socket.socket, size: int) -> bytearray | None:
     return taken
 
 
-def tell(line: socket.socket, told: Told) -> None:
-    document = encode(told)
+def tell(line: socket.socket, result: Result) -> None:
+    document = encode(result)
     with contextlib.suppress(ConnectionError):  # the next reading says that the worker is gone
         line.sendall(len(document).to_bytes(LENGTH_BYTES) + document)
 

@@ -58,10 +58,10 @@ class Refused(msgspec.Struct, tag=True):
     message: str
 
 
-Told = RequestFacts | AnswerFacts | Refused
+Result = RequestFacts | AnswerFacts | Refused
 
 NOT_AN_OBJECT, TOO_MANY_MEMBERS, TOO_COMPLEX = "not_an_object", "too_many_members", "body_too_complex"
 
 encode = msgspec.msgpack.Encoder().encode
 decode_job = msgspec.msgpack.Decoder(Job).decode
-decode_told = msgspec.msgpack.Decoder(Told).decode
+decode_result = msgspec.msgpack.Decoder(Result).decode

@@ -27,8 +27,8 @@ from proxy.heavy.jobs import (
     ReadAnswer,
     ReadRequest,
     Refused,
-    Told,
-    decode_told,
+    Result,
+    decode_result,
     encode,
 )
 from proxy.wire.body_facts import RequestFacts
@@ -72,7 +72,7 @@ class Child:
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
-    async def ask(self, job: Job, raw: bytes) -> Told:
+    async def ask(self, job: Job, raw: bytes) -> Result:
         """Raises `ConnectionError`, `EOFError` when it died."""
         head = encode(job)
         self._writer.write(len(head).to_bytes(LENGTH_BYTES) + head)
@@ -81,8 +81,8 @@ class Child:
             self._writer.write(view[at : at + PIECE_BYTES])
             await self._writer.drain()
         length = int.from_bytes(await self._reader.readexactly(LENGTH_BYTES))
-        told: Told = decode_told(await self._reader.readexactly(length))
-        return told
+        result: Result = decode_result(await self._reader.readexactly(length))
+        return result
 
     def kill(self) -> asyncio.Future[int]:
         """Also one that is dead. Its exit code."""
@@ -123,15 +123,15 @@ class HeavyReader:
         except TimeoutError:
             raise busy() from None
         try:
-            told = await self._ask(job, raw)
+            result = await self._ask(job, raw)
         finally:
             self._turn.release()
-        if isinstance(told, kind):
-            return told
-        assert isinstance(told, Refused)
-        raise NotAnObject(told.message) if told.code == NOT_AN_OBJECT else BadRequest(told.code, told.message)
+        if isinstance(result, kind):
+            return result
+        assert isinstance(result, Refused)
+        raise NotAnObject(result.message) if result.code == NOT_AN_OBJECT else BadRequest(result.code, result.message)
 
-    async def _ask(self, job: Job, raw: bytes) -> Told:
+    async def _ask(self, job: Job, raw: bytes) -> Result:
         """Raises `Unavailable`."""
         child, self._child = self._child, None  # one that was left in the middle of something is not asked again
         try:
@@ -141,7 +141,7 @@ class HeavyReader:
             if child is None:
                 child = await Child.start(self._most_bytes)
             async with asyncio.timeout(READ_S):
-                told = await child.ask(job, raw)
+                result = await child.ask(job, raw)
         except BaseException as error:
             ended_with = await child.kill() if child is not None else None
             if not isinstance(error, OSError | EOFError):  # which time that ran out is as well
@@ -151,7 +151,7 @@ class HeavyReader:
             log.error("The process that reads long bodies failed: %s, %s", type(error).__name__, ended_with)
             raise failed() from None
         self._child = child
-        return told
+        return result
 
     async def stop(self) -> None:
         """End the child; no request is under way any more."""

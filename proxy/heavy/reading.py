@@ -24,7 +24,7 @@ from proxy.heavy.jobs import (
     ReadAnswer,
     ReadRequest,
     Refused,
-    Told,
+    Result,
 )
 from proxy.wire.body_facts import Member, NamedObject, RequestFacts
 from proxy.wire.json_members import MOST_MEMBERS, TOO_MANY
@@ -52,7 +52,7 @@ _items = msgspec.json.Decoder(list[Raw])
 _encode = msgspec.json.Encoder().encode
 
 
-def read(job: Job, raw: bytes) -> Told:
+def read(job: Job, raw: bytes) -> Result:
     """Whatever the text is, there is something to tell."""
     try:
         return read_request(job, raw) if isinstance(job, ReadRequest) else read_answer(job, raw)
@@ -62,7 +62,7 @@ def read(job: Job, raw: bytes) -> Told:
         return Refused(TOO_COMPLEX, "It takes more memory to read the body than the gateway gives to one.")
 
 
-def read_request(job: ReadRequest, raw: bytes) -> Told:
+def read_request(job: ReadRequest, raw: bytes) -> Result:
     """Raises `NotAnObject`, `MemoryError`."""
     try:
         body = JSONBody(raw)
@@ -190,12 +190,12 @@ def read_answer(job: ReadAnswer, raw: bytes) -> AnswerFacts:
 def lenient_members(raw: bytes) -> dict[str, Raw]:
     """Of an object with NaN in it, or with bytes that are no UTF-8, as some servers write. Raises `NotAnObject`."""
     try:
-        told = json.loads(raw.decode("utf-8", "replace"), parse_constant=lambda _: None)
+        result = json.loads(raw.decode("utf-8", "replace"), parse_constant=lambda _: None)
     except (ValueError, RecursionError):
-        told = None
-    if type(told) is not dict:
+        result = None
+    if type(result) is not dict:
         raise NotAnObject("the body must be a JSON object")
-    return {name: Raw(json.dumps(value).encode()) for name, value in told.items()}
+    return {name: Raw(json.dumps(value).encode()) for name, value in result.items()}
 
 
 def shortened(raw: bytes) -> Raw:

@@ -15,7 +15,7 @@ from proxy.wire.headers import upward
 
 if TYPE_CHECKING:
     from keys.records import KeyRecord
-    from proxy.server.trusted_proxies import Told
+    from proxy.server.trusted_proxies import Forwarded
 
 SINGLE = (b"host", b"authorization", b"x-api-key", b"api-key", b"content-type", b"content-length", b"x-preferred-model")
 """Headers that mean something here, and could mean something else to the next reader where they stand twice."""
@@ -26,7 +26,7 @@ MAX_CORRELATION_CHARS = 128
 class Head:
     """`headers` are those of the request without the first `content-length`, names in lower case."""
 
-    __slots__ = ("_lines_above", "correlation_id", "fault", "fields", "headers", "proven", "told")
+    __slots__ = ("_lines_above", "correlation_id", "fault", "fields", "forwarded", "headers", "proven")
 
     def __init__(self, headers: Headers, fault: Fault | None = None) -> None:
         self.headers = headers
@@ -40,7 +40,7 @@ class Head:
         self.proven: tuple[str, KeyRecord] | None = None
         """The public id that was presented, and the key whose secret came with it."""
         self._lines_above: bytes | None = None
-        self.told: Told | None = None
+        self.forwarded: Forwarded | None = None
         """What trusted proxies say in it."""
 
     def lines_above(self) -> bytes:

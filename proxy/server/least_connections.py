@@ -28,7 +28,7 @@ SLOTS = 4096
 STEP_S = 0.001
 """How long one that has more stands back before it looks again. The others have been woken by the same connection."""
 
-PATIENCE_S = 0.05
+WAIT_S = 0.05
 """After so long without a sign of life, a worker that has fewer is not waited for: its loop is held up, or it has no
 file left to take a connection with.
 """
@@ -167,7 +167,7 @@ class Listener:
         now = self._loop.time()
         if self._stood_back_at is None:
             self._stood_back_at, self._seen = now, self._counts.words()
-        elif now - self._stood_back_at >= PATIENCE_S:
+        elif now - self._stood_back_at >= WAIT_S:
             seen, words = self._seen, self._counts.words()
             self._asleep = {at: word for at, word in enumerate(words[: len(seen)]) if word == seen[at]}
             self._asleep_until = now + ASLEEP_S

@@ -17,12 +17,15 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Scope = MutableMapping[str, Any]
 Application = Callable[[Scope, Any, Any], Awaitable[None]]
 
+FORWARDED = "sluice.forwarded"
+"""Where the scope has it."""
+
 HOST = re.compile(rb"[A-Za-z0-9._-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\](:\d{1,5})?")
 PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 PAIR = re.compile(r'\s*([A-Za-z]+)=(?:"([^"]*)"|([^;,"\s]*))\s*')
 
 
-class Told(NamedTuple):
+class Forwarded(NamedTuple):
     client: tuple[str, int]
     scheme: str
     host: bytes
@@ -39,20 +42,20 @@ class TrustedProxies:
         peer = scope.get("client")
         if peer is not None and self._trusts(peer[0]):
             call = scope.get(CALL)
-            told = call.head.told if call is not None else None
-            if told is None:
-                told = self._told(peer, scope)
+            forwarded = call.head.forwarded if call is not None else None
+            if forwarded is None:
+                forwarded = self._forwarded(peer, scope)
                 if call is not None:
-                    call.head.told = told  # for the connection's next request with the same head
-            scope["client"], scope["scheme"] = told.client, told.scheme
-            scope["told"] = told
+                    call.head.forwarded = forwarded  # for the connection's next request with the same head
+            scope["client"], scope["scheme"] = forwarded.client, forwarded.scheme
+            scope[FORWARDED] = forwarded
         return self._application(scope, receive, send)
 
     def _trusts(self, host: str) -> bool:
         address = _address(host)
         return address is not None and any(address in network for network in self._networks)
 
-    def _told(self, peer: tuple[str, int], scope: Scope) -> Told:
+    def _forwarded(self, peer: tuple[str, int], scope: Scope) -> Forwarded:
         found: dict[bytes, list[bytes]] = {}
         for name, value in scope["headers"]:
             if name == b"forwarded" or name.startswith(b"x-forwarded-"):
@@ -70,7 +73,7 @@ class TrustedProxies:
         scheme = _last(plain, b"x-forwarded-proto").lower() or element.get("proto", "").lower()
         host = (_last(plain, b"x-forwarded-host") or element.get("host", "")).encode("latin-1")
         prefix = _last(plain, b"x-forwarded-prefix").rstrip("/")
-        return Told(
+        return Forwarded(
             (client, 0) if client != peer[0] else peer,
             scheme if scheme in ("http", "https") else scope["scheme"],
             host if HOST.fullmatch(host) else b"",
@@ -92,14 +95,14 @@ class TrustedProxies:
 
 def for_django(scope: Scope) -> Scope:
     """Host and prefix as well, which links are made of."""
-    told: Told | None = scope.get("told")
-    if told is None:
+    forwarded: Forwarded | None = scope.get(FORWARDED)
+    if forwarded is None:
         return scope
-    if told.host:
+    if forwarded.host:
         others = [header for header in scope["headers"] if header[0] != b"host"]
-        scope["headers"] = [(b"host", told.host), *others]
-    if told.prefix:
-        scope["root_path"], scope["path"] = told.prefix, told.prefix + scope["path"]
+        scope["headers"] = [(b"host", forwarded.host), *others]
+    if forwarded.prefix:
+        scope["root_path"], scope["path"] = forwarded.prefix, forwarded.prefix + scope["path"]
     return scope
 
 

@@ -7,7 +7,7 @@ import time
 from proxy.admission import media
 from proxy.admission.estimate import estimated_prompt
 from proxy.attempt import Attempt
-from proxy.components import Parts
+from proxy.components import Components
 from proxy.dialects.base import ESTIMATED, Usage
 from proxy.endpoints import READING, STORED_RESPONSE
 from proxy.exchange import Exchange
@@ -23,30 +23,30 @@ NO_USAGE = Usage(source="")
 UNKNOWN_PRICE = "unknown"
 
 
-def account(exchange: Exchange, parts: Parts) -> None:
+def account(exchange: Exchange, components: Components) -> None:
     """Settle the reservation and tell of the request. Neither waits nor raises."""
     try:
-        event = event_of(exchange, time.monotonic(), parts.snapshot.prices)
+        event = event_of(exchange, time.monotonic(), components.snapshot.prices)
     except BaseException:
         if exchange.reservation is not None:
             exchange.reservation.settle()  # what is held comes back, whatever is wrong with the telling
         raise
     if exchange.goes_on:
-        event.holder = parts.background.holder_now
-        parts.background.take(exchange, event)
+        event.holder = components.background.holder_now
+        components.background.take(exchange, event)
     elif exchange.reservation is not None:
         exchange.reservation.settle(tokens_of(exchange, event), event.cost_picousd, event.requests)
-    document = parts.journal.add(event)
-    parts.metrics.ended(event, document)
-    if exchange.span is not None and parts.traces is not None:
-        parts.traces.ended(exchange.span, event, target_of(exchange))
+    document = components.journal.add(event)
+    components.metrics.ended(event, document)
+    if exchange.span is not None and components.traces is not None:
+        components.traces.ended(exchange.span, event, target_of(exchange))
     capture = exchange.capture
     if capture is not None:
         if capture.keeps:
-            keep_bodies(exchange, capture, event, parts.bodies)
-        if parts.logged_bodies is not None:
-            document = with_bodies(document, exchange, capture, parts.logged_bodies)
-    parts.request_log.add(document)
+            keep_bodies(exchange, capture, event, components.bodies)
+        if components.logged_bodies is not None:
+            document = with_bodies(document, exchange, capture, components.logged_bodies)
+    components.request_log.add(document)
 
 
 def event_of(exchange: Exchange, now: float, prices: Prices) -> RequestEvent:

@@ -6,51 +6,51 @@ from keys.access import InvalidKey, MissingKey, check_secret, check_state
 from keys.records import KeyRecord, ProjectRecord
 from keys.tokens import MalformedToken, read_token
 from proxy.capture import Capture
-from proxy.components import Parts
+from proxy.components import Components
 from proxy.exchange import Exchange
 from proxy.server.head import Head
 
 
-async def authenticate(exchange: Exchange, parts: Parts) -> None:
+async def authenticate(exchange: Exchange, components: Components) -> None:
     """Sets `key`, `project` and `capture`. Raises a `KeyRefused`, or `Unavailable` while a key cannot be looked up."""
-    snapshot = parts.snapshot
-    key = proven_before(exchange.head, parts)
+    snapshot = components.snapshot
+    key = proven_before(exchange.head, components)
     if key is None:
         text = presented_token(exchange.head.fields)
         if text is None:
-            if parts.bounds.require_key:
+            if components.bounds.require_key:
                 raise MissingKey
-            belongs(exchange, snapshot.default_project, parts)
+            belongs(exchange, snapshot.default_project, components)
             return
-        key = await prove(exchange.head, text, parts)
+        key = await prove(exchange.head, text, components)
     exchange.key = key  # also of one that is refused for its state: the row says whose it was
-    belongs(exchange, snapshot.projects.get(key.project_id), parts)
+    belongs(exchange, snapshot.projects.get(key.project_id), components)
     check_state(key, exchange.started_at)
 
 
-def belongs(exchange: Exchange, project: ProjectRecord | None, parts: Parts) -> None:
+def belongs(exchange: Exchange, project: ProjectRecord | None, components: Components) -> None:
     exchange.project = project
     if project is not None and project.captures:
         if exchange.capture is None:
-            exchange.capture = Capture(parts.bounds.captured_bytes)
+            exchange.capture = Capture(components.bounds.captured_bytes)
         exchange.capture.keeps = project.captures
 
 
-def proven_before(head: Head, parts: Parts) -> KeyRecord | None:
+def proven_before(head: Head, components: Components) -> KeyRecord | None:
     """The key that these same bytes were proven for on this connection, unless anything about it has changed since."""
     if head.proven is None:
         return None
     public_id, key = head.proven
-    return key if parts.snapshot.known_key(public_id) is key else None
+    return key if components.snapshot.known_key(public_id) is key else None
 
 
-async def prove(head: Head, text: str, parts: Parts) -> KeyRecord:
+async def prove(head: Head, text: str, components: Components) -> KeyRecord:
     """The key that a token belongs to. Raises `InvalidKey`, `Unavailable`."""
     try:
-        token = read_token(text, parts.bounds.key_prefix)
+        token = read_token(text, components.bounds.key_prefix)
     except MalformedToken:
         raise InvalidKey from None
-    key = parts.snapshot.known_key(token.public_id) or await parts.snapshot.find_key(token.public_id)
+    key = components.snapshot.known_key(token.public_id) or await components.snapshot.find_key(token.public_id)
     if key is None:
         raise InvalidKey
     check_secret(key, token.secret)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from proxy.bounds import Bounds
-from proxy.components import Parts
+from proxy.components import Components
 from proxy.errors import BadRequest, ClientGone, UnsupportedMediaType, refusal_of
 from proxy.exchange import Exchange
 from proxy.heavy.jobs import HEAVY_BYTES
@@ -48,7 +48,7 @@ def declared_length(exchange: Exchange, bounds: Bounds, most: int) -> int | None
     return length
 
 
-def at_once(exchange: Exchange, parts: Parts, deadline: RequestDeadline) -> bytes | None:
+def at_once(exchange: Exchange, components: Components, deadline: RequestDeadline) -> bytes | None:
     """What `read_document` returns, of a small body that came with its head, as most do; else None.
 
     Raises `TooLarge`, `Unavailable`.
@@ -57,9 +57,9 @@ def at_once(exchange: Exchange, parts: Parts, deadline: RequestDeadline) -> byte
     if call is None or b"content-encoding" in exchange.head.fields or (body := call.whole_body(LARGE_BYTES)) is None:
         return None
     size = len(body)
-    if size > parts.bounds.payload_bytes:
-        raise parts.bounds.too_large(parts.bounds.payload_bytes)
-    parts.body_room.take(size)
+    if size > components.bounds.payload_bytes:
+        raise components.bounds.too_large(components.bounds.payload_bytes)
+    components.body_room.take(size)
     exchange.held_bytes = exchange.request_bytes = size
     if exchange.capture is not None:
         exchange.capture.take_request(body)
@@ -67,38 +67,38 @@ def at_once(exchange: Exchange, parts: Parts, deadline: RequestDeadline) -> byte
     return body
 
 
-async def read_document(exchange: Exchange, parts: Parts, deadline: RequestDeadline) -> bytes:
+async def read_document(exchange: Exchange, components: Components, deadline: RequestDeadline) -> bytes:
     """The whole body; unpacked where it came packed. Raises also `UnsupportedMediaType` and `BadRequest`."""
     if b"content-encoding" in exchange.head.fields and (coding := coding_of(exchange)):
-        return await read_packed(exchange, parts, deadline, coding)
-    return await read_body(exchange, parts, deadline)
+        return await read_packed(exchange, components, deadline, coding)
+    return await read_body(exchange, components, deadline)
 
 
-async def read_large(exchange: Exchange, parts: Parts, plain: bytes) -> JSONBody:
+async def read_large(exchange: Exchange, components: Components, plain: bytes) -> JSONBody:
     """A body that could hold others up. Raises `NotAnObject`, `BadRequest`, `Unavailable`."""
     if len(plain) > HEAVY_BYTES:
         endpoint, rules = exchange.endpoint, exchange.project.rules if exchange.project is not None else None
         params = rules.listed_params if rules is not None else {}
-        return await parts.heavy.read_request(plain, endpoint.label, endpoint.names_stored, params)
+        return await components.heavy.read_request(plain, endpoint.label, endpoint.names_stored, params)
     if await has_too_many_members(plain):
         raise BadRequest("too_many_members", TOO_MANY)
     return JSONBody(plain)
 
 
-async def read_packed(exchange: Exchange, parts: Parts, deadline: RequestDeadline, coding: str) -> bytes:
+async def read_packed(exchange: Exchange, components: Components, deadline: RequestDeadline, coding: str) -> bytes:
     """The whole body, unpacked. Raises also `BadRequest`."""
-    raw = await read_body(exchange, parts, deadline)
+    raw = await read_body(exchange, components, deadline)
     exchange.unpacks = True
-    plain = await unpacked(raw, coding, parts.bounds.payload_bytes, parts.body_room)
+    plain = await unpacked(raw, coding, components.bounds.payload_bytes, components.body_room)
     if (more := len(plain) - exchange.held_bytes) > 0:
-        parts.body_room.take(more)
+        components.body_room.take(more)
         exchange.held_bytes += more
     return plain
 
 
-async def read_body(exchange: Exchange, parts: Parts, deadline: RequestDeadline) -> bytes:
+async def read_body(exchange: Exchange, components: Components, deadline: RequestDeadline) -> bytes:
     """The whole body, bounded in size and in time, and by the room that all bodies have together."""
-    bounds, room = parts.bounds, parts.body_room
+    bounds, room = components.bounds, components.body_room
     most = bounds.payload_bytes
     if declared := declared_length(exchange, bounds, most):
         room.take(declared)
@@ -165,13 +165,13 @@ def is_json(exchange: Exchange, bounds: Bounds) -> bool:
     return is_object and (length is None or length <= bounds.payload_bytes)
 
 
-def form_pieces(exchange: Exchange, parts: Parts, deadline: RequestDeadline) -> AsyncIterator[bytes]:
+def form_pieces(exchange: Exchange, components: Components, deadline: RequestDeadline) -> AsyncIterator[bytes]:
     """A form as it comes, unpacked where it came packed, since its fields are looked at. Raises `Unavailable`."""
-    pieces = upload_pieces(exchange, parts.bounds, deadline)
+    pieces = upload_pieces(exchange, components.bounds, deadline)
     if not (coding := coding_of(exchange)):
         return pieces
     exchange.unpacks = True
     window = WINDOW_BYTES.get(coding, 0)  # until the end of the upload
-    parts.body_room.take(window)
+    components.body_room.take(window)
     exchange.held_bytes += window
-    return unpacked_pieces(pieces, coding, parts.bounds.upload_bytes)
+    return unpacked_pieces(pieces, coding, components.bounds.upload_bytes)

@@ -12,7 +12,7 @@ from itertools import count
 from typing import Any
 
 from proxy.attempt import Attempt
-from proxy.components import Parts
+from proxy.components import Components
 from proxy.endpoints import OPAQUE, STORED_RESPONSE
 from proxy.errors import BadRequest, NoConnection, UpstreamError
 from proxy.exchange import Exchange
@@ -30,34 +30,34 @@ JSON_TYPE = b"content-type: application/json\r\n"
 UNCOMPRESSED = b"accept-encoding: identity\r\n"
 
 
-async def fetch(exchange: Exchange, parts: Parts, deadline: RequestDeadline) -> Answer:
+async def fetch(exchange: Exchange, components: Components, deadline: RequestDeadline) -> Answer:
     """An answer whose head has come; whoever gets it reads it to its end or aborts it.
 
     Raises `UpstreamError`, `NoProvider`, `CredentialUnavailable`, `BadRequest`, `NotFound`, `ClientGone`.
     """
-    attempts = await route(exchange, parts)
+    attempts = await route(exchange, components)
     if exchange.method == "DELETE" and exchange.endpoint is STORED_RESPONSE:
-        await parts.background.look_before(exchange.rest.split("/")[2])
+        await components.background.look_before(exchange.rest.split("/")[2])
     attempt = next(attempts)
     for number in count(1):
         try:
-            return await ask(exchange, parts, deadline, attempt)
+            return await ask(exchange, components, deadline, attempt)
         except NoConnection:
-            if number >= parts.bounds.attempts or (following := next(attempts, None)) is None:
+            if number >= components.bounds.attempts or (following := next(attempts, None)) is None:
                 raise
             attempt = following
     raise AssertionError  # for who reads types: the loop ends by what is in it
 
 
-async def ask(exchange: Exchange, parts: Parts, deadline: RequestDeadline, attempt: Attempt) -> Answer:
+async def ask(exchange: Exchange, components: Components, deadline: RequestDeadline, attempt: Attempt) -> Answer:
     """Send the request to the attempt's provider and wait for the head of the answer.
 
     Raises as `fetch`, and `NoConnection` where nothing has gone to the provider.
     """
     exchange.attempts += (attempt,)
-    attempt.take_access(parts.snapshot.catalog)
+    attempt.take_access(components.snapshot.catalog)
     provider = attempt.provider
-    framing, body = request_body(exchange, parts, deadline, attempt)
+    framing, body = request_body(exchange, components, deadline, attempt)
     try:
         span = exchange.span
         above = exchange.head.lines_above() if span is None else lines_above(exchange.head, span)
@@ -68,10 +68,10 @@ async def ask(exchange: Exchange, parts: Parts, deadline: RequestDeadline, attem
         raise BadRequest("invalid_header", "A header of the request has a value that cannot be sent on.") from error
     path = provider.kind.path(provider.base_path, exchange.rest, exchange.query, attempt.model, provider.options)
     attempt.sent_at = time.monotonic()
-    bounds = parts.bounds
+    bounds = components.bounds
     deadline.expect(bounds.head_s, bounds.first_byte_late)
     try:
-        answer = await parts.upstream.send(
+        answer = await components.upstream.send(
             provider, exchange.method, path, lines + framing, body, exchange.repeat_attempt
         )
     except asyncio.CancelledError:
@@ -84,7 +84,9 @@ async def ask(exchange: Exchange, parts: Parts, deadline: RequestDeadline, attem
     return answer
 
 
-def request_body(exchange: Exchange, parts: Parts, deadline: RequestDeadline, attempt: Attempt) -> tuple[bytes, Body]:
+def request_body(
+    exchange: Exchange, components: Components, deadline: RequestDeadline, attempt: Attempt
+) -> tuple[bytes, Body]:
     """The body for the provider, behind the header lines that go with it."""
     if exchange.endpoint.reads_body:
         return body_read(exchange, attempt)
@@ -95,7 +97,7 @@ def request_body(exchange: Exchange, parts: Parts, deadline: RequestDeadline, at
     elif exchange.passed_body is not None:
         whole = in_pieces(exchange.passed_body)
     elif exchange.has_body:
-        framing, pieces = upload(exchange, parts, deadline, attempt)
+        framing, pieces = upload(exchange, components, deadline, attempt)
         return lines + framing, pieces
     else:
         whole = b""
@@ -105,15 +107,15 @@ def request_body(exchange: Exchange, parts: Parts, deadline: RequestDeadline, at
 
 
 def upload(
-    exchange: Exchange, parts: Parts, deadline: RequestDeadline, attempt: Attempt
+    exchange: Exchange, components: Components, deadline: RequestDeadline, attempt: Attempt
 ) -> tuple[bytes, AsyncIterator[bytes]]:
     """A body that goes up as it comes; a form with the provider's name for the model, where that was read."""
     pieces = exchange.upload
     if pieces is None:
         if exchange.is_form:
-            pieces = form_pieces(exchange, parts, deadline)
+            pieces = form_pieces(exchange, components, deadline)
         else:
-            pieces = upload_pieces(exchange, parts.bounds, deadline)
+            pieces = upload_pieces(exchange, components.bounds, deadline)
     length = int(exchange.length) if exchange.length and not exchange.unpacks else None
     pieces = authorized_upload(exchange, pieces)
     field = exchange.model_field

@@ -16,7 +16,7 @@ import msgspec
 
 from proxy.admission.bound import needs_metering
 from proxy.admission.uncounted import complete_count, estimate_part, finish_estimate
-from proxy.components import Parts
+from proxy.components import Components
 from proxy.dialects.base import ESTIMATED, Usage
 from proxy.endpoints import EMBEDDINGS, OPAQUE, STORED_RESPONSE
 from proxy.errors import ClientGone, UpstreamError, reason_phrase
@@ -44,14 +44,14 @@ from proxy.wire.pieces import Pieces
 MAX_ERROR_BYTES = 1024 * 1024
 TRY_AGAIN = b"retry-after: 1\r\n"
 """For a provider that has no room and does not say until when."""
-Way = Callable[[Exchange, Answer, Parts, RequestDeadline], Awaitable[None]]
+Way = Callable[[Exchange, Answer, Components, RequestDeadline], Awaitable[None]]
 _any_json = msgspec.json.Decoder(msgspec.Raw)
 
 
-async def hand_on(exchange: Exchange, answer: Answer, parts: Parts, deadline: RequestDeadline) -> None:
+async def hand_on(exchange: Exchange, answer: Answer, components: Components, deadline: RequestDeadline) -> None:
     """Whoever gives the answer. Raises `UpstreamError`, also in mid-answer, and `Forbidden`."""
     try:
-        await way_of(exchange, answer)(exchange, answer, parts, deadline)
+        await way_of(exchange, answer)(exchange, answer, components, deadline)
     except (ConnectionFailed, ConnectionResetError) as error:
         code = error.code if isinstance(error, ConnectionFailed) else "upstream_disconnected"
         raise UpstreamError(code, str(error) or "The provider closed the connection too soon.") from error
@@ -87,7 +87,7 @@ def asks_for_stream(exchange: Exchange) -> bool:
     return exchange.stream or (exchange.endpoint is STORED_RESPONSE and "stream=true" in exchange.query)
 
 
-async def relay_seen(exchange: Exchange, answer: Answer, parts: Parts, deadline: RequestDeadline) -> None:
+async def relay_seen(exchange: Exchange, answer: Answer, components: Components, deadline: RequestDeadline) -> None:
     """A stream or an object, whichever it turns out to be."""
     content_type = next((value for name, value in answer.headers if name == b"content-type"), b"")
     labelled = is_event_stream(content_type)
@@ -96,19 +96,19 @@ async def relay_seen(exchange: Exchange, answer: Answer, parts: Parts, deadline:
     until = asyncio.get_running_loop().time() + HOLD_S if is_believed else inf
     found = await look(exchange, answer, labelled=labelled, until=until)
     if found is None:
-        await relay_stream(exchange, answer, parts, deadline, is_late=True)
+        await relay_stream(exchange, answer, components, deadline, is_late=True)
     else:
-        await (relay_stream if found else relay_object)(exchange, answer, parts, deadline)
+        await (relay_stream if found else relay_object)(exchange, answer, components, deadline)
 
 
 async def relay_object(
-    exchange: Exchange, answer: Answer, parts: Parts, deadline: RequestDeadline, coding: bytes = b""
+    exchange: Exchange, answer: Answer, components: Components, deadline: RequestDeadline, coding: bytes = b""
 ) -> None:
     """A plain answer that Sluice reads. What came compressed leaves as it came, unless it has to be edited."""
     pieces: list[bytes] = []
     try:
         raw = await read_whole(
-            exchange, answer, parts, deadline, MAX_READ_ANSWER_BYTES, pieces, passes_blanks=not coding
+            exchange, answer, components, deadline, MAX_READ_ANSWER_BYTES, pieces, passes_blanks=not coding
         )
     except asyncio.CancelledError:
         if isinstance(deadline.reason, ClientGone) and not exchange.endpoint.media:
@@ -126,16 +126,16 @@ async def relay_object(
         await respond.send_pieces(exchange, answer.status, passed_lines(exchange, answer), Pieces([raw]))
         return
     if len(text) > HEAVY_BYTES:
-        await relay_long(exchange, answer, parts, text, raw if coding else None)
+        await relay_long(exchange, answer, components, text, raw if coding else None)
         return
     try:
         read = read_answer(exchange, text)
     except NotAnObject:
-        note_unread(exchange, answer.status, text, parts)
+        note_unread(exchange, answer.status, text, components)
         raise UpstreamError("upstream_invalid_response", "The provider's answer is not a JSON object.") from None
-    parts.owners.remember_for(exchange)
+    components.owners.remember_for(exchange)
     if exchange.endpoint is STORED_RESPONSE:
-        parts.background.told(exchange.response_id, read)
+        components.background.told(exchange.response_id, read)
     usage = exchange.usage
     if usage is None or not usage.completion or not usage.prompt:
         is_error = usage is None and exchange.outcome == "upstream_error"  # of which nobody counts anything
@@ -151,9 +151,11 @@ async def relay_object(
         await respond.send_whole(exchange, answer.status, passed_lines(exchange, answer, without), raw)
 
 
-async def relay_compressed(exchange: Exchange, answer: Answer, parts: Parts, deadline: RequestDeadline) -> None:
+async def relay_compressed(
+    exchange: Exchange, answer: Answer, components: Components, deadline: RequestDeadline
+) -> None:
     """A plain answer that came compressed, though that was not asked for."""
-    await relay_object(exchange, answer, parts, deadline, coding_of(answer.headers))
+    await relay_object(exchange, answer, components, deadline, coding_of(answer.headers))
 
 
 async def read_through(exchange: Exchange, coding: bytes, raw: bytes) -> bytes | None:
@@ -172,12 +174,14 @@ async def read_through(exchange: Exchange, coding: bytes, raw: bytes) -> bytes |
     return None
 
 
-async def relay_inflated(exchange: Exchange, answer: Answer, parts: Parts, deadline: RequestDeadline) -> None:
+async def relay_inflated(exchange: Exchange, answer: Answer, components: Components, deadline: RequestDeadline) -> None:
     await load(coding_of(answer.headers).decode())
-    await relay_seen(exchange, InflatedAnswer(answer, coding_of(answer.headers)), parts, deadline)
+    await relay_seen(exchange, InflatedAnswer(answer, coding_of(answer.headers)), components, deadline)
 
 
-async def relay_unreadable(exchange: Exchange, answer: Answer, parts: Parts, deadline: RequestDeadline) -> None:
+async def relay_unreadable(
+    exchange: Exchange, answer: Answer, components: Components, deadline: RequestDeadline
+) -> None:
     """An answer under a coding that nobody here reads: its tokens are estimated by its size, and who must be metered
     does not get it. Raises `UpstreamError`.
     """
@@ -186,10 +190,10 @@ async def relay_unreadable(exchange: Exchange, answer: Answer, parts: Parts, dea
     pieces: list[bytes] = []
     whole: bytes | None = None
     try:
-        if not needs_metering(exchange, parts.snapshot):
-            await relay_unread(exchange, answer, parts, deadline)
+        if not needs_metering(exchange, components.snapshot):
+            await relay_unread(exchange, answer, components, deadline)
             return
-        whole = await read_whole(exchange, answer, parts, deadline, MAX_READ_ANSWER_BYTES, pieces)
+        whole = await read_whole(exchange, answer, components, deadline, MAX_READ_ANSWER_BYTES, pieces)
     except (ConnectionFailed, ConnectionResetError, asyncio.CancelledError):
         if not isinstance(deadline.reason, ClientGone):
             exchange.usage = None  # what the provider spoiled costs nothing
@@ -208,9 +212,11 @@ async def relay_unreadable(exchange: Exchange, answer: Answer, parts: Parts, dea
     )
 
 
-async def relay_error(exchange: Exchange, answer: Answer, parts: Parts, deadline: RequestDeadline) -> None:
+async def relay_error(exchange: Exchange, answer: Answer, components: Components, deadline: RequestDeadline) -> None:
     """The provider's refusal: its status and its own words, without the credential in them; in OpenAI's shape."""
-    raw = await plain(answer, await read_whole(exchange, answer, parts, deadline, MAX_ERROR_BYTES, []), MAX_ERROR_BYTES)
+    raw = await plain(
+        answer, await read_whole(exchange, answer, components, deadline, MAX_ERROR_BYTES, []), MAX_ERROR_BYTES
+    )
     exchange.outcome = "upstream_error"
     exchange.error_code = f"upstream_{answer.status}"
     lines = passed_lines(exchange, answer, without=(b"content-encoding",))
@@ -218,7 +224,7 @@ async def relay_error(exchange: Exchange, answer: Answer, parts: Parts, deadline
         raw = raw.replace(secret, b"[credential]")
     if not raw or not _is_json(raw):
         message = f"The provider answered {answer.status} {reason_phrase(answer.status)}."
-        if said := note_unread(exchange, answer.status, raw, parts):
+        if said := note_unread(exchange, answer.status, raw, components):
             message += f" It said: {said}"
         raw = error_body(message, "upstream_error", None, exchange.error_code)
         lines = passed_lines(exchange, answer, without=(b"content-type", b"content-encoding")) + respond.JSON
@@ -227,7 +233,7 @@ async def relay_error(exchange: Exchange, answer: Answer, parts: Parts, deadline
     await respond.send_whole(exchange, answer.status, lines, raw)
 
 
-async def relay_unread(exchange: Exchange, answer: Answer, parts: Parts, deadline: RequestDeadline) -> None:
+async def relay_unread(exchange: Exchange, answer: Answer, components: Components, deadline: RequestDeadline) -> None:
     """Whatever it is, as it comes. When it breaks off, so does the answer: no byte is made up to complete it."""
     lines = passed_lines(exchange, answer)
     streams = any(name == b"content-type" and is_event_stream(value) for name, value in answer.headers)
@@ -244,7 +250,7 @@ async def relay_unread(exchange: Exchange, answer: Answer, parts: Parts, deadlin
     exchange.passed_unread = True
     if not exchange.answer_started:
         await respond.start(exchange, answer.status, lines)
-    bounds = parts.bounds
+    bounds = components.bounds
     while piece:
         deadline.relax()
         await respond.send_piece(exchange, piece)

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlencode
 import msgspec
 from msgspec import Raw
 
-from proxy.components import Parts
+from proxy.components import Components
 from proxy.dialects.stored_kinds import told_at
 from proxy.errors import Forbidden, UpstreamError
 from proxy.exchange import Exchange
@@ -46,13 +46,13 @@ class Item:
         """Not nobody's either."""
 
 
-async def relay_list(exchange: Exchange, answer: Answer, parts: Parts, deadline: RequestDeadline) -> None:
+async def relay_list(exchange: Exchange, answer: Answer, components: Components, deadline: RequestDeadline) -> None:
     """Raises `UpstreamError`, `Forbidden`."""
     first = answer
     try:
-        page, items = await read_page(exchange, answer, parts, deadline)
+        page, items = await read_page(exchange, answer, components, deadline)
         limit = max(len(items), 1)
-        own = await own_items(exchange, items, parts)
+        own = await own_items(exchange, items, components)
         seen = len(items)
         for _ in range(MOST_PAGES):
             if own or not has_more(page) or not pages_forward(exchange) or not items:
@@ -60,11 +60,11 @@ async def relay_list(exchange: Exchange, answer: Answer, parts: Parts, deadline:
             exchange.query = next_query(exchange.query, items[-1].id)
             if answer is not first:
                 answer.abort()
-            answer = await ask(exchange, parts, deadline, exchange.attempts[-1].again())
+            answer = await ask(exchange, components, deadline, exchange.attempts[-1].again())
             if answer.status >= 400:
                 raise UpstreamError("upstream_invalid_response", f"The provider answered {answer.status} in a list.")
-            page, items = await read_page(exchange, answer, parts, deadline)
-            own = await own_items(exchange, items, parts)
+            page, items = await read_page(exchange, answer, components, deadline)
+            own = await own_items(exchange, items, components)
             seen += len(items)
         else:
             raise Forbidden(
@@ -77,7 +77,7 @@ async def relay_list(exchange: Exchange, answer: Answer, parts: Parts, deadline:
             page.set("has_more", True)
         put_items(page, own)
         note_told(exchange, own)
-        parts.owners.remember_for(exchange)
+        components.owners.remember_for(exchange)
         lines = passed_lines(exchange, answer, without=(b"content-encoding",))
         await respond.send_whole(exchange, answer.status, lines, page.encode())
     finally:
@@ -86,11 +86,11 @@ async def relay_list(exchange: Exchange, answer: Answer, parts: Parts, deadline:
 
 
 async def read_page(
-    exchange: Exchange, answer: Answer, parts: Parts, deadline: RequestDeadline
+    exchange: Exchange, answer: Answer, components: Components, deadline: RequestDeadline
 ) -> tuple[JSONBody, list[Item]]:
     """Raises `UpstreamError`: what cannot be read could have anything in it."""
     most = MAX_READ_ANSWER_BYTES
-    raw = await plain(answer, await read_whole(exchange, answer, parts, deadline, most, []), most)
+    raw = await plain(answer, await read_whole(exchange, answer, components, deadline, most, []), most)
     try:
         if raw is None:
             raise NotAnObject("it is too large, or under an encoding that nobody asked for")
@@ -100,7 +100,7 @@ async def read_page(
         raise UpstreamError("upstream_invalid_response", "The provider's answer is not a list of objects.") from None
 
 
-async def own_items(exchange: Exchange, items: list[Item], parts: Parts) -> list[Item]:
+async def own_items(exchange: Exchange, items: list[Item], components: Components) -> list[Item]:
     """Those that the project made, and those that nobody made where it may speak of them."""
     kind = exchange.endpoint.lists
     assert kind is not None
@@ -108,9 +108,9 @@ async def own_items(exchange: Exchange, items: list[Item], parts: Parts) -> list
     allows = exchange.project is not None and exchange.project.foreign_ids
     ids = {item.id for item in items if item.id}
     if allows:  # another project's is nobody's until its row is there, so rows are waited for
-        found = await parts.owners.find(ids, project_id, in_ledger=kind.in_ledger, may_be_nobodys=True)
+        found = await components.owners.find(ids, project_id, in_ledger=kind.in_ledger, may_be_nobodys=True)
     else:
-        found = await parts.owners.look(ids, project_id, in_ledger=kind.in_ledger)
+        found = await components.owners.look(ids, project_id, in_ledger=kind.in_ledger)
     own = []
     for item in items:
         made = found.get(item.id)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 
 from proxy.admission.uncounted import complete_count, finish_estimate, set_estimate
-from proxy.components import Parts
+from proxy.components import Components
 from proxy.endpoints import EMBEDDINGS, STORED_RESPONSE
 from proxy.errors import ProxyError, UpstreamError
 from proxy.exchange import Exchange
@@ -23,9 +23,11 @@ from proxy.wire.jsonbody import NotAnObject, encoded
 from proxy.wire.pieces import Pieces
 
 
-async def relay_long(exchange: Exchange, answer: Answer, parts: Parts, text: bytes, packed: bytes | None) -> None:
+async def relay_long(
+    exchange: Exchange, answer: Answer, components: Components, text: bytes, packed: bytes | None
+) -> None:
     """`packed` is what came, where it came compressed. Raises `UpstreamError`."""
-    reading = asyncio.create_task(take(exchange, answer, parts, text))
+    reading = asyncio.create_task(take(exchange, answer, components, text))
     try:
         facts = await asyncio.shield(reading)
     except asyncio.CancelledError:
@@ -45,22 +47,22 @@ async def relay_long(exchange: Exchange, answer: Answer, parts: Parts, text: byt
     await respond.send_pieces(exchange, answer.status, passed_lines(exchange, answer, without), body)
 
 
-async def take(exchange: Exchange, answer: Answer, parts: Parts, text: bytes) -> AnswerFacts:
+async def take(exchange: Exchange, answer: Answer, components: Components, text: bytes) -> AnswerFacts:
     """All that is to be known of it. Raises `UpstreamError`."""
     try:
-        facts = await parts.heavy.read_answer(text)
+        facts = await components.heavy.read_answer(text)
         read_answer(exchange, facts.digest)
     except NotAnObject:
-        note_unread(exchange, answer.status, text, parts)
+        note_unread(exchange, answer.status, text, components)
         raise UpstreamError("upstream_invalid_response", "The provider's answer is not a JSON object.") from None
     except ProxyError as error:
         set_estimate(exchange, 0 if exchange.endpoint is EMBEDDINGS else len(text))  # the provider has its part done
         await finish_estimate(exchange)
         raise UpstreamError("upstream_unreadable", f"The provider's answer was not read. {error.message}") from None
-    parts.owners.remember_for(exchange)
+    components.owners.remember_for(exchange)
     usage = exchange.usage
     if exchange.endpoint is STORED_RESPONSE:
-        parts.background.told(exchange.response_id, facts.digest if usage is not None else text)
+        components.background.told(exchange.response_id, facts.digest if usage is not None else text)
     if usage is not None or exchange.outcome != "upstream_error":
         # No vector is text; the text of others is looked for where nobody counted it.
         await complete_count(exchange, facts.digest if exchange.endpoint is EMBEDDINGS else text)

@@ -8,7 +8,7 @@ import msgspec
 
 from providers.catalog import NoProvider
 from proxy.bounds import MAX_MODEL_CHARS
-from proxy.components import Parts
+from proxy.components import Components
 from proxy.errors import NotFound
 from proxy.exchange import Exchange
 from proxy.steps import respond
@@ -20,24 +20,24 @@ MADE_AT = 1_700_000_000
 NO_SEGMENTS = frozenset({"", ".", ".."})
 
 
-async def answer_own(exchange: Exchange, parts: Parts) -> None:
+async def answer_own(exchange: Exchange, components: Components) -> None:
     """`GET /v1/models` and `/v1/models/{id}`: the client-side names that the key may use. Raises `NotFound`."""
     key = exchange.key
     wanted = unquote(exchange.rest.removeprefix("/models").strip("/"))
-    found = await parts.open_models.models(parts.snapshot.catalog)
+    found = await components.open_models.models(components.snapshot.catalog)
     if not wanted:
         data = [model_object(name, *model) for name, model in found.items() if key is None or key.may_use(name)]
         await respond.send_whole(exchange, 200, respond.JSON, msgspec.json.encode({"object": "list", "data": data}))
         return
-    model = found.get(wanted) or await unlisted(wanted, parts) if key is None or key.may_use(wanted) else None
+    model = found.get(wanted) or await unlisted(wanted, components) if key is None or key.may_use(wanted) else None
     if model is None:
         raise NotFound("model_not_found", f"The model {wanted!r} does not exist or no provider has it.", param="model")
     await respond.send_whole(exchange, 200, respond.JSON, msgspec.json.encode(model_object(wanted, *model)))
 
 
-async def unlisted(name: str, parts: Parts) -> tuple[str, Members] | None:
+async def unlisted(name: str, components: Components) -> tuple[str, Members] | None:
     """A model that no list names, though a chat would be sent to somebody: by a pattern, or to who takes every name."""
-    catalog = parts.snapshot.catalog
+    catalog = components.snapshot.catalog
     try:
         provider = catalog.candidates(name)[0].provider
     except NoProvider:
@@ -49,7 +49,7 @@ async def unlisted(name: str, parts: Parts) -> tuple[str, Members] | None:
         return None
     if "%" in name or "\\" in name:
         return None
-    members = await parts.open_models.single(catalog, provider, name)
+    members = await components.open_models.single(catalog, provider, name)
     return None if members is None else (provider.name, members)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from proxy.admission.bound import needs_metering
 from proxy.bounds import MAX_MODEL_CHARS, Bounds
-from proxy.components import Parts
+from proxy.components import Components
 from proxy.configuration.snapshot import Snapshot
 from proxy.errors import BadRequest
 from proxy.exchange import Exchange
@@ -28,26 +28,26 @@ REPLACEMENT = "\ufffd"
 """What stands where the text was no text."""
 
 
-async def read(exchange: Exchange, parts: Parts, deadline: RequestDeadline) -> None:
+async def read(exchange: Exchange, components: Components, deadline: RequestDeadline) -> None:
     """The body, where it is to be understood.
 
     Raises `BadRequest`, `NotAnObject`, `UnsupportedMediaType`, `RequestTimeout`, `TooLarge`, `ClientGone`.
     """
     if exchange.endpoint.reads_body:
         check_content_type(exchange)
-        plain = at_once(exchange, parts, deadline)
+        plain = at_once(exchange, components, deadline)
         if plain is None:
-            plain = await read_document(exchange, parts, deadline)
-        body = JSONBody(plain) if len(plain) < LARGE_BYTES else await read_large(exchange, parts, plain)
-        read_json(exchange, body, parts.bounds)
+            plain = await read_document(exchange, components, deadline)
+        body = JSONBody(plain) if len(plain) < LARGE_BYTES else await read_large(exchange, components, plain)
+        read_json(exchange, body, components.bounds)
     elif not exchange.has_body:
         deadline.listens = True
     elif exchange.endpoint.own:
         return
-    elif is_json(exchange, parts.bounds):
-        await read_passed(exchange, parts, deadline)
-    elif exchange.endpoint.forms_name_model and exchange.is_form and minds_model(exchange, parts.snapshot):
-        await read_form(exchange, parts, deadline)
+    elif is_json(exchange, components.bounds):
+        await read_passed(exchange, components, deadline)
+    elif exchange.endpoint.forms_name_model and exchange.is_form and minds_model(exchange, components.snapshot):
+        await read_form(exchange, components, deadline)
 
 
 def minds_model(exchange: Exchange, snapshot: Snapshot) -> bool:
@@ -55,7 +55,7 @@ def minds_model(exchange: Exchange, snapshot: Snapshot) -> bool:
     return snapshot.catalog.minds_models or (bool(exchange.endpoint.media) and needs_metering(exchange, snapshot))
 
 
-async def read_form(exchange: Exchange, parts: Parts, deadline: RequestDeadline) -> None:
+async def read_form(exchange: Exchange, components: Components, deadline: RequestDeadline) -> None:
     """As much of a form as it takes to learn which model it names; the rest goes up as it comes.
 
     One that says it nowhere in its first `MAX_PAYLOAD_BYTES` names none. Raises as `read` does.
@@ -63,13 +63,13 @@ async def read_form(exchange: Exchange, parts: Parts, deadline: RequestDeadline)
     reader = FormReader.of(exchange.head.fields[b"content-type"])
     if reader is None:
         return
-    bounds = parts.bounds
-    pieces = form_pieces(exchange, parts, deadline)
+    bounds = components.bounds
+    pieces = form_pieces(exchange, components, deadline)
     while reader.field is None and not reader.is_over and len(reader.held) <= bounds.payload_bytes:
         piece = await anext(pieces, None)
         if piece is None:
             break
-        parts.body_room.take(len(piece))
+        components.body_room.take(len(piece))
         exchange.held_bytes += len(piece)
         reader.feed(piece)
     deadline.relax()
@@ -81,11 +81,13 @@ async def read_form(exchange: Exchange, parts: Parts, deadline: RequestDeadline)
             exchange.model = model
 
 
-async def read_passed(exchange: Exchange, parts: Parts, deadline: RequestDeadline) -> None:
+async def read_passed(exchange: Exchange, components: Components, deadline: RequestDeadline) -> None:
     """Keep a body that is passed on as it is; where it is an object that names a model, say which."""
-    exchange.passed_body = plain = await read_document(exchange, parts, deadline)
+    exchange.passed_body = plain = await read_document(exchange, components, deadline)
     try:
-        peek_model(exchange, JSONBody(plain) if len(plain) < LARGE_BYTES else await read_large(exchange, parts, plain))
+        peek_model(
+            exchange, JSONBody(plain) if len(plain) < LARGE_BYTES else await read_large(exchange, components, plain)
+        )
     except NotAnObject:
         return  # the provider says what is wrong with it
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from providers.catalog import Candidate, Catalog, NoProvider, ProviderRecord, choose
 from proxy.attempt import Attempt
-from proxy.components import Parts
+from proxy.components import Components
 from proxy.dialects.stored_kinds import Named
 from proxy.endpoints import CHAT
 from proxy.errors import BadRequest, NotFound
@@ -15,15 +15,15 @@ from proxy.exchange import Exchange
 from proxy.stored.references import homes_of
 
 
-async def route(exchange: Exchange, parts: Parts) -> Iterator[Attempt]:
+async def route(exchange: Exchange, components: Components) -> Iterator[Attempt]:
     """Attempts to make, one after the other. Raises `NoProvider`, `BadRequest`, `NotFound`."""
     endpoint = exchange.endpoint
     # Of chats, which are most, few speak of anything: a look at the bytes tells.
     words, body = endpoint.names_stored, exchange.body
     speaks = words and (endpoint is not CHAT or body is None or body.may_name(words))
-    if speaks and (homes := await homes_of(exchange, parts.owners, parts.snapshot.catalog)):
+    if speaks and (homes := await homes_of(exchange, components.owners, components.snapshot.catalog)):
         return iter((at_home(exchange, homes),))
-    return attempts(exchange, candidates_of(exchange, parts.snapshot.catalog))
+    return attempts(exchange, candidates_of(exchange, components.snapshot.catalog))
 
 
 def attempts(exchange: Exchange, candidates: tuple[Candidate, ...]) -> Iterator[Attempt]:

@@ -6,7 +6,7 @@ import asyncio
 import time
 
 from proxy.admission.uncounted import finish_estimate
-from proxy.components import Parts
+from proxy.components import Components
 from proxy.dialects.base import StreamFault, StreamReader
 from proxy.errors import ClientGone, ProxyError, ShuttingDown, UpstreamError
 from proxy.exchange import Exchange
@@ -23,7 +23,7 @@ MAX_FRAME_BYTES = 16 * 1024 * 1024
 
 
 async def relay_stream(
-    exchange: Exchange, answer: Answer, parts: Parts, deadline: RequestDeadline, *, is_late: bool = False
+    exchange: Exchange, answer: Answer, components: Components, deadline: RequestDeadline, *, is_late: bool = False
 ) -> None:
     """Relay until the provider's end. What fails before the first frame is raised, as for any other answer; not where
     that is late, and the head goes to the client without it.
@@ -38,7 +38,7 @@ async def relay_stream(
         if is_late:
             await start(exchange, answer)
             await respond.send_piece(exchange, b"")  # else the head waits for the first one
-        await pump(exchange, answer, reader, parts, deadline)
+        await pump(exchange, answer, reader, components, deadline)
     except (StreamFault, ConnectionFailed, ConnectionResetError, asyncio.CancelledError) as error:
         failure = failure_of(error, deadline)
         if isinstance(failure, ClientGone):
@@ -67,11 +67,11 @@ async def relay_stream(
 
 
 async def pump(
-    exchange: Exchange, answer: Answer, reader: StreamReader, parts: Parts, deadline: RequestDeadline
+    exchange: Exchange, answer: Answer, reader: StreamReader, components: Components, deadline: RequestDeadline
 ) -> None:
     splitter = FrameSplitter()
     attempt = exchange.attempts[-1]
-    bounds = parts.bounds
+    bounds = components.bounds
     while piece := await answer.read():
         if attempt.first_byte_at is None:
             attempt.first_byte_at = time.monotonic()
@@ -89,7 +89,7 @@ async def pump(
         if (reader.response_id and not exchange.response_id) or reader.made:
             exchange.response_id = reader.response_id
             exchange.made, reader.made = reader.made, ()
-            parts.owners.remember_for(exchange)
+            components.owners.remember_for(exchange)
         deadline.relax()
         await send_frames(exchange, answer, out)
         if fault is not None:

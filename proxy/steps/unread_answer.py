@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 
-from proxy.components import Parts
+from proxy.components import Components
 from proxy.exchange import Exchange
 from proxy.steps.passed_headers import secret_of
 from usage.bodies.show import Taken
@@ -23,19 +23,19 @@ _INSIDE = re.compile(
 )
 
 
-def note_unread(exchange: Exchange, status: int, raw: bytes | None, parts: Parts) -> str:
+def note_unread(exchange: Exchange, status: int, raw: bytes | None, components: Components) -> str:
     """The text, after a line in the log that has it; for the client without addresses of private networks."""
-    text = text_of(exchange, raw or b"", parts)
+    text = text_of(exchange, raw or b"", components)
     name = exchange.attempts[-1].provider.name
     log.warning("Provider %s answered request %s with %d and no JSON: %s", name, exchange.request_id, status, text)
     return _INSIDE.sub("[address]", text)
 
 
-def text_of(exchange: Exchange, raw: bytes, parts: Parts) -> str:
+def text_of(exchange: Exchange, raw: bytes, components: Components) -> str:
     """On one line, without markup."""
     seen = Taken(bytearray(raw[:LOOKED_AT_BYTES]), len(raw), "", "")
     secret = secret_of(exchange)
-    shown = parts.shown_errors.of(seen, {secret} if secret else ()).body.decode("utf-8", "replace")
+    shown = components.shown_errors.of(seen, {secret} if secret else ()).body.decode("utf-8", "replace")
     if "<" in shown:
         shown = _NOT_TEXT.sub(" ", shown)
     # First the ends of lines become spaces, then whatever else could play with a terminal goes.

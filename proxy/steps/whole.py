@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from proxy.components import Parts
+from proxy.components import Components
 from proxy.exchange import Exchange
 from proxy.server.deadlines import RequestDeadline
 from proxy.steps.heartbeat import BLANKS, pass_blanks
@@ -19,7 +19,7 @@ MAX_READ_ANSWER_BYTES = 64 * 1024 * 1024
 async def read_whole(
     exchange: Exchange,
     answer: Answer,
-    parts: Parts,
+    components: Components,
     deadline: RequestDeadline,
     most: int,
     pieces: list[bytes],
@@ -37,8 +37,8 @@ async def read_whole(
         deadline.relax()
         return whole
     assert attempt.sent_at is not None
-    deadline.expect(0, parts.bounds.answer_late)
-    deadline.at = attempt.sent_at + parts.bounds.answer_s
+    deadline.expect(0, components.bounds.answer_late)
+    deadline.at = attempt.sent_at + components.bounds.answer_s
     whole = await answer.read()
     attempt.first_byte_at = time.monotonic()
     if passes_blanks and whole[:1].isspace() and not whole.strip(BLANKS):

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from django.db import DatabaseError
 
-from keys.limits import Held
+from keys.limits import Reservation
 from providers.catalog import CredentialUnavailable
 from proxy.dialects.base import ESTIMATED, Usage
 from proxy.dialects.counts import decoded_or_mended, read_usage
@@ -65,16 +65,16 @@ _response = msgspec.json.Decoder(_Response)
 class Waiting:
     """One response that is waited for. `next_at` is monotonic."""
 
-    def __init__(self, event: RequestEvent, held: Held | None, tokens: int) -> None:
-        self.event, self.held, self.tokens = event, held, tokens
+    def __init__(self, event: RequestEvent, reservation: Reservation | None, tokens: int) -> None:
+        self.event, self.reservation, self.tokens = event, reservation, tokens
         self.pause_s = FIRST_PAUSE_S
         self.next_at = time.monotonic() + FIRST_PAUSE_S
 
     def settle(self, tokens: int | None, cost: int | None) -> None:
         """What nobody knows stays as it was reserved."""
-        if self.held is not None:
+        if self.reservation is not None:
             told = self.tokens if tokens is None else tokens
-            self.held.settle(told, self.held.ask.cost if cost is None else cost)
+            self.reservation.settle(told, self.reservation.ask.cost if cost is None else cost)
 
 
 class Background:
@@ -159,11 +159,11 @@ class Background:
     async def _renew(self) -> None:
         def work() -> list[RequestEvent]:
             moment = datetime.now(UTC)
-            if held:
+            if reservation:
                 stay_alive(self.holder, moment)
             return list(take_over(self.holder, moment, room))
 
-        held, room = bool(self._waiting), min(100, MOST_HELD - len(self._waiting))
+        reservation, room = bool(self._waiting), min(100, MOST_HELD - len(self._waiting))
         try:
             for event in await self._snapshot.run(work):
                 self._wait_for(Waiting(event, None, 0))

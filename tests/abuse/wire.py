@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.sluice import Sluice
 
-PATIENCE_S = 8.0
+TIMEOUT_S = 8.0
 CHAT = b'{"model":"gpt-4.1-mini","messages":[]}'
 
 
@@ -31,7 +31,7 @@ class Reply:
 
 
 def dial(server: Sluice) -> socket.socket:
-    peer = socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S)
+    peer = socket.create_connection(("127.0.0.1", server.port), timeout=TIMEOUT_S)
     peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return peer
 
@@ -71,7 +71,7 @@ def send(server: Sluice, *pieces: bytes, every: float = 0.0, expect: int = 1) ->
             try:
                 reply = read_reply(peer, buffer)
             except TimeoutError:
-                assert replies, f"no answer within {PATIENCE_S} s"
+                assert replies, f"no answer within {TIMEOUT_S} s"
                 return replies
             if reply is None:
                 return replies

@@ -22,7 +22,7 @@ CHAT: dict[str, Any] = {"model": MODEL, "messages": MESSAGES}
 JSON = {"content-type": "application/json"}
 IN_FORCE_S = 1.0
 """How long a change may take until every process heeds it (P16)."""
-PATIENCE_S = 20.0
+TIMEOUT_S = 20.0
 """How long a test waits for what is only to come at all: a busy machine is slow, and nobody is measured by it."""
 
 
@@ -64,7 +64,7 @@ def error_of(answer: httpx.Response) -> dict[str, Any]:
     return error
 
 
-def soon(question: Callable[[], Any], within: float = PATIENCE_S) -> None:
+def soon(question: Callable[[], Any], within: float = TIMEOUT_S) -> None:
     """The answer becomes true."""
     assert processes.poll(question, timeout=within), f"not within {within} s"
 

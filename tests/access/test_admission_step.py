@@ -22,7 +22,7 @@ from proxy.admission.admit import (
     most_read,
     most_said,
 )
-from proxy.admission.baselines import Pasts
+from proxy.admission.baselines import Baselines
 from proxy.admission.estimate import MOST_TOKENS
 from proxy.admission.prompt import Prompt, read_prompt
 from proxy.exchange import Exchange
@@ -177,13 +177,13 @@ def test_a_model_says_its_window_for_each_answer_at_most(more: dict[str, int], w
 
 
 # --- who is asked ----------------------------------------------------------------------------------------------
-class NoPasts:
+class NoBaselines:
     """Of a ledger that is empty."""
 
     def __init__(self, limits: MemoryLimits) -> None:
         self.limits = limits
 
-    async def load(self, needs: Sequence[Need], patience_s: float | None) -> None:
+    async def load(self, needs: Sequence[Need], timeout_s: float | None) -> None:
         for need in needs:
             self.limits.load(need, Baseline())
 
@@ -193,7 +193,7 @@ class Door:
 
     def __init__(self, of_address: Limits = Limits()) -> None:  # noqa: B008 (frozen)
         limits = MemoryLimits()
-        self.admission = Admission(limits, cast(Pasts, NoPasts(limits)), of_address)
+        self.admission = Admission(limits, cast(Baselines, NoBaselines(limits)), of_address)
 
     def admits(self, exchange: Exchange, *everybody: Scope, snapshot: Any = None) -> bool:
         try:

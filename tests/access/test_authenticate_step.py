@@ -14,7 +14,7 @@ from keys.records import KeyRecord
 from keys.tokens import Token, hash_secret, new_token, write_token
 from proxy.bounds import Bounds
 from proxy.capture import Capture
-from proxy.components import Parts
+from proxy.components import Components
 from proxy.exchange import Exchange
 from proxy.steps.authenticate import authenticate, presented_token
 from tests.access.steps import JSON, asked, key_of, project_of, snapshot_of
@@ -59,21 +59,23 @@ def known(**fields: Any) -> KeyRecord:
     return msgspec.structs.replace(key, **fields)
 
 
-def parts_of(*keys: KeyRecord, require: bool = True, **projects: Any) -> Parts:
+def components_of(*keys: KeyRecord, require: bool = True, **projects: Any) -> Components:
     """Those that this step reads: what the process remembers, which keys are among, and the settings."""
-    parts = Parts.__new__(Parts)
-    parts.snapshot, parts.bounds = snapshot_of(), Bounds.from_settings(settings)
-    parts.bounds = msgspec.structs.replace(parts.bounds, require_key=require)
-    parts.snapshot._keys.update({key.public_id: key for key in keys})
-    parts.snapshot.projects = {3: project_of(id=3, **projects)}
-    parts.snapshot.default_project = project_of(id=9)
-    return parts
+    components = Components.__new__(Components)
+    components.snapshot, components.bounds = snapshot_of(), Bounds.from_settings(settings)
+    components.bounds = msgspec.structs.replace(components.bounds, require_key=require)
+    components.snapshot._keys.update({key.public_id: key for key in keys})
+    components.snapshot.projects = {3: project_of(id=3, **projects)}
+    components.snapshot.default_project = project_of(id=9)
+    return components
 
 
-def told(parts: Parts, *headers: tuple[bytes, bytes], exchange: Exchange | None = None) -> tuple[Exchange, str]:
+def told(
+    components: Components, *headers: tuple[bytes, bytes], exchange: Exchange | None = None
+) -> tuple[Exchange, str]:
     exchange = exchange or asked("POST", "/v1/files", None, JSON, *headers)
     try:
-        asyncio.run(authenticate(exchange, parts))
+        asyncio.run(authenticate(exchange, components))
     except KeyRefused as refusal:
         return exchange, refusal.code
     return exchange, "served"
@@ -94,21 +96,21 @@ BEARER = (b"authorization", f"Bearer {TEXT}".encode())
 )
 def test_a_key_is_known_by_its_row_also_where_it_is_refused_for_its_state(fields: dict[str, Any], code: str):
     key = known(**fields)
-    parts = parts_of(key)
-    exchange, outcome = told(parts, BEARER)
+    components = components_of(key)
+    exchange, outcome = told(components, BEARER)
     assert outcome == code
     assert exchange.key is key
-    assert exchange.project is parts.snapshot.projects[3]
-    again, outcome = told(parts, exchange=asked("POST", "/v1/files", None, JSON, BEARER))
+    assert exchange.project is components.snapshot.projects[3]
+    again, outcome = told(components, exchange=asked("POST", "/v1/files", None, JSON, BEARER))
     assert (again.key, outcome) == (key, code)
 
 
 def test_a_state_is_looked_at_for_each_request_of_a_connection():
-    parts = parts_of(known(expires_at=2e9))
-    exchange, outcome = told(parts, BEARER)
+    components = components_of(known(expires_at=2e9))
+    exchange, outcome = told(components, BEARER)
     assert outcome == "served"
     exchange.started_at = 2e9
-    assert told(parts, exchange=exchange)[1] == "key_expired"
+    assert told(components, exchange=exchange)[1] == "key_expired"
 
 
 @pytest.mark.parametrize(
@@ -122,32 +124,32 @@ def test_a_state_is_looked_at_for_each_request_of_a_connection():
     ids=["no token", "cut", "of another prefix", "of another secret"],
 )
 def test_a_wrong_key_is_nobodys(text: str):
-    exchange, outcome = told(parts_of(known()), (b"authorization", f"Bearer {text}".encode()))
+    exchange, outcome = told(components_of(known()), (b"authorization", f"Bearer {text}".encode()))
     assert outcome == InvalidKey.code
     assert (exchange.key, exchange.project, exchange.head.proven) == (None, None, None)
 
 
 @pytest.mark.parametrize("header", [(), ((b"authorization", b"Basic dTpw"),)])
 def test_without_a_key_the_default_projects_rules_hold_where_none_is_required(header: Any):
-    exchange, outcome = told(parts_of(), *header)
+    exchange, outcome = told(components_of(), *header)
     assert (outcome, exchange.project) == ("missing_api_key", None)
-    parts = parts_of(require=False)
-    exchange, outcome = told(parts, *header)
-    assert (outcome, exchange.key, exchange.project) == ("served", None, parts.snapshot.default_project)
-    assert told(parts, (b"x-api-key", b"wrong"))[1] == "invalid_api_key", "a wrong key is not none"
+    components = components_of(require=False)
+    exchange, outcome = told(components, *header)
+    assert (outcome, exchange.key, exchange.project) == ("served", None, components.snapshot.default_project)
+    assert told(components, (b"x-api-key", b"wrong"))[1] == "invalid_api_key", "a wrong key is not none"
 
 
 def test_a_key_of_a_project_that_is_gone_has_none():
-    exchange, outcome = told(parts_of(known(project_id=4)), BEARER)
+    exchange, outcome = told(components_of(known(project_id=4)), BEARER)
     assert (outcome, exchange.project) == ("served", None)
 
 
 @pytest.mark.parametrize("captures", ["", "all", "errors"])
 def test_what_is_kept_of_a_request_is_what_its_project_says(captures: str):
-    exchange, _ = told(parts_of(known(), captures=captures), BEARER)
+    exchange, _ = told(components_of(known(), captures=captures), BEARER)
     assert (exchange.capture is not None) is bool(captures)
     logged = asked("POST", "/v1/files", None, JSON, BEARER)
     logged.capture = capture = Capture(10)
-    told(parts_of(known(), captures=captures), exchange=logged)
+    told(components_of(known(), captures=captures), exchange=logged)
     assert logged.capture is capture, "one that is there for the log goes on"
     assert capture.keeps == captures

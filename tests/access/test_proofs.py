@@ -16,7 +16,7 @@ from keys.models import VirtualKey
 from keys.records import KeyRecord, ProjectRecord, load_keys
 from keys.tokens import SECRET_CHARS, hash_secret, new_salt, new_token, read_token, secret_matches
 from proxy.bounds import Bounds
-from proxy.components import Parts
+from proxy.components import Components
 from proxy.configuration import snapshot as snapshot_module
 from proxy.server.head import Head
 from proxy.steps.authenticate import prove, proven_before
@@ -92,11 +92,11 @@ def test_a_key_is_refused_from_the_very_moment_on(until: str, refusal: type[Exce
             check_state(ending, now)
 
 
-def parts_of(snapshot: snapshot_module.Snapshot) -> Parts:
+def components_of(snapshot: snapshot_module.Snapshot) -> Components:
     """Those that prove a key; the others are not made."""
-    parts = Parts.__new__(Parts)
-    parts.snapshot, parts.bounds = snapshot, Bounds.from_settings(settings)
-    return parts
+    components = Components.__new__(Components)
+    components.snapshot, components.bounds = snapshot, Bounds.from_settings(settings)
+    return components
 
 
 @pytest.mark.django_db(transaction=True)
@@ -106,18 +106,18 @@ def test_what_was_proven_counts_only_while_memory_has_the_same():
 
     async def work() -> None:
         async with running() as snapshot:
-            parts = parts_of(snapshot)
+            components = components_of(snapshot)
             head = Head([(b"authorization", b"Bearer " + text.encode())])
-            assert proven_before(head, parts) is None
-            key = await prove(head, text, parts)
-            assert proven_before(head, parts) is key
+            assert proven_before(head, components) is None
+            key = await prove(head, text, components)
+            assert proven_before(head, components) is key
             await heard(snapshot, lambda: VirtualKey.objects.get(pk=row.pk).change(rpm=7))
-            assert proven_before(head, parts) is None, "it was forgotten"
+            assert proven_before(head, components) is None, "it was forgotten"
             again = await snapshot.find_key(row.public_id)
             assert again is not None
-            assert proven_before(head, parts) is None, "it is there again, and another one"
-            assert await prove(head, text, parts) is again
-            assert proven_before(head, parts) is again
+            assert proven_before(head, components) is None, "it is there again, and another one"
+            assert await prove(head, text, components) is again
+            assert proven_before(head, components) is again
 
     in_a_loop(work)
 

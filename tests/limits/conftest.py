@@ -8,7 +8,7 @@ from itertools import count
 
 import pytest
 
-from keys.limits import Ask, Baseline, Crossing, Held, LimitExceeded, MemoryLimits, Need, Scope, Unknown
+from keys.limits import Ask, Baseline, CrossedThreshold, LimitExceeded, MemoryLimits, Need, Reservation, Scope, Unknown
 from keys.limits.connection import connect
 from keys.limits.redis import RedisLimits
 from tests.limits.making import Clock
@@ -23,20 +23,20 @@ class Gate:
 
     def __init__(self) -> None:
         self.clock = Clock()
-        self.crossings: list[Crossing] = []
+        self.thresholds: list[CrossedThreshold] = []
         self.ledger: dict[tuple[str, str], Baseline] = {}
         self.asked: list[Need] = []
         self.start()
 
     def start(self) -> None:
-        self.limits = MemoryLimits(clock=self.clock, on_crossing=self.crossings.append)
+        self.limits = MemoryLimits(clock=self.clock, on_threshold=self.thresholds.append)
 
     restart = start
 
     def close(self) -> None:
         pass
 
-    def reserve(self, scopes: Scope | list[Scope], ask: Ask = Ask(), *, loads: bool = True) -> Held:  # noqa: B008 (frozen)
+    def reserve(self, scopes: Scope | list[Scope], ask: Ask = Ask(), *, loads: bool = True) -> Reservation:  # noqa: B008 (frozen)
         scopes = scopes if isinstance(scopes, list) else [scopes]
         try:
             return self.try_once(scopes, ask)
@@ -53,7 +53,7 @@ class Gate:
             self.reserve(scopes, ask)
         return caught.value
 
-    def try_once(self, scopes: list[Scope], ask: Ask) -> Held:
+    def try_once(self, scopes: list[Scope], ask: Ask) -> Reservation:
         return self.limits.reserve(scopes, ask, self.clock())
 
     def load(self, need: Need, baseline: Baseline) -> None:
@@ -62,8 +62,10 @@ class Gate:
     def raise_to(self, need: Need, baseline: Baseline) -> None:
         self.limits.raise_to(need, baseline)
 
-    def settle(self, held: Held, tokens: int = 0, cost: int | None = 0, requests: int | None = None) -> None:
-        held.settle(tokens, cost, requests)
+    def settle(
+        self, reservation: Reservation, tokens: int = 0, cost: int | None = 0, requests: int | None = None
+    ) -> None:
+        reservation.settle(tokens, cost, requests)
 
 
 class RedisGate(Gate):
@@ -76,7 +78,7 @@ class RedisGate(Gate):
     def start(self) -> None:
         self.client = connect(self.url)
         self.shared = RedisLimits(
-            self.client, prefix=self.prefix, clock=self.clock, patience_s=10, on_crossing=self.crossings.append
+            self.client, prefix=self.prefix, clock=self.clock, timeout_s=10, on_threshold=self.thresholds.append
         )
         self.do(self.shared.start())
 
@@ -97,7 +99,7 @@ class RedisGate(Gate):
     def do(self, awaited):
         return self.loop.run_until_complete(awaited)
 
-    def try_once(self, scopes: list[Scope], ask: Ask) -> Held:
+    def try_once(self, scopes: list[Scope], ask: Ask) -> Reservation:
         return self.do(self.shared.reserve(scopes, ask, self.clock()))
 
     def load(self, need: Need, baseline: Baseline) -> None:
@@ -108,8 +110,10 @@ class RedisGate(Gate):
         self.shared.raise_to(need, baseline)
         self.do(self.shared.drain())
 
-    def settle(self, held: Held, tokens: int = 0, cost: int | None = 0, requests: int | None = None) -> None:
-        held.settle(tokens, cost, requests)
+    def settle(
+        self, reservation: Reservation, tokens: int = 0, cost: int | None = 0, requests: int | None = None
+    ) -> None:
+        reservation.settle(tokens, cost, requests)
         self.do(self.shared.drain())
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from keys.limits import Ask, Baseline, Held, LimitExceeded, Need, Scope, Unknown
+from keys.limits import Ask, Baseline, LimitExceeded, Need, Reservation, Scope, Unknown
 from keys.limits.connection import connect
 from keys.limits.fallback import FallbackLimits
 from keys.limits.operations import picousd
@@ -35,7 +35,7 @@ class Process:
         (self.back if up else self.away).set()
         (self.away if up else self.back).clear()
 
-    async def reserve(self, scopes: Scope | list[Scope], ask: Ask = ONE) -> Held:
+    async def reserve(self, scopes: Scope | list[Scope], ask: Ask = ONE) -> Reservation:
         scopes = scopes if isinstance(scopes, list) else [scopes]
         try:
             return await self.limits.reserve(scopes, ask, self.clock())
@@ -76,7 +76,7 @@ class Ground:
             clients.append(client)
             process = Process(self.ledger, self.clock)
             process.limits = FallbackLimits(
-                client, clock=self.clock, patience_s=0.3, probe_every_s=0.01, on_change=process.changed, **options
+                client, clock=self.clock, timeout_s=0.3, probe_every_s=0.01, on_change=process.changed, **options
             )
             made.append(process)
             await process.limits.start()

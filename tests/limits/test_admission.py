@@ -143,22 +143,22 @@ def test_settling_gives_back_what_was_not_used_and_once_only(gate: Gate):
     assert gate.refused(key, Ask(tokens=51)).limit_kind == "tpm"
     last = gate.reserve(key, Ask(tokens=50))
     assert gate.refused(key).limit_kind == "parallel"
-    budget = last.standings.budget
+    budget = last.statuses.budget
     assert budget is not None
     # None of them named an output limit, so each that runs is taken for as dear as the dearest was.
     assert (budget.spent, budget.reserved) == (USD, 3 * USD)
     gate.settle(two)
     gate.settle(last)
-    final = gate.reserve(key, Ask(tokens=90)).standings
+    final = gate.reserve(key, Ask(tokens=90)).statuses
     assert final.budget is not None
     assert (final.budget.spent, final.tokens.remaining if final.tokens else None) == (USD, 0)
 
 
 def test_tokens_beyond_the_estimate_count_from_when_they_are_known(gate: Gate):
     key = scope(tpm=100)
-    held = gate.reserve(key, Ask(tokens=10))
+    reservation = gate.reserve(key, Ask(tokens=10))
     gate.clock.pass_by(50)
-    gate.settle(held, 110)
+    gate.settle(reservation, 110)
     assert gate.refused(key, Ask(tokens=1)).retry_after_s == 60
     gate.clock.pass_by(59)
     gate.refused(key, Ask(tokens=1))
@@ -182,13 +182,13 @@ def test_the_standings_are_of_the_scope_that_has_the_least_left(gate: Gate):
     scopes = [scope(rpm=10, tpm=1000, budget=3 * USD), scope("project", rpm=4, tpm=5000, budget=9 * USD)]
     gate.reserve(scopes, Ask(tokens=100, cost=USD, bounded=True))
     gate.clock.pass_by(20)
-    standings = gate.reserve(scopes, Ask(tokens=100, cost=USD, bounded=True)).standings
-    assert standings.requests == (4, 2, 60)
-    assert standings.tokens == (1000, 800, 60)
-    assert standings.budget is not None
-    assert (standings.budget.budget, standings.budget.remaining, standings.budget.resets_at) == (3 * USD, USD, None)
+    statuses = gate.reserve(scopes, Ask(tokens=100, cost=USD, bounded=True)).statuses
+    assert statuses.requests == (4, 2, 60)
+    assert statuses.tokens == (1000, 800, 60)
+    assert statuses.budget is not None
+    assert (statuses.budget.budget, statuses.budget.remaining, statuses.budget.resets_at) == (3 * USD, USD, None)
     refusal = gate.refused(scopes, Ask(tokens=900))
-    assert refusal.standings.tokens == (1000, 800, 60)
+    assert refusal.statuses.tokens == (1000, 800, 60)
 
 
 def test_bursts_fill_up_again_at_the_rate(gate: Gate):
@@ -208,10 +208,10 @@ def test_bursts_fill_up_again_at_the_rate(gate: Gate):
 def test_a_restart_goes_on_from_the_ledger(gate: Gate):
     key = scope(daily=5, max_requests=10, budget=10 * USD, period="month")
     gate.ledger["key", "1"] = Baseline(spent_picousd=9 * USD, requests_total=7, requests_today=3)
-    held = gate.reserve(key, Ask(cost=USD, bounded=True))
-    assert held.standings.budget is not None
-    assert held.standings.budget.remaining == 0
-    gate.settle(held, cost=USD)
+    reservation = gate.reserve(key, Ask(cost=USD, bounded=True))
+    assert reservation.statuses.budget is not None
+    assert reservation.statuses.budget.remaining == 0
+    gate.settle(reservation, cost=USD)
     assert gate.refused(key, Ask(cost=0)).limit_kind == "budget"
     gate.ledger["key", "1"] = Baseline(spent_picousd=USD, requests_total=8, requests_today=4)
     gate.restart()
@@ -236,10 +236,10 @@ def test_reconciling_raises_and_never_lowers(gate: Gate):
     gate.raise_to(need, Baseline(0, 0, 0))
     gate.raise_to(need, Baseline(4 * USD, 3, 3))
     gate.raise_to(need, Baseline(2 * USD, 0, 0))
-    held = gate.reserve(key, Ask(cost=USD, bounded=True, requests=2))
-    assert held.standings.budget is not None
-    assert held.standings.budget.spent == 4 * USD
-    gate.settle(held, cost=0)
+    reservation = gate.reserve(key, Ask(cost=USD, bounded=True, requests=2))
+    assert reservation.statuses.budget is not None
+    assert reservation.statuses.budget.spent == 4 * USD
+    gate.settle(reservation, cost=0)
     assert gate.refused(key).limit_kind == "daily"
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from keys.limits import Ask, Baseline, Held, LimitExceeded, MemoryLimits, Unknown
+from keys.limits import Ask, Baseline, LimitExceeded, MemoryLimits, Reservation, Unknown
 from tests.limits.conftest import Gate
 from tests.limits.making import NOON, USD, scope
 
@@ -53,8 +53,8 @@ def test_running_requests_hold_their_money_until_they_are_settled(gate: Gate):
     refusal = gate.refused(key, bounded(USD))
     assert (refusal.spent, refusal.used, refusal.retry_after_s) == (0, 10 * USD, 1)
     assert "10.00 USD reserved by running requests" in refusal.explanation
-    for held in running:
-        gate.settle(held, cost=USD // 2)
+    for reservation in running:
+        gate.settle(reservation, cost=USD // 2)
     for _ in range(5):
         gate.reserve(key, bounded(USD))
     gate.refused(key, bounded(USD))
@@ -66,8 +66,8 @@ def test_requests_whose_price_nobody_can_know_run_one_by_one_near_the_end(gate: 
     gate.settle(gate.reserve(key, Ask(cost=1)), cost=4 * USD)
     running = [gate.reserve(key, Ask(cost=1)) for _ in range(2)]
     assert gate.refused(key, Ask(cost=1)).retry_after_s == 1
-    for held in running:
-        gate.settle(held, cost=4 * USD)
+    for reservation in running:
+        gate.settle(reservation, cost=4 * USD)
     assert gate.refused(key, Ask(cost=1)).spent == 12 * USD
 
 
@@ -78,10 +78,10 @@ def test_fifty_thousand_dollars_are_exact_to_the_picodollar(gate: Gate):
     key = scope(budget=budget)
     gate.settle(gate.reserve(key, bounded(2)), cost=2)
     assert gate.refused(key, bounded(2)).spent == budget - 1
-    held = gate.reserve(key, bounded(1))
-    assert held.standings.budget is not None
-    assert (held.standings.budget.spent, held.standings.budget.reserved) == (budget - 1, 1)
-    gate.settle(held, cost=1)
+    reservation = gate.reserve(key, bounded(1))
+    assert reservation.statuses.budget is not None
+    assert (reservation.statuses.budget.spent, reservation.statuses.budget.reserved) == (budget - 1, 1)
+    gate.settle(reservation, cost=1)
     assert gate.refused(key, Ask(cost=0)).spent == budget
 
 
@@ -92,9 +92,9 @@ def test_large_sums_of_small_amounts_are_exact(gate: Gate):
     for cost in (1, 999_999_999_999, 3, 12_345 * USD + 7, 333_333_333_333, 2**53 + 1):
         gate.settle(gate.reserve(key, bounded(cost)), cost=cost)
         total += cost
-    standings = gate.reserve(key, bounded(0)).standings
-    assert standings.budget is not None
-    assert standings.budget.spent == total
+    statuses = gate.reserve(key, bounded(0)).statuses
+    assert statuses.budget is not None
+    assert statuses.budget.spent == total
 
 
 @pytest.mark.parametrize(
@@ -124,10 +124,10 @@ def test_after_many_periods_without_a_request_it_begins_anew_once(gate: Gate):
 
 def test_what_began_in_the_last_period_is_of_that_period(gate: Gate):
     key = scope(budget=10, period="day")
-    held = gate.reserve(key, bounded(10))
+    reservation = gate.reserve(key, bounded(10))
     gate.clock.pass_by(86400 / 2)
     new = gate.reserve(key, bounded(10))
-    gate.settle(held, cost=10)
+    gate.settle(reservation, cost=10)
     assert gate.refused(key, bounded(1)).spent == 0
     gate.settle(new, cost=3)
     gate.reserve(key, bounded(7))
@@ -153,18 +153,18 @@ def test_the_settlement_that_passes_the_soft_threshold_says_so(gate: Gate):
     key = scope(budget=10 * USD, period="month", soft_threshold=0.8)
     for cost in (7, 1, 1):
         gate.settle(gate.reserve(key, bounded(2 * USD)), cost=cost * USD)
-    [crossing] = gate.crossings
-    assert (crossing.kind, crossing.id, crossing.budget, crossing.spent) == ("key", "1", 10 * USD, 8 * USD)
-    assert (crossing.period, crossing.since) == ("month", 1_780_272_000)
+    [threshold] = gate.thresholds
+    assert (threshold.kind, threshold.id, threshold.budget, threshold.spent) == ("key", "1", 10 * USD, 8 * USD)
+    assert (threshold.period, threshold.since) == ("month", 1_780_272_000)
     gate.clock.pass_by(86400 * 30)
     gate.settle(gate.reserve(key, bounded(9 * USD)), cost=9 * USD)
-    assert len(gate.crossings) == 2
+    assert len(gate.thresholds) == 2
 
 
 def test_what_the_ledger_adds_can_pass_the_soft_threshold_too(gate: Gate):
     gate.settle(gate.reserve(scope(budget=10), bounded(1)), cost=1)
     gate.raise_to(gate.asked[0], Baseline(spent_picousd=9))
-    assert [crossing.spent for crossing in gate.crossings] == [9]
+    assert [threshold.spent for threshold in gate.thresholds] == [9]
 
 
 @given(
@@ -175,7 +175,7 @@ def test_what_the_ledger_adds_can_pass_the_soft_threshold_too(gate: Gate):
 def test_no_order_of_events_spends_past_the_budget_and_one_request(budget: int, steps: list[tuple[int, bool, int]]):
     """P1: with output limits never past B; without, and with estimates that are not too low, never past B + e."""
     limits, key = MemoryLimits(clock=lambda: NOON), scope(budget=budget)
-    running: list[tuple[Held, Ask]] = []
+    running: list[tuple[Reservation, Ask]] = []
     spent = dearest_open = 0
     for cost, is_bounded, end in steps:
         ask = Ask(cost=cost, bounded=is_bounded)
@@ -185,13 +185,13 @@ def test_no_order_of_events_spends_past_the_budget_and_one_request(budget: int, 
             limits.load(unknown.needs[0], Baseline())
         except LimitExceeded:
             pass
-        for held, held_ask in running[:end:2]:
-            held.settle(0, held_ask.cost)
+        for reservation, held_ask in running[:end:2]:
+            reservation.settle(0, held_ask.cost)
             spent += held_ask.cost or 0
             dearest_open = max(dearest_open, 0 if held_ask.bounded else held_ask.cost or 0)
         running = running[1:end:2] + running[end:]
-    for held, ask in running:
-        held.settle(0, ask.cost)
+    for reservation, ask in running:
+        reservation.settle(0, ask.cost)
         spent += ask.cost or 0
         dearest_open = max(dearest_open, 0 if ask.bounded else ask.cost or 0)
     assert spent <= budget + dearest_open

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import pytest
 
 from keys.limits import Ask, Baseline, Need
-from keys.limits.base import DAY_US, SECOND_US, Crossing, Used
+from keys.limits.base import DAY_US, SECOND_US, CrossedThreshold, Used
 from keys.limits.counters import (
     Bucket,
     Budget,
@@ -197,14 +197,14 @@ def test_what_was_too_little_counts_from_now_and_what_was_too_much_from_then(tok
 
 def test_a_minutes_standing_is_what_is_left_and_when_all_of_it_is():
     window = made(RequestWindow, rpm=3)
-    assert window.standing(T0) == (3, 3, 0.0)
+    assert window.status(T0) == (3, 3, 0.0)
     window.take(ONE, T0)
-    assert window.standing(T0 + 20 * SECOND_US) == (3, 2, 40.0)
+    assert window.status(T0 + 20 * SECOND_US) == (3, 2, 40.0)
     window.set(scope(rpm=0))
-    assert window.standing(T0) == (0, 0, inf)
+    assert window.status(T0) == (0, 0, inf)
     window.set(scope(rpm=1))
     window.take(ONE, T0 + SECOND_US)
-    assert window.standing(T0 + 2 * SECOND_US) == (1, 0, 59.0)
+    assert window.status(T0 + 2 * SECOND_US) == (1, 0, 59.0)
     assert window.rate(1, T0 + 5 * SECOND_US, T0 + 5 * SECOND_US) == (1, 1, 60.0)
     assert window.rate(1, 0, T0 + 61 * SECOND_US) == (1, 1, 0.0)
     assert window.rate(1, 0, T0 + 90 * SECOND_US) == (1, 1, 0.0)
@@ -414,11 +414,11 @@ def test_a_clock_set_back_over_midnight_goes_on_with_the_period_and_by_more_than
 
 def test_the_soft_threshold_is_told_of_when_it_is_reached_and_once():
     budget = known(Budget, Baseline(spent_picousd=70), budget=100, soft_threshold=0.8)
-    crossings = [budget.settle(budget.take(ONE, T0), used(cost=cost)) for cost in (9, 1, 1, 50)]
-    assert crossings == [None, Crossing("key", "1", 100, 80, "total", 0), None, None]
+    thresholds = [budget.settle(budget.take(ONE, T0), used(cost=cost)) for cost in (9, 1, 1, 50)]
+    assert thresholds == [None, CrossedThreshold("key", "1", 100, 80, "total", 0), None, None]
     raised = known(Budget, Baseline(spent_picousd=79), budget=100)
     assert raised.raise_to(need(), Baseline(spent_picousd=78)) is None
-    assert raised.raise_to(need(), Baseline(spent_picousd=85)) == Crossing("key", "1", 100, 85, "total", 0)
+    assert raised.raise_to(need(), Baseline(spent_picousd=85)) == CrossedThreshold("key", "1", 100, 85, "total", 0)
     assert raised.raise_to(need(period="day"), Baseline(spent_picousd=99)) is None
     assert raised.spent == 85
 
@@ -429,8 +429,8 @@ def test_a_baseline_is_taken_once_and_of_the_same_period_alone():
     assert budget.spent == 5
     for other in (need(since=MIDNIGHT - DAY_US, period="day"), need(since=MIDNIGHT, period="week")):
         assert budget.raise_to(other, Baseline(spent_picousd=50)) is None
-    assert budget.standing() == (100, 5, 0, (MIDNIGHT + DAY_US) / SECOND_US)
-    assert known(Budget, budget=100).standing() == (100, 0, 0, None)
+    assert budget.status() == (100, 5, 0, (MIDNIGHT + DAY_US) / SECOND_US)
+    assert known(Budget, budget=100).status() == (100, 0, 0, None)
 
 
 def test_other_limits_leave_what_is_spent_and_another_period_does_not():

@@ -17,10 +17,10 @@ class Asked:
     """One backend, with what it said to everything."""
 
     def __init__(self, clock: Clock, monkeypatch: pytest.MonkeyPatch, *, lanes: bool) -> None:
-        self.crossings: list[Any] = []
-        self.limits = MemoryLimits(clock=clock, on_crossing=self.crossings.append)
+        self.thresholds: list[Any] = []
+        self.limits = MemoryLimits(clock=clock, on_threshold=self.thresholds.append)
         self.monkeypatch, self.lanes, self.clock = monkeypatch, lanes, clock
-        self.held: dict[int, Any] = {}
+        self.reservation: dict[int, Any] = {}
 
     def reserve(self, number: int, scopes: tuple[Scope, ...], ask: Ask) -> Any:
         with self.monkeypatch.context() as patch:
@@ -28,13 +28,13 @@ class Asked:
                 patch.setattr("keys.limits.memory.open_lane", lambda *_: None)
             while True:
                 try:
-                    held = self.held[number] = self.limits.reserve(scopes, ask, self.clock())
-                    return ("held", held.rates)
+                    reservation = self.reservation[number] = self.limits.reserve(scopes, ask, self.clock())
+                    return ("held", reservation.rates)
                 except Unknown as unknown:
                     for need in unknown.needs:
                         self.limits.load(need, Baseline(3, 2, 1))
                 except LimitExceeded as refusal:
-                    return ("refused", refusal.scope, refusal.refusal, refusal.standings)
+                    return ("refused", refusal.scope, refusal.refusal, refusal.statuses)
 
 
 MOST = {"rpm": 60, "tpm": 600, "rps": 30, "parallel": 12, "daily": 200, "max_requests": 400, "budget": 200}
@@ -93,14 +93,14 @@ def test_lanes_and_counters_say_the_same(monkeypatch: pytest.MonkeyPatch, seed: 
                 draw.choice([ask.requests, 0]) if draw.random() < odd else draw.choice([None, 1]),
             )
             for one in both:
-                one.held.pop(number).settle(*used)
+                one.reservation.pop(number).settle(*used)
         elif what < 1 - odd / 2:
             name = draw.choice(names)
             scopes[name] = Scope(*name, name[0], some_limits(draw, times))
         elif asks:
-            standings = [one.held[next(reversed(asks))].standings for one in both]
-            assert standings[0] == standings[1], step
-        assert sorted(both[0].crossings) == sorted(both[1].crossings), step
+            statuses = [one.reservation[next(reversed(asks))].statuses for one in both]
+            assert statuses[0] == statuses[1], step
+        assert sorted(both[0].thresholds) == sorted(both[1].thresholds), step
 
 
 def test_what_is_asked_for_often_has_a_lane():
@@ -108,12 +108,12 @@ def test_what_is_asked_for_often_has_a_lane():
     clock = Clock()
     limits, scopes = MemoryLimits(clock=clock), (Scope("key", "1", "", Limits(rpm=100, tpm=1000, parallel=10)),)
     for _ in range(4):
-        held = limits.reserve(scopes, Ask(tokens=3), clock())
+        reservation = limits.reserve(scopes, Ask(tokens=3), clock())
         clock.pass_by(0.01)
-    assert limits._lanes_of[id(scopes)].lanes is held.lanes
-    assert isinstance(held.lanes[0], Lane)
-    assert held.rates[0] == (100, 96, 60)
-    assert held.rates == held.standings[:2]
+    assert limits._lanes_of[id(scopes)].lanes is reservation.lanes
+    assert isinstance(reservation.lanes[0], Lane)
+    assert reservation.rates[0] == (100, 96, 60)
+    assert reservation.rates == reservation.statuses[:2]
 
 
 def test_after_a_quiet_minute_nothing_is_left_of_a_lane():
@@ -125,14 +125,14 @@ def test_after_a_quiet_minute_nothing_is_left_of_a_lane():
     with pytest.raises(LimitExceeded):
         limits.reserve([key], Ask(tokens=3), clock())
     clock.pass_by(61)
-    held = limits.reserve([key], Ask(tokens=3), clock())
-    assert held.rates == ((3, 2, 60), (100, 97, 60))
+    reservation = limits.reserve([key], Ask(tokens=3), clock())
+    assert reservation.rates == ((3, 2, 60), (100, 97, 60))
 
 
 def test_joined_lanes_tell_of_a_soft_threshold_when_it_is_passed(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("keys.limits.memory.JOIN_AFTER", 3)
-    clock, crossings = Clock(), list[Any]()
-    limits = MemoryLimits(clock=clock, on_crossing=crossings.append)
+    clock, thresholds = Clock(), list[Any]()
+    limits = MemoryLimits(clock=clock, on_threshold=thresholds.append)
     scopes = (Scope("key", "1", "", Limits(budget=100_000)), Scope("team", "1", "", Limits(rpm=1000)))
     with pytest.raises(Unknown) as unknown:
         limits.reserve(scopes, Ask(cost=10), clock())
@@ -153,6 +153,6 @@ def test_joined_lanes_tell_of_a_soft_threshold_when_it_is_passed(monkeypatch: py
     spend(79_800)
     spend(10, by=scopes[:1])  # somebody else, who takes them apart
     spend_until_they_are_joined()
-    assert crossings == []
+    assert thresholds == []
     spend(35)
-    assert [(crossing.kind, crossing.spent) for crossing in crossings] == [("key", 80_005)]
+    assert [(threshold.kind, threshold.spent) for threshold in thresholds] == [("key", 80_005)]

@@ -21,9 +21,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from keys.limits import Ask, Held, LimitExceeded, Limits, MemoryLimits, Rates, Scope, Unknown
+from keys.limits import Ask, LimitExceeded, Limits, MemoryLimits, Rates, Reservation, Scope, Unknown
 from keys.limits.memory import need_of
-from keys.limits.redis import LEASE_S, RedisLimits, SharedHeld
+from keys.limits.redis import LEASE_S, RedisLimits, SharedReservation
 from tests.limits.making import Clock
 from tests.limits.model import LATE, MINUTE, Model, Request
 from tests.services import Services
@@ -68,7 +68,7 @@ async def gathered(asked: Sequence[Awaitable[Result]]) -> list[Result]:
 class Running:
     """One admitted request: as the model, this process and Redis have it."""
 
-    def __init__(self, request: Request, local: Held, shared: SharedHeld, process: int) -> None:
+    def __init__(self, request: Request, local: Reservation, shared: SharedReservation, process: int) -> None:
         self.request, self.local, self.shared, self.process = request, local, shared, process
         self.forsaken = False
 
@@ -102,7 +102,7 @@ class Admission(RuleBasedStateMachine):
         return self.loop.run_until_complete(awaited)
 
     def new_process(self) -> RedisLimits:
-        limits = RedisLimits(self.client, prefix=self.prefix, clock=self.clock, patience_s=10)
+        limits = RedisLimits(self.client, prefix=self.prefix, clock=self.clock, timeout_s=10)
         self.do(limits.start())
         return limits
 
@@ -290,7 +290,7 @@ class Admission(RuleBasedStateMachine):
         alive = {process.process: ends for process in self.processes}
         self.do(self.client.zadd(f"{self.prefix}leases", alive))
 
-    def _asked_of(self, limits: MemoryLimits, scopes: list[Scope], ask: Ask, now: float) -> Held | LimitExceeded:
+    def _asked_of(self, limits: MemoryLimits, scopes: list[Scope], ask: Ask, now: float) -> Reservation | LimitExceeded:
         try:
             return limits.reserve(scopes, ask, now)
         except LimitExceeded as refusal:
@@ -300,7 +300,7 @@ class Admission(RuleBasedStateMachine):
                 limits.load(need, self.model.ledger(need))
             return self._asked_of(limits, scopes, ask, now)
 
-    async def _in_redis(self, process: RedisLimits, scopes: list[Scope], ask: Ask) -> SharedHeld | LimitExceeded:
+    async def _in_redis(self, process: RedisLimits, scopes: list[Scope], ask: Ask) -> SharedReservation | LimitExceeded:
         try:
             return await process.reserve(scopes, ask, self.clock())
         except LimitExceeded as refusal:
@@ -310,13 +310,13 @@ class Admission(RuleBasedStateMachine):
                 process.load(need, self.model.ledger(need))
             return await self._in_redis(process, scopes, ask)
 
-    def _rates(self, outcome: Held | LimitExceeded) -> Rates | None:
+    def _rates(self, outcome: Reservation | LimitExceeded) -> Rates | None:
         return None if isinstance(outcome, LimitExceeded) else outcome.rates
 
-    def _plain(self, outcome: Held | LimitExceeded) -> tuple[Any, ...]:
+    def _plain(self, outcome: Reservation | LimitExceeded) -> tuple[Any, ...]:
         if isinstance(outcome, LimitExceeded):
-            return outcome.scope, outcome.refusal, outcome.standings
-        return ("held", outcome.standings)
+            return outcome.scope, outcome.refusal, outcome.statuses
+        return ("held", outcome.statuses)
 
     def _is_within(self, scope: Scope, now: int) -> None:
         limits, model = scope.limits, self.model

@@ -47,7 +47,7 @@ def test_all_scopes_are_decided_at_once_in_a_cluster_and_a_dead_process_buried(c
     async def test() -> None:
         clock = Clock()
         client = redis.asyncio.RedisCluster(host="127.0.0.1", port=cluster_port)
-        killed, other = [RedisLimits(client, clock=clock, patience_s=5) for _ in range(2)]
+        killed, other = [RedisLimits(client, clock=clock, timeout_s=5) for _ in range(2)]
         scopes = [scope(kind, parallel=1, budget=USD) for kind in ("key", "user", "team", "project", "address")]
         await killed.start()
         await other.start()
@@ -56,8 +56,8 @@ def test_all_scopes_are_decided_at_once_in_a_cluster_and_a_dead_process_buried(c
             await reserve(other, scopes)
         killed._renewal.cancel()  # type: ignore[union-attr]
         clock.pass_by(15)
-        held = await reserve(other, scopes)
-        held.settle(cost=USD)
+        reservation = await reserve(other, scopes)
+        reservation.settle(cost=USD)
         await other.drain()
         with pytest.raises(LimitExceeded, match="budget"):
             await reserve(other, scopes)

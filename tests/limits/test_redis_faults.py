@@ -10,7 +10,7 @@ from keys.limits import Ask, Baseline, LimitExceeded, Unknown
 from keys.limits.base import DAY_US
 from keys.limits.connection import connect
 from keys.limits.redis import RedisLimits
-from proxy.admission.baselines import Pasts
+from proxy.admission.baselines import Baselines
 from tests.limits.ground import ONE, Ground, Process, run
 from tests.limits.making import USD, scope
 from tests.services.redis import RedisServer
@@ -114,10 +114,10 @@ def test_what_others_spent_is_asked_of_the_ledger_when_redis_went_away(server: R
             await busy.told()
             ground.ledger["key", "1"] = Baseline(spent_picousd=4 * USD)
             server.freeze()
-            held = await idle.reserve(key)
+            reservation = await idle.reserve(key)
             assert not idle.limits.up
-            assert held.standings.budget is not None
-            assert held.standings.budget.spent == 4 * USD
+            assert reservation.statuses.budget is not None
+            assert reservation.statuses.budget.spent == 4 * USD
             assert (await idle.refused(key)).limit_kind == "budget"
 
     run(server, test)
@@ -134,20 +134,20 @@ def test_a_ledger_that_says_nothing_either_is_not_waited_for(server: RedisServer
             return [Baseline(spent_picousd=4 * USD)]
 
         async def spent(process: Process) -> int:
-            held = await process.limits.reserve([key], Ask(cost=0), ground.clock())
-            held.settle(cost=0)
-            assert held.standings.budget is not None
-            return held.standings.budget.spent
+            reservation = await process.limits.reserve([key], Ask(cost=0), ground.clock())
+            reservation.settle(cost=0)
+            assert reservation.statuses.budget is not None
+            return reservation.statuses.budget.spent
 
         key = scope(budget=5 * USD)
         async with ground.processes() as [process]:
             (await process.reserve(key)).settle(cost=USD)
             await process.told()
             server.stop()
-            pasts = Pasts(process.limits, read, again_every_s=0.01)
+            baselines = Baselines(process.limits, read, again_every_s=0.01)
             with pytest.raises(Unknown) as unknown:
                 await process.limits.reserve([key], ONE, ground.clock())
-            await pasts.load(unknown.value.needs, unknown.value.patience_s)
+            await baselines.load(unknown.value.needs, unknown.value.timeout_s)
             assert await spent(process) == USD
             answers.set()
             for _ in range(500):
@@ -155,7 +155,7 @@ def test_a_ledger_that_says_nothing_either_is_not_waited_for(server: RedisServer
                     break
                 await asyncio.sleep(0.01)
             assert await spent(process) == 4 * USD
-            await pasts.stop()
+            await baselines.stop()
 
     run(server, test)
 
@@ -165,8 +165,8 @@ def test_what_ended_just_before_redis_went_away_is_spent(server: RedisServer, he
     async def test(ground: Ground) -> None:
         async with ground.processes() as [process]:
             key, ask = scope(budget=5 * USD, max_requests=7), Ask(cost=USD, bounded=True)
-            for held in [await process.reserve(key, ask) for _ in range(3)]:
-                held.settle(cost=USD, requests=2)
+            for reservation in [await process.reserve(key, ask) for _ in range(3)]:
+                reservation.settle(cost=USD, requests=2)
             if heard:
                 await process.told()
             server.freeze()
@@ -215,11 +215,11 @@ def test_after_a_freeze_nothing_is_doubled_and_nothing_forgotten(server: RedisSe
             await one.back.wait()
             await one.told()
             assert ground.spent() == 10 * USD
-            standing = (await two.reserve(key, Ask(cost=0))).standings.budget
-            assert standing is not None
-            assert standing.reserved == 2 * USD  # what one began alone and still runs
-            for held in local:
-                held.settle(cost=7 * USD)
+            status = (await two.reserve(key, Ask(cost=0))).statuses.budget
+            assert status is not None
+            assert status.reserved == 2 * USD  # what one began alone and still runs
+            for reservation in local:
+                reservation.settle(cost=7 * USD)
             await one.told()
             assert ground.spent() == 24 * USD
             # before, of two, in vain, three alone, of two again: seven requests
@@ -234,7 +234,7 @@ def test_slots_taken_alone_are_known_to_all_when_redis_is_back(server: RedisServ
         async with ground.processes(2) as (one, two):
             key = scope(parallel=2)
             server.freeze()
-            held = [await one.reserve(key) for _ in range(2)]
+            reservation = [await one.reserve(key) for _ in range(2)]
             await one.refused(key)
             server.thaw()
             await one.back.wait()
@@ -242,7 +242,7 @@ def test_slots_taken_alone_are_known_to_all_when_redis_is_back(server: RedisServ
             if not two.limits.up:
                 await two.back.wait()
             await two.refused(key)
-            held[0].settle()
+            reservation[0].settle()
             await one.told()
             await two.reserve(key)
 
@@ -253,11 +253,11 @@ def test_slots_taken_in_redis_count_here_while_it_is_away(server: RedisServer):
     async def test(ground: Ground) -> None:
         async with ground.processes() as [process]:
             key = scope(parallel=2)
-            held = await process.reserve(key)
+            reservation = await process.reserve(key)
             server.stop()
             await process.reserve(key)
             await process.refused(key)
-            held.settle()
+            reservation.settle()
             await process.reserve(key)
 
     run(server, test)
@@ -276,12 +276,12 @@ def test_a_redis_that_lost_everything_begins_from_the_ledger_and_what_was_known(
             ground.ledger["key", "1"] = Baseline(spent_picousd=10 * USD)
             server.start()
             await process.back.wait()
-            held = await process.reserve(key)
-            assert held.standings.budget is not None
-            assert held.standings.budget.spent == 30 * USD
+            reservation = await process.reserve(key)
+            assert reservation.statuses.budget is not None
+            assert reservation.statuses.budget.spent == 30 * USD
             await process.refused(key)
             running.settle(cost=USD)
-            held.settle(cost=USD)
+            reservation.settle(cost=USD)
             await process.told()
             assert ground.spent() == 32 * USD
 
@@ -301,13 +301,13 @@ def test_a_flush_that_nobody_saw_forgets_no_budget_and_no_slot(server: RedisServ
             client.close()
             third = await one.reserve(key)
             assert one.limits.up
-            assert third.standings.budget is not None
-            assert (third.standings.budget.spent, third.standings.budget.reserved) == (4 * USD, 2 * USD)
+            assert third.statuses.budget is not None
+            assert (third.statuses.budget.spent, third.statuses.budget.reserved) == (4 * USD, 2 * USD)
             # Two tells of its own with its next batch, which is refused for the epoch and asked again.
             await two.told()
             assert (await two.refused(key)).limit_kind == "parallel"
-            for held in (*running, third):
-                held.settle(cost=USD)
+            for reservation in (*running, third):
+                reservation.settle(cost=USD)
             await one.told()
             await two.told()
             assert ground.spent() == 7 * USD
@@ -325,9 +325,9 @@ def test_what_ended_just_before_a_flush_was_seen_is_not_forgotten(server: RedisS
             client.flushall()
             client.close()
             last.settle(cost=3 * USD)  # goes out with the next question, to a Redis that never heard of it
-            held = await process.reserve(key)  # and the ledger is late: it has nothing yet
-            assert held.standings.budget is not None
-            assert held.standings.budget.spent == 7 * USD
+            reservation = await process.reserve(key)  # and the ledger is late: it has nothing yet
+            assert reservation.statuses.budget is not None
+            assert reservation.statuses.budget.spent == 7 * USD
 
     run(server, test)
 
@@ -430,13 +430,13 @@ def test_many_at_once_share_round_trips_and_are_decided_exactly(server: RedisSer
 def test_the_clock_is_that_of_redis(server: RedisServer):
     async def test(ground: Ground) -> None:
         client = connect(server.url)
-        limits = RedisLimits(client, patience_s=5)
+        limits = RedisLimits(client, timeout_s=5)
         await limits.start()
-        held = await limits.reserve([scope(parallel=1)], ONE, 12345.0)
+        reservation = await limits.reserve([scope(parallel=1)], ONE, 12345.0)
         with server.client() as asking:
             seconds, micros = asking.time()
-        assert 0 <= seconds * 10**6 + micros - held.taken_at < DAY_US
-        held.settle()
+        assert 0 <= seconds * 10**6 + micros - reservation.taken_at < DAY_US
+        reservation.settle()
         await limits.close()
         await client.aclose()
 

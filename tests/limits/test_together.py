@@ -6,14 +6,14 @@ import asyncio
 
 import pytest
 
-from keys.limits import Ask, Baseline, Held, LimitExceeded, Scope
+from keys.limits import Ask, Baseline, LimitExceeded, Reservation, Scope
 from keys.limits.lines import LARGEST_GROUP
 from tests.limits.ground import ONE, Ground, Process, run
 from tests.limits.making import USD, scope
 from tests.services.redis import RedisServer
 
 
-async def together(process: Process, scopes: list[Scope], asks: list[Ask]) -> list[Held]:
+async def together(process: Process, scopes: list[Scope], asks: list[Ask]) -> list[Reservation]:
     """In one batch, of scopes that are known."""
     return await asyncio.gather(*(process.limits.reserve(scopes, ask, process.clock()) for ask in asks))
 
@@ -37,9 +37,11 @@ def test_they_are_one_record_and_end_one_by_one(server: RedisServer):
         async with ground.processes(1) as [process]:
             scopes = [scope(parallel=4, budget=20 * USD), scope("team", tpm=100)]
             await known(process, scopes)
-            held = await together(process, scopes, [Ask(tokens=10, cost=USD, bounded=n % 2 == 0) for n in range(4)])
+            reservation = await together(
+                process, scopes, [Ask(tokens=10, cost=USD, bounded=n % 2 == 0) for n in range(4)]
+            )
             assert records(server) == 1
-            for number, one in enumerate(held, 1):
+            for number, one in enumerate(reservation, 1):
                 assert (await process.refused(scopes)).limit_kind == "parallel"
                 one.settle(10, USD)
                 await process.reserve(scopes, Ask(tokens=1, cost=0, bounded=True))
@@ -53,8 +55,8 @@ def test_each_is_told_what_was_left_after_itself(server: RedisServer):
     async def test(ground: Ground) -> None:
         async with ground.processes(1) as [process]:
             scopes = [scope(rpm=100), scope("team", rpm=50, tpm=1_000)]
-            held = await together(process, scopes, [Ask(tokens=tokens) for tokens in (5, 7, 11)])
-            left = [one.rates for one in held]
+            reservation = await together(process, scopes, [Ask(tokens=tokens) for tokens in (5, 7, 11)])
+            left = [one.rates for one in reservation]
             assert [(requests[1], tokens[1]) for requests, tokens in left if requests and tokens] == [
                 (49, 995),
                 (48, 988),
@@ -109,7 +111,7 @@ def test_those_of_a_process_that_slept_run_on_and_end_each_by_itself(server: Red
         async with ground.processes(2) as (sleeper, other):
             scopes = [scope(parallel=3, budget=30 * USD)]
             await known(sleeper, scopes)
-            held = await together(sleeper, scopes, [ONE] * 3)
+            reservation = await together(sleeper, scopes, [ONE] * 3)
             ground.clock.pass_by(20)
             (await other.reserve(scopes)).settle(cost=0)  # the others' slots are free by now
             await other.told()
@@ -117,7 +119,7 @@ def test_those_of_a_process_that_slept_run_on_and_end_each_by_itself(server: Red
             (await sleeper.reserve(scopes)).settle(cost=0)  # now Redis knows of all three again
             await sleeper.told()
             assert records(server) == 3
-            for one in (held[first], held[1 - first], held[2]):
+            for one in (reservation[first], reservation[1 - first], reservation[2]):
                 await other.refused(scopes)
                 one.settle(cost=2 * USD)
                 await sleeper.told()
@@ -166,13 +168,13 @@ def test_what_was_let_in_without_an_answer_is_given_back(server: RedisServer, sl
             await process.away.wait()
             server.thaw()
             done = await asyncio.gather(*asking, return_exceptions=True)
-            held = [one for one in done if not isinstance(one, BaseException)]
-            assert len(held) == slots
+            reservation = [one for one in done if not isinstance(one, BaseException)]
+            assert len(reservation) == slots
             await process.back.wait()
             await process.told()
             assert records(server) == slots
             await process.refused(scopes)
-            for one in held:
+            for one in reservation:
                 one.settle(cost=USD)
             await process.told()
             assert records(server) == 0
@@ -202,9 +204,9 @@ def test_a_crowd_is_several_records(server: RedisServer):
     async def test(ground: Ground) -> None:
         async with ground.processes(1) as [process]:
             scopes = [scope(parallel=1_000)]
-            held = await together(process, scopes, [ONE] * (2 * LARGEST_GROUP + 1))
+            reservation = await together(process, scopes, [ONE] * (2 * LARGEST_GROUP + 1))
             assert records(server) == 3
-            for one in held:
+            for one in reservation:
                 one.settle()
             await process.told()
             assert records(server) == 0

@@ -93,21 +93,21 @@ def test_scopes_that_were_seen_once_are_forgotten():
 def test_tokens_that_a_long_request_used_beyond_its_estimate_are_not_forgotten():
     now = NOON
     limits, key = MemoryLimits(clock=lambda: now), scope(tpm=10)
-    held = limits.reserve([key], Ask(tokens=1), now)
+    reservation = limits.reserve([key], Ask(tokens=1), now)
     now += 3600
     for number in range(50):
         limits.reserve([Scope("key", f"x{number}", "", Limits(rpm=9))], Ask(), now)
-    held.settle(11)
+    reservation.settle(11)
     with pytest.raises(LimitExceeded):
         limits.reserve([key], Ask(tokens=1), now)
 
 
 def test_scopes_with_something_running_are_not_forgotten():
     limits = MemoryLimits(clock=lambda: NOON)
-    held = limits.reserve([scope(parallel=1)], Ask(), NOON)
+    reservation = limits.reserve([scope(parallel=1)], Ask(), NOON)
     for number in range(2000):
         limits.reserve([Scope("key", f"x{number}", "", Limits(rpm=9))], Ask(), NOON + 3600 + number)
     with pytest.raises(LimitExceeded):
         limits.reserve([scope(parallel=1)], Ask(), NOON + 9999)
-    held.settle()
+    reservation.settle()
     limits.reserve([scope(parallel=1)], Ask(), NOON + 9999)

@@ -12,7 +12,7 @@ from keys.models import VirtualKey
 from keys.tokens import new_token, read_token, write_token
 from keys.user_tokens import issue_token
 from proxy.configuration.changes import current_version
-from proxy.configuration.changes_feed import read_news
+from proxy.configuration.changes_feed import read_changes
 from tests.management.conftest import TOKEN, make_project
 
 
@@ -172,6 +172,6 @@ def test_the_version_grows_with_every_change_and_a_reload_reaches_every_process(
     assert (second["counts"]["keys"], second["counts"]["projects"]) == (1, 1)
     reloaded = api.post("/api/config/reload").json()
     assert reloaded["version"] == current_version() > second["version"]
-    news = read_news(second["version"])
-    assert news is not None
-    assert news.all_keys
+    changes = read_changes(second["version"])
+    assert changes is not None
+    assert changes.all_keys

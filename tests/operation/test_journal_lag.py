@@ -66,7 +66,7 @@ def test_each_consumer_has_its_own_lag(server: Sluice, archive: Source) -> None:
     assert {one.event.id for one in [*taken, *archive.read(100)]} == {row["id"] for row in server.rows()}
 
 
-def test_what_was_set_aside_is_counted(server: Sluice, archive: Source) -> None:
+def test_what_was_quarantined_is_counted(server: Sluice, archive: Source) -> None:
     bad = b"00000000 {}"
     if server.redis_url:
         with connect(server.redis_url) as client:

@@ -14,8 +14,8 @@ from django.db import OperationalError
 from keys.models import VirtualKey
 from usage.event import RequestEvent
 from usage.journal import book as book_module
-from usage.journal.aside import DAMAGED
 from usage.journal.consumer import Consumer
+from usage.journal.damaged_lines import DAMAGED
 from usage.journal.record import encode, sealed
 from usage.ledger import Position, write_events
 from usage.models import JournalPosition, RequestRecord
@@ -127,14 +127,14 @@ def test_an_event_counts_once_however_often_it_stands_there(tmp_path: Path):
     assert written() == ["req_0", "req_1", "req_2"]
 
 
-def test_damaged_lines_are_set_aside_and_the_rest_is_written(tmp_path: Path):
+def test_damaged_lines_are_quarantined_and_the_rest_is_written(tmp_path: Path):
     torn = line(3)[:-20]
     consume(tmp_path, line(0), line(1).replace(b"POST", b"GETS"), b"no event\n", line(2), torn)
     assert written() == ["req_0", "req_2"]
-    aside = (tmp_path / DAMAGED).read_text()
-    assert "GETS" in aside
-    assert "no event" in aside
-    assert "its writer did not finish it" in aside
+    quarantined = (tmp_path / DAMAGED).read_text()
+    assert "GETS" in quarantined
+    assert "no event" in quarantined
+    assert "its writer did not finish it" in quarantined
 
 
 def test_an_event_of_another_version_is_read(tmp_path: Path):
@@ -165,12 +165,12 @@ def test_an_event_edited_beyond_what_a_row_can_hold_stops_nothing(edited: dict[s
     """Its seal was made anew, so it is read; SQLite takes some of them."""
     consume(tmp_path, line(0), line(1, **edited), line(2))
     assert {"req_0", "req_2"} <= set(written())
-    aside = (tmp_path / DAMAGED).read_bytes() if (tmp_path / DAMAGED).exists() else b""
-    assert ("req_1" in written()) != (b"req_1" in aside)
+    quarantined = (tmp_path / DAMAGED).read_bytes() if (tmp_path / DAMAGED).exists() else b""
+    assert ("req_1" in written()) != (b"req_1" in quarantined)
     assert not list(tmp_path.glob("*.spool"))
 
 
-def test_an_event_of_a_wrong_kind_is_set_aside(tmp_path: Path):
+def test_an_event_of_a_wrong_kind_is_quarantined(tmp_path: Path):
     documents = (b'{"id":1}', b"[]", b'{"id":"req_9","at":"now"}', b'{"id":"\xff"}', b"")
     consume(tmp_path, line(0), *(sealed(document) for document in documents), line(1))
     assert written() == ["req_0", "req_1"]

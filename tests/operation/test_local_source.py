@@ -156,22 +156,22 @@ def test_a_consumer_that_is_killed_loses_nothing(tmp_path: Path) -> None:
     assert sorted(set(seen)) == expected(*range(300))
 
 
-def test_damaged_lines_are_set_aside_and_hold_up_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_damaged_lines_are_quarantined_and_hold_up_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     source = LocalSource(tmp_path, "one")
     edited = line(1).replace(b"POST", b"GETS")
     segment = tmp_path / "one" / "0000000000001-a.spool"
     segment.write_bytes(line(0) + edited + b"no event\n" + line(2) + line(3)[:-20])
     assert ids(all_of(source)) == expected(0, 2)
-    aside = (tmp_path / "one" / "damaged.log").read_text()
-    assert "GETS" in aside
-    assert "no event" in aside
-    assert "its writer did not finish it" in aside
+    quarantined = (tmp_path / "one" / "damaged.log").read_text()
+    assert "GETS" in quarantined
+    assert "no event" in quarantined
+    assert "its writer did not finish it" in quarantined
     assert json.loads((tmp_path / "one" / PROGRESS).read_text())["set_aside"] == 3
-    assert caplog.text.count("is set aside") == 3
+    assert caplog.text.count("is quarantined") == 3
     assert not segment.exists()
     source.close()
     assert all_of(LocalSource(tmp_path, "one")) == []
-    assert caplog.text.count("is set aside") == 3
+    assert caplog.text.count("is quarantined") == 3
 
 
 def test_beyond_its_bound_the_oldest_are_dropped_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

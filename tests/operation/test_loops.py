@@ -13,9 +13,9 @@ import pytest
 
 from keys.limits import Ask, Baseline, Need
 from keys.records import load_keys
-from proxy.admission.baselines import Pasts
+from proxy.admission.baselines import Baselines
 from proxy.configuration import snapshot
-from proxy.configuration.changes_feed import read_news
+from proxy.configuration.changes_feed import read_changes
 from proxy.errors import Unavailable
 from proxy.health import report as condition
 from proxy.server import deadlines, timeouts
@@ -207,8 +207,8 @@ def test_changes_are_heard_again_and_nobody_is_sent_here_meanwhile(monkeypatch: 
     async def test() -> None:
         known = snapshot.Snapshot()
         await known.start()
-        before, reading = failures("changes"), Failing(read_news, times=3)
-        monkeypatch.setattr(snapshot, "read_news", reading)
+        before, reading = failures("changes"), Failing(read_changes, times=3)
+        monkeypatch.setattr(snapshot, "read_changes", reading)
         await until(lambda: not condition.is_ready())
         await until(lambda: reading.went_on.is_set() and condition.is_ready())
         assert failures("changes") == before + 3
@@ -251,14 +251,14 @@ def test_baselines_are_followed_on_and_a_scope_that_fails_stops_no_other():
             return reading()
 
         reading = Failing(lambda: [Baseline(), Baseline()])
-        pasts = Pasts(limits, read, again_every_s=0.01)
-        await pasts.load(needs)
+        baselines = Baselines(limits, read, again_every_s=0.01)
+        await baselines.load(needs)
         assert loaded == ["1", "2"], "nobody waits for ever"
         await until(lambda: len(raised) > 2)
         reading.left = 1
         count = len(raised)
         await until(lambda: len(raised) > count + 1)
-        await pasts.stop()
+        await baselines.stop()
         assert failures("usage-baselines") > before + 3
 
     in_a_loop(test)

@@ -28,7 +28,7 @@ class Host:
     def __init__(self, directory: Path, url: str, most_events: int = MOST) -> None:
         self.directory = directory
         self.booked: dict[str, int] = {}
-        self.aside: list[bytes] = []
+        self.quarantined: list[bytes] = []
         self.client = connect(url)
         self.stream = Stream(self.client)
         self.ledger = StreamSource(self.stream, LEDGER, since=START, claim_s=60)
@@ -37,7 +37,7 @@ class Host:
     def start(self, most_events: int = MOST) -> None:
         """As a new process does; what the ledger has is in a file of the consumer's."""
         self.shipper = Shipper(
-            self.directory, self.stream, self.booked, most_events, lambda bad, name, why: self.aside.append(bad)
+            self.directory, self.stream, self.booked, most_events, lambda bad, name, why: self.quarantined.append(bad)
         )
 
     def write(self, most: int = MOST) -> list[Taken]:
@@ -155,7 +155,7 @@ def test_a_position_that_cannot_be_read_sends_all_again(host: Host) -> None:
         assert host.shipped() == expected(*range(12))
 
 
-def test_damaged_lines_are_set_aside_once_and_not_shipped(host: Host) -> None:
+def test_damaged_lines_are_quarantined_once_and_not_shipped(host: Host) -> None:
     torn, edited = line(3)[:-9], line(1).replace(b"POST", b"GETS")
     host.directory.joinpath("1-a.spool").write_bytes(line(0) + edited + b"no event\n" + line(2) + torn)
     host.directory.joinpath("2-b.spool").write_bytes(b"nothing but this\n")
@@ -164,7 +164,7 @@ def test_damaged_lines_are_set_aside_once_and_not_shipped(host: Host) -> None:
         host.heed()
     assert [taken.event.id for taken in host.write()] == expected(0, 2)
     host.heed()
-    assert host.aside == [edited.rstrip(), b"no event", b"nothing but this", torn]
+    assert host.quarantined == [edited.rstrip(), b"no event", b"nothing but this", torn]
     assert host.segments() == 0
 
 

@@ -12,12 +12,12 @@ import redis
 from tests.operation.test_local_source import expected, ids, line
 from tests.services import RedisServer, Services, processes
 from usage.journal.source import Source, Taken
-from usage.journal.stream import ASIDE, EVENTS, Stream, connect
+from usage.journal.stream import EVENTS, QUARANTINE, Stream, connect
 from usage.journal.stream_source import MOST_DELIVERIES, NOW, START, StreamSource
 from usage.journal.subscribers import LEDGER
 
 CLAIM_S = 1.0
-PATIENCE_S = 5.0
+TIMEOUT_S = 5.0
 MOST = 1_000_000
 
 Open = Callable[..., StreamSource]
@@ -34,7 +34,7 @@ def server(services: Services) -> Iterator[RedisServer]:
 
 @pytest.fixture
 def stream(server: RedisServer) -> Iterator[Stream]:
-    with connect(server.url, PATIENCE_S) as client:
+    with connect(server.url, TIMEOUT_S) as client:
         client.flushall()
         yield Stream(client)
 
@@ -161,7 +161,7 @@ def stuck(url: str) -> Popen[str]:
         {"something": b"else"},
     ],
 )
-def test_an_entry_that_is_none_is_set_aside(
+def test_an_entry_that_is_none_is_quarantined(
     fields: dict[str, bytes], stream: Stream, opened: Open, server: RedisServer, caplog: pytest.LogCaptureFixture
 ):
     source = opened("one")
@@ -170,16 +170,16 @@ def test_an_entry_that_is_none_is_set_aside(
         poison = client.xadd(EVENTS, fields)
         ship(stream, range(3, 6))
         assert ids(all_of(source)) == expected(*range(6))
-        ((_, aside),) = client.xrange(ASIDE)
-    assert aside[b"id"] == poison
-    assert aside[b"group"] == b"one"
-    assert next(iter(fields.values())) in aside[b"line"]
-    assert "is set aside" in caplog.text
+        ((_, quarantined),) = client.xrange(QUARANTINE)
+    assert quarantined[b"id"] == poison
+    assert quarantined[b"group"] == b"one"
+    assert next(iter(fields.values())) in quarantined[b"line"]
+    assert "is quarantined" in caplog.text
     told = stream.tend(LEDGER, MOST).groups["one"]
-    assert (told.waiting, told.set_aside) == (0, 1)
+    assert (told.waiting, told.quarantined) == (0, 1)
 
 
-def test_what_kills_whoever_gets_it_is_set_aside(stream: Stream, opened: Open, server: RedisServer):
+def test_what_kills_whoever_gets_it_is_quarantined(stream: Stream, opened: Open, server: RedisServer):
     opened("one")
     ship(stream, range(1))
     with server.client() as client:
@@ -189,7 +189,7 @@ def test_what_kills_whoever_gets_it_is_set_aside(stream: Stream, opened: Open, s
         (dying,) = client.xpending_range(EVENTS, "one", "-", "+", 10)
         assert dying["times_delivered"] == MOST_DELIVERIES
         source = opened("one")
-        assert processes.poll(lambda: client.xlen(ASIDE) or source.read(5), timeout=20) == 1
+        assert processes.poll(lambda: client.xlen(QUARANTINE) or source.read(5), timeout=20) == 1
         assert not client.xpending(EVENTS, "one")["pending"]
 
 

@@ -24,7 +24,7 @@ def server(request: pytest.FixtureRequest, services: Services, _upstream: Upstre
 
 
 @pytest.fixture(autouse=True)
-def _nothing_is_set_aside(server: Sluice, upstream: Upstream) -> Iterator[None]:
+def _nothing_is_quarantined(server: Sluice, upstream: Upstream) -> Iterator[None]:
     yield
     assert server.metrics().total("llm_proxy_journal_lines_set_aside_total", consumer="ledger") == 0
 

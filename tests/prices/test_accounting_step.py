@@ -12,7 +12,7 @@ from keys.limits import Ask, Baseline, LimitExceeded, MemoryLimits, Unknown
 from providers.catalog import Access, CredentialRecord, ProviderRecord
 from proxy.attempt import Attempt
 from proxy.capture import Capture
-from proxy.components import Parts
+from proxy.components import Components
 from proxy.dialects.base import Usage
 from proxy.exchange import Exchange
 from proxy.steps.account import NO_USAGE, account, cost_of, cost_of_media, event_of, tokens_of, usage_of
@@ -292,8 +292,8 @@ class Told:
         hears = SimpleNamespace(add=self.add, ended=self.ended, take=self.take, holder_now="holder")
         log = SimpleNamespace(add=lambda document: self.said.append("log"))
         named = dict.fromkeys(("background", "journal", "metrics"), hears)
-        self.parts = cast(Parts, SimpleNamespace(**named, request_log=log, traces=None, logged_bodies=None))
-        self.parts.snapshot = snapshot_of(prices=[override_of("m", input=1, output=10)])
+        self.components = cast(Components, SimpleNamespace(**named, request_log=log, traces=None, logged_bodies=None))
+        self.components.snapshot = snapshot_of(prices=[override_of("m", input=1, output=10)])
 
     def add(self, event: RequestEvent) -> bytes:
         self.said.append("journal")
@@ -323,7 +323,7 @@ LIMITS: dict[str, Any] = {"tpm": 1000, "budget": 400 * MILLION, "max_requests": 
 def free(limits: MemoryLimits) -> tuple[int, int]:
     """Tokens that are left of the minute, and money."""
     at_hand = limits.reserve([scope(**LIMITS)], Ask(0, tokens=0, cost=0, bounded=True), time.time())
-    tokens, budget = at_hand.standings.tokens, at_hand.standings.budget
+    tokens, budget = at_hand.statuses.tokens, at_hand.statuses.budget
     assert tokens is not None
     assert budget is not None
     assert budget.reserved == 0
@@ -343,7 +343,7 @@ def free(limits: MemoryLimits) -> tuple[int, int]:
 def test_what_was_reserved_is_settled_by_what_was_used_and_told_once(known: dict[str, Any], left: tuple[int, int]):
     limits, reservation = held(**LIMITS)
     told = Told()
-    account(answered(reservation=reservation, **known), told.parts)
+    account(answered(reservation=reservation, **known), told.components)
     assert free(limits) == left
     assert told.said == ["journal", b"document", "log"]
 
@@ -356,7 +356,7 @@ def test_what_was_reserved_comes_back_also_where_nothing_can_be_told():
     for broken in (exchange, answered()):
         broken.scope["client"] = 5
         with pytest.raises(TypeError):
-            account(broken, told.parts)
+            account(broken, told.components)
     assert free(limits) == (1000, 400)
     assert told.said == []
 
@@ -364,7 +364,7 @@ def test_what_was_reserved_comes_back_also_where_nothing_can_be_told():
 def test_what_goes_on_in_the_background_keeps_what_it_holds():
     limits, reservation = held(**LIMITS)
     told = Told()
-    account(answered(reservation=reservation, usage=Usage(100, 20), goes_on=True), told.parts)
+    account(answered(reservation=reservation, usage=Usage(100, 20), goes_on=True), told.components)
     assert told.said == [("background", "holder"), "journal", b"document", "log"]
     with pytest.raises(LimitExceeded):
         free(limits)
@@ -381,8 +381,8 @@ def test_bodies_are_kept_where_the_project_says_so(keeps: str, outcome: str, kep
     capture.keeps = keeps
     capture.take_request(b"asked")
     capture.take_answer(b"told")
-    told.parts.bodies = cast(BodyKeeper, SimpleNamespace(add=told.said.append))
-    account(answered(outcome=outcome, capture=capture), told.parts)
+    told.components.bodies = cast(BodyKeeper, SimpleNamespace(add=told.said.append))
+    account(answered(outcome=outcome, capture=capture), told.components)
     captured = [said for said in told.said if isinstance(said, Captured)]
     assert [(bytes(one.request.start), bytes(one.answer.start)) for one in captured] == [(b"asked", b"told")] * kept
 
@@ -390,12 +390,12 @@ def test_bodies_are_kept_where_the_project_says_so(keeps: str, outcome: str, kep
 @pytest.mark.parametrize("known, host", [({}, "llm.example"), ({"attempts": ()}, None), ({"sent_at": None}, None)])
 def test_a_span_ends_with_its_request_and_says_who_was_asked(known: dict[str, Any], host: str | None):
     told, span = Told(), cast(Span, object())
-    account(answered(span=span, **known), told.parts)  # traces are off
+    account(answered(span=span, **known), told.components)  # traces are off
     ended: list[tuple[Any, Any, Any]] = []
-    told.parts.traces = cast(Traces, SimpleNamespace(ended=lambda *heard: ended.append(heard)))
-    account(answered(**known), told.parts)
+    told.components.traces = cast(Traces, SimpleNamespace(ended=lambda *heard: ended.append(heard)))
+    account(answered(**known), told.components)
     assert ended == []
-    account(answered(span=span, **known), told.parts)
+    account(answered(span=span, **known), told.components)
     [(its_span, event, target)] = ended
     assert its_span is span
     assert event.method == "POST"

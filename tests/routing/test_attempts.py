@@ -55,13 +55,13 @@ async def fetched(exchange: Exchange, some: Sequence[ProviderRecord], **bounds: 
     client = Client(verify_ssl=True, connect_timeout_s=5)
     request_deadlines = RequestDeadlines()
     deadline = RequestDeadline(exchange, request_deadlines.watched)
-    parts: Any = SimpleNamespace(
+    components: Any = SimpleNamespace(
         snapshot=SimpleNamespace(catalog=Catalog(tuple(some))),
         bounds=msgspec.structs.replace(Bounds.from_settings(settings), **bounds),
         upstream=client,
     )
     try:
-        answer = await fetch(exchange, parts, deadline)
+        answer = await fetch(exchange, components, deadline)
         body = b""
         while piece := await answer.read():
             body += piece

@@ -21,8 +21,8 @@ from django.db import connection
 
 from usage.audit.refusals import audit_refusals
 from usage.event import RequestEvent
-from usage.journal.aside import set_aside
 from usage.journal.book import AWAY, Done, book, reason_of
+from usage.journal.damaged_lines import quarantine
 from usage.journal.record import Damaged, encode, read
 from usage.journal.replace import read_file, replace_file
 from usage.journal.segments import is_being_written, read_lines, segments, torn_end
@@ -48,7 +48,7 @@ class GroupState(msgspec.Struct):
     waiting: int = 0
     bytes: int = 0
     dropped: int = 0
-    set_aside: int = 0
+    quarantined: int = msgspec.field(default=0, name="set_aside")
 
 
 class State(msgspec.Struct):
@@ -165,7 +165,7 @@ class Consumer:
         self._state.read[name] = at
         if not is_open:
             if torn := torn_end(segment, at):
-                self._set_aside(torn, name, "its writer did not finish it")
+                self._quarantine(torn, name, "its writer did not finish it")
             segment.unlink()
             forget_position(name)
             del self._state.read[name]
@@ -179,7 +179,7 @@ class Consumer:
                 events.append(read(line))
                 starts.append(at)
             except Damaged as error:
-                self._set_aside(line, name, str(error))
+                self._quarantine(line, name, str(error))
             at += len(line) + 1
         starts.append(at)
         for first in range(0, len(events), BATCH):
@@ -193,15 +193,15 @@ class Consumer:
 
     def _book(self, events: Sequence[RequestEvent], name: str, done: Done, positions: Sequence[Position] = ()) -> None:
         def refused(event: RequestEvent, why: str) -> None:
-            self._set_aside(encode(event), name, why)
+            self._quarantine(encode(event), name, why)
 
         book(events, positions, refused, done)
         self._state.rows += len(events)
 
-    def _set_aside(self, line: bytes, name: str, why: str) -> None:
+    def _quarantine(self, line: bytes, name: str, why: str) -> None:
         with self._lock:
             self._state.damaged += 1
-            set_aside(self._directory, line, name, why)
+            quarantine(self._directory, line, name, why)
 
     def _tell(self) -> None:
         with self._lock:

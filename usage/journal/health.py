@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from usage.journal.aside import DAMAGED
 from usage.journal.backlog import backlog_of
 from usage.journal.consumer import LOCK, STATE, State
+from usage.journal.damaged_lines import DAMAGED
 from usage.journal.replace import read_file
 
 

@@ -30,15 +30,15 @@ class JournalCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         state = read_file(self._directory / STATE, State)
         waits: dict[str, Backlog] = {LEDGER: backlog_of(self._directory, state.read)}
-        set_aside: dict[str, int] = {LEDGER: state.damaged}
+        quarantined: dict[str, int] = {LEDGER: state.damaged}
         dropped: dict[str, int] = {}
         for directory in subscribers(self._directory) if self._directory.is_dir() else ():
             progress = read_file(directory / PROGRESS, Progress)
             waits[directory.name] = backlog_of(directory, progress.read)
-            set_aside[directory.name] = progress.set_aside
+            quarantined[directory.name] = progress.quarantined
             dropped[directory.name] = read_file(directory / DROPPED, Dropped).events
         for name, group in state.groups.items():
-            set_aside[name] = set_aside.get(name, 0) + group.set_aside
+            quarantined[name] = quarantined.get(name, 0) + group.quarantined
             dropped[name] = dropped.get(name, 0) + group.dropped
             if name != LEDGER:  # which has all that waits on this host in the spool as well
                 waits[name] = Backlog(group.waiting, group.bytes, None)
@@ -50,7 +50,7 @@ class JournalCollector(Collector):
         lag_events = GaugeMetricFamily(
             "llm_proxy_journal_lag_events", "Events that a consumer of the journal is not done with.", labels=LABELS
         )
-        aside = CounterMetricFamily(
+        quarantined_lines = CounterMetricFamily(
             "llm_proxy_journal_lines_set_aside", "Events that a consumer could not use.", labels=LABELS
         )
         lost = CounterMetricFamily(
@@ -59,11 +59,11 @@ class JournalCollector(Collector):
         for name, backlog in waits.items():
             lag_bytes.add_metric([name], backlog.bytes)
             lag_events.add_metric([name], backlog.events)
-        for name, count in set_aside.items():
-            aside.add_metric([name], count)
+        for name, count in quarantined.items():
+            quarantined_lines.add_metric([name], count)
         for name, count in dropped.items():
             lost.add_metric([name], count)
-        yield from (lag_bytes, lag_events, aside, lost)
+        yield from (lag_bytes, lag_events, quarantined_lines, lost)
         yield GaugeMetricFamily(
             "llm_proxy_ledger_available", "1 while the database takes rows.", value=0 if state.failing else 1
         )

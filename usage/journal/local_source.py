@@ -8,8 +8,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from usage.journal.aside import set_aside
 from usage.journal.backlog import backlog_of
+from usage.journal.damaged_lines import quarantine
 from usage.journal.record import Damaged, read
 from usage.journal.replace import read_file, replace_file
 from usage.journal.segments import is_being_written, read_lines, segments, torn_end
@@ -56,7 +56,7 @@ class LocalSource(Source):
         taken: list[Taken] = []
         if self._lock is None and not self._take_over():
             return taken
-        set_aside_before = self._progress.set_aside
+        quarantined_before = self._progress.quarantined
         for segment in segments(self._directory):
             if len(taken) >= most:
                 break
@@ -64,7 +64,7 @@ class LocalSource(Source):
                 taken += self._read(segment, most - len(taken))
             except FileNotFoundError:  # dropped, because this consumer is too far behind
                 self._forget(segment.name)
-        if self._progress.set_aside != set_aside_before:
+        if self._progress.quarantined != quarantined_before:
             self._save()
         return taken
 
@@ -132,7 +132,7 @@ class LocalSource(Source):
                 try:
                     event = read(line)
                 except Damaged as error:
-                    self._set_aside(line, name, str(error))
+                    self._quarantine(line, name, str(error))
                 else:
                     reading.pending[start] = None
                     taken.append(Taken(f"{name}:{start}", event))
@@ -140,7 +140,7 @@ class LocalSource(Source):
             return taken  # there may be more
         if not is_open:
             if torn := torn_end(segment, reading.at):
-                self._set_aside(torn, name, "its writer did not finish it")
+                self._quarantine(torn, name, "its writer did not finish it")
                 reading.at += len(torn)
             reading.is_over = True
             if not reading.pending:
@@ -156,9 +156,9 @@ class LocalSource(Source):
         self._readings.pop(name, None)
         self._progress.read.pop(name, None)
 
-    def _set_aside(self, line: bytes, name: str, why: str) -> None:
-        set_aside(self._directory, line, name, why)
-        self._progress.set_aside += 1
+    def _quarantine(self, line: bytes, name: str, why: str) -> None:
+        quarantine(self._directory, line, name, why)
+        self._progress.quarantined += 1
 
     def _save(self) -> None:
         self._progress.read |= {name: reading.done for name, reading in self._readings.items()}

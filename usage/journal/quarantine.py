@@ -17,9 +17,9 @@ import msgspec
 from django.conf import settings
 
 from usage.event import RequestEvent
-from usage.journal.aside import DAMAGED, locked
 from usage.journal.book import book
 from usage.journal.consumer import BATCH
+from usage.journal.damaged_lines import DAMAGED, locked
 from usage.journal.record import Damaged, event_of, read
 from usage.journal.stream import Stream, connect
 from usage.journal.subscribers import LEDGER

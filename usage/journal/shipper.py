@@ -28,7 +28,7 @@ AT_ONCE_BYTES = 512 * 1024
 
 FIRST_ID = "0-0"
 
-SetAside = Callable[[bytes, str, str], None]
+Quarantine = Callable[[bytes, str, str], None]
 
 
 class ShippedFile(msgspec.Struct):
@@ -49,13 +49,15 @@ class Mark(NamedTuple):
 class Shipper:
     """`booked`: the bytes of each segment that are in the ledger, moved on here and by whoever writes directly."""
 
-    def __init__(self, spool: Path, stream: Stream, booked: dict[str, int], most_entries: int, aside: SetAside) -> None:
+    def __init__(
+        self, spool: Path, stream: Stream, booked: dict[str, int], most_entries: int, quarantine: Quarantine
+    ) -> None:
         """Raises `OSError`."""
         self._spool = spool
         self._stream = stream
         self._booked = booked
         self._most_entries = most_entries
-        self._set_aside = aside
+        self._quarantine = quarantine
         self._is_full = False
         self._file = read_file(spool / SHIPPED, ShippedFile)
         self._marks: defaultdict[str, deque[Mark]] = defaultdict(deque)
@@ -102,7 +104,7 @@ class Shipper:
         if len(good) < len(found.lines):
             for line in found.lines:
                 if not is_sealed(line):
-                    self._set_aside(line, name, BROKEN_SEAL)
+                    self._quarantine(line, name, BROKEN_SEAL)
         self._file.at[name], self._file.last[name] = found.end, entry
         self._marks[name].append(Mark(found.end, entry))
         return True
@@ -141,7 +143,7 @@ class Shipper:
                 unshipped += count_lines(segment, self._at(segment.name))
                 excess -= waiting[segment]
             if torn := torn_end(segment, end):
-                self._set_aside(torn, segment.name, "its writer did not finish it")
+                self._quarantine(torn, segment.name, "its writer did not finish it")
             segment.unlink()
             for known in (self._file.at, self._file.last, self._booked, self._marks):
                 known.pop(segment.name, None)

@@ -15,7 +15,7 @@ import redis
 from django.conf import settings
 
 from usage.journal.consumer import EVERY_S, TEND_EVERY_S, GroupState, State
-from usage.journal.shipper import SetAside, Shipper
+from usage.journal.shipper import Quarantine, Shipper
 from usage.journal.stream import Stream, Tended, connect
 from usage.journal.subscribers import LEDGER
 from usage.loops import LOOPS
@@ -31,7 +31,7 @@ Lock = AbstractContextManager[bool]
 class Shipping:
     """`state` is shared with the thread that writes the ledger; `lock` guards how far segments are in it."""
 
-    def __init__(self, spool: Path, url: str, state: State, lock: Lock, aside: SetAside) -> None:
+    def __init__(self, spool: Path, url: str, state: State, lock: Lock, quarantine: Quarantine) -> None:
         self.stream = Stream(connect(url))
         self._probe = connect(url, PROBE_PATIENCE_S)
         self._state = state
@@ -39,7 +39,7 @@ class Shipping:
         self._most_events = settings.JOURNAL_STREAM_MAX_EVENTS
         # Half of the spool's room: what Redis lacks must not keep events from the ledger.
         self._most_unshipped = min(settings.JOURNAL_BACKLOG_MAX_BYTES, settings.JOURNAL_MAX_BYTES // 2)
-        self._shipper = Shipper(spool, self.stream, state.read, self._most_events, aside)
+        self._shipper = Shipper(spool, self.stream, state.read, self._most_events, quarantine)
         self._probe_at = self._tidy_at = 0.0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="journal-shipping", daemon=True)
@@ -104,7 +104,7 @@ class Shipping:
     def _heed(self, tended: Tended) -> None:
         entry_bytes = self.stream.entry_bytes()
         self._state.groups = {
-            group.name: GroupState(group.waiting, round(group.waiting * entry_bytes), group.dropped, group.set_aside)
+            group.name: GroupState(group.waiting, round(group.waiting * entry_bytes), group.dropped, group.quarantined)
             for group in tended.groups.values()
         }
         for group in tended.groups.values():

@@ -22,15 +22,15 @@ log = logging.getLogger("sluice.journal")
 EVENTS = "{sluice:journal}:events"
 EPOCH = "{sluice:journal}:epoch"
 COUNTS = "{sluice:journal}:counts"
-ASIDE = "{sluice:journal}:set-aside"
+QUARANTINE = "{sluice:journal}:set-aside"
 LINE = b"line"
 
-PATIENCE_S = 2.0
+TIMEOUT_S = 2.0
 DROPPED_AT_ONCE = 1_000
 PAGE = 10_000
 GIVEN_BACK_MS = 10**9
-ASIDE_ENTRIES = 10_000
-"""Kept of what was set aside; the oldest go."""
+QUARANTINED_ENTRIES = 10_000
+"""Kept of what is quarantined; the oldest go."""
 
 LUA = Path(__file__).parent / "lua"
 
@@ -50,14 +50,14 @@ class Shipped(NamedTuple):
 
 
 class Group(NamedTuple):
-    """`needs` is the first id that it is not done with; `dropped` and `set_aside` are for all time."""
+    """`needs` is the first id that it is not done with; `dropped` and `quarantined` are for all time."""
 
     name: str
     needs: str
     waiting: int
     dropped_now: int
     dropped: int
-    set_aside: int
+    quarantined: int
 
 
 class Tended(NamedTuple):
@@ -66,10 +66,10 @@ class Tended(NamedTuple):
     groups: dict[str, Group]
 
 
-def connect(url: str, patience_s: float = PATIENCE_S) -> redis.Redis:
+def connect(url: str, timeout_s: float = TIMEOUT_S) -> redis.Redis:
     """A client without retries of its own: who uses it knows what may be repeated."""
     return redis.Redis.from_url(
-        url, socket_timeout=patience_s, socket_connect_timeout=patience_s, retry=Retry(NoBackoff(), 0)
+        url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=Retry(NoBackoff(), 0)
     )
 
 
@@ -161,27 +161,27 @@ class Stream:
         if ids:
             self._client.xack(EVENTS, group, *ids)
 
-    def set_aside(self, group: str, entry: Entry, why: str) -> None:
+    def quarantine(self, group: str, entry: Entry, why: str) -> None:
         """Keep what cannot be used where an operator finds it, and be done with it."""
-        log.error("Entry %s of the journal is set aside in %s for %s: %s.", entry.id, ASIDE, group, why)
+        log.error("Entry %s of the journal is quarantined in %s for %s: %s.", entry.id, QUARANTINE, group, why)
         with self._client.pipeline(transaction=True) as together:
             fields = {"id": entry.id, "group": group, "why": why, "line": entry.line or b""}
-            together.xadd(ASIDE, fields, maxlen=ASIDE_ENTRIES, approximate=True)
+            together.xadd(QUARANTINE, fields, maxlen=QUARANTINED_ENTRIES, approximate=True)
             together.hincrby(COUNTS, f"aside:{group}", 1)
             together.xack(EVENTS, group, entry.id)
             together.execute()
 
     def quarantined(self, group: str) -> list[tuple[str, str, bytes]]:
-        """Id, reason and line of each entry that was set aside for the group."""
+        """Id, reason and line of each entry that is quarantined for the group."""
         return [
             (entry.decode(), fields[b"why"].decode(errors="replace"), fields[b"line"])
-            for entry, fields in self._client.xrange(ASIDE)
+            for entry, fields in self._client.xrange(QUARANTINE)
             if fields.get(b"group") == group.encode()
         ]
 
     def forget_quarantined(self, ids: Sequence[str]) -> None:
         if ids:
-            self._client.xdel(ASIDE, *ids)
+            self._client.xdel(QUARANTINE, *ids)
 
     def forget_idle_members(self, group: str, idle_ms: int) -> None:
         """Forget those that have nothing and have not been heard of for so long."""

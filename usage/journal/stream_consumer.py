@@ -39,7 +39,7 @@ class StreamConsumer(Consumer):
         """In the ledger, and not acknowledged."""
 
     def _begin(self) -> None:
-        self._shipping = Shipping(self._directory, self._url, self._state, self._lock, self._set_aside)
+        self._shipping = Shipping(self._directory, self._url, self._state, self._lock, self._quarantine)
         self._shipping.start()
 
     def _work(self, is_last: bool) -> None:

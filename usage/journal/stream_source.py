@@ -136,7 +136,7 @@ class StreamSource(Source):
         good: list[Entry] = []
         for entry in entries:
             if deliveries.get(entry.id, 0) > MOST_DELIVERIES:
-                self._stream.set_aside(self._group, entry, f"given out {MOST_DELIVERIES} times and never done with")
+                self._stream.quarantine(self._group, entry, f"given out {MOST_DELIVERIES} times and never done with")
             else:
                 good.append(entry)
         return self._opened(good)
@@ -151,7 +151,7 @@ class StreamSource(Source):
             try:
                 event = read(entry.line)
             except Damaged as error:
-                self._stream.set_aside(self._group, entry, str(error))
+                self._stream.quarantine(self._group, entry, str(error))
             else:
                 taken.append(Taken(entry.id, event))
                 self._held[entry.id] = None

@@ -33,7 +33,7 @@ class Progress(msgspec.Struct):
 
     read: dict[str, int] = {}
     """Bytes of each segment that it is done with."""
-    set_aside: int = 0
+    quarantined: int = msgspec.field(default=0, name="set_aside")
 
 
 class Dropped(msgspec.Struct):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from keys.limits.base import Ask, Baseline, Crossing, Need, Used
+from keys.limits.base import Ask, Baseline, CrossedThreshold, Need, Used
 from keys.limits.refusal import Refusal
 from keys.limits.scope import Scope
 
@@ -32,7 +32,7 @@ class Counter:
     def take(self, ask: Ask, now: int) -> Any:
         raise NotImplementedError
 
-    def settle(self, mark: Any, used: Used) -> Crossing | None:
+    def settle(self, mark: Any, used: Used) -> CrossedThreshold | None:
         """Turn what was reserved into what was used."""
 
     def idle(self, now: int) -> bool:
@@ -51,7 +51,7 @@ class PastCounter(Counter):
         """Start from the baseline, unless it is known already or the baseline is of another period."""
         raise NotImplementedError
 
-    def raise_to(self, need: Need, baseline: Baseline) -> Crossing | None:
+    def raise_to(self, need: Need, baseline: Baseline) -> CrossedThreshold | None:
         """Stand no lower than this, if it is of this period."""
         raise NotImplementedError
 

@@ -11,7 +11,7 @@ within the budget and one request (P1). Estimates alone would let a hundred chea
 
 from __future__ import annotations
 
-from keys.limits.base import DAY_US, SECOND_US, Ask, Baseline, BudgetStanding, Crossing, Need, Used
+from keys.limits.base import DAY_US, SECOND_US, Ask, Baseline, BudgetStatus, CrossedThreshold, Need, Used
 from keys.limits.counters.base import UNKNOWN, PastCounter
 from keys.limits.counters.quota import KEPT_US
 from keys.limits.periods import span_at
@@ -98,7 +98,7 @@ class Budget(PastCounter):
             self.open_count += 1
         return self.generation, now, cost, ask.bounded
 
-    def settle(self, mark: tuple[int, int, int, bool], used: Used) -> Crossing | None:
+    def settle(self, mark: tuple[int, int, int, bool], used: Used) -> CrossedThreshold | None:
         generation, taken_at, cost, bounded = mark
         self.touched = used.at_us
         if generation == self.generation:
@@ -113,7 +113,7 @@ class Budget(PastCounter):
             return self._spend(used.cost) if self.known else None
         return self.charge(used.cost, taken_at)
 
-    def charge(self, cost: int, taken_at: int) -> Crossing | None:
+    def charge(self, cost: int, taken_at: int) -> CrossedThreshold | None:
         """Spent by a request that this counter has not reserved anything for, because it is newer.
 
         What is of a period that is over does not count, and what is not known yet will be in the baseline.
@@ -127,21 +127,21 @@ class Budget(PastCounter):
         if not self.known and self._is_of(need):
             self.spent, self.known = baseline.spent_picousd, True
 
-    def raise_to(self, need: Need, baseline: Baseline) -> Crossing | None:
+    def raise_to(self, need: Need, baseline: Baseline) -> CrossedThreshold | None:
         if self.known and self._is_of(need) and baseline.spent_picousd > self.spent:
             return self._spend(baseline.spent_picousd - self.spent)
         return None
 
-    def standing(self) -> BudgetStanding:
+    def status(self) -> BudgetStatus:
         end = None if self.end == NEVER_US else self.end / SECOND_US
-        return BudgetStanding(self.limit, self.spent, self.reserved, end)
+        return BudgetStatus(self.limit, self.spent, self.reserved, end)
 
-    def _spend(self, cost: int) -> Crossing | None:
+    def _spend(self, cost: int) -> CrossedThreshold | None:
         before = self.spent
         self.spent += cost
         if before < self.threshold <= self.spent:
             scope = self.scope
-            return Crossing(scope.kind, scope.id, self.limit, self.spent, self.period, self.start // SECOND_US)
+            return CrossedThreshold(scope.kind, scope.id, self.limit, self.spent, self.period, self.start // SECOND_US)
         return None
 
     def _refusal(self, surely: int, cost: int, committed: int, now: int) -> Refusal:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from math import inf
 
-from keys.limits.base import SECOND_US, Ask, Rate, Standing, Used
+from keys.limits.base import SECOND_US, Ask, LimitStatus, Rate, Used
 from keys.limits.counters.base import Counter
 from keys.limits.refusal import Refusal
 from keys.limits.scope import Scope
@@ -89,8 +89,8 @@ class Window(Counter):
         self._expire(now)
         return not self.entries
 
-    def standing(self, now: int) -> Standing:
-        return Standing(*self.rate(self.limit - self.total, 0, now))
+    def status(self, now: int) -> LimitStatus:
+        return LimitStatus(*self.rate(self.limit - self.total, 0, now))
 
     def rate(self, left: int, last: int, now: int) -> Rate:
         """The same, where so much is left, and what was taken last was taken at `last` or is known here."""

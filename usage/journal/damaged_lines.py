@@ -17,10 +17,10 @@ MOST_BYTES = 64 * 1024 * 1024
 """Beyond it lines are counted, and no longer kept."""
 
 
-def set_aside(directory: Path, line: bytes, segment: str, why: str) -> None:
+def quarantine(directory: Path, line: bytes, segment: str, why: str) -> None:
     """Keep one, and say so. Raises `OSError`."""
     place = directory / DAMAGED
-    log.error("A line of journal segment %s is set aside in %s: %s.", segment, place.name, why)
+    log.error("A line of journal segment %s is quarantined in %s: %s.", segment, place.name, why)
     with locked(directory), open(os.open(place, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as file:
         if file.tell() < MOST_BYTES:
             file.write(b"%s: %s: %s\n" % (segment.encode(), why.encode(errors="replace"), line))

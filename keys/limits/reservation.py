@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from keys.limits.base import Ask, Crossing, Rates, Standings, Used
+from keys.limits.base import Ask, CrossedThreshold, LimitStatuses, Rates, Used
 from keys.limits.counters import Counter
 from keys.limits.joint import joined, parts_of
 from keys.limits.lane import Lane
@@ -26,7 +26,7 @@ class Counted(NamedTuple):
     marks: list[Any]
 
 
-class MemoryHeld(msgspec.Struct, eq=False):
+class MemoryReservation(msgspec.Struct, eq=False):
     """Of each scope something was taken either in its lane or from its counters.
 
     A struct, because one is made for each request: three times as fast as a class of Python's.
@@ -45,9 +45,9 @@ class MemoryHeld(msgspec.Struct, eq=False):
     has_ended: bool = False
 
     @property
-    def standings(self) -> Standings:
+    def statuses(self) -> LimitStatuses:
         """As of now: it is worked out when it is asked for, since most requests never do."""
-        return self.backend.standings_of(self.scopes, self.at)
+        return self.backend.statuses_of(self.scopes, self.at)
 
     def settle(self, tokens: int = 0, cost: int | None = 0, requests: int | None = None) -> None:
         if self.has_ended:
@@ -91,18 +91,18 @@ class MemoryHeld(msgspec.Struct, eq=False):
         if current is not None and (current is part or not current.bears(used, ask)):
             state.close_lane()
             current = None
-        crossing: Crossing | None = None
+        threshold: CrossedThreshold | None = None
         if isinstance(part, Lane):
             part.close()
-            crossing = part.settle_late(used, ask, self.at)
+            threshold = part.settle_late(used, ask, self.at)
         else:
             for counter, mark in zip(part.counters, part.marks, strict=True):
                 if mark is not None:
-                    crossing = counter.settle(mark, used) or crossing
+                    threshold = counter.settle(mark, used) or threshold
         if current is not None:
             current.ended_elsewhere(used, ask)
-        if crossing is not None:
-            self.backend.crossed(crossing)
+        if threshold is not None:
+            self.backend.threshold_crossed(threshold)
 
     def _budgets(self) -> list[Counter | None]:
         """Those that it has reserved something of, among others."""
