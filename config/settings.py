@@ -183,6 +183,7 @@ INSTALLED_APPS = [
     "providers",
     "usage",
     "proxy",
+    "config",  # the last: it hands the others what they need of each other
 ]
 MIDDLEWARE = [
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
@@ -250,25 +251,13 @@ CHANNEL_LAYERS: dict[str, dict[str, Any]] = {
     )
 }
 
-# Apps do not import each other; what one of them offers to the others is named here and handed to them.
-CONFIG_VERSION = "proxy.configuration.changes.current_version"
-OPENAI_ERROR = "proxy.errors.error_body"
-SPENT_OF = "config.spending.spent_of"
-USAGE_OF_KEY = "config.spending.usage_of_key"
-REQUESTS_OF_KEYS = "config.spending.requests_of_keys"
 SCHEDULE = "config.schedule.SCHEDULE"
 TASK_LEASE_SECS = 60
-TRAFFIC_OF_PROVIDERS = "usage.provider_traffic.latest_traffic"
-BUDGETS_OF = "config.spending.budgets_of"
-MANAGEMENT_CLI = "keys.management.cli.ManagementCLI"
 LOCAL_MIDDLEWARE = [
     "usage.audit.middleware.audit_attempts",
     "config.middleware.atomic_changes",
     "usage.audit.middleware.audit_changes",
 ]
-PROVIDER_NAMES = "providers.catalog.provider_names"
-UPSTREAM_ALIASES = "providers.catalog.upstream_aliases"
-PRICE_ADDRESS = "providers.catalog.price_address"
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [

@@ -13,10 +13,10 @@ from django.db.models import Count, Q, QuerySet, Sum
 from keys.limits.counters.budget import threshold_of
 from keys.limits.periods import span_at
 from keys.models import Account, GlobalLimits, Limited, Project, Team, VirtualKey
+from keys.ports import ModelUsage
 from keys.scopes import limits_of
-from keys.spending import ModelUsage
-from usage.alerts.budgets import Budget
 from usage.models import DayRollup, HourRollup, Outcome, RequestRecord
+from usage.ports import Budget
 from usage.totals import GLOBAL, HALF, exact_sums, spent_since
 
 MOST_IDS = 10_000
@@ -26,7 +26,7 @@ MODELS: dict[str, type[Limited]] = {"key": VirtualKey, "user": Account, "team": 
 
 
 def spent_of(kind: str, ids: Collection[int], now: datetime) -> Mapping[int, int]:
-    """See `keys.spending.spent_of`."""
+    """See `keys.ports.Ledger`."""
     if kind == "global":
         row = GlobalLimits.current()
         since = period_start(row.period, row.time_zone, now)
@@ -42,7 +42,7 @@ def spent_of(kind: str, ids: Collection[int], now: datetime) -> Mapping[int, int
 
 
 def budgets_of(kind: str, idents: Collection[str], now: datetime) -> list[Budget]:
-    """See `usage.alerts.budgets.budgets_of`."""
+    """See `usage.ports.BudgetsOf`."""
     if kind == GLOBAL[0]:
         gateway = GlobalLimits.current()
         return [_budget(gateway, "this gateway", None, now)] if gateway.budget else []
@@ -79,7 +79,7 @@ def period_start(period: str, time_zone: str, now: datetime) -> int:
 
 
 def usage_of_key(key_id: int, since: datetime) -> list[ModelUsage]:
-    """See `keys.spending.usage_of_key`. From the sums; of the hour that `since` is in, from the ledger."""
+    """See `keys.ports.Ledger`. From the sums; of the hour that `since` is in, from the ledger."""
     hour = since.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
     first_hour = hour if hour == since else hour + timedelta(hours=1)
     midnight = first_hour.replace(hour=0)

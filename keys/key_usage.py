@@ -12,7 +12,8 @@ from rest_framework.request import Request
 
 from keys.models import VirtualKey
 from keys.models.usd import usd
-from keys.spending import ModelUsage, spending_of, usage_of_key
+from keys.ports import LEDGER, ModelUsage
+from keys.spending import spending_of
 from shown.money import machine
 
 MOST_DAYS = 365
@@ -65,7 +66,7 @@ class KeyUsageSerializer(serializers.Serializer[Any]):
 
 
 def key_usage(key: VirtualKey, since: datetime, now: datetime) -> dict[str, Any]:
-    rows = usage_of_key(key.pk, since)
+    rows = LEDGER().usage_of_key(key.pk, since)
     totals = ModelUsage("", *(sum(column) for column in list(zip(*rows, strict=True))[1:] or [()] * 5))
     tokens = totals.prompt_tokens + totals.completion_tokens
     spending = spending_of([key], now).get(key.pk)

@@ -11,7 +11,6 @@ from django.contrib.auth import authenticate
 from django.contrib.auth.signals import user_logged_in
 from django.http import HttpResponse
 from django.utils import timezone
-from django.utils.module_loading import import_string
 from rest_framework import exceptions, serializers
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
@@ -22,6 +21,7 @@ from keys.api_errors import answer
 from keys.login_throttles import ByAddress, ByEmail
 from keys.models import Account, VirtualKey
 from keys.permissions import SignedIn
+from keys.ports import OPENAI_ERROR
 from keys.signup import LEAST_PASSWORD, MOST_EMAIL, MOST_PASSWORD, EmailTaken, make_user
 from keys.user_tokens import UserTokenAuthentication, issue_token
 from strict.errors import ErrorDocument
@@ -46,14 +46,14 @@ class SelfServiceView(StrictView, APIView):
 
 
 class OpenAIError(HttpResponse):
-    """DRF's error in OpenAI's shape, whose one place is handed to us by the setting OPENAI_ERROR."""
+    """DRF's error in OpenAI's shape, which another app writes."""
 
     def __init__(self, response: Any) -> None:
         message, param, code = words_of(response.data)
         status = response.status_code
         kind = TYPES.get(status, "invalid_request_error" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "api_error")
         headers = {**response.headers, "Content-Type": "application/json", "Cache-Control": "no-store"}
-        body = import_string(settings.OPENAI_ERROR)(message, kind, param, code)
+        body = OPENAI_ERROR()(message, kind, param, code)
         super().__init__(body, status=status, headers=headers)
         self.data = {"code": code}
         """What the audit log asks of every response of DRF's."""

@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.utils.module_loading import import_string
 
 from providers.catalog import ProviderRecord, load_catalog
 from providers.models import HealthStatus, Provider, ProviderHealth
+from providers.ports import LATEST_TRAFFIC
 
 FAILURES = 3
 """In a row, and a provider is taken for down."""
@@ -39,7 +39,7 @@ def note_traffic(now: datetime) -> list[Finding]:
     """
     providers = {provider.name: provider for provider in load_catalog(settings.UPSTREAM_CREDENTIALS).providers}
     findings = []
-    for name, seen in import_string(settings.TRAFFIC_OF_PROVIDERS)(providers, now).items():
+    for name, seen in LATEST_TRAFFIC()(providers, now).items():
         if seen.served[0]:
             findings.append(Finding(providers[name], OK, seen.latency_ms, "", seen.at))
         elif len(seen.served) >= FAILURES and not any(seen.served):

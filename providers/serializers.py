@@ -5,14 +5,13 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any, ClassVar
 
-from django.conf import settings
-from django.utils.module_loading import import_string
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import PermissionDenied
 
 from providers.health import Health, health_of
 from providers.models import Credential, Provider, alias_validator, validate_models, validate_secret
+from providers.ports import CONFIGURATION_VERSION
 from strict.members import Strict
 
 
@@ -123,7 +122,7 @@ class ProviderSerializer(Strict, serializers.ModelSerializer[Provider]):
     @cached_property
     def _version(self) -> int:
         """Read once an answer, not once a row: a list has one serializer for all of its rows."""
-        return int(import_string(settings.CONFIG_VERSION)())
+        return CONFIGURATION_VERSION()()
 
     def validate_api_key(self, value: str) -> str:
         user = self.context["request"].user

@@ -1,7 +1,7 @@
 """What the commands for nouns (`keys`, `projects`, `providers`, …) share.
 
 Each verb of a noun is written once, against the management API, and works on this installation or, with `--api-url`,
-on another. Other apps get this from the setting MANAGEMENT_CLI: they do not import this one.
+on another. Other apps get this by a port (`strict/ports.py`): they do not import this one.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from config.spending import usage_of_key
-from keys.spending import ModelUsage
+from keys.ports import ModelUsage
 from tests.management.conftest import make_key
 from usage.event import RequestEvent
 from usage.ledger import write_events

@@ -11,8 +11,10 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from config.ports import Ledger
 from config.spending import spent_of
 from keys.models import GlobalLimits, Team
+from keys.ports import LEDGER
 from tests.management.conftest import make_key, make_project, make_record
 from usage.event import RequestEvent
 from usage.ledger import write_events
@@ -26,15 +28,17 @@ CENT = 10**10
 asked: list[tuple[str, list[int]]] = []
 
 
-def a_cent_for_each(kind, ids, now):
-    asked.append((kind, list(ids)))
-    return dict.fromkeys(ids, CENT)
+class CentForEach(Ledger):
+    def spent_of(self, kind, ids, now):
+        asked.append((kind, list(ids)))
+        return dict.fromkeys(ids, CENT)
 
 
 @pytest.fixture
-def spending(settings):
+def spending():
     asked.clear()
-    settings.SPENT_OF = f"{__name__}.a_cent_for_each"
+    with LEDGER.filled(CentForEach()):
+        yield
 
 
 def cost(usd: str):

@@ -18,9 +18,9 @@ from django.db.models import Q
 
 from shown.money import exact
 from usage.alerts.alert import Alert, AlertDelivery, Level
-from usage.alerts.budgets import Budget, budgets_of
 from usage.alerts.channels import channels_in_use
 from usage.models import ScopeTotal
+from usage.ports import BUDGETS_OF, Budget
 from usage.prices.price import MOST_PICOUSD
 from usage.totals import EVER, spent_since
 
@@ -72,7 +72,7 @@ def _seen(totals: Sequence[ScopeTotal]) -> None:
 def _look_at(kind: str, idents: Sequence[str], now: datetime) -> int:
     by_span: defaultdict[tuple[int, int | None], dict[str, Budget]] = defaultdict(dict)
     for moment in (now - LATE, now):
-        for budget in budgets_of(kind, idents, moment):
+        for budget in BUDGETS_OF()(kind, idents, moment):
             by_span[budget.since, budget.until][budget.ident] = budget
     reached: list[Alert] = []
     for (since, until), budgets in by_span.items():

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from django.conf import settings
 from django.utils import timezone
-from django.utils.module_loading import import_string
 from django_filters import rest_framework as filters
 from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action
@@ -17,6 +15,7 @@ from rest_framework.viewsets import ModelViewSet
 
 from shown.money import machine
 from strict.resource import Resource
+from usage.ports import PRICE_ADDRESS
 from usage.prices.book import load_prices
 from usage.prices.override import PriceOverride
 from usage.prices.price import Price, Rates, usd
@@ -54,7 +53,7 @@ class PriceViewSet(Resource, ModelViewSet[PriceOverride]):
         asked = EffectiveQuerySerializer(data=request.query_params.dict())
         asked.is_valid(raise_exception=True)
         provider, model = asked.validated_data["provider"], asked.validated_data["model"]
-        address = import_string(settings.PRICE_ADDRESS)(provider, model)
+        address = PRICE_ADDRESS()(provider, model)
         if address is None:
             raise NotFound(f"There is no provider {provider!r}.")
         kind, base_url, served = address

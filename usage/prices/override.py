@@ -6,14 +6,13 @@ from decimal import Decimal
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar, NamedTuple
 
-from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models
-from django.utils.module_loading import import_string
 
 from strict.names import unknown
 from usage.changes import changed
+from usage.ports import PROVIDER_NAMES
 from usage.prices.price import Price, Rates, picousd, rate
 
 SOURCE = "override"
@@ -112,12 +111,12 @@ class PriceOverride(models.Model):
         if self.model != self.model.strip() or not self.model.isprintable():
             raise ValidationError({"model": "A model's name has no spaces around it and no control characters."})
         if self.provider and not self._has_provider():
-            known = import_string(settings.PROVIDER_NAMES)()
+            known = PROVIDER_NAMES()()
             raise ValidationError({"provider": unknown(self.provider, sorted(known), "provider")})
 
     def _has_provider(self) -> bool:
         """Also one that is gone and stood there before: such a price may still be changed otherwise."""
-        if self.provider in import_string(settings.PROVIDER_NAMES)():
+        if self.provider in PROVIDER_NAMES()():
             return True
         return PriceOverride.objects.filter(pk=self.pk, provider=self.provider).exists()
 

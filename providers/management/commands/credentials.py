@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
-from django.utils.module_loading import import_string
 
 from providers.management.secret_options import add_secret, said_secret
+from strict.ports import COMMAND_LINE, CommandLine
 
 
 class Command(BaseCommand):
@@ -18,10 +17,10 @@ class Command(BaseCommand):
     requires_system_checks = ()  # a remote one needs nothing of this installation
 
     @property
-    def cli(self) -> Any:
-        """The commands' shared part belongs to another app, which this one does not import (see settings.py)."""
+    def cli(self) -> CommandLine:
+        """The commands' shared part belongs to another app, which this one does not import (`config/ports.py`)."""
         columns = ("id", "alias", "provider_name", "mask", "usable", "updated_at")
-        return import_string(settings.MANAGEMENT_CLI)(self, columns)
+        return COMMAND_LINE()(self, columns)
 
     def add_arguments(self, parser: CommandParser) -> None:
         verbs = self.cli.read(

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
-from django.utils.module_loading import import_string
 
+from strict.ports import COMMAND_LINE, CommandLine
 from usage.alerts.alert import Level
 from usage.alerts.api import SCOPES
 from usage.management.reading import add_filters, listed
@@ -26,10 +25,10 @@ class Command(BaseCommand):
     requires_system_checks = ()  # a remote one needs nothing of this installation
 
     @property
-    def cli(self) -> Any:
-        """The commands' shared part belongs to another app, which this one does not import (see settings.py)."""
+    def cli(self) -> CommandLine:
+        """The commands' shared part belongs to another app, which this one does not import (`config/ports.py`)."""
         columns = ("id", "created_at", "level", "scope", "name", "period", "limit_usd", "spent_usd", "budget_usd")
-        return import_string(settings.MANAGEMENT_CLI)(self, columns)
+        return COMMAND_LINE()(self, columns)
 
     def add_arguments(self, parser: CommandParser) -> None:
         verbs = self.cli.read(parser, {"list": (self.list, "List alerts, newest first; --json tells who was told.")})

@@ -6,11 +6,10 @@ import argparse
 from datetime import UTC, datetime
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
-from django.utils.module_loading import import_string
 
 from shown.words import counted
+from strict.ports import COMMAND_LINE, CommandLine
 from usage.audit.entry import ActorKind, Result
 from usage.audit.prune import prune
 from usage.management.reading import listed
@@ -25,10 +24,10 @@ class Command(BaseCommand):
     requires_system_checks = ()  # a remote one needs nothing of this installation
 
     @property
-    def cli(self) -> Any:
-        """The commands' shared part belongs to another app, which this one does not import (see settings.py)."""
+    def cli(self) -> CommandLine:
+        """The commands' shared part belongs to another app, which this one does not import (`config/ports.py`)."""
         columns = ("created_at", "actor_kind", "actor", "action", "target_kind", "target", "result", "code", "ip")
-        return import_string(settings.MANAGEMENT_CLI)(self, columns)
+        return COMMAND_LINE()(self, columns)
 
     def add_arguments(self, parser: CommandParser) -> None:
         verbs = self.cli.read(

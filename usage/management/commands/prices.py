@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.utils.module_loading import import_string
+
+from strict.ports import COMMAND_LINE, CommandLine
 
 PRICES = (
     ("input", "Of the prompt."),
@@ -24,8 +24,8 @@ class Command(BaseCommand):
     requires_system_checks = ()  # a remote one needs nothing of this installation
 
     @property
-    def cli(self) -> Any:
-        """The commands' shared part belongs to another app, which this one does not import (see settings.py)."""
+    def cli(self) -> CommandLine:
+        """The commands' shared part belongs to another app, which this one does not import (`config/ports.py`)."""
         columns = (
             "id",
             "provider",
@@ -37,7 +37,7 @@ class Command(BaseCommand):
             "per_image",
             "valid_from",
         )
-        return import_string(settings.MANAGEMENT_CLI)(self, columns)
+        return COMMAND_LINE()(self, columns)
 
     def add_arguments(self, parser: CommandParser) -> None:
         verbs = self.cli.read(

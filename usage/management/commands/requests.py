@@ -8,9 +8,9 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
-from django.utils.module_loading import import_string
 
 from shown.words import counted
+from strict.ports import COMMAND_LINE, CommandLine
 from usage import partitions
 from usage.ids import time_of
 from usage.management.reading import add_filters, listed
@@ -44,9 +44,9 @@ class Command(BaseCommand):
     requires_system_checks = ()  # a remote one needs nothing of this installation
 
     @property
-    def cli(self) -> Any:
-        """The commands' shared part belongs to another app, which this one does not import (see settings.py)."""
-        return import_string(settings.MANAGEMENT_CLI)(self, ("name", "first", "end"))
+    def cli(self) -> CommandLine:
+        """The commands' shared part belongs to another app, which this one does not import (`config/ports.py`)."""
+        return COMMAND_LINE()(self, ("name", "first", "end"))
 
     def add_arguments(self, parser: CommandParser) -> None:
         verbs = self.cli.read(

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.utils.module_loading import import_string
 
+from strict.ports import COMMAND_LINE, CommandLine
 from usage.management.tables import table
 from usage.reports.answer import csv_columns, csv_lines
 from usage.reports.question import NOUNS, TAG
@@ -22,9 +21,9 @@ class Command(BaseCommand):
     requires_system_checks = ()  # a remote one needs nothing of this installation
 
     @property
-    def cli(self) -> Any:
-        """The commands' shared part belongs to another app, which this one does not import (see settings.py)."""
-        return import_string(settings.MANAGEMENT_CLI)(self, BUDGET_COLUMNS)
+    def cli(self) -> CommandLine:
+        """The commands' shared part belongs to another app, which this one does not import (`config/ports.py`)."""
+        return COMMAND_LINE()(self, BUDGET_COLUMNS)
 
     def add_arguments(self, parser: CommandParser) -> None:
         verbs = self.cli.read(
