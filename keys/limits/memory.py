@@ -28,18 +28,17 @@ from keys.limits.base import (
     Unknown,
 )
 from keys.limits.counters import UNKNOWN, Budget, Counter, PastCounter, RequestWindow, TokenWindow
-from keys.limits.joint import JOIN_AFTER, Joint
-from keys.limits.lane import Lane, open_lane, take
+from keys.limits.fast_path import FastPath, open_fast_path, take
 from keys.limits.periods import span_at
 from keys.limits.refusal import LimitExceeded, Refusal
-from keys.limits.reservation import Counted, MemoryReservation
+from keys.limits.reservation import MemoryReservation, OneByOne
 from keys.limits.scope import Scope
 from keys.limits.state import ScopeState
 
 log = logging.getLogger("sluice.limits")
 
-LANES_KEPT = 10_000
-"""Tuples of scopes whose lanes are remembered; those of keys that were asked for three times within a second."""
+FAST_PATHS_KEPT = 10_000
+"""Tuples of scopes whose fast paths are remembered; those of keys that were asked for three times within a second."""
 
 LOOKED_AT = 2
 """Scopes looked at for each new one: more than one, so that the idle ones cannot pile up."""
@@ -47,16 +46,11 @@ LOOKED_AT = 2
 AnyStatus = TypeVar("AnyStatus", LimitStatus, BudgetStatus)
 
 
-class Lanes(msgspec.Struct, eq=False):
-    """The lanes of some scopes, open or not; after a while joined to one."""
+class FastPaths(msgspec.Struct, eq=False):
+    """The fast paths of some scopes, open or not."""
 
     scopes: tuple[Scope, ...]
-    lanes: Sequence[Lane]
-    asked: int = 0
-
-    def join(self) -> None:
-        if len(self.lanes) > 1:
-            self.lanes = (Joint(self.lanes),)
+    fast_paths: Sequence[FastPath]
 
 
 class MemoryLimits:
@@ -68,7 +62,7 @@ class MemoryLimits:
         # nobody else gets that scope's id.
         self._by_object: dict[int, ScopeState] = {}
         # By the tuple that was asked for, which a key has as long as its limits do not change.
-        self._lanes_of: dict[int, Lanes] = {}
+        self._fast_paths_of: dict[int, FastPaths] = {}
         self._clock = clock
         self._on_threshold = on_threshold
         self.adoptions = 0
@@ -81,73 +75,72 @@ class MemoryLimits:
     def reserve(self, scopes: Sequence[Scope], ask: Ask, now: float) -> MemoryReservation:
         """Raises `LimitExceeded` and `Unknown`; then nothing was taken."""
         now_us = round(now * 1e6)
-        found = self._lanes_of.get(id(scopes))
+        found = self._fast_paths_of.get(id(scopes))
         if found is not None and found.scopes is scopes and ask.requests == 1:
             tokens, cost = ask.tokens, ask.cost or 0
-            for lane in found.lanes:
+            for fast_path in found.fast_paths:
                 if (
-                    not lane.at <= now_us < lane.until
-                    or lane.room <= 0
-                    or lane.free <= 0
-                    or tokens > lane.tokens
-                    or cost > lane.money
+                    not fast_path.at <= now_us < fast_path.until
+                    or fast_path.room <= 0
+                    or fast_path.free <= 0
+                    or tokens > fast_path.tokens
+                    or cost > fast_path.money
                 ):
                     break
             else:
-                lanes = found.lanes
-                rates = take(lanes, ask, now_us)
-                found.asked += 1
-                if found.asked == JOIN_AFTER:
-                    found.join()
-                return MemoryReservation(self, scopes, ask, now_us, lanes, (), rates, self.adoptions)
+                fast_paths = found.fast_paths
+                rates = take(fast_paths, ask, now_us)
+                return MemoryReservation(self, scopes, ask, now_us, fast_paths, (), rates, self.adoptions)
         return self._reserve_slowly(scopes, ask, now_us)
 
     def _reserve_slowly(self, scopes: Sequence[Scope], ask: Ask, now_us: int) -> MemoryReservation:
-        """Where some scope has no lane with room. The others' are gone through all the same."""
+        """Where some scope has no fast path with room. The others' are gone through all the same."""
         known = len(self._states)
         states = [self._state(scope) for scope in scopes]
-        counted: list[Counted] = []
-        lanes: list[Lane] = []
+        counted: list[OneByOne] = []
+        fast_paths: list[FastPath] = []
         for state in states:
-            lane = state.own_lane()
-            if lane is not None and lane.has_room(ask, now_us):
-                lanes.append(lane)
+            fast_path = state.fast_path
+            if fast_path is not None and fast_path.has_room(ask, now_us):
+                fast_paths.append(fast_path)
                 continue
-            state.close_lane()
+            state.close_fast_path()
             for counter in state.counters:
                 if counter.check(ask, now_us) is not None:
                     try:
                         raise self._refused(scopes, ask, now_us)
                     finally:
                         self._forget_idle(now_us, len(self._states) - known)
-            counted.append(Counted(state, state.counters, []))
-        take(lanes, ask, now_us)
+            counted.append(OneByOne(state, state.counters, []))
+        take(fast_paths, ask, now_us)
         for state, counters, marks in counted:
             marks.extend([counter.take(ask, now_us) for counter in counters])
             if now_us - state.slow_at < SECOND_US:  # what is asked for seldom would open it in vain
-                state.lane = open_lane(state, now_us)
+                state.fast_path = open_fast_path(state, now_us)
             state.slow_at = now_us
         if len(self._states) > known:
             self._forget_idle(now_us, len(self._states) - known)
         if not counted and type(scopes) is tuple:  # a list may be another one by the next time
-            self._remember(scopes, lanes)
-        return MemoryReservation(self, scopes, ask, now_us, lanes, counted, rates_of(states, now_us), self.adoptions)
+            self._remember(scopes, fast_paths)
+        return MemoryReservation(
+            self, scopes, ask, now_us, fast_paths, counted, rates_of(states, now_us), self.adoptions
+        )
 
-    def _remember(self, scopes: tuple[Scope, ...], lanes: Sequence[Lane]) -> None:
-        """All had room in their lanes; so may the next that asks for the same."""
-        if len(self._lanes_of) >= LANES_KEPT:
-            self._lanes_of.clear()
-        self._lanes_of[id(scopes)] = Lanes(scopes, lanes)
+    def _remember(self, scopes: tuple[Scope, ...], fast_paths: Sequence[FastPath]) -> None:
+        """All had room in their fast paths; so may the next that asks for the same."""
+        if len(self._fast_paths_of) >= FAST_PATHS_KEPT:
+            self._fast_paths_of.clear()
+        self._fast_paths_of[id(scopes)] = FastPaths(scopes, fast_paths)
 
     def restore(self, scopes: Sequence[Scope], ask: Ask, now: float) -> MemoryReservation:
         """Take over a request that runs already: what ends with it is taken, whatever the limits say."""
         now_us = round(now * 1e6)
-        counted: list[Counted] = []
+        counted: list[OneByOne] = []
         states = [self._state(scope) for scope in scopes]
         for state in states:
-            state.close_lane()
+            state.close_fast_path()
             counters = tuple(counter for counter in state.counters if counter.ends_with_request)
-            counted.append(Counted(state, counters, [counter.take(ask, now_us) for counter in counters]))
+            counted.append(OneByOne(state, counters, [counter.take(ask, now_us) for counter in counters]))
         return MemoryReservation(self, scopes, ask, now_us, (), counted, rates_of(states, now_us), self.adoptions)
 
     def _state(self, scope: Scope) -> ScopeState:
@@ -189,7 +182,7 @@ class MemoryLimits:
                 continue
             for counter in state.counters:
                 if isinstance(counter, Budget) and all(counter is not other for other in reserved):
-                    state.close_lane()
+                    state.close_fast_path()
                     threshold = counter.charge(cost, at)
                     if threshold is not None:
                         self.threshold_crossed(threshold)
@@ -209,7 +202,7 @@ class MemoryLimits:
         state = self._states.get((kind, id_))
         if state is None:
             return []
-        state.close_lane()
+        state.close_fast_path()
         return [counter for counter in state.counters if isinstance(counter, PastCounter)]
 
     def statuses_of(self, scopes: Sequence[Scope], now: int) -> LimitStatuses:
@@ -217,7 +210,7 @@ class MemoryLimits:
         for scope in scopes:
             state = self._states.get((scope.kind, scope.id))
             if state is not None:
-                state.close_lane()
+                state.close_fast_path()
                 counters += state.counters
         return statuses_of(counters, now)
 
@@ -227,7 +220,7 @@ class MemoryLimits:
         refusals: list[tuple[Scope, Refusal]] = []
         for scope in scopes:
             state = self._states[scope.kind, scope.id]
-            state.close_lane()
+            state.close_fast_path()
             answers = [counter.check(ask, now) for counter in state.counters]
             if any(answer is UNKNOWN for answer in answers):
                 needs.append(need_of(scope, now))
@@ -250,15 +243,15 @@ class MemoryLimits:
 
 
 def rates_of(states: Sequence[ScopeState], now: int) -> Rates:
-    """Without closing a lane."""
+    """Without closing a fast path."""
     requests: list[Rate] = []
     tokens: list[Rate] = []
     for state in states:
-        lane = state.lane
+        fast_path = state.fast_path
         if state.requests is not None:
-            requests.append(lane.requests_left(now) if lane is not None else state.requests.status(now))
+            requests.append(fast_path.requests_left(now) if fast_path is not None else state.requests.status(now))
         if state.tokens is not None:
-            tokens.append(lane.tokens_left(now) if lane is not None else state.tokens.status(now))
+            tokens.append(fast_path.tokens_left(now) if fast_path is not None else state.tokens.status(now))
     return min(requests, key=itemgetter(1), default=None), min(tokens, key=itemgetter(1), default=None)
 
 

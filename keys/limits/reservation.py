@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
 from keys.limits.base import Ask, CrossedThreshold, LimitStatuses, Rates, Used
 from keys.limits.counters import Counter
-from keys.limits.joint import joined, parts_of
-from keys.limits.lane import Lane
+from keys.limits.fast_path import Counted, FastPath
 from keys.limits.scope import Scope
 from keys.limits.state import ScopeState
 
-if TYPE_CHECKING:
-    from keys.limits.memory import MemoryLimits
+
+class Backend(Protocol):
+    """What a reservation asks of the limits that it is of."""
+
+    adoptions: int
+
+    def now_us(self) -> int: ...
+
+    def statuses_of(self, scopes: Sequence[Scope], now: int) -> LimitStatuses: ...
+
+    def threshold_crossed(self, threshold: CrossedThreshold) -> None: ...
+
+    def charge_new_budgets(
+        self, scopes: Sequence[Scope], reserved: Sequence[Counter | None], cost: int, at: int
+    ) -> None: ...
 
 
-class Counted(NamedTuple):
+class OneByOne(NamedTuple):
     """What was taken of a scope's counters, one by one, and what each of them gave for it."""
 
     state: ScopeState
@@ -27,17 +39,17 @@ class Counted(NamedTuple):
 
 
 class MemoryReservation(msgspec.Struct, eq=False):
-    """Of each scope something was taken either in its lane or from its counters.
+    """Of each scope something was taken either in its fast path or from its counters.
 
     A struct, because one is made for each request: three times as fast as a class of Python's.
     """
 
-    backend: MemoryLimits
+    backend: Backend
     scopes: Sequence[Scope]
     ask: Ask
     at: int
-    lanes: Sequence[Lane]
-    counted: Sequence[Counted]
+    fast_paths: Sequence[FastPath]
+    counted: Sequence[OneByOne]
     rates: Rates
     """As of the reservation."""
     adoptions: int
@@ -59,40 +71,37 @@ class MemoryReservation(msgspec.Struct, eq=False):
         asked_cost, bounded = ask.cost or 0, ask.bounded
         back = ask.tokens - tokens
         one = requests is None or requests == 1
-        for lane in joined(self.lanes):
-            if lane.joint is not None:
-                lane.joint.close()
-            if now < lane.until and one and cost <= lane.quiet and (bounded or cost <= lane.dearest):
-                lane.free += 1
-                lane.tokens += back
+        for fast_path in self.fast_paths:
+            if now < fast_path.until and one and cost <= fast_path.quiet and (bounded or cost <= fast_path.dearest):
+                fast_path.free += 1
+                fast_path.tokens += back
                 if back < 0:
-                    lane.more_at = now
-                lane.ended_at = now
-                lane.money -= cost
-                lane.quiet -= cost
-                lane.spent += cost
+                    fast_path.more_at = now
+                fast_path.ended_at = now
+                fast_path.money -= cost
+                fast_path.quiet -= cost
+                fast_path.spent += cost
                 if bounded:
-                    lane.bounded -= asked_cost
+                    fast_path.bounded -= asked_cost
                 else:
-                    lane.open -= asked_cost
-                    lane.open_count -= 1
+                    fast_path.open -= asked_cost
+                    fast_path.open_count -= 1
             else:
-                for part in parts_of(lane):
-                    self._settle_late(part.state, part, Used(tokens, cost, requests, now))
+                self._settle_late(fast_path.state, fast_path, Used(tokens, cost, requests, now))
         for counted in self.counted:
             self._settle_late(counted.state, counted, Used(tokens, cost, requests, now))
         if cost and self.adoptions != backend.adoptions:
             backend.charge_new_budgets(self.scopes, self._budgets(), cost, self.at)
 
-    def _settle_late(self, state: ScopeState, part: Lane | Counted, used: Used) -> None:
-        """By the counters. The lane that the scope has by now goes on, unless this is more than it can bear."""
+    def _settle_late(self, state: Counted, part: FastPath | OneByOne, used: Used) -> None:
+        """By the counters. The fast path that the scope has by now goes on, unless this is more than it can bear."""
         ask = self.ask
-        current = state.own_lane()
+        current = state.fast_path
         if current is not None and (current is part or not current.bears(used, ask)):
-            state.close_lane()
+            state.close_fast_path()
             current = None
         threshold: CrossedThreshold | None = None
-        if isinstance(part, Lane):
+        if isinstance(part, FastPath):
             part.close()
             threshold = part.settle_late(used, ask, self.at)
         else:
@@ -106,7 +115,7 @@ class MemoryReservation(msgspec.Struct, eq=False):
 
     def _budgets(self) -> list[Counter | None]:
         """Those that it has reserved something of, among others."""
-        found: list[Counter | None] = [part.budget for lane in self.lanes for part in parts_of(lane)]
+        found: list[Counter | None] = [fast_path.budget for fast_path in self.fast_paths]
         for counted in self.counted:
             found += counted.counters
         return found

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from keys.limits.counters import COUNTERS, Counter, RequestWindow, TokenWindow
-from keys.limits.lane import Lane
+from keys.limits.fast_path import FastPath
 from keys.limits.scope import Limits, Scope
 
 NO_LIMITS = Limits()
 
 
 class ScopeState:
-    """What is counted of one scope. The counters are right when the lane is closed."""
+    """What is counted of one scope. The counters are right when the fast path is closed."""
 
-    __slots__ = ("counters", "lane", "limits", "requests", "scope", "slow_at", "tokens")
+    __slots__ = ("counters", "fast_path", "limits", "requests", "scope", "slow_at", "tokens")
 
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
@@ -20,13 +20,13 @@ class ScopeState:
         self.counters: tuple[Counter, ...] = ()
         self.requests: RequestWindow | None = None
         self.tokens: TokenWindow | None = None
-        self.lane: Lane | None = None
+        self.fast_path: FastPath | None = None
         self.slow_at = 0
         """When its counters were asked last."""
 
     def adopt(self, scope: Scope) -> None:
         """Count what these limits limit, and nothing else."""
-        self.close_lane()
+        self.close_fast_path()
         kept = {type(counter): counter for counter in self.counters}
         wanted = [kind for kind in COUNTERS if getattr(scope.limits, kind.limit_kind) is not None]
         self.counters = tuple(kept.get(kind) or kind() for kind in wanted)
@@ -36,18 +36,11 @@ class ScopeState:
         self.tokens = next((counter for counter in self.counters if isinstance(counter, TokenWindow)), None)
         self.limits = scope.limits
 
-    def own_lane(self) -> Lane | None:
-        """Not joined to others any more."""
-        lane = self.lane
-        if lane is not None and lane.joint is not None:
-            lane.joint.close()
-        return lane
-
-    def close_lane(self) -> None:
-        lane, self.lane = self.lane, None
-        if lane is not None:
-            lane.close()
+    def close_fast_path(self) -> None:
+        fast_path, self.fast_path = self.fast_path, None
+        if fast_path is not None:
+            fast_path.close()
 
     def idle(self, now: int) -> bool:
-        self.close_lane()
+        self.close_fast_path()
         return all(counter.idle(now) for counter in self.counters)

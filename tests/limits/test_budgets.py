@@ -7,6 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from keys.limits import Ask, Baseline, LimitExceeded, MemoryLimits, Reservation, Unknown
+from keys.limits.counters.budget import threshold_of
+from keys.limits.scope import Limits
 from tests.limits.conftest import Gate
 from tests.limits.making import NOON, USD, scope
 
@@ -195,3 +197,11 @@ def test_no_order_of_events_spends_past_the_budget_and_one_request(budget: int, 
         spent += ask.cost or 0
         dearest_open = max(dearest_open, 0 if ask.bounded else ask.cost or 0)
     assert spent <= budget + dearest_open
+
+
+@pytest.mark.parametrize(
+    "budget, share, threshold",
+    [(9_007_199_254_740_993, 1.0, 9_007_199_254_740_993), (10**18 + 7, 0.8, 800_000_000_000_000_005), (10, 0.05, 0)],
+)
+def test_a_soft_threshold_is_exact_where_a_float_is_not(budget: int, share: float, threshold: int):
+    assert threshold_of(Limits(budget=budget, soft_threshold=share)) == threshold

@@ -19,11 +19,12 @@ from keys.limits.refusal import IN_FLIGHT_WAIT_US, Cure, Refusal
 from keys.limits.scope import Limits, Scope
 
 NEVER_US = 1 << 62
+MILLION = 1_000_000
 
 
 def threshold_of(limits: Limits) -> int:
-    """The soft threshold in picodollars."""
-    return int((limits.budget or 0) * limits.soft_threshold)
+    """The soft threshold in picodollars; its share of the budget counts to the millionth."""
+    return (limits.budget or 0) * round(limits.soft_threshold * MILLION) // MILLION
 
 
 class Budget(PastCounter):

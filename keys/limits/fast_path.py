@@ -1,46 +1,53 @@
-"""The short way through one scope's counters, for a second at most.
+"""A fast path through one scope's counters, for a second at most.
 
 Seven counters that are asked, told to take and told to settle one by one are most of what admission costs. Right after
 they have taken a request, it is plain how much more they would take in any case: until the second that entries of a
-window share is over, or an entry, a day or a period runs out. A lane is that room. A request that fits into the lanes
-of its scopes fits into their counters; the lane notes what it took, and what ended, in a few sums, and the counters are
-told the sums when the lane is closed: before anything else looks at them, and with the same result as one by one.
+window share is over, or an entry, a day or a period runs out. A fast path is that room. A request that fits into the
+fast paths of its scopes fits into their counters. The fast path notes what it took, and what ended, in a few sums. The
+counters are told the sums when it is closed: before anything else looks at them, with the same result as one by one.
 
-A lane's room is never more than what the counters have, and may be less; who does not fit asks the counters.
+Its room is never more than what the counters have, and may be less; who does not fit asks the counters.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from keys.limits.base import DAY_US, SECOND_US, Ask, CrossedThreshold, Rate, Rates, Used
-from keys.limits.counters import Bucket, Budget, Daily, Lifetime, RequestWindow, Slots, TokenWindow
+from keys.limits.counters import Bucket, Budget, Counter, Daily, Lifetime, RequestWindow, Slots, TokenWindow
 from keys.limits.counters.window import SHARED_US, WINDOW_US, Entry, Window
-
-if TYPE_CHECKING:
-    from keys.limits.joint import Joint
-    from keys.limits.state import ScopeState
 
 MINUTE_S = WINDOW_US / SECOND_US
 PLENTY = 1 << 80
 """More than any limit, in any unit."""
 
 
-class Lane:
+class Counted(Protocol):
+    """A scope, as far as its fast path asks."""
+
+    counters: tuple[Counter, ...]
+
+    @property
+    def fast_path(self) -> FastPath | None: ...
+
+    def close_fast_path(self) -> None: ...
+
+
+class FastPath:
     """`room` for requests, `free` for requests at once, `tokens`; `money` that may be committed, `quiet` until the
     soft threshold, both in picodollars. `at`: when it took something last.
     """
 
     __slots__ = (
         *("at", "bounded", "buckets", "budget", "commits", "daily", "day", "dearest", "ended_at", "free"),
-        *("free_at_first", "generation", "is_closed", "joint", "lifetime", "money", "more_at", "open", "open_count"),
+        *("free_at_first", "generation", "is_closed", "lifetime", "money", "more_at", "open", "open_count"),
         *("quiet", "request_entry"),
         *("requests", "requests_beyond", "room", "room_at_first", "slots", "spent", "state", "token_entry"),
         *("token_window", "tokens", "tokens_at_first", "tokens_beyond", "until"),
     )
 
-    def __init__(self, state: ScopeState, now: int) -> None:
+    def __init__(self, state: Counted, now: int) -> None:
         self.state = state
         self.at = now
         self.until = now + SHARED_US
@@ -64,7 +71,6 @@ class Lane:
         self.bounded = self.open = self.open_count = self.spent = 0
         self.ended_at = self.more_at = 0
         self.is_closed = False
-        self.joint: Joint | None = None
 
     def has_room(self, ask: Ask, now: int) -> bool:
         return (
@@ -77,17 +83,17 @@ class Lane:
         )
 
     def requests_left(self, now: int) -> Rate:
-        """For a lane that has a window of them."""
+        """For a fast path that has a window of them."""
         assert self.requests is not None
         return self.requests.rate(self.room + self.requests_beyond, self.at, now)
 
     def tokens_left(self, now: int) -> Rate:
-        """For a lane that has a window of them."""
+        """For a fast path that has a window of them."""
         assert self.token_window is not None
         return self.token_window.rate(self.tokens + self.tokens_beyond, self.at, now)
 
     def bears(self, used: Used, ask: Ask) -> bool:
-        """Whether a request that was taken elsewhere may end in the counters while this lane is open."""
+        """Whether a request that was taken elsewhere may end in the counters while this fast path is open."""
         return (
             used.at_us < self.until
             and used.cost <= self.quiet
@@ -96,7 +102,7 @@ class Lane:
         )
 
     def ended_elsewhere(self, used: Used, ask: Ask) -> None:
-        """It did; so there is less room here. What it gave back is left to the next lane."""
+        """It did; so there is less room here. What it gave back is left to the next fast path."""
         more = used.tokens - ask.tokens
         if more > 0:
             self.tokens -= more
@@ -107,7 +113,7 @@ class Lane:
         self.quiet -= used.cost
 
     def settle_late(self, used: Used, ask: Ask, taken_at: int) -> CrossedThreshold | None:
-        """What was taken in this lane, which is closed."""
+        """What was taken in this fast path, which is closed."""
         if self.token_window is not None:
             self.token_window.settle((self.token_entry, ask.tokens), used)
         if self.slots is not None:
@@ -123,8 +129,6 @@ class Lane:
 
     def close(self) -> None:
         """Tell the counters. A second time is harmless."""
-        if self.joint is not None:
-            self.joint.close()
         if self.is_closed:
             return
         self.is_closed = True
@@ -159,33 +163,33 @@ def add(window: Window, entry: Entry, amount: int, at: int) -> None:
     entry.last = max(entry.last, at)
 
 
-def take(lanes: Sequence[Lane], ask: Ask, now: int) -> Rates:
-    """Of lanes that have the room."""
+def take(fast_paths: Sequence[FastPath], ask: Ask, now: int) -> Rates:
+    """Of fast paths that have the room."""
     tokens, cost, bounded = ask.tokens, ask.cost or 0, ask.bounded
     least_requests = least_tokens = PLENTY
     of_requests = of_tokens = None
-    for lane in lanes:
-        lane.at = now
-        lane.room = left = lane.room - 1
-        left += lane.requests_beyond
+    for fast_path in fast_paths:
+        fast_path.at = now
+        fast_path.room = left = fast_path.room - 1
+        left += fast_path.requests_beyond
         if left < least_requests:
-            least_requests, of_requests = left, lane
-        lane.tokens = left = lane.tokens - tokens
-        left += lane.tokens_beyond
+            least_requests, of_requests = left, fast_path
+        fast_path.tokens = left = fast_path.tokens - tokens
+        left += fast_path.tokens_beyond
         if left < least_tokens:
-            least_tokens, of_tokens = left, lane
-        lane.free -= 1
-        lane.money -= cost if cost > lane.commits else lane.commits
+            least_tokens, of_tokens = left, fast_path
+        fast_path.free -= 1
+        fast_path.money -= cost if cost > fast_path.commits else fast_path.commits
         if bounded:
-            lane.bounded += cost
+            fast_path.bounded += cost
         else:
-            lane.open += cost
-            lane.open_count += 1
-        for bucket in lane.buckets:
+            fast_path.open += cost
+            fast_path.open_count += 1
+        for bucket in fast_path.buckets:
             level = bucket.level - (now - bucket.at) * bucket.rate
             bucket.level = level + SECOND_US if level > 0 else SECOND_US
             bucket.at = now
-    # Written out rather than asked of the windows: it is told with every answer, and in a lane the last was just now.
+    # Written out rather than asked of the windows: it is told with every answer, and the last request was just now.
     requests = None if of_requests is None else of_requests.requests
     window = None if of_tokens is None else of_tokens.token_window
     return (
@@ -194,45 +198,49 @@ def take(lanes: Sequence[Lane], ask: Ask, now: int) -> Rates:
     )
 
 
-def open_lane(state: ScopeState, now: int) -> Lane | None:
+def open_fast_path(state: Counted, now: int) -> FastPath | None:
     """For counters that have taken a request at `now`. None where there is no room, or the clock was set back."""
-    lane = Lane(state, now)
+    fast_path = FastPath(state, now)
     for counter in state.counters:
         if isinstance(counter, Window):
             first, newest = counter.entries[0], counter.entries[-1]
             if newest.last > now:
                 return None
-            lane.until = min(lane.until, newest.first + SHARED_US, first.last + WINDOW_US)
+            fast_path.until = min(fast_path.until, newest.first + SHARED_US, first.last + WINDOW_US)
             left = counter.limit - counter.total
             if isinstance(counter, RequestWindow):
-                lane.requests, lane.request_entry, lane.room = counter, newest, min(lane.room, left)
+                fast_path.requests, fast_path.request_entry, fast_path.room = counter, newest, min(fast_path.room, left)
             elif isinstance(counter, TokenWindow):
-                lane.token_window, lane.token_entry, lane.tokens = counter, newest, left
+                fast_path.token_window, fast_path.token_entry, fast_path.tokens = counter, newest, left
         elif isinstance(counter, Bucket):
             # As if nothing ran out meanwhile.
-            lane.buckets = (counter,)
-            lane.room = min(lane.room, (counter.burst * SECOND_US - counter.level) // SECOND_US)
+            fast_path.buckets = (counter,)
+            fast_path.room = min(fast_path.room, (counter.burst * SECOND_US - counter.level) // SECOND_US)
         elif isinstance(counter, Slots):
-            lane.slots, lane.free = counter, counter.limit - counter.running
+            fast_path.slots, fast_path.free = counter, counter.limit - counter.running
         elif isinstance(counter, Daily):
-            lane.daily, lane.day = counter, counter.day
-            lane.room = min(lane.room, counter.limit - counter.used)
-            lane.until = min(lane.until, (counter.day + 1) * DAY_US)
+            fast_path.daily, fast_path.day = counter, counter.day
+            fast_path.room = min(fast_path.room, counter.limit - counter.used)
+            fast_path.until = min(fast_path.until, (counter.day + 1) * DAY_US)
         elif isinstance(counter, Lifetime):
-            lane.lifetime, lane.room = counter, min(lane.room, counter.limit - counter.used)
+            fast_path.lifetime, fast_path.room = counter, min(fast_path.room, counter.limit - counter.used)
         elif isinstance(counter, Budget):
-            lane.budget, lane.generation, lane.dearest = counter, counter.generation, counter.dearest
-            lane.commits = counter.dearest
+            fast_path.budget, fast_path.generation, fast_path.dearest = counter, counter.generation, counter.dearest
+            fast_path.commits = counter.dearest
             # One less: a budget that is exactly reached takes nothing more.
-            lane.money = counter.limit - counter.spent - counter.reserved - 1
-            lane.quiet = counter.threshold - counter.spent - 1 if counter.spent < counter.threshold else PLENTY
-            lane.until = min(lane.until, counter.end)
+            fast_path.money = counter.limit - counter.spent - counter.reserved - 1
+            fast_path.quiet = counter.threshold - counter.spent - 1 if counter.spent < counter.threshold else PLENTY
+            fast_path.until = min(fast_path.until, counter.end)
         else:
             return None  # nobody here knows how much more it would take
-    if lane.until <= now or lane.room <= 0 or lane.free <= 0:
+    if fast_path.until <= now or fast_path.room <= 0 or fast_path.free <= 0:
         return None
-    lane.room_at_first, lane.free_at_first, lane.tokens_at_first = lane.room, lane.free, lane.tokens
-    requests = lane.requests
-    lane.requests_beyond = PLENTY if requests is None else requests.limit - requests.total - lane.room
-    lane.tokens_beyond = PLENTY if lane.token_window is None else 0
-    return lane
+    fast_path.room_at_first, fast_path.free_at_first, fast_path.tokens_at_first = (
+        fast_path.room,
+        fast_path.free,
+        fast_path.tokens,
+    )
+    requests = fast_path.requests
+    fast_path.requests_beyond = PLENTY if requests is None else requests.limit - requests.total - fast_path.room
+    fast_path.tokens_beyond = PLENTY if fast_path.token_window is None else 0
+    return fast_path

@@ -8,23 +8,22 @@ from typing import Any
 import pytest
 
 from keys.limits import Ask, Baseline, LimitExceeded, Limits, MemoryLimits, Scope, Unknown
-from keys.limits.joint import Joint
-from keys.limits.lane import Lane
+from keys.limits.fast_path import FastPath
 from tests.limits.making import Clock
 
 
 class Asked:
     """One backend, with what it said to everything."""
 
-    def __init__(self, clock: Clock, monkeypatch: pytest.MonkeyPatch, *, lanes: bool) -> None:
+    def __init__(self, clock: Clock, monkeypatch: pytest.MonkeyPatch, *, fast_paths: bool) -> None:
         self.thresholds: list[Any] = []
         self.limits = MemoryLimits(clock=clock, on_threshold=self.thresholds.append)
-        self.monkeypatch, self.lanes, self.clock = monkeypatch, lanes, clock
+        self.monkeypatch, self.fast_paths, self.clock = monkeypatch, fast_paths, clock
         self.reservation: dict[int, Any] = {}
 
     def reserve(self, number: int, scopes: tuple[Scope, ...], ask: Ask) -> Any:
         with self.monkeypatch.context() as patch:
-            if not self.lanes:
+            if not self.fast_paths:
                 patch.setattr("keys.limits.memory.open_lane", lambda *_: None)
             while True:
                 try:
@@ -50,9 +49,9 @@ def some_limits(draw: random.Random, times: int) -> Limits:
 
 
 @pytest.mark.parametrize("seed", range(250))
-def test_lanes_and_counters_say_the_same(monkeypatch: pytest.MonkeyPatch, seed: int):
+def test_fast_paths_and_counters_say_the_same(monkeypatch: pytest.MonkeyPatch, seed: int):
     draw, clock = random.Random(seed), Clock()
-    both = [Asked(clock, monkeypatch, lanes=True), Asked(clock, monkeypatch, lanes=False)]
+    both = [Asked(clock, monkeypatch, fast_paths=True), Asked(clock, monkeypatch, fast_paths=False)]
     times = draw.choice([1, 10])
     names = [("key", "1"), ("key", "2"), ("team", "1"), ("global", "1")]
     scopes = {name: Scope(*name, name[0], some_limits(draw, times)) for name in names}
@@ -60,16 +59,15 @@ def test_lanes_and_counters_say_the_same(monkeypatch: pytest.MonkeyPatch, seed: 
     groups: dict[tuple[Scope, ...], tuple[Scope, ...]] = {}
     pauses = draw.choice([[0, 0.000001, 0.001, 0.01, 0.05, 0.1, 0.4, 2], [0, 0.001, 0.002, 0.01] * 10 + [2]])
     odd = draw.choice([0.1, 0.001])
-    """How often something is asked for that closes the lanes: in some runs seldom, so that they get full."""
-    monkeypatch.setattr("keys.limits.memory.JOIN_AFTER", draw.choice([1, 4, 256]))
+    """How often something is asked for that closes the fast paths: in some runs seldom, so that they get full."""
     turns = draw.choice([0.5, 0.02])
-    """How often the other key asks, which takes apart what is joined."""
+    """How often the other key asks."""
     own, other = names[:2]
     for step in range(400):
         clock.pass_by(draw.choice(pauses))
         what = draw.random()
         if what < 0.55 or not asks:
-            # One key or the other, so that some scopes have lanes and others have none.
+            # One key or the other, so that some scopes have fast paths and others have none.
             own, other = (other, own) if draw.random() < turns else (own, other)
             asked = (scopes[own], *(scopes[name] for name in names[2:]))
             asked = groups.setdefault(asked, asked)  # the same object for the same scopes, as keys have it
@@ -103,20 +101,20 @@ def test_lanes_and_counters_say_the_same(monkeypatch: pytest.MonkeyPatch, seed: 
         assert sorted(both[0].thresholds) == sorted(both[1].thresholds), step
 
 
-def test_what_is_asked_for_often_has_a_lane():
+def test_what_is_asked_for_often_has_a_fast_path():
     """Else nothing above was tested."""
     clock = Clock()
     limits, scopes = MemoryLimits(clock=clock), (Scope("key", "1", "", Limits(rpm=100, tpm=1000, parallel=10)),)
     for _ in range(4):
         reservation = limits.reserve(scopes, Ask(tokens=3), clock())
         clock.pass_by(0.01)
-    assert limits._lanes_of[id(scopes)].lanes is reservation.lanes
-    assert isinstance(reservation.lanes[0], Lane)
+    assert limits._fast_paths_of[id(scopes)].fast_paths is reservation.fast_paths
+    assert isinstance(reservation.fast_paths[0], FastPath)
     assert reservation.rates[0] == (100, 96, 60)
     assert reservation.rates == reservation.statuses[:2]
 
 
-def test_after_a_quiet_minute_nothing_is_left_of_a_lane():
+def test_after_a_quiet_minute_nothing_is_left_of_a_fast_path():
     clock = Clock()
     limits, key = MemoryLimits(clock=clock), Scope("key", "1", "", Limits(rpm=3, tpm=100))
     for _ in range(3):
@@ -129,8 +127,7 @@ def test_after_a_quiet_minute_nothing_is_left_of_a_lane():
     assert reservation.rates == ((3, 2, 60), (100, 97, 60))
 
 
-def test_joined_lanes_tell_of_a_soft_threshold_when_it_is_passed(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("keys.limits.memory.JOIN_AFTER", 3)
+def test_fast_paths_tell_of_a_soft_threshold_when_it_is_passed():
     clock, thresholds = Clock(), list[Any]()
     limits = MemoryLimits(clock=clock, on_threshold=thresholds.append)
     scopes = (Scope("key", "1", "", Limits(budget=100_000)), Scope("team", "1", "", Limits(rpm=1000)))
@@ -142,17 +139,15 @@ def test_joined_lanes_tell_of_a_soft_threshold_when_it_is_passed(monkeypatch: py
         clock.pass_by(0.001)
         limits.reserve(by, Ask(cost=10, bounded=True), clock()).settle(cost=cost)
 
-    def spend_until_they_are_joined() -> None:
+    def spend_until_they_have_fast_paths() -> None:
         for _ in range(8):
             spend(10)
-        (joint,) = limits._lanes_of[id(scopes)].lanes
-        assert isinstance(joint, Joint)
-        assert not joint.is_closed
+        assert [fast_path.is_closed for fast_path in limits._fast_paths_of[id(scopes)].fast_paths] == [False, False]
 
-    spend_until_they_are_joined()
+    spend_until_they_have_fast_paths()
     spend(79_800)
-    spend(10, by=scopes[:1])  # somebody else, who takes them apart
-    spend_until_they_are_joined()
+    spend(10, by=scopes[:1])
+    spend_until_they_have_fast_paths()
     assert thresholds == []
     spend(35)
     assert [(threshold.kind, threshold.spent) for threshold in thresholds] == [("key", 80_005)]
