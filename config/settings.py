@@ -294,7 +294,7 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_NAME_OVERRIDES": {
         "AllowOrRefuseEnum": "keys.models.project.UNMETERED",
-        "KeyStatusEnum": "keys.models.key_set.STATUSES",
+        "KeyStatusEnum": "keys.models.virtual_key.STATUSES",
         "ScopeKindEnum": "usage.alerts.api.SCOPES",
     },
 }

@@ -17,7 +17,7 @@ from keys.admin_deeds import KeyDeeds, told_token
 from keys.admin_limits import LIMIT_FIELDSETS, CappedPaginator, InUseShown, PaginatedList, SpendingShown
 from keys.forms import ProjectForm, VirtualKeyForm
 from keys.models import Project, VirtualKey, VirtualKeyQuerySet, default_limits
-from keys.models.key_set import STATUSES
+from keys.models.virtual_key import STATUSES
 from keys.ruled import RULES
 from shown.merging import Merging
 

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_http_methods
 
 from keys.forms import RotationForm
 from keys.models import VirtualKey, VirtualKeyQuerySet
-from keys.models.key_set import IDS_IN_A_STATEMENT
+from keys.models.virtual_key import IDS_IN_A_STATEMENT
 from keys.spending import requests_today
 from shown.asking import MOST_NAMED, Question, ask, is_answered, selection
 from shown.words import counted, moment

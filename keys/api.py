@@ -19,7 +19,7 @@ from rest_framework.viewsets import ModelViewSet
 
 from keys.key_usage import KeyUsageSerializer, key_usage, usage_parameters, wanted_days
 from keys.models import Project, VirtualKey, VirtualKeyQuerySet
-from keys.models.key_set import STATUSES
+from keys.models.virtual_key import STATUSES
 from keys.people import find_team, find_user
 from keys.permissions import holds_permission
 from keys.serializers import (

@@ -11,7 +11,7 @@ from rest_framework import serializers
 from keys.json_fields import ObjectField, RulesSerializer, TextsField
 from keys.limited_serializers import LimitedSerializer
 from keys.models import MOST_GRACE_S, Project, VirtualKey, validate_object, validate_patterns, validate_strings
-from keys.models.key_set import STATUSES
+from keys.models.virtual_key import STATUSES
 from keys.ownership import OPERATORS, UNKNOWN, check_choices, check_own_key
 from keys.people import TeamField, UserField
 from keys.permissions import holds_permission

@@ -16,7 +16,7 @@ from rest_framework.views import APIView
 
 from keys.access import InvalidKey, KeyRefused, MissingKey, check_project, check_secret, check_state
 from keys.models import COUNTS, VirtualKey
-from keys.models.key_set import STATUSES
+from keys.models.virtual_key import STATUSES
 from keys.permissions import SignedIn
 from keys.records import load_keys
 from keys.tokens import MalformedToken, read_token

@@ -2,14 +2,13 @@
 
 from keys.models.account import Account
 from keys.models.global_limits import GlobalLimits
-from keys.models.key_set import VirtualKeyQuerySet, default_limits
 from keys.models.limited import COUNTS, LIMIT_FIELDS, Limited, Period
 from keys.models.project import DEFAULT_PROJECT, Project
 from keys.models.refusals import AlreadyRevoked, Unmintable
 from keys.models.team import Team
 from keys.models.tier import Compute, Tier
 from keys.models.validators import validate_alias, validate_object, validate_patterns, validate_strings
-from keys.models.virtual_key import MOST_GRACE_S, VirtualKey
+from keys.models.virtual_key import MOST_GRACE_S, VirtualKey, VirtualKeyQuerySet, default_limits
 
 __all__ = [
     "COUNTS",

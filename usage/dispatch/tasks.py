@@ -18,7 +18,8 @@ from usage.dispatch.book import Book, claimed
 from usage.dispatch.dead_letters import DeadLetters, DeadLetterSource
 from usage.dispatch.delivery import AWAY, Delivery, Pace
 from usage.dispatch.target import Target
-from usage.journal.source import Source, open_source
+from usage.journal.source import Source
+from usage.journal.sources import open_source
 from usage.sending.post import new_client
 
 log = logging.getLogger("sluice.dispatch")

@@ -6,8 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from django.conf import settings
-
 from usage.event import RequestEvent
 
 
@@ -48,17 +46,3 @@ class Source(ABC):
     @abstractmethod
     def close(self) -> None:
         """Leave what was not done with to the next one."""
-
-
-def open_source(name: str) -> Source:
-    """The journal for a consumer of this name: of all hosts where there is a Redis, else of this one. A name that is
-    new gets what ends from now on. Raises `OSError`, `redis.RedisError`, and `ValueError` for a name that no consumer
-    can have.
-    """
-    if settings.REDIS_URL:
-        from usage.journal.stream_source import StreamSource
-
-        return StreamSource.open(settings.REDIS_URL, name)
-    from usage.journal.local_source import LocalSource
-
-    return LocalSource(settings.JOURNAL_DIR, name)

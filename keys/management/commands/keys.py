@@ -15,7 +15,7 @@ from keys.management.cli import ManagementCLI
 from keys.management.connections import Connection, printable
 from keys.management.limit_options import NONE, add_limits, said_limits, unwritten
 from keys.management.noun import activity
-from keys.models.key_set import STATUSES
+from keys.models.virtual_key import STATUSES
 
 MOST_DAYS = 365 * 1000
 SETTINGS = {
