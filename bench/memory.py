@@ -16,7 +16,7 @@ from bench.servers import Server, Servers
 from bench.wrk import BODY, Failed, ask
 from proxy.bench.load import load
 from proxy.bench.target import Target
-from usage.journal.process import NAME
+from usage.ledger_process import NAME
 
 MB = 1024 * 1024
 KB = 1024

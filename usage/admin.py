@@ -20,10 +20,10 @@ from usage.alerts.admin import AlertAdmin
 from usage.audit.admin import AuditEntryAdmin
 from usage.bodies.record import RequestBodies
 from usage.ids import time_of
-from usage.models import RequestQuerySet, RequestRecord
 from usage.paginator import MOST_COUNTED, CappedPaginator, LedgerPaginator
 from usage.periodic.admin import ScheduledTaskAdmin
 from usage.prices.admin import PriceOverrideAdmin
+from usage.records import RequestQuerySet, RequestRecord
 from usage.search import MEANS, search
 from usage.walk import FIRST_TIMEOUT_MS, Slow, ended_after
 

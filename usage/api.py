@@ -18,9 +18,9 @@ from rest_framework.viewsets import ReadOnlyModelViewSet
 from strict.resource import Resource
 from usage.bodies.api import RequestBodiesSerializer
 from usage.bodies.record import RequestBodies
-from usage.models import Outcome, RequestQuerySet, RequestRecord
 from usage.moments import representable
 from usage.pages import LedgerPages
+from usage.records import Outcome, RequestQuerySet, RequestRecord
 from usage.search import MEANS, search
 from usage.serializers import RequestRecordSerializer
 from usage.walk import Slow

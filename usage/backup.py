@@ -22,9 +22,9 @@ from django.conf import settings
 from django.db import connection
 
 from usage.journal.damaged_lines import DAMAGED
-from usage.journal.replace import replace_file
 from usage.journal.segments import last_line_end, segments
 from usage.journal.subscribers import PROGRESS, subscribers
+from usage.replace import replace_file
 
 MANIFEST, JOURNAL, SECRETS = "manifest.json", "journal", "secrets.env"
 SQLITE_FILE, POSTGRES_FILE = "database.sqlite3", "database.dump"

@@ -16,7 +16,7 @@ from django.db.models.functions import Coalesce, Greatest
 
 from usage.background import note_background
 from usage.event import RequestEvent
-from usage.models import JournalPosition, RequestRecord
+from usage.records import JournalPosition, RequestRecord
 from usage.rollups.add import add_rollups
 from usage.stored import note_made
 from usage.totals import add_totals

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from usage.journal.replace import read_file, replace_file
+from usage.replace import read_file, replace_file
 
 log = logging.getLogger("sluice.loops")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.paginator import Page, Paginator
 from django.db.models import QuerySet
 
-from usage.models import RequestQuerySet, RequestRecord
+from usage.records import RequestQuerySet, RequestRecord
 from usage.walk import Found, walk
 
 MOST_COUNTED = 10_000

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from usage.models import Outcome, RequestRecord
+from usage.records import Outcome, RequestRecord
 
 SINCE = timedelta(minutes=10)
 LOOKED_AT = 3

@@ -16,8 +16,8 @@ from django.db import connection
 
 from usage.backup import JOURNAL, MANIFEST, POSTGRES_FILE, SECRETS, SQLITE_FILE, Manifest, run
 from usage.journal.consumer import LOCK
-from usage.journal.replace import read_file
 from usage.journal.segments import is_being_written, segments
+from usage.replace import read_file
 
 EARLIER = ".before-restore"
 """Behind the names of what was there before; what an earlier restore left there goes."""

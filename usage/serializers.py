@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rest_framework import serializers
 
-from usage.models import RequestRecord
+from usage.records import RequestRecord
 
 
 class RequestRecordSerializer(serializers.ModelSerializer[RequestRecord]):

@@ -16,7 +16,7 @@ from django.db import connection
 from django.db.models import F, Q, Sum
 
 from usage.event import RequestEvent
-from usage.models import ScopeTotal
+from usage.records import ScopeTotal
 
 MILLION_PICOUSD = 10**18
 HALF = 10**9

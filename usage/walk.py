@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from django.db import OperationalError, connection, transaction
 
 from usage.ids import AFTER_ALL, PREFIX, id_at, time_of
-from usage.models import RequestQuerySet, RequestRecord
+from usage.records import RequestQuerySet, RequestRecord
 
 CANCELED = "57014"
 """PostgreSQL's code of a statement that took too long; its class would have to be imported from psycopg."""

@@ -25,8 +25,9 @@ from tests.conftest import StartSluice
 from tests.limits.ground import Ground, run
 from tests.limits.making import scope
 from tests.services import RedisServer, Services, packages, processes
+from usage import ledger_process as process
 from usage.dispatch import beside
-from usage.journal import process, shipping, spool, stream_source, writer
+from usage.journal import shipping, spool, stream_source, writer
 from usage.journal.consumer import State as JournalState
 from usage.loops import LOOPS, Loops, told_in
 from usage.periodic import run as periodic_run

@@ -24,7 +24,7 @@ MODULES = (
     "proxy.server.protocol",
     "proxy.management.commands.serve",
     "proxy.server.supervisor",
-    "usage.journal.process",
+    "usage.ledger_process",
 )
 READ_AGAIN = frozenset({"DATABASES", "LOGGING", "LOGGING_CONFIG"})
 """Because of `_forget`, and by `django.setup()` each time."""

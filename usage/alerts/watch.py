@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db import models
 
-from usage.models import ScopeTotal
+from usage.records import ScopeTotal
 from usage.totals import EVER
 
 KINDS = {

@@ -12,8 +12,8 @@ from usage.dispatch.book import State, consumer_of, states
 from usage.journal.backlog import backlog_of
 from usage.journal.consumer import STATE
 from usage.journal.consumer import State as JournalState
-from usage.journal.replace import read_file
 from usage.journal.subscribers import PROGRESS, Progress
+from usage.replace import read_file
 
 COUNTERS = {
     "delivered": "Events that a target took.",

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from usage.journal.backlog import backlog_of
 from usage.journal.consumer import LOCK, STATE, State
 from usage.journal.damaged_lines import DAMAGED
-from usage.journal.replace import read_file
+from usage.replace import read_file
 
 
 class JournalHealth(NamedTuple):

@@ -14,9 +14,9 @@ from prometheus_client.registry import Collector
 
 from usage.journal.backlog import backlog_of
 from usage.journal.consumer import STATE, State
-from usage.journal.replace import read_file
 from usage.journal.source import Backlog
 from usage.journal.subscribers import DROPPED, LEDGER, PROGRESS, Dropped, Progress, subscribers
+from usage.replace import read_file
 
 LABELS = ("consumer",)
 

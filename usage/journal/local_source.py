@@ -11,10 +11,10 @@ from pathlib import Path
 from usage.journal.backlog import backlog_of
 from usage.journal.damaged_lines import quarantine
 from usage.journal.record import Damaged, read
-from usage.journal.replace import read_file, replace_file
 from usage.journal.segments import is_being_written, read_lines, segments, torn_end
 from usage.journal.source import Backlog, Source, Taken
 from usage.journal.subscribers import PROGRESS, Progress, subscribe, take_open_segments
+from usage.replace import read_file, replace_file
 
 LOCK = "lock"
 LINE_BYTES = 1024

@@ -16,9 +16,9 @@ from typing import NamedTuple
 import msgspec
 
 from usage.journal.record import BROKEN_SEAL, is_sealed
-from usage.journal.replace import read_file, replace_file
 from usage.journal.segments import Lines, count_lines, is_being_written, last_line_end, read_lines, segments, torn_end
 from usage.journal.stream import Stream, Tended, id_before
+from usage.replace import read_file, replace_file
 
 log = logging.getLogger("sluice.journal")
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import msgspec
 
-from usage.journal.replace import read_file, replace_file
 from usage.journal.segments import count_lines, is_being_written, last_line_end, segments
+from usage.replace import read_file, replace_file
 
 log = logging.getLogger("sluice.journal")
 

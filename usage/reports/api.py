@@ -17,12 +17,12 @@ from rest_framework.utils.urls import replace_query_param
 from rest_framework.viewsets import GenericViewSet
 
 from strict.resource import Resource
-from usage.models import HourRollup
 from usage.reports.answer import ReportSerializer, csv_columns, csv_lines, lines_told, sums_told
 from usage.reports.cursors import cursor_of
 from usage.reports.question import Question, QuestionSerializer, question_from
 from usage.reports.sources import Source
 from usage.reports.sums import Line, filled, page, totals, whole
+from usage.rollups.state import HourRollup
 
 LINES_AT_ONCE = 10_000
 """Of a file: as many as the memory of a server can spare for each reader."""

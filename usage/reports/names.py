@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db.models import Q
 
-from usage.models import RequestRecord
+from usage.records import RequestRecord
 
 
 def its_number(noun: str, column: str, value: str) -> Q:

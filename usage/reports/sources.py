@@ -12,7 +12,13 @@ from django.db import connection
 from django.db.models import F, Q, QuerySet
 from django.db.models.functions import TruncDay, TruncMonth, TruncWeek
 
-from usage.models import (
+from usage.reports.names import its_number
+from usage.reports.question import BY_NUMBER, NOUNS, TAG, Question
+from usage.reports.spans import Period, midnight_of_utc
+from usage.rollups.state import (
+    KINDS,
+    MODEL_PLACE,
+    SUMS,
     DayKindRollup,
     DayModelRollup,
     DayRollup,
@@ -21,10 +27,6 @@ from usage.models import (
     HourRollup,
     TagSet,
 )
-from usage.reports.names import its_number
-from usage.reports.question import BY_NUMBER, NOUNS, TAG, Question
-from usage.reports.spans import Period, midnight_of_utc
-from usage.rollups.state import KINDS, MODEL_PLACE, SUMS
 from usage.rollups.tags import NO_TAGS
 
 DAY = timedelta(days=1)

@@ -12,11 +12,10 @@ from typing import Any, NamedTuple
 from django.db.models import Q
 from rest_framework.serializers import ValidationError
 
-from usage.models import TagSet
 from usage.reports.question import TAG, Question
 from usage.reports.sources import Range, Source
 from usage.reports.spans import Period, midnight
-from usage.rollups.state import SUMS
+from usage.rollups.state import SUMS, TagSet
 from usage.rollups.tags import NO_TAGS
 
 MOST_FILLED = 10_000

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 from django.db import connection, transaction
 from django.db.models import QuerySet
 
-from usage.models import TagSet
 from usage.rollups.add import Place, move
 from usage.rollups.from_ledger import DAY, Span, ends, ledger_rows, names, rows_of, span_of, tags_of
 from usage.rollups.state import (
@@ -27,6 +26,7 @@ from usage.rollups.state import (
     HourModelRollup,
     HourRollup,
     Sums,
+    TagSet,
 )
 from usage.rollups.tags import keep_tag_sets
 

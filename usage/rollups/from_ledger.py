@@ -10,7 +10,7 @@ from django.db import connection
 from django.db.models import Max, Min, Q, QuerySet
 
 from usage.ids import AFTER_ALL, PREFIX, id_at
-from usage.models import RequestRecord
+from usage.records import RequestRecord
 from usage.rollups.add import ERRORS, HITS
 from usage.rollups.state import PLACE, SUMS
 from usage.rollups.tags import tags_from, tags_id

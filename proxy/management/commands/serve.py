@@ -18,7 +18,7 @@ from uvicorn.config import STARTUP_FAILURE
 
 from keys.limits.connection import is_cluster
 from proxy.server.supervisor import Supervisor
-from usage.journal.process import LedgerProcess
+from usage.ledger_process import LedgerProcess
 
 BACKLOG = 4096
 

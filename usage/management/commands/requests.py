@@ -15,7 +15,7 @@ from usage import partitions
 from usage.ids import time_of
 from usage.management.reading import add_filters, listed
 from usage.management.tables import table
-from usage.models import Outcome
+from usage.records import Outcome
 from usage.retention import prune_requests
 from usage.search import MEANS
 
