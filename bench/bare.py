@@ -30,7 +30,7 @@ def main() -> int:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     django.setup()
     from usage.journal.spool import Spool
-    from usage.metrics import RequestMetrics
+    from usage.telemetry.metrics import RequestMetrics
 
     for kind, name, instead in (
         (Spool, "add", only_encode),

@@ -29,7 +29,7 @@ from tests.environment import MANAGEMENT_TOKEN
 from tests.services.postgres import PostgresServer
 from usage.event import RequestEvent
 from usage.journal.record import encode, sealed
-from usage.partitions import TABLE
+from usage.ledger.partitions import TABLE
 
 MB = 1024 * 1024
 ROWS, QUICK_ROWS = 10_000_000, 200_000

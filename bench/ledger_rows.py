@@ -14,14 +14,14 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 
-from usage.partitions import TABLE, WEEK, create, partition_of, week_of
+from usage.ledger.partitions import TABLE, WEEK, create, partition_of, week_of
 
 DAYS = 90
 KEYS = 5_000
 MODELS, MODELS_OF_A_KEY, PROVIDERS, TAGS = 40, 4, 6, 30
 AT_ONCE = 250_000
 EVER, SLOT_S = -1, 900
-"""As in `usage.totals`, which cannot be imported without Django's settings."""
+"""As in `usage.ledger.totals`, which cannot be imported without Django's settings."""
 
 RARE_MODEL, NO_MODEL, RETIRED_MODEL = "rare-1", "there-is-none", "retired-1"
 """Of one row in a hundred thousand; of none; of one in twenty, but of none of the last sixty days."""

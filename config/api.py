@@ -12,16 +12,16 @@ from rest_framework.routers import SimpleRouter
 from rest_framework.views import APIView
 
 from config.configuration import ReloadView, VersionView
-from keys import api_schemes  # noqa: F401 (drf-spectacular finds what was imported)
-from keys.account_api import GlobalLimitsView, TeamViewSet, TierViewSet, UserViewSet
-from keys.api import KeyViewSet, ProjectViewSet
-from keys.budgets import BudgetsView
-from keys.validation import CallerValidationView, KeyValidationView
+from keys.api import schemes  # noqa: F401 (drf-spectacular finds what was imported)
+from keys.api.accounts import GlobalLimitsView, TeamViewSet, TierViewSet, UserViewSet
+from keys.api.budgets import BudgetsView
+from keys.api.keys import KeyViewSet, ProjectViewSet
+from keys.api.validation import CallerValidationView, KeyValidationView
 from providers.api import CredentialViewSet, ProviderViewSet
 from strict.queries import StrictView
 from usage.alerts.api import AlertViewSet
-from usage.api import RequestViewSet
 from usage.audit.api import AuditViewSet
+from usage.ledger.api import RequestViewSet
 from usage.prices.api import PriceViewSet
 from usage.reports.api import UsageViewSet
 

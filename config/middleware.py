@@ -9,7 +9,7 @@ from django.db import DatabaseError, connection, transaction
 from django.http import HttpRequest, HttpResponse
 
 from config.failures import shaped
-from keys.api_errors import Conflict, collided
+from keys.api.errors import Conflict, collided
 from keys.hashing import Hashes, HashOutside, hashes
 from proxy.configuration.changes import changes_written_last
 from usage.audit.acting import scope

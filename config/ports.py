@@ -49,7 +49,7 @@ def fill() -> None:
     from providers.catalog import price_address, provider_names, upstream_aliases
     from proxy.configuration.changes import current_version
     from proxy.wire.openai_error import error_body
-    from usage.provider_traffic import latest_traffic
+    from usage.ledger.provider_traffic import latest_traffic
 
     strict.ports.COMMAND_LINE.fill(command_line)
     keys.ports.LEDGER.fill(Ledger())

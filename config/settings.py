@@ -261,22 +261,22 @@ LOCAL_MIDDLEWARE = [
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "keys.management_token.ManagementTokenAuthentication",
+        "keys.api.management_token.ManagementTokenAuthentication",
         "keys.user_tokens.UserTokenAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["keys.permissions.StaffOrOwner"],
-    "DEFAULT_PAGINATION_CLASS": "keys.pagination.NewestFirst",
+    "DEFAULT_PERMISSION_CLASSES": ["keys.api.permissions.StaffOrOwner"],
+    "DEFAULT_PAGINATION_CLASS": "keys.api.pagination.NewestFirst",
     "DEFAULT_FILTER_BACKENDS": [
-        "keys.permissions.OwnRows",  # first: what is not the caller's cannot be asked about
+        "keys.api.permissions.OwnRows",  # first: what is not the caller's cannot be asked about
         "strict.queries.StrictFilters",
         "rest_framework.filters.SearchFilter",
     ],
     "DEFAULT_SCHEMA_CLASS": "config.openapi.ManagementSchema",
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "strict.queries.StrictNegotiation",
-    "DEFAULT_PARSER_CLASSES": ["keys.json_parser.StorableJSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["keys.api.json_parser.StorableJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "EXCEPTION_HANDLER": "keys.api_errors.answer",
+    "EXCEPTION_HANDLER": "keys.api.errors.answer",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
     # Who asks is throttled by the address of the connection, or what TRUSTED_PROXIES say; others may write anything.

@@ -15,9 +15,9 @@ from keys.limits.periods import span_at
 from keys.models import Account, GlobalLimits, Limited, Project, Team, VirtualKey
 from keys.ports import ModelUsage
 from keys.scopes import limits_of
+from usage.ledger.totals import GLOBAL, HALF, exact_sums, spent_since
 from usage.models import DayRollup, HourRollup, Outcome, RequestRecord
 from usage.ports import Budget
-from usage.totals import GLOBAL, HALF, exact_sums, spent_since
 
 MOST_IDS = 10_000
 """In one statement; SQLite takes 32,766."""

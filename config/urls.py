@@ -5,8 +5,8 @@ from django.templatetags.static import static
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 
-from keys.admin_login import login
-from keys.self_service import Login, NothingHere, OwnKey, OwnKeys, Signup
+from keys.admin.login import login
+from keys.api.self_service import Login, NothingHere, OwnKey, OwnKeys, Signup
 
 admin.site.site_header = "Sluice"
 admin.site.site_title = "Sluice"

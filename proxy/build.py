@@ -34,14 +34,14 @@ from usage.bodies.show import Showing
 from usage.journal.spool import Spool
 from usage.journal.subscribers import subscribe
 from usage.journal.writer import write_ledger
+from usage.ledger.stored import Made, find_made
 from usage.loops import LOOPS
-from usage.metrics import RequestMetrics
 from usage.models import RequestRecord
-from usage.request_log import RequestLog
-from usage.stored import Made, find_made
+from usage.telemetry.metrics import RequestMetrics
+from usage.telemetry.request_log import RequestLog
 
 if TYPE_CHECKING:
-    from usage.traces import Traces
+    from usage.telemetry.traces import Traces
 
 log = logging.getLogger("sluice.proxy")
 
@@ -149,7 +149,9 @@ async def build_limits() -> MemoryLimits | FallbackLimits:
 def build_traces() -> Traces | None:
     if not settings.TRACING:
         return None
-    from usage.traces import Traces  # what it imports takes a quarter of a second, and is not there everywhere
+    from usage.telemetry.traces import (
+        Traces,  # what it imports takes a quarter of a second, and is not there everywhere
+    )
 
     return Traces(VERSION)
 

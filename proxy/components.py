@@ -13,7 +13,7 @@ from proxy.server.deadlines import RequestDeadlines
 from proxy.stored.owners import Owners
 from proxy.upstream.client import Upstream
 from proxy.upstream.model_lists import OpenModels
-from usage.reporter import Reporter
+from usage.telemetry.reporter import Reporter
 
 if TYPE_CHECKING:
     from keys.limits import MemoryLimits
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from usage.bodies.keep import BodyKeeper
     from usage.bodies.show import Showing
     from usage.journal.spool import Spool
-    from usage.metrics import RequestMetrics
-    from usage.request_log import RequestLog
-    from usage.traces import Traces
+    from usage.telemetry.metrics import RequestMetrics
+    from usage.telemetry.request_log import RequestLog
+    from usage.telemetry.traces import Traces
 
 
 class Components:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from proxy.wire.form_model import ModelField
     from proxy.wire.jsonbody import JSONBody
     from usage.prices.price import Units
-    from usage.traces import Span
+    from usage.telemetry.traces import Span
 
 FORM = b"multipart/form-data"
 

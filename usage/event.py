@@ -54,7 +54,7 @@ class RequestEvent(msgspec.Struct, omit_defaults=True, gc=False):
     """What it counts as, for quotas: nothing where it was refused, or never asked for room."""
 
     made: tuple[str, ...] = ()
-    """What the provider keeps that this request made, or used after a while (`usage/stored.py`)."""
+    """What the provider keeps that this request made, or used after a while (`usage/ledger/stored.py`)."""
 
     holder: str = ""
     """The process that asks for the response, which goes on in the background; empty: it is over (`background.py`)."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from usage.alerts.alert import Alert, AlertDelivery
 from usage.audit.entry import AuditEntry
-from usage.background import BackgroundResponse
 from usage.bodies.record import RequestBodies
+from usage.ledger.background import BackgroundResponse
+from usage.ledger.stored import StoredObject
 from usage.periodic.state import ScheduledTask, TaskOutcome
 from usage.prices.override import PriceOverride
 from usage.records import JournalPosition, Outcome, RequestQuerySet, RequestRecord, ScopeTotal
@@ -18,7 +19,6 @@ from usage.rollups.state import (
     HourRollup,
     TagSet,
 )
-from usage.stored import StoredObject
 
 __all__ = [
     "Alert",

@@ -48,8 +48,8 @@ class RequestQuerySet(models.QuerySet["RequestRecord"]):
 class RequestRecord(models.Model):
     """One request. Written once, from the journal, and never edited. Ids are in order of time (`usage/ids.py`).
 
-    In PostgreSQL the table has a partition for each week (`usage/partitions.py`). What few rows have in common has an
-    index; all else is looked for newest first, in steps (`usage/walk.py`).
+    In PostgreSQL the table has a partition for each week (`usage/ledger/partitions.py`). What few rows have in common
+    has an index; all else is looked for newest first, in steps (`usage/ledger/walk.py`).
 
     Keys, projects and users are kept by number without a constraint: the ledger outlives what it speaks of, and its
     writer must not wait for their rows.

@@ -13,10 +13,10 @@ from usage.alerts.tasks import look_for_alerts, send_waiting_alerts
 from usage.audit.prune import prune
 from usage.bodies.prune import prune_bodies as prune_old_bodies
 from usage.dispatch.tasks import dispatch_configured
-from usage.partitions import make_ahead
-from usage.retention import prune_requests as prune_old_requests
+from usage.ledger.partitions import make_ahead
+from usage.ledger.retention import prune_requests as prune_old_requests
+from usage.ledger.totals import forget_slots
 from usage.rollups.check import check
-from usage.totals import forget_slots
 
 CHECKED_DAYS = 8
 """As late as an event may come without somebody having brought it."""

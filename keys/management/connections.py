@@ -16,7 +16,7 @@ from django.template.response import SimpleTemplateResponse
 from django.urls import resolve
 from django.utils.module_loading import import_string
 
-from keys.management_token import LocalRequest
+from keys.api.management_token import LocalRequest
 
 TIMEOUT_S = 30.0
 

@@ -17,8 +17,8 @@ from django.db import Error
 
 from keys.limits import Baseline, MemoryLimits, Need
 from keys.limits.fallback import FallbackLimits
+from usage.ledger.totals import Wanted, read_totals
 from usage.loops import LOOPS
-from usage.totals import Wanted, read_totals
 
 log = logging.getLogger("sluice.limits")
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from keys.limits import Limits, Scope
 from keys.records import KeyRecord
-from usage.totals import TIER
+from usage.ledger.totals import TIER
 
 
 def quota_of(key: KeyRecord | None) -> Scope | None:

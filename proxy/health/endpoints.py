@@ -17,7 +17,7 @@ from providers.health import OK, UNKNOWN, Health
 from proxy.health.report import UNAVAILABLE, Condition, Report, is_ready, moment
 from proxy.wire.asgi import Scope, Send
 from proxy.wire.openai_error import error_body
-from usage.metrics import exposition
+from usage.telemetry.metrics import exposition
 
 VERSION = "0.1.0"
 DETAILED = "/health/detailed"

@@ -11,7 +11,7 @@ from proxy.server.head import Head
 from proxy.wire.headers import upward
 
 if TYPE_CHECKING:
-    from usage.traces import Span, Target, Traces
+    from usage.telemetry.traces import Span, Target, Traces
 
 TRACEPARENT, TRACESTATE = b"traceparent", b"tracestate"
 VENDORS = {
@@ -54,6 +54,6 @@ def target_of(exchange: Exchange) -> Target | None:
 
 @lru_cache(maxsize=1024)
 def target(name: str, kind: str, host: str, port: int | None) -> Target:
-    from usage.traces import Target
+    from usage.telemetry.traces import Target
 
     return Target("azure.ai.openai" if kind == "azure" else VENDORS.get(host, name), host, port)

@@ -2,8 +2,8 @@
 
 The process that relayed one keeps what it reserved and asks the provider, with the credential that it was made with, in
 pauses that grow, until it is over. What it cost is a row of its own. A process that ends lets others go on, without the
-reservation (`usage/background.py`). What its provider does not tell in a day has no known cost; what was reserved stays
-spent.
+reservation (`usage/ledger/background.py`). What its provider does not tell in a day has no known cost; what was
+reserved stays spent.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from proxy.dialects.responses import UNFINISHED, output_bytes
 from proxy.exchange import Exchange, new_request_id
 from proxy.upstream.connection import ConnectionFailed
 from proxy.wire.text import tokens_of_bytes
-from usage.background import NOBODY, let_go, stay_alive, take_over
 from usage.event import RequestEvent
+from usage.ledger.background import NOBODY, let_go, stay_alive, take_over
 from usage.loops import LOOPS
 
 if TYPE_CHECKING:
     from proxy.configuration.snapshot import Snapshot
     from proxy.upstream.client import Answer, Upstream
     from usage.journal.spool import Spool
-    from usage.metrics import RequestMetrics
-    from usage.request_log import RequestLog
+    from usage.telemetry.metrics import RequestMetrics
+    from usage.telemetry.request_log import RequestLog
 
 log = logging.getLogger("sluice.proxy")
 

@@ -11,7 +11,7 @@ from proxy.dialects.stored_kinds import KINDS, STORED_CHAT
 from proxy.endpoints import CHAT
 from proxy.exchange import Exchange
 from usage.ids import object_key
-from usage.stored import Made
+from usage.ledger.stored import Made
 
 KEPT = 10_000
 LABELS = tuple(f"/v1{kind.path}" for kind in KINDS if kind.in_ledger)

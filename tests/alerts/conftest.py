@@ -16,7 +16,7 @@ from django.utils import timezone
 from tests.services import processes
 from tests.upstream import Upstream
 from usage.event import RequestEvent
-from usage.ledger import write_events
+from usage.ledger.write import write_events
 
 SECRET = "a-secret-of-the-tests-0123456789"
 TO = ["ops@example.org", "billing@example.org"]

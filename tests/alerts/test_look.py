@@ -18,8 +18,8 @@ from usage.alerts import look as look_module
 from usage.alerts.alert import Alert, AlertDelivery
 from usage.alerts.look import look
 from usage.alerts.tasks import look_for_alerts
+from usage.ledger.totals import EVER
 from usage.models import ScopeTotal
-from usage.totals import EVER
 
 pytestmark = pytest.mark.django_db
 

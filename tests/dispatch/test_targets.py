@@ -57,7 +57,7 @@ def test_a_file_gets_a_line_for_each_event(make: Make, tmp_path: Path):
 
 
 def test_a_line_has_the_fields_of_a_row_of_the_api(make: Make, tmp_path: Path):
-    from usage.serializers import RequestRecordSerializer
+    from usage.ledger.serializers import RequestRecordSerializer
 
     path = tmp_path / "events.jsonl"
     make("file", path=str(path)).deliver([event(1)])

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from django.db import connection
 
-from usage import partitions
+from usage.ledger import partitions
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ import pytest
 
 from config.spending import usage_of_key
 from tests.ledger.making import NOW, event
-from usage.ledger import write_events
+from usage.ledger.totals import EVER, SLOT_S, Wanted, read_totals, spent_since
+from usage.ledger.write import write_events
 from usage.models import ScopeTotal
 from usage.prices.price import MOST_PICOUSD
-from usage.totals import EVER, SLOT_S, Wanted, read_totals, spent_since
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -10,9 +10,9 @@ import pytest
 from django.db import connection, transaction
 
 from tests.ledger.making import NOW, event, ids, places, written
-from usage import partitions
-from usage.ledger import write_events
-from usage.partitions import DEFAULT, WEEK, TableBusy, make_ahead, partition_of, week_of
+from usage.ledger import partitions
+from usage.ledger.partitions import DEFAULT, WEEK, TableBusy, make_ahead, partition_of, week_of
+from usage.ledger.write import write_events
 
 pytestmark = pytest.mark.usefixtures("weekly")
 

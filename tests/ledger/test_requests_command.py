@@ -11,8 +11,8 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from tests.ledger.making import event, written
-from usage import partitions
-from usage.ledger import write_events
+from usage.ledger import partitions
+from usage.ledger.write import write_events
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -7,11 +7,11 @@ from datetime import timedelta
 import pytest
 
 from tests.ledger.making import NOW, event, ids, written
-from usage import retention
-from usage.ledger import write_events
+from usage.ledger import retention
+from usage.ledger.partitions import WEEK, make, make_ahead, partition_of, partitions, week_of
+from usage.ledger.retention import prune_requests
+from usage.ledger.write import write_events
 from usage.models import ScopeTotal
-from usage.partitions import WEEK, make, make_ahead, partition_of, partitions, week_of
-from usage.retention import prune_requests
 
 pytestmark = pytest.mark.django_db(transaction=True)
 MS = timedelta(milliseconds=1)

@@ -7,10 +7,10 @@ from datetime import timedelta
 import pytest
 
 from tests.ledger.making import NOW, event
-from usage.ledger import write_events
+from usage.ledger.retention import prune_requests
+from usage.ledger.stored import find_made
+from usage.ledger.write import write_events
 from usage.models import StoredObject
-from usage.retention import prune_requests
-from usage.stored import find_made
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

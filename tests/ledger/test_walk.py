@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 from tests.ledger.making import NOW, event, made_id
-from usage.ledger import write_events
+from usage.ledger.walk import Found, walk
+from usage.ledger.write import write_events
 from usage.models import RequestRecord
-from usage.walk import Found, walk
 
 HOUR = timedelta(hours=1)
 

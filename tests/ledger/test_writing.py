@@ -13,9 +13,9 @@ from django.db import DatabaseError, connection
 from keys.models import VirtualKey
 from tests.ledger.making import NOW, event, ids, written
 from usage.event import RequestEvent
-from usage.ledger import Position, read_position, write_events
+from usage.ledger.totals import EVER
+from usage.ledger.write import Position, read_position, write_events
 from usage.models import RequestRecord, ScopeTotal
-from usage.totals import EVER
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

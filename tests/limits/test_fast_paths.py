@@ -24,7 +24,7 @@ class Asked:
     def reserve(self, number: int, scopes: tuple[Scope, ...], ask: Ask) -> Any:
         with self.monkeypatch.context() as patch:
             if not self.fast_paths:
-                patch.setattr("keys.limits.memory.open_lane", lambda *_: None)
+                patch.setattr("keys.limits.memory.open_fast_path", lambda *_: None)
             while True:
                 try:
                     reservation = self.reservation[number] = self.limits.reserve(scopes, ask, self.clock())

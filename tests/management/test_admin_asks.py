@@ -131,8 +131,8 @@ class TestMany:
         assert "Revoked 1 key." in admin.post(LIST, fields_of(page, FORM), follow=True).content.decode()
 
     def test_of_a_whole_list_those_that_were_asked_about_are_revoked(self, admin, monkeypatch):
-        monkeypatch.setattr("keys.admin_deeds.MOST_NAMED", 2)
-        monkeypatch.setattr("keys.admin_deeds.IDS_IN_A_STATEMENT", 2)
+        monkeypatch.setattr("keys.admin.deeds.MOST_NAMED", 2)
+        monkeypatch.setattr("keys.admin.deeds.IDS_IN_A_STATEMENT", 2)
         keys = [make_key(f"job {number}") for number in range(5)]
         other = make_key("other")
         address = f"{LIST}?q=job"

@@ -8,8 +8,8 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.test import Client
 
-from keys.admin import VirtualKeyAdmin
-from keys.admin_limits import CappedPaginator
+from keys.admin.keys import VirtualKeyAdmin
+from keys.admin.limits import CappedPaginator
 from keys.models import VirtualKey
 from keys.tokens import read_token, secret_matches
 from tests.management.conftest import make_key, make_project
@@ -201,7 +201,7 @@ def test_the_site_is_named_sluice(admin):
 
 @pytest.fixture
 def seven_keys(db, monkeypatch):
-    monkeypatch.setattr("keys.admin_limits.MOST_COUNTED", 5)
+    monkeypatch.setattr("keys.admin.limits.MOST_COUNTED", 5)
     # Long words: a key is also found by how its public id begins, which is random.
     for name in ("scarce first", "scarce second", "scarce third", "many 4", "many 5", "many 6", "many 7"):
         make_key(name)

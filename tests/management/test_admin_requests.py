@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.management.conftest import make_key, make_record
+from usage.ledger.paginator import CappedPaginator
 from usage.models import RequestRecord
-from usage.paginator import CappedPaginator
 
 LIST = "/admin/usage/requestrecord/"
 
@@ -58,7 +58,7 @@ def test_the_ledger_is_read_only(admin, records):
 
 
 def test_counting_stops_at_the_cap(records, monkeypatch, django_assert_num_queries):
-    monkeypatch.setattr("usage.paginator.MOST_COUNTED", 2)
+    monkeypatch.setattr("usage.ledger.paginator.MOST_COUNTED", 2)
     with django_assert_num_queries(1):
         assert CappedPaginator(RequestRecord.objects.all(), 50).count == 2
 

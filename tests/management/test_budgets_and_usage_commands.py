@@ -16,7 +16,7 @@ from rest_framework.test import APIClient
 from keys.models import Account, GlobalLimits, Team
 from tests.management.conftest import make_key, make_project
 from usage.event import RequestEvent
-from usage.ledger import write_events
+from usage.ledger.write import write_events
 
 pytestmark = pytest.mark.django_db
 YEAR_S = 365 * 86_400

@@ -127,7 +127,7 @@ def test_all_keys_of_a_project_are_revoked(run):
 
 
 def test_a_list_has_all_pages(run, monkeypatch):
-    monkeypatch.setattr("keys.pagination.MAX_PAGE_SIZE", 3)
+    monkeypatch.setattr("keys.api.pagination.MAX_PAGE_SIZE", 3)
     for number in range(7):
         make_key(f"k{number}", tags=["t"])
     listed = run.json("keys", "list", "--project", "default")

@@ -17,13 +17,13 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 from rest_framework.test import APIClient
 
-from keys.api import ProjectViewSet
+from keys.api.keys import ProjectViewSet
 from keys.management.connections import Connection, Refused
 from keys.models import Project
 from strict.errors import error_bytes
 from tests.management.conftest import TOKEN, make_key, make_project
-from usage.api import RequestViewSet
-from usage.walk import Slow
+from usage.ledger.api import RequestViewSet
+from usage.ledger.walk import Slow
 
 PYTHONS = re.compile(r"<class|Traceback|matches the given query|\b(dict|str|NoneType|QuerySet)\b|dictionary")
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "PURGE", "QUERY")

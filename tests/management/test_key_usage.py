@@ -11,7 +11,7 @@ from config.spending import usage_of_key
 from keys.ports import ModelUsage
 from tests.management.conftest import make_key
 from usage.event import RequestEvent
-from usage.ledger import write_events
+from usage.ledger.write import write_events
 from usage.models import RequestRecord
 
 pytestmark = pytest.mark.django_db

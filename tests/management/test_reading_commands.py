@@ -73,7 +73,7 @@ def test_requests_are_shown_to_people(run, requests):
 
 
 def test_a_bound_on_rows_holds_over_pages(run, monkeypatch):
-    monkeypatch.setattr("keys.pagination.MAX_PAGE_SIZE", 2)
+    monkeypatch.setattr("keys.api.pagination.MAX_PAGE_SIZE", 2)
     for number in range(5):
         make_alert(ident=str(number))
     listed = run.json("alerts", "list", "--limit", "3")

@@ -13,7 +13,7 @@ from django.db import connection, transaction
 
 from tests.ledger.making import NOW, made_id
 from tests.management.conftest import make_record
-from usage import partitions, walk
+from usage.ledger import partitions, walk
 
 HOUR = timedelta(hours=1)
 LIST = "/admin/usage/requestrecord/"

@@ -134,7 +134,7 @@ def test_a_list_takes_a_query_for_each_table_and_two_for_its_ends(api, records):
 def test_the_response_id_is_looked_up_in_its_index(records):
     if connection.vendor == "postgresql":
         pytest.skip("a table of five rows is always read whole")
-    from usage.api import RequestFilters
+    from usage.ledger.api import RequestFilters
 
     found = RequestFilters({"response_id": "resp_1"}, queryset=RequestRecord.objects.all()).qs
     assert "request_by_response" in found.explain()

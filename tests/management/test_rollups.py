@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from tests.management.conftest import make_record
 from usage.event import RequestEvent
-from usage.ledger import write_events
+from usage.ledger.write import write_events
 from usage.models import (
     DayKindRollup,
     DayModelRollup,

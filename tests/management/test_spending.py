@@ -17,10 +17,10 @@ from keys.models import GlobalLimits, Team
 from keys.ports import LEDGER
 from tests.management.conftest import make_key, make_project, make_record
 from usage.event import RequestEvent
-from usage.ledger import write_events
+from usage.ledger.totals import EVER
+from usage.ledger.write import write_events
 from usage.models import ScopeTotal
 from usage.rollups.check import check
-from usage.totals import EVER
 
 CENT = 10**10
 """In picodollars."""

@@ -11,9 +11,9 @@ from django.utils import timezone
 from keys.models import VirtualKey
 from keys.tasks import clear_sessions, expire_keys
 from tests.management.conftest import make_key
+from usage.ledger.totals import EVER, SLOT_S, spent_since
 from usage.models import AuditEntry, ScopeTotal
 from usage.tasks import prune_audit, prune_totals
-from usage.totals import EVER, SLOT_S, spent_since
 
 pytestmark = pytest.mark.django_db
 

@@ -15,7 +15,7 @@ from rest_framework.test import APIClient
 from keys.models import Team
 from tests.management.conftest import make_key, make_project
 from usage.event import RequestEvent
-from usage.ledger import write_events
+from usage.ledger.write import write_events
 from usage.models import DayRollup, HourKindRollup, HourModelRollup, HourRollup, TagSet
 
 pytestmark = pytest.mark.django_db

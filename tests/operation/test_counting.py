@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from usage.counting import shared
-from usage.counting.labels import OTHER, Labels
-from usage.counting.numbers import Numbers
-from usage.counting.shared import Worker, events, others
 from usage.event import RequestEvent
 from usage.journal.record import encode
+from usage.telemetry.counting import shared
+from usage.telemetry.counting.labels import OTHER, Labels
+from usage.telemetry.counting.numbers import Numbers
+from usage.telemetry.counting.shared import Worker, events, others
 
 RING = 1_003
 

@@ -17,7 +17,7 @@ from usage.journal import book as book_module
 from usage.journal.consumer import Consumer
 from usage.journal.damaged_lines import DAMAGED
 from usage.journal.record import encode, sealed
-from usage.ledger import Position, write_events
+from usage.ledger.write import Position, write_events
 from usage.models import JournalPosition, RequestRecord
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -33,7 +33,7 @@ from usage.loops import LOOPS, Loops, told_in
 from usage.periodic import run as periodic_run
 from usage.periodic import scheduler, table
 from usage.periodic.state import moment
-from usage.reporter import Reporter
+from usage.telemetry.reporter import Reporter
 
 
 class Boom(Exception):

@@ -18,7 +18,7 @@ from usage.audit.entry import AuditEntry
 from usage.audit.keep import keep
 from usage.event import RequestEvent
 from usage.journal.record import encode, read, sealed
-from usage.ledger import COLUMNS, write_events
+from usage.ledger.write import COLUMNS, write_events
 from usage.models import RequestRecord
 from usage.writable import LONGEST, MOST_COUNTED, make_line_writable, make_writable
 

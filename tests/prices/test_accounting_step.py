@@ -22,7 +22,7 @@ from usage.bodies.keep import BodyKeeper, Captured
 from usage.event import RequestEvent
 from usage.prices.book import Prices
 from usage.prices.price import Units
-from usage.traces import Span, Traces
+from usage.telemetry.traces import Span, Traces
 
 PROVIDER, OTHER = provider_of(), provider_of("other")
 SIMULATOR = provider_of("sim", kind="simulator", base_url="")

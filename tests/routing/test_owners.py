@@ -9,7 +9,7 @@ import pytest
 
 from proxy.stored import owners
 from proxy.stored.owners import Owners
-from usage.stored import Made
+from usage.ledger.stored import Made
 
 OWN = Made("openai", "default", 1)
 OTHERS = Made("openai", "default", 2)

@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from shown.columns import dollars
 from shown.money import about
 from usage.alerts.alert import Alert, AlertDelivery
-from usage.paginator import CappedPaginator
+from usage.ledger.paginator import CappedPaginator
 
 if TYPE_CHECKING:
     AnyAlertAdmin = admin.ModelAdmin[Alert]

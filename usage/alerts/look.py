@@ -19,10 +19,10 @@ from django.db.models import Q
 from shown.money import exact
 from usage.alerts.alert import Alert, AlertDelivery, Level
 from usage.alerts.channels import channels_in_use
+from usage.ledger.totals import EVER, spent_since
 from usage.ports import BUDGETS_OF, Budget
 from usage.prices.price import MOST_PICOUSD
 from usage.records import ScopeTotal
-from usage.totals import EVER, spent_since
 
 log = logging.getLogger("sluice.alerts")
 

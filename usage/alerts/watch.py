@@ -9,8 +9,8 @@ from typing import Any
 
 from django.db import models
 
+from usage.ledger.totals import EVER
 from usage.records import ScopeTotal
-from usage.totals import EVER
 
 KINDS = {
     "keys.virtualkey": "key",

@@ -8,7 +8,7 @@ from django.contrib import admin
 from django.http import HttpRequest
 
 from usage.audit.entry import AuditEntry
-from usage.paginator import CappedPaginator
+from usage.ledger.paginator import CappedPaginator
 
 if TYPE_CHECKING:
     EntryAdmin = admin.ModelAdmin[AuditEntry]

@@ -12,7 +12,7 @@ from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, 
 from usage.audit.refusals import audit_refusals
 from usage.event import RequestEvent
 from usage.ids import id_at
-from usage.ledger import Position, write_events
+from usage.ledger.write import Position, write_events
 from usage.writable import make_line_writable
 
 AWAY = (DatabaseError, InterfaceError)

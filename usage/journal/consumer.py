@@ -26,7 +26,7 @@ from usage.journal.damaged_lines import quarantine
 from usage.journal.record import Damaged, encode, read
 from usage.journal.segments import is_being_written, read_lines, segments, torn_end
 from usage.journal.subscribers import bound_backlogs
-from usage.ledger import Position, forget_position, read_position
+from usage.ledger.write import Position, forget_position, read_position
 from usage.replace import read_file, replace_file
 
 log = logging.getLogger("sluice.ledger")

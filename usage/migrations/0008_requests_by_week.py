@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from django.db import migrations, models
 
 from usage.ids import EPOCH, MS, PREFIX
-from usage.partitions import DEFAULT, TABLE, WEEK, WEEKS_AHEAD, create, partition_of, week_of
+from usage.ledger.partitions import DEFAULT, TABLE, WEEK, WEEKS_AHEAD, create, partition_of, week_of
 
 OLD = f"{TABLE}_old"
 LIKE_OLD = f"LIKE {OLD} INCLUDING DEFAULTS INCLUDING CONSTRAINTS"
@@ -81,7 +81,7 @@ def weeks(cursor):
 
 
 def summarize(apps, schema_editor):
-    """What each few hundred rows hold, in two bytes a row: steps (`usage/walk.py`) skip those without what is looked for."""
+    """What each few hundred rows hold, in two bytes a row: steps (`usage/ledger/walk.py`) skip those without what is looked for."""
     if schema_editor.connection.vendor == "postgresql":
         columns = "model text_bloom_ops, provider text_bloom_ops, team_id int8_bloom_ops"
         schema_editor.execute(

@@ -11,13 +11,13 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from shown.words import counted
 from strict.ports import COMMAND_LINE, CommandLine
-from usage import partitions
 from usage.ids import time_of
+from usage.ledger import partitions
+from usage.ledger.retention import prune_requests
+from usage.ledger.search import MEANS
 from usage.management.reading import add_filters, listed
 from usage.management.tables import table
 from usage.records import Outcome
-from usage.retention import prune_requests
-from usage.search import MEANS
 
 COLUMNS = ("id", "created_at", "key_name", "provider", "model", "status_code", "outcome", "cost_usd", "duration_ms")
 FILTERS = {

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 
-from keys.login_throttles import ThrottledLoginForm
+from keys.api.login_throttles import ThrottledLoginForm
 
 admin.site.login_form = ThrottledLoginForm
 

@@ -16,8 +16,8 @@ from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 from rest_framework.views import APIView
 
+from keys.api.permissions import SignedIn
 from keys.models import Account, GlobalLimits, Limited, Period, Project, Team, VirtualKey
-from keys.permissions import SignedIn
 from keys.spending import Spending, spending_of
 from shown.money import machine
 from strict.queries import StrictView

@@ -15,15 +15,15 @@ from prometheus_client import CollectorRegistry, Counter, generate_latest, multi
 from prometheus_client.core import Metric
 from prometheus_client.registry import REGISTRY, Collector
 
-from usage.counting.labels import Labels
-from usage.counting.numbers import Numbers
-from usage.counting.series import families
-from usage.counting.shared import Worker, others
-from usage.counting.tally import Counting
 from usage.dispatch.metrics import DispatchCollector
 from usage.event import RequestEvent
 from usage.journal.lag import JournalCollector
 from usage.loops import LOOPS, State, told_in
+from usage.telemetry.counting.labels import Labels
+from usage.telemetry.counting.numbers import Numbers
+from usage.telemetry.counting.series import families
+from usage.telemetry.counting.shared import Worker, others
+from usage.telemetry.counting.tally import Counting
 
 log = logging.getLogger("sluice.metrics")
 

@@ -10,7 +10,7 @@ from rest_framework.permissions import SAFE_METHODS
 
 
 class ManagementTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    target_class = "keys.management_token.ManagementTokenAuthentication"
+    target_class = "keys.api.management_token.ManagementTokenAuthentication"
     name = "managementToken"
 
     def get_security_definition(self, auto_schema: Any) -> dict[str, str]:

@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.views.decorators.http import require_http_methods
 
-from keys.forms import RotationForm
+from keys.admin.forms import RotationForm
 from keys.models import VirtualKey, VirtualKeyQuerySet
 from keys.models.virtual_key import IDS_IN_A_STATEMENT
 from keys.spending import requests_today

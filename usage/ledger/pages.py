@@ -12,7 +12,7 @@ from rest_framework.pagination import Cursor, CursorPagination
 from rest_framework.request import Request
 from rest_framework.settings import api_settings
 
-from usage.walk import walk
+from usage.ledger.walk import walk
 
 if TYPE_CHECKING:
     from rest_framework.views import APIView

@@ -8,9 +8,9 @@ from django.contrib.auth import get_user_model
 from rest_framework import serializers
 from rest_framework.exceptions import PermissionDenied
 
-from keys.limited_serializers import LimitedSerializer
+from keys.api.limited_serializers import LimitedSerializer
+from keys.api.people import UserField
 from keys.models import Account, GlobalLimits, Team, Tier
-from keys.people import UserField
 from keys.signup import MOST_PASSWORD, make_user
 from strict.members import Strict
 

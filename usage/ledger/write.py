@@ -14,12 +14,12 @@ from django.db import connection, transaction
 from django.db.models import F
 from django.db.models.functions import Coalesce, Greatest
 
-from usage.background import note_background
 from usage.event import RequestEvent
+from usage.ledger.background import note_background
+from usage.ledger.stored import note_made
+from usage.ledger.totals import add_totals
 from usage.records import JournalPosition, RequestRecord
 from usage.rollups.add import add_rollups
-from usage.stored import note_made
-from usage.totals import add_totals
 
 # In the order of RequestEvent's fields, so that a row is the event as a tuple but for its time and tags. Plain SQL:
 # Django's ORM takes ten times as long for a row, in the process that relays.

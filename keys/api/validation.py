@@ -15,9 +15,9 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from keys.access import InvalidKey, KeyRefused, MissingKey, check_project, check_secret, check_state
+from keys.api.permissions import SignedIn
 from keys.models import COUNTS, VirtualKey
 from keys.models.virtual_key import STATUSES
-from keys.permissions import SignedIn
 from keys.records import load_keys
 from keys.tokens import MalformedToken, read_token
 from strict.members import Strict, check_members

@@ -14,8 +14,8 @@ from django.conf import settings
 from django.db import connection
 
 from usage.ids import AFTER_ALL, PREFIX, id_at
-from usage.partitions import DEFAULT, TABLE, drop_before
-from usage.stored import forget_unused
+from usage.ledger.partitions import DEFAULT, TABLE, drop_before
+from usage.ledger.stored import forget_unused
 
 BATCH = 1_000
 

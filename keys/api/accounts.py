@@ -12,7 +12,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 from rest_framework.viewsets import GenericViewSet, ModelViewSet
 
-from keys.account_serializers import (
+from keys.api.account_serializers import (
     GlobalLimitsSerializer,
     NewUserSerializer,
     TeamSerializer,

@@ -18,8 +18,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from usage.counting.numbers import Numbers
 from usage.event import RequestEvent
+from usage.telemetry.counting.numbers import Numbers
 
 RING_BYTES = 4 * 1024 * 1024
 """Some thousands of events; the sums are written anew ten times a second."""

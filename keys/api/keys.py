@@ -17,12 +17,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ModelViewSet
 
-from keys.key_usage import KeyUsageSerializer, key_usage, usage_parameters, wanted_days
-from keys.models import Project, VirtualKey, VirtualKeyQuerySet
-from keys.models.virtual_key import STATUSES
-from keys.people import find_team, find_user
-from keys.permissions import holds_permission
-from keys.serializers import (
+from keys.api.key_usage import KeyUsageSerializer, key_usage, usage_parameters, wanted_days
+from keys.api.people import find_team, find_user
+from keys.api.permissions import holds_permission
+from keys.api.serializers import (
     BulkRevocationSerializer,
     KeySerializer,
     MintedKeySerializer,
@@ -30,6 +28,8 @@ from keys.serializers import (
     RevokedSerializer,
     RotationSerializer,
 )
+from keys.models import Project, VirtualKey, VirtualKeyQuerySet
+from keys.models.virtual_key import STATUSES
 from strict.resource import Resource
 
 

@@ -6,10 +6,10 @@ from bisect import bisect_left
 from collections.abc import Iterable
 from http import HTTPStatus
 
-from usage.counting import series
-from usage.counting.labels import OTHER, Labels
-from usage.counting.numbers import Numbers
 from usage.event import RequestEvent
+from usage.telemetry.counting import series
+from usage.telemetry.counting.labels import OTHER, Labels
+from usage.telemetry.counting.numbers import Numbers
 
 METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 EMBEDDINGS = "/v1/embeddings"

@@ -17,10 +17,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from keys.api_errors import answer
-from keys.login_throttles import ByAddress, ByEmail
+from keys.api.errors import answer
+from keys.api.login_throttles import ByAddress, ByEmail
+from keys.api.permissions import SignedIn
 from keys.models import Account, VirtualKey
-from keys.permissions import SignedIn
 from keys.ports import OPENAI_ERROR
 from keys.signup import LEAST_PASSWORD, MOST_EMAIL, MOST_PASSWORD, EmailTaken, make_user
 from keys.user_tokens import UserTokenAuthentication, issue_token

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from django.core.paginator import Page, Paginator
 from django.db.models import QuerySet
 
+from usage.ledger.walk import Found, walk
 from usage.records import RequestQuerySet, RequestRecord
-from usage.walk import Found, walk
 
 MOST_COUNTED = 10_000
 """Rows that a page counts, looks for filters' choices in, and lets one leaf through."""

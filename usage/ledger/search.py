@@ -5,8 +5,8 @@ from __future__ import annotations
 from django.db.models import Q
 
 from usage.ids import time_of
+from usage.ledger.walk import FIRST_TIMEOUT_MS, ended_after
 from usage.records import RequestQuerySet
-from usage.walk import FIRST_TIMEOUT_MS, ended_after
 
 MEANS = "A request's id, correlation id or response id, or how a model's name begins."
 

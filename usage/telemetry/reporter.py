@@ -8,11 +8,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from usage.loops import LOOPS
-from usage.metrics import RequestMetrics
-from usage.request_log import RequestLog
+from usage.telemetry.metrics import RequestMetrics
+from usage.telemetry.request_log import RequestLog
 
 if TYPE_CHECKING:
-    from usage.traces import Traces
+    from usage.telemetry.traces import Traces
 
 EVERY_S = 0.1
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from keys.json_fields import ObjectField, RulesSerializer, TextsField
-from keys.limited_serializers import LimitedSerializer
+from keys.api.json_fields import ObjectField, RulesSerializer, TextsField
+from keys.api.limited_serializers import LimitedSerializer
+from keys.api.people import TeamField, UserField
+from keys.api.permissions import holds_permission
 from keys.models import MOST_GRACE_S, Project, VirtualKey, validate_object, validate_patterns, validate_strings
 from keys.models.virtual_key import STATUSES
 from keys.ownership import OPERATORS, UNKNOWN, check_choices, check_own_key
-from keys.people import TeamField, UserField
-from keys.permissions import holds_permission
 from keys.ruled import RULES
 from strict.members import Strict
 

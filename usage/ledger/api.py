@@ -18,12 +18,12 @@ from rest_framework.viewsets import ReadOnlyModelViewSet
 from strict.resource import Resource
 from usage.bodies.api import RequestBodiesSerializer
 from usage.bodies.record import RequestBodies
+from usage.ledger.pages import LedgerPages
+from usage.ledger.search import MEANS, search
+from usage.ledger.serializers import RequestRecordSerializer
+from usage.ledger.walk import Slow
 from usage.moments import representable
-from usage.pages import LedgerPages
 from usage.records import Outcome, RequestQuerySet, RequestRecord
-from usage.search import MEANS, search
-from usage.serializers import RequestRecordSerializer
-from usage.walk import Slow
 
 
 class RequestFilters(filters.FilterSet):  # type: ignore[misc]

@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.html import format_html
 
-from keys.admin_limits import LIMIT_FIELDSETS, CappedPaginator, InUseShown, SpendingShown
+from keys.admin.limits import LIMIT_FIELDSETS, CappedPaginator, InUseShown, SpendingShown
 from keys.changes import changed
 from keys.models import Account, GlobalLimits, Team, Tier
 from shown.asking import MOST_NAMED, Question, ask, is_answered, selection

@@ -11,7 +11,7 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from rest_framework.request import Request
 
-from keys.shared_throttle import SharedThrottle
+from keys.api.shared_throttle import SharedThrottle
 
 
 class ByAddress(SharedThrottle):

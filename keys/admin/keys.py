@@ -12,10 +12,9 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 
-from keys import admin_accounts  # noqa: F401 (Django finds the pages of an app through this module)
-from keys.admin_deeds import KeyDeeds, told_token
-from keys.admin_limits import LIMIT_FIELDSETS, CappedPaginator, InUseShown, PaginatedList, SpendingShown
-from keys.forms import ProjectForm, VirtualKeyForm
+from keys.admin.deeds import KeyDeeds, told_token
+from keys.admin.forms import ProjectForm, VirtualKeyForm
+from keys.admin.limits import LIMIT_FIELDSETS, CappedPaginator, InUseShown, PaginatedList, SpendingShown
 from keys.models import Project, VirtualKey, VirtualKeyQuerySet, default_limits
 from keys.models.virtual_key import STATUSES
 from keys.ruled import RULES
