@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from providers.catalog import Access, Catalog, CredentialRecord, ProviderRecord
+from providers.catalog import Access, CredentialRecord, ProviderRecord
 
 NO_ACCESS = Access(None, b"", b"")
 
@@ -14,7 +14,7 @@ class Attempt:
     """
 
     access = NO_ACCESS
-    """Set by `take_access`."""
+    """How the provider is called; none was found while nothing is sent."""
     sent_at: float | None = None
     first_byte_at: float | None = None
     done_at: float | None = None
@@ -25,10 +25,6 @@ class Attempt:
 
     def __init__(self, provider: ProviderRecord, model: str, aliases: tuple[str, str]) -> None:
         self.provider, self.model, self.aliases = provider, model, aliases
-
-    def take_access(self, catalog: Catalog) -> None:
-        """Raises `CredentialUnavailable`."""
-        self.access = catalog.access(self.provider, *self.aliases)
 
     def again(self) -> Attempt:
         """The same at the same provider."""

@@ -109,6 +109,8 @@ class Exchange:
     # fetch
     attempts: tuple[Attempt, ...] = ()
     """Tries at providers, in their order; of the last one is what the client gets."""
+    attempt: Attempt | None = None
+    """The last one."""
     # hand on
     answer_started = False
     answer_ended = False
@@ -143,23 +145,17 @@ class Exchange:
         else:
             self.head, self.length = read_head(scope["headers"])
 
-    @property
-    def attempt(self) -> Attempt | None:
-        """The latest."""
-        return self.attempts[-1] if self.attempts else None
-
     def repeat_attempt(self) -> None:
         """The request goes to the same provider once more: the pooled connection was dead."""
         last = self.attempts[-1]
         last.error = "upstream_disconnected"
         again = last.again()
         again.sent_at = time.monotonic()
-        self.attempts += (again,)
+        self.begin(again)
 
-    @property
-    def name_put_back(self) -> str | None:
-        """The client's name for the model, where its provider has another one."""
-        return self.model if self.attempts and self.attempts[-1].model != self.model else None
+    def begin(self, attempt: Attempt) -> None:
+        self.attempts += (attempt,)
+        self.attempt = attempt
 
     @property
     def has_body(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -30,7 +30,7 @@ class Usage(msgspec.Struct):
     source: str = "provider"
 
 
-class Asked(NamedTuple):
+class Asked(msgspec.Struct, frozen=True):
     """What a dialect has to know of a request to read its answer."""
 
     model: str | None = None
@@ -44,14 +44,12 @@ class Asked(NamedTuple):
     """What follows `/v1`."""
 
 
-class Facts(msgspec.Struct):
-    """What an answer says of itself."""
+class RareFacts(msgspec.Struct):
+    """What few answers say of themselves."""
 
-    usage: Usage | None = None
     units: Units | None = None
     """How much there is of what has a price by something else than tokens."""
 
-    response_id: str = ""
     made: tuple[str, ...] = ()
     """Keys of what the provider now keeps for who asked, beside the response."""
 
@@ -60,6 +58,14 @@ class Facts(msgspec.Struct):
 
     goes_on: bool = False
     """The response is still being made, also where nobody waits for it."""
+
+
+class Facts(msgspec.Struct):
+    """What an answer says of itself."""
+
+    usage: Usage | None = None
+    response_id: str = ""
+    rare: RareFacts | None = None
 
 
 class StreamFault(Exception):

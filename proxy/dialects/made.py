@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from proxy.dialects.base import Asked, Dialect, Facts
+from proxy.dialects.base import Asked, Dialect, Facts, RareFacts
 from proxy.dialects.counts import lenient_json
 from proxy.dialects.opaque import OpaqueReader
 from proxy.dialects.stored_kinds import Kind, told_at
@@ -21,7 +21,7 @@ class MadeDialect(Dialect):
     def read_answer(self, raw: bytes, asked: Asked) -> tuple[bytes, Facts]:
         """What is no object is passed on as well: its client has to see what its provider makes of it."""
         response_id, made = self.ids_in(lenient_json(raw), asked.path)
-        return raw, Facts(response_id=response_id, made=made)
+        return raw, Facts(response_id=response_id, rare=RareFacts(made=made))
 
     def stream_reader(self, asked: Asked) -> OpaqueReader:
         return MadeReader(self, asked.path)

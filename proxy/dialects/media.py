@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from proxy.dialects.base import Asked, Dialect, Facts, Usage
+from proxy.dialects.base import Asked, Dialect, Facts, RareFacts, Usage
 from proxy.dialects.counts import decoded_or_mended, read_usage
 from proxy.dialects.opaque import OpaqueReader
 from proxy.wire.sse import data_of
@@ -44,7 +44,7 @@ class MediaDialect(Dialect):
     def read_answer(self, raw: bytes, asked: Asked) -> tuple[bytes, Facts]:
         """What is of another shape is passed on, and estimated."""
         answer = decoded_or_mended(_answer, raw)
-        return raw, Facts() if answer is None else Facts(usage_of(answer), units_of(answer))
+        return raw, Facts() if answer is None else Facts(usage_of(answer), rare=RareFacts(units_of(answer)))
 
     def stream_reader(self, asked: Asked) -> OpaqueReader:
         return MediaReader()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from proxy.dialects.base import Asked, Facts
+from proxy.dialects.base import Asked, Facts, RareFacts
 from proxy.dialects.counts import ToldUsage, find_usage, lenient_json, read_usage, usage_of
 from proxy.wire.jsonbody import JSONBody, NotAnObject
 
@@ -30,9 +30,9 @@ def read_object(raw: bytes, asked: Asked) -> tuple[bytes, Facts]:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             pass  # of another shape than expected, or no object at all: the careful way tells which
         else:
-            facts = Facts(usage_of(found.usage) if found.usage is not None else None, None, found.id or "")
+            facts = Facts(usage_of(found.usage) if found.usage is not None else None, found.id or "")
             if found.error and tells_error(found.error):
-                facts.is_error = True
+                facts.rare = RareFacts(is_error=True)
             if facts.usage is None and mentions_usage(raw):
                 facts.usage = find_usage(lenient_json(raw))
             return raw, facts
@@ -40,8 +40,9 @@ def read_object(raw: bytes, asked: Asked) -> tuple[bytes, Facts]:
         body = JSONBody(raw)
     except NotAnObject:
         return raw, read_oddly(raw)
-    facts = Facts(read_usage(body.members.get("usage")), None, text_of(body.members.get("id")))
-    facts.is_error = "error" in body.members and tells_error(body.members["error"])
+    facts = Facts(read_usage(body.members.get("usage")), text_of(body.members.get("id")))
+    if "error" in body.members and tells_error(body.members["error"]):
+        facts.rare = RareFacts(is_error=True)
     if facts.usage is None and mentions_usage(raw):
         facts.usage = find_usage(lenient_json(raw))
     if asked.model is not None and "model" in body.members:
@@ -55,7 +56,7 @@ def read_oddly(raw: bytes) -> Facts:
     if type(told) is not dict:
         raise NotAnObject("the body must be a JSON object")
     response_id = told["id"] if type(told.get("id")) is str else ""
-    return Facts(find_usage(told), None, response_id, is_error=bool(told.get("error")))
+    return Facts(find_usage(told), response_id, RareFacts(is_error=True) if told.get("error") else None)
 
 
 def mentions_usage(raw: bytes) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from proxy.dialects.base import Asked, Dialect, Facts, StreamFault, StreamReader
+from proxy.dialects.base import Asked, Dialect, Facts, RareFacts, StreamFault, StreamReader
 from proxy.dialects.counts import decoded_or_mended, mended, read_usage
 from proxy.dialects.openai_object import read_object, text_of
 from proxy.dialects.text import bytes_within
@@ -49,11 +49,12 @@ _response = msgspec.json.Decoder(_Response)
 class ResponsesDialect(Dialect):
     def read_answer(self, raw: bytes, asked: Asked) -> tuple[bytes, Facts]:
         raw, facts = read_object(raw, asked)
+        rare = facts.rare = facts.rare or RareFacts()
         if is_background(asked.body):
             response = decoded_or_mended(_response, raw)
-            facts.goes_on = response is not None and response.status in UNFINISHED and facts.response_id != ""
+            rare.goes_on = response is not None and response.status in UNFINISHED and facts.response_id != ""
         if runs_code(asked.body):
-            facts.made = containers_in(raw)
+            rare.made = containers_in(raw)
         return raw, facts
 
     def answer_bytes(self, raw: bytes) -> int | None:

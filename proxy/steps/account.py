@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from proxy.admission import media
 from proxy.admission.estimate import estimated_prompt
@@ -83,7 +84,7 @@ def event_of(exchange: Exchange, now: float, prices: Prices) -> RequestEvent:
         exchange.stream,
         exchange.error_code,
         exchange.cache,
-        times_sent(exchange),
+        times_sent(exchange.attempts),
         usage.prompt,
         usage.completion,
         usage.cached,
@@ -142,7 +143,7 @@ def cost_of(exchange: Exchange, usage: Usage, prices: Prices) -> tuple[int | Non
     what the client left before anything of it came.
     """
     attempt = exchange.attempt
-    if attempt is None or not times_sent(exchange) or exchange.endpoint is STORED_RESPONSE or exchange.goes_on:
+    if attempt is None or attempt.sent_at is None or exchange.endpoint is STORED_RESPONSE or exchange.goes_on:
         return 0, ""
     if usage is NO_USAGE and (exchange.method in READING or not made_something(exchange)):
         return 0, ""
@@ -165,9 +166,11 @@ def cost_of(exchange: Exchange, usage: Usage, prices: Prices) -> tuple[int | Non
     return cost, price.source
 
 
-def times_sent(exchange: Exchange) -> int:
+def times_sent(attempts: Sequence[Attempt]) -> int:
     """To providers, be it to the same one again."""
-    return sum(attempt.sent_at is not None for attempt in exchange.attempts)
+    if len(attempts) == 1:
+        return 0 if attempts[0].sent_at is None else 1
+    return sum(attempt.sent_at is not None for attempt in attempts)
 
 
 def price_of(exchange: Exchange, attempt: Attempt, prices: Prices) -> Price | None:
@@ -178,7 +181,7 @@ def price_of(exchange: Exchange, attempt: Attempt, prices: Prices) -> Price | No
 def cost_of_media(exchange: Exchange, usage: Usage, prices: Prices) -> tuple[Usage, int | None, str]:
     """As `cost_of`, with the tokens that count: pictures and sound have prices without any."""
     attempt = exchange.attempt
-    if attempt is None or not times_sent(exchange):
+    if attempt is None or attempt.sent_at is None:
         return NO_USAGE, 0, ""
     is_told = usage is not NO_USAGE or exchange.units is not None
     left_amid = exchange.outcome == "client_closed" and attempt.first_byte_at is not None

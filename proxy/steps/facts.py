@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from proxy.dialects.base import Asked
+from proxy.dialects.base import Asked, RareFacts
 from proxy.exchange import Exchange
 
 
 def asked_of(exchange: Exchange) -> Asked:
-    # Usage that a provider tells unasked is the client's to see.
-    hides_usage = exchange.hides_usage and exchange.attempts[-1].provider.asks_for_stream_usage
-    return Asked(exchange.name_put_back, hides_usage, exchange.body, exchange.rest)
+    attempt = exchange.attempt
+    assert attempt is not None
+    return Asked(
+        exchange.model if attempt.model != exchange.model else None,
+        # Usage that a provider tells unasked is the client's to see.
+        exchange.hides_usage and attempt.provider.asks_for_stream_usage,
+        exchange.body,
+        exchange.rest,
+    )
 
 
 def read_answer(exchange: Exchange, raw: bytes) -> bytes:
     """What the client gets for a plain answer; what it says of itself is noted. Raises `NotAnObject`."""
     read, facts = exchange.dialect.read_answer(raw, asked_of(exchange))
     exchange.usage, exchange.response_id = facts.usage, facts.response_id
-    if facts.units is not None:
-        exchange.units = facts.units
-    if facts.made:
-        exchange.made = facts.made
-    exchange.goes_on = facts.goes_on
+    if facts.rare is not None:
+        note(exchange, facts.rare)
+    return read
+
+
+def note(exchange: Exchange, facts: RareFacts) -> None:
+    exchange.units, exchange.made, exchange.goes_on = facts.units, facts.made, facts.goes_on
     # Who reads a stored response asked for just that.
     if facts.is_error and exchange.method == "POST":
         exchange.outcome, exchange.error_code = "upstream_error", "upstream_answer_error"
-    return read

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from itertools import count
 from typing import Any
 
 from proxy.attempt import Attempt
@@ -39,14 +38,14 @@ async def fetch(exchange: Exchange, components: Components, deadline: RequestDea
     if exchange.method == "DELETE" and exchange.endpoint is STORED_RESPONSE:
         await components.background.look_before(exchange.rest.split("/")[2])
     attempt = next(attempts)
-    for number in count(1):
+    while True:
         try:
             return await ask(exchange, components, deadline, attempt)
         except NoConnection:
-            if number >= components.bounds.attempts or (following := next(attempts, None)) is None:
+            asked = {attempt.provider.id for attempt in exchange.attempts}  # some of them more than once
+            if len(asked) >= components.bounds.attempts or (following := next(attempts, None)) is None:
                 raise
             attempt = following
-    raise AssertionError  # for who reads types: the loop ends by what is in it
 
 
 async def ask(exchange: Exchange, components: Components, deadline: RequestDeadline, attempt: Attempt) -> Answer:
@@ -54,9 +53,9 @@ async def ask(exchange: Exchange, components: Components, deadline: RequestDeadl
 
     Raises as `fetch`, and `NoConnection` where nothing has gone to the provider.
     """
-    exchange.attempts += (attempt,)
-    attempt.take_access(components.snapshot.catalog)
+    exchange.begin(attempt)
     provider = attempt.provider
+    attempt.access = components.snapshot.catalog.access(provider, *attempt.aliases)
     framing, body = request_body(exchange, components, deadline, attempt)
     try:
         span = exchange.span

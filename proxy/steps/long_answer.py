@@ -15,7 +15,7 @@ from proxy.errors import ProxyError, UpstreamError
 from proxy.exchange import Exchange
 from proxy.heavy.jobs import AnswerFacts
 from proxy.steps import respond
-from proxy.steps.facts import read_answer
+from proxy.steps.facts import asked_of, read_answer
 from proxy.steps.passed_headers import passed_lines
 from proxy.steps.unread_answer import note_unread
 from proxy.upstream.client import Answer
@@ -36,7 +36,7 @@ async def relay_long(
     finally:
         del reading  # its failure knows this frame, and with it the answer
     without: tuple[bytes, ...] = ()
-    name = exchange.name_put_back
+    name = asked_of(exchange).model
     if name is not None and not exchange.dialect.has_content and facts.model is not None:
         start, end = facts.model
         view = memoryview(text)

@@ -25,7 +25,7 @@ def own_lines(exchange: Exchange) -> bytes:
     now = time.monotonic()
     request_id = exchange.request_id.encode()
     total_ms = (now - exchange.t0) * 1000
-    attempt = exchange.attempts[-1] if exchange.attempts else None
+    attempt = exchange.attempt
     if attempt is None or (sent_at := attempt.sent_at) is None:
         lines = b"x-request-id: %s\r\nserver-timing: sluice;dur=%.2f\r\n" % (request_id, total_ms)
     else:

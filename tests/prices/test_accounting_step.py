@@ -50,7 +50,8 @@ def answered(
     exchange = asked(method, path, CHAT if body is None and method == "POST" else body)
     attempt = Attempt(provider or PROVIDER, model, ("", ""))
     attempt.sent_at = exchange.t0
-    exchange.attempts, exchange.outcome = (attempt,), "complete"
+    exchange.begin(attempt)
+    exchange.outcome = "complete"
     for name, value in known.items():
         setattr(attempt if name in ("sent_at", "first_byte_at") else exchange, name, value)
     return exchange
@@ -64,7 +65,7 @@ def answered(
         (answered(outcome="client_closed"), (0, "")),
         (answered(outcome="upstream_failed", passed_unread=True), (0, "")),
         (answered("GET", "/v1/files"), (0, "")),
-        (answered(attempts=()), (0, "")),
+        (answered(attempt=None), (0, "")),
         (answered(sent_at=None), (0, "")),
         (answered(goes_on=True), (0, "")),
         (answered(model="of no price"), (None, "unknown")),
@@ -87,7 +88,7 @@ COST = (60 * 1 + 40 * 0.5 + 30 * 10 + 20 * 20) * MILLION
         (answered(outcome="client_closed"), (COST, "override")),
         (answered(outcome="upstream_failed"), (COST, "override")),
         (answered("GET", "/v1/chat/completions"), (COST, "override")),
-        (answered(attempts=()), (0, "")),
+        (answered(attempt=None), (0, "")),
         (answered(sent_at=None), (0, "")),
         (answered(goes_on=True), (0, "")),
         (answered("GET", "/v1/responses/resp_1"), (0, "")),
@@ -177,7 +178,7 @@ PICTURE = 4 * 10**10
         ({"outcome": "client_closed"}, 0, ""),
         ({"outcome": "client_closed", "first_byte_at": 1.0}, 2 * PICTURE, "override"),
         ({"outcome": "upstream_failed", "first_byte_at": 1.0}, 0, ""),
-        ({"attempts": ()}, 0, ""),
+        ({"attempt": None}, 0, ""),
         ({"sent_at": None}, 0, ""),
         ({"model": "of no price"}, None, "unknown"),
     ],
@@ -211,7 +212,9 @@ def test_a_row_says_what_became_of_the_request():
     second.sent_at, second.first_byte_at, second.done_at = t0 + 1, t0 + 2, t0 + 3.5
     exchange.usage = Usage(100, 50, 40, 20, 7, cache_write=0)
     exchange.status, exchange.outcome, exchange.error_code, exchange.cache = 200, "complete", "code", "hit"
-    exchange.stream, exchange.attempts, exchange.admitted, exchange.counts_as = True, (first, second), True, 9
+    exchange.begin(first)
+    exchange.begin(second)
+    exchange.stream, exchange.admitted, exchange.counts_as = True, True, 9
     exchange.response_bytes, exchange.response_id, exchange.made = 77, "resp_1", ("file:1",)
     prices = Prices([override_of("m-1", input=1, output=10, cached_input="0.5", reasoning=20, cache_write=9)])
     event = event_of(exchange, t0 + 4, prices)
@@ -271,7 +274,8 @@ def test_a_row_of_what_nobody_was_asked_for_says_so():
     assert (event.provider, event.credential, event.model_served, event.tags) == ("", "", "", ())
     assert (event.cost_picousd, event.prompt_tokens, event.attempts, event.requests) == (0, None, 0, 0)
     attempt = Attempt(PROVIDER, "m", ("", ""))
-    attempt.sent_at, exchange.attempts, exchange.scope["client"] = exchange.t0 + 1, (attempt,), None
+    exchange.begin(attempt)
+    attempt.sent_at, exchange.scope["client"] = exchange.t0 + 1, None
     event = event_of(exchange, exchange.t0 + 3, PRICES)
     assert event.upstream_ms == pytest.approx(2000, abs=0.01), "it has not ended yet"
     assert event.ip is None
@@ -337,7 +341,7 @@ def free(limits: MemoryLimits) -> tuple[int, int]:
         ({"usage": Usage(100, 20)}, (880, 100)),
         ({"usage": None, "asked_tokens": 500}, (500, 400)),
         ({"usage": None, "asked_tokens": 500, "outcome": "upstream_failed"}, (1000, 400)),
-        ({"usage": Usage(100, 20), "attempts": ()}, (880, 400)),
+        ({"usage": Usage(100, 20), "attempt": None}, (880, 400)),
     ],
 )
 def test_what_was_reserved_is_settled_by_what_was_used_and_told_once(known: dict[str, Any], left: tuple[int, int]):
@@ -387,7 +391,7 @@ def test_bodies_are_kept_where_the_project_says_so(keeps: str, outcome: str, kep
     assert [(bytes(one.request.start), bytes(one.answer.start)) for one in captured] == [(b"asked", b"told")] * kept
 
 
-@pytest.mark.parametrize("known, host", [({}, "llm.example"), ({"attempts": ()}, None), ({"sent_at": None}, None)])
+@pytest.mark.parametrize("known, host", [({}, "llm.example"), ({"attempt": None}, None), ({"sent_at": None}, None)])
 def test_a_span_ends_with_its_request_and_says_who_was_asked(known: dict[str, Any], host: str | None):
     told, span = Told(), cast(Span, object())
     account(answered(span=span, **known), told.components)  # traces are off

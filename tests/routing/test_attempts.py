@@ -84,7 +84,8 @@ def test_each_is_sent_its_own_name_and_options(upstream: Upstream, first: bool, 
     assert get(exchange, providers(nowhere(), upstream.url, **options), attempts=2) == (200, b"{}")
     usage = {"stream_options": {"include_usage": True}} if second else {}
     assert upstream.last.json() == {**CHAT, "model": "m-1", **usage}
-    assert asked_of(exchange)[:2] == ("m", second)
+    facts = asked_of(exchange)
+    assert (facts.model, facts.hides_usage) == ("m", second)
     assert exchange.body is not None
     assert json.loads(exchange.body.encode()) == CHAT, "the next one is sent what the client sent"
 
