@@ -1,9 +1,9 @@
 """The server's side of HTTP/1.1: one client connection, for uvicorn to hold.
 
-uvicorn's own protocol waits for a head for ever, takes one of any size, answers nonsense in plain text, and spends more
-on a request than the rest of the way does together. This one is strict at the door and writes an answer that is all
-there in one piece. It speaks ASGI (https://asgi.readthedocs.io/en/latest/specs/www.html), so nothing behind it
-knows which of the two is in front.
+uvicorn's own protocol waits for a head for ever, takes one of any size, and answers nonsense in plain text. This one is
+strict, and writes an answer that is all there in one piece. It speaks ASGI
+(https://asgi.readthedocs.io/en/latest/specs/www.html), so any server can stand in its place; where it stands, the scope
+has its `Call`, by which the data plane answers more cheaply.
 """
 
 from __future__ import annotations
