@@ -21,9 +21,9 @@ Application = Callable[[Any, Any, Any], Awaitable[None]]
 control_plane: Application = get_asgi_application()  # sets Django up, which the imports below need
 
 from proxy.app import DataPlane  # noqa: E402
-from proxy.errors import shaped_body  # noqa: E402
 from proxy.health.endpoints import PATHS  # noqa: E402
 from proxy.server.trusted_proxies import TrustedProxies, for_django  # noqa: E402
+from proxy.shapes import shaped_body  # noqa: E402
 from proxy.wire.asgi import REFUSED  # noqa: E402
 
 CONTROL = ("/admin", "/api", "/static/", "/favicon.ico", "/v1/auth/", "/v1/keys/")

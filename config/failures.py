@@ -14,7 +14,7 @@ from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import escape
 
-from proxy.errors import shaped_body
+from proxy.shapes import shaped_body
 from strict.errors import is_management
 
 RETRY_AFTER_S = 5

@@ -6,11 +6,11 @@ import re
 from typing import NamedTuple
 
 from proxy.dialects.base import Dialect
-from proxy.dialects.chat import ChatDialect, EmbeddingDialect
+from proxy.dialects.chat import ChatDialect, CompletionDialect, EmbeddingDialect
 from proxy.dialects.made import MadeDialect
 from proxy.dialects.media import MediaDialect
 from proxy.dialects.opaque import OpaqueDialect
-from proxy.dialects.responses import ResponsesDialect
+from proxy.dialects.responses import CompactDialect, ResponsesDialect
 from proxy.dialects.stored_kinds import (
     ANYWHERE,
     CONVERSATION,
@@ -62,13 +62,11 @@ class Endpoint(NamedTuple):
 CHAT = Endpoint(
     "/v1/chat/completions", ChatDialect(), reads_body=True, metered=True, names_stored=IN_CHATS, makes=STORED_CHAT
 )
-COMPLETIONS = Endpoint("/v1/completions", ChatDialect(), reads_body=True, metered=True)
+COMPLETIONS = Endpoint("/v1/completions", CompletionDialect(), reads_body=True, metered=True)
 EMBEDDINGS = Endpoint("/v1/embeddings", EmbeddingDialect(), reads_body=True, metered=True)
 RESPONSES = Endpoint("/v1/responses", ResponsesDialect(), reads_body=True, names_stored=IN_RESPONSES, makes=RESPONSE)
 """Metered where its body says no otherwise (`metering.py`)."""
-COMPACT = Endpoint(
-    "/v1/responses/compact", ResponsesDialect(), reads_body=True, metered=True, names_stored=IN_RESPONSES
-)
+COMPACT = Endpoint("/v1/responses/compact", CompactDialect(), reads_body=True, metered=True, names_stored=IN_RESPONSES)
 STORED_RESPONSE = Endpoint("/v1/responses/{id}", ResponsesDialect(), names_stored=ANYWHERE, one_of=RESPONSE)
 STORED_CONVERSATION = Endpoint("/v1/conversations/{id}", names_stored=ANYWHERE, one_of=CONVERSATION)
 MODELS = Endpoint("/v1/models", own=True, metered=True)

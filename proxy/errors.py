@@ -1,4 +1,4 @@
-"""Every way in which a request can fail, and the one place that gives a failure its status and its shape.
+"""Every way in which a request can fail, with its status. `shapes.py` gives it the shape that its client knows.
 
     ProxyError
     ├── BadRequest           400  the client must change the request
@@ -33,9 +33,7 @@ from providers.catalog import CredentialUnavailable, NoProvider
 from providers.kinds.base import read_lines
 from proxy.wire.fault import Fault
 from proxy.wire.jsonbody import NotAnObject, TooLongToRead
-from proxy.wire.openai_error import error_body
 from proxy.wire.rate_headers import rate_lines
-from strict.errors import error_bytes, is_management
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -56,10 +54,6 @@ class ProxyError(Exception):
     def __init__(self, code: str, message: str, *, param: str | None = None, headers: Headers | None = None) -> None:
         super().__init__(message)
         self.code, self.message, self.param, self.headers = code, message, param, headers or []
-
-    def body(self) -> bytes:
-        """The error in OpenAI's shape."""
-        return error_body(self.message, self.type, self.param, self.code)
 
 
 class BadRequest(ProxyError):
@@ -141,13 +135,6 @@ class NoConnection(UpstreamError):
 class UpstreamTimeout(UpstreamError):
     status = 504
     type = "timeout_error"
-
-
-def shaped_body(path: str, status: int, message: str, code: str) -> bytes:
-    """What no step and no view answers, in the shape of the address that was asked; blank: it is not known."""
-    if is_management(path):
-        return error_bytes(message, code)
-    return error_body(message, ProxyError.type if status >= ProxyError.status else BadRequest.type, None, code)
 
 
 def as_proxy_error(error: Exception) -> ProxyError:

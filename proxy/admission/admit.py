@@ -150,7 +150,7 @@ def address_scope(host: str, limits: Limits) -> Scope:
 
 def ask_of(exchange: Exchange, applying: Applying, snapshot: Snapshot, prompt: Prompt) -> Ask:
     """What the request wants: tokens by its text and the output that it asks for, and what they cost at most."""
-    output = most_output(exchange.endpoint.label, exchange.body)
+    output = most_output(exchange.dialect, exchange.body)
     exchange.asked_tokens = tokens = (prompt.tokens or 0) + (applying.guessed_output if output is None else output)
     if exchange.body is None and not exchange.endpoint.media:
         return Ask(exchange.counts_as, tokens, None)

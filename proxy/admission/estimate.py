@@ -7,15 +7,9 @@ import math
 import msgspec
 
 from proxy.admission.prompt import BINARY_BEGINS, SAID
+from proxy.dialects.base import Dialect
 from proxy.wire.jsonbody import JSONBody, NotAnObject
 from proxy.wire.text import tokens_of_bytes
-
-OUTPUT_LIMITS = {
-    "/v1/chat/completions": ("max_completion_tokens", "max_tokens"),
-    "/v1/completions": ("max_tokens",),
-    "/v1/responses": ("max_output_tokens",),
-}
-"""By endpoint, the names under which it knows the limit of an answer. Under another name a provider may ignore it."""
 
 MOST_TOKENS = 2**31 - 1
 """No limit counts for more: no model says so much, and sums of it stay exact in every place where they are kept."""
@@ -63,15 +57,15 @@ def text_bytes(view: memoryview) -> int:
     return size
 
 
-def most_output(endpoint: str, body: JSONBody | None) -> int | None:
+def most_output(dialect: Dialect, body: JSONBody | None) -> int | None:
     """Tokens that the answer can have at most, where the request says so: its limit for each answer, times them."""
     if body is None:
         return None
-    if endpoint == "/v1/embeddings":
+    if not dialect.makes_text:
         return 0
     members = body.members
     limits = []
-    for name in OUTPUT_LIMITS.get(endpoint, ()):
+    for name in dialect.output_limits:
         if name not in members or (value := read_member(body, name)) is None:
             continue
         if type(value) is not int or value <= 0:

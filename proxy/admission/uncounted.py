@@ -34,7 +34,7 @@ _TEXTS = re.compile(
 async def complete_count(exchange: Exchange, raw: bytes) -> None:
     """Of a plain answer: what its provider did not count, or counted as nothing, is estimated, where text came."""
     usage = exchange.usage
-    if usage is None or (not usage.completion and exchange.endpoint.label != "/v1/embeddings"):
+    if usage is None or (not usage.completion and exchange.dialect.makes_text):
         text_bytes = exchange.dialect.answer_bytes
         try:
             size = await asyncio.to_thread(text_bytes, raw) if len(raw) > LOOP_BYTES else text_bytes(raw)
@@ -43,7 +43,7 @@ async def complete_count(exchange: Exchange, raw: bytes) -> None:
             raise
         set_estimate(exchange, size)
         usage = exchange.usage
-    if usage is not None and usage.prompt == 0 and (usage.completion or exchange.endpoint.label == "/v1/embeddings"):
+    if usage is not None and usage.prompt == 0 and (usage.completion or not exchange.dialect.makes_text):
         usage.prompt = None
     await finish_estimate(exchange)
 
@@ -59,7 +59,7 @@ def set_estimate(exchange: Exchange, size: int | None) -> None:
 async def estimate_part(exchange: Exchange, pieces: Sequence[bytes]) -> None:
     """Of a plain answer whose client left while it came. Sets `usage`, unless nothing of it came."""
     raw = await joined(pieces)
-    if exchange.endpoint.label == "/v1/embeddings" and raw:
+    if raw and not exchange.dialect.makes_text:
         set_estimate(exchange, 0)  # there is no text in vectors, and to look for some takes long
     elif raw:
         set_estimate(exchange, await asyncio.to_thread(texts_bytes, raw) if len(raw) > LOOP_BYTES else texts_bytes(raw))

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from proxy.wire.jsonbody import JSONBody
+from proxy.wire.openai_error import error_body
 from proxy.wire.text import tokens_of_bytes
 from usage.prices.price import Units
 
@@ -167,6 +168,16 @@ class Dialect:
 
     has_content = False
     """An answer may be no JSON: what is stored itself, or sound. It is passed on unread."""
+
+    makes_text = True
+    """Its answers are texts, of which tokens are counted."""
+
+    output_limits: tuple[str, ...] = ()
+    """The names under which a request says how long its answer may be. Under another one a provider may ignore it."""
+
+    def error(self, message: str, type_: str, param: str | None, code: str | None) -> bytes:
+        """An error as the API's clients know it: OpenAI's shape, where a dialect has none of its own."""
+        return error_body(message, type_, param, code)
 
     def hides_usage(self, body: JSONBody) -> bool:
         """Whether who asks for a stream by this body does not want to be told its usage."""

@@ -81,7 +81,7 @@ USAGE_CHUNK = frozenset(
 
 
 class ChatDialect(Dialect):
-    """Also of `/v1/completions`, whose answers have the same frame."""
+    output_limits: tuple[str, ...] = ("max_completion_tokens", "max_tokens")
 
     def hides_usage(self, body: JSONBody) -> bool:
         options = body.get("stream_options")
@@ -105,8 +105,16 @@ class ChatDialect(Dialect):
         return ChunkReader(asked)
 
 
+class CompletionDialect(ChatDialect):
+    """Of `/v1/completions`, whose answers have the same frame."""
+
+    output_limits = ("max_tokens",)
+
+
 class EmbeddingDialect(ChatDialect):
     """Vectors: whatever the total has beyond the prompt, nothing is said there."""
+
+    makes_text = False
 
     def read_answer(self, raw: bytes, asked: Asked) -> tuple[bytes, Facts]:
         raw, facts = read_object(raw, asked)

@@ -47,6 +47,8 @@ _response = msgspec.json.Decoder(_Response)
 
 
 class ResponsesDialect(Dialect):
+    output_limits: tuple[str, ...] = ("max_output_tokens",)
+
     def read_answer(self, raw: bytes, asked: Asked) -> tuple[bytes, Facts]:
         raw, facts = read_object(raw, asked)
         rare = facts.rare = facts.rare or RareFacts()
@@ -62,6 +64,12 @@ class ResponsesDialect(Dialect):
 
     def stream_reader(self, asked: Asked) -> StreamReader:
         return EventReader(asked)
+
+
+class CompactDialect(ResponsesDialect):
+    """Of `/v1/responses/compact`, whose answer has no limit that a request could name."""
+
+    output_limits = ()
 
 
 class EventReader(StreamReader):

@@ -7,7 +7,8 @@ import logging
 from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from proxy.errors import reason_phrase, shaped_body
+from proxy.errors import reason_phrase
+from proxy.shapes import shaped_body
 from proxy.wire.asgi import CALL
 
 if TYPE_CHECKING:

@@ -21,11 +21,12 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from providers.kinds.base import header_lines
-from proxy.errors import reason_phrase, shaped_body
+from proxy.errors import reason_phrase
 from proxy.server.call import STALLED, Call
 from proxy.server.head import Head
 from proxy.server.target import Place, place_of
 from proxy.server.timeouts import connection_timeouts_of
+from proxy.shapes import shaped_body
 from proxy.wire.asgi import CALL, REFUSED
 from proxy.wire.coalesced import coalesced_writes_of
 from proxy.wire.fault import Fault

@@ -38,7 +38,6 @@ from proxy.upstream.connection import ConnectionFailed
 from proxy.upstream.encoding import READABLE, InflatedAnswer, coding_of, inflated, inflated_part
 from proxy.wire.decoders import Undecodable, load
 from proxy.wire.jsonbody import NotAnObject
-from proxy.wire.openai_error import error_body
 from proxy.wire.pieces import Pieces
 
 MAX_ERROR_BYTES = 1024 * 1024
@@ -226,7 +225,7 @@ async def relay_error(exchange: Exchange, answer: Answer, components: Components
         message = f"The provider answered {answer.status} {reason_phrase(answer.status)}."
         if said := note_unread(exchange, answer.status, raw, components):
             message += f" It said: {said}"
-        raw = error_body(message, "upstream_error", None, exchange.error_code)
+        raw = exchange.dialect.error(message, "upstream_error", None, exchange.error_code)
         lines = passed_lines(exchange, answer, without=(b"content-type", b"content-encoding")) + respond.JSON
     if answer.status in (429, 503) and all(name != b"retry-after" for name, _ in answer.headers):
         lines += TRY_AGAIN

@@ -7,6 +7,7 @@ import time
 from providers.kinds.base import header_lines, read_lines
 from proxy.errors import ClientGone, ProxyError
 from proxy.exchange import Exchange
+from proxy.shapes import body_of
 from proxy.wire.pieces import Pieces
 from proxy.wire.rate_headers import rate_lines
 
@@ -112,4 +113,4 @@ async def send_pieces(exchange: Exchange, status: int, lines: bytes, body: Piece
 
 
 async def send_error(exchange: Exchange, error: ProxyError) -> None:
-    await send_whole(exchange, error.status, JSON + header_lines(error.headers), error.body())
+    await send_whole(exchange, error.status, JSON + header_lines(error.headers), body_of(exchange.path, error))

@@ -1,0 +1,26 @@
+"""The one place that gives an error its shape: that of the address which was asked, also where no endpoint is known."""
+
+from __future__ import annotations
+
+from proxy.dialects.base import Dialect
+from proxy.endpoints import OPAQUE, READ
+from proxy.errors import BadRequest, ProxyError
+from strict.errors import error_bytes, is_management
+
+
+def dialect_of(path: str) -> Dialect:
+    """In which a client that asks for this path understands an error."""
+    endpoint = READ.get(path)
+    return OPAQUE if endpoint is None else endpoint.dialect
+
+
+def body_of(path: str, error: ProxyError) -> bytes:
+    return dialect_of(path).error(error.message, error.type, error.param, error.code)
+
+
+def shaped_body(path: str, status: int, message: str, code: str) -> bytes:
+    """What no step and no view answers; a blank path is not known."""
+    if is_management(path):
+        return error_bytes(message, code)
+    kind = ProxyError.type if status >= ProxyError.status else BadRequest.type
+    return dialect_of(path).error(message, kind, None, code)
