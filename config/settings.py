@@ -17,6 +17,7 @@ from config.sending import addresses_from, alert_webhook_from, dispatchers_from,
 from config.tracing import tracing_from
 from config.upstream_credentials import credentials_from
 from keys.limits.scope import Limits
+from strict.units import VERSION
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = Environment(os.environ)
@@ -285,7 +286,7 @@ REST_FRAMEWORK = {
 SPECTACULAR_SETTINGS = {
     "TITLE": "Sluice management API",
     "DESCRIPTION": "Keys, projects, providers, prices, alerts, the request log and the audit log of one Sluice.",
-    "VERSION": "0.1.0",
+    "VERSION": VERSION,
     "SERVE_INCLUDE_SCHEMA": False,
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",

@@ -23,11 +23,11 @@ from proxy.bounds import Bounds
 from proxy.components import Components
 from proxy.configuration.snapshot import Snapshot
 from proxy.errors import Unavailable
-from proxy.health.endpoints import VERSION
 from proxy.stored.background import Background
 from proxy.stored.owners import LABELS, Owners
 from proxy.upstream.client import Upstream
 from proxy.wire.coalesced import coalesced_writes_of
+from strict.units import VERSION
 from usage.bodies.keep import BodyKeeper
 from usage.bodies.redact import Redaction
 from usage.bodies.show import Showing

@@ -31,11 +31,10 @@ from keys.limits import LimitExceeded
 from keys.rules import MethodRefused, OriginRefused, PathRefused, RuleBroken
 from providers.catalog import CredentialUnavailable, NoProvider
 from providers.kinds.base import read_lines
+from proxy.wire.asgi import Headers
 from proxy.wire.fault import Fault
 from proxy.wire.jsonbody import NotAnObject, TooLongToRead
 from proxy.wire.rate_headers import rate_lines
-
-Headers = list[tuple[bytes, bytes]]
 
 A_LONG_TIME_S = 86_400
 """What `Retry-After` says where no time helps: a budget for good, a request larger than its limit."""

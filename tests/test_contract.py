@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import tomllib
 
+from strict.units import VERSION
 from tests.environment import ROOT
 
 CITED = re.compile(r"(?<![\w%\"'{}.-])(?:P|F|X)\d{1,3}(?![\w\"'{}-])")
@@ -19,3 +21,8 @@ def test_every_row_that_is_cited_is_there():
             cited |= {row: path.name for row in CITED.findall(path.read_text()) if row not in OTHERS}
     assert {row: name for row, name in cited.items() if row not in listed} == {}
     assert len(cited) > 100, "the pattern finds them"
+
+
+def test_the_version_is_the_same_everywhere():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["version"] == VERSION

@@ -25,9 +25,6 @@ import msgspec
 SECOND_US = 1_000_000
 DAY_US = 86_400 * SECOND_US
 
-PICO = 10**12
-"""Picodollars in a USD."""
-
 
 class Ask(msgspec.Struct, frozen=True, gc=False):
     """What one request wants to reserve.

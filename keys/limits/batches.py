@@ -17,9 +17,10 @@ from typing import Any
 import msgspec
 
 from keys.limits import script
-from keys.limits.base import PICO, SECOND_US
+from keys.limits.base import SECOND_US
 from keys.limits.lines import Line, lines_of
 from keys.limits.operations import Batch, Cancel, FromLedger, Operation, Reserve, Restore, Settle, Wording
+from strict.units import PICO
 
 log = logging.getLogger("sluice.limits")
 

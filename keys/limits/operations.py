@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from keys.limits.base import DAY_US, PICO, SECOND_US, Ask, Baseline, Need
+from keys.limits.base import DAY_US, SECOND_US, Ask, Baseline, Need
 from keys.limits.counters.budget import threshold_of
 from keys.limits.periods import span_at
 from keys.limits.scope import Scope
+from strict.units import PICO
 
 Money = tuple[int, int]
 

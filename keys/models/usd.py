@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import models
 
+from strict.units import PICO
+
 MICRO = Decimal("0.000001")
-PICO = 10**12
-"""Picodollars in a dollar. The price of one token is a whole number of them."""
 
 MOST_USD = 9_000_000
 """A signed 64-bit integer holds 9.22 million dollars in picodollars."""

@@ -17,9 +17,9 @@ from providers.health import OK, UNKNOWN, Health
 from proxy.health.report import UNAVAILABLE, Condition, Report, is_ready, moment
 from proxy.wire.asgi import Scope, Send
 from proxy.wire.openai_error import error_body
+from strict.units import VERSION
 from usage.telemetry.metrics import exposition
 
-VERSION = "0.1.0"
 DETAILED = "/health/detailed"
 ALIVE = frozenset({"/health", "/healthz", "/live", "/v1/health"})
 PATHS = ALIVE | {"/ready", "/metrics", DETAILED}

@@ -18,10 +18,10 @@ from providers.catalog import Origin, ProviderRecord
 from providers.kinds.base import read_lines
 from proxy.upstream.connection import BrokenBeforeAnswer, Connection, ConnectionFailed, NotConnected
 from proxy.upstream.forward_proxy import ForwardProxies, open_tunnel
+from proxy.wire.asgi import Headers
 from proxy.wire.pieces import Pieces
 from usage.loops import LOOPS
 
-Headers = list[tuple[bytes, bytes]]
 Body = bytes | AsyncIterable[bytes]
 
 CHUNKED = b"transfer-encoding: chunked\r\n"

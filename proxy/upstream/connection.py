@@ -12,9 +12,8 @@ from typing import cast
 
 import httptools
 
+from proxy.wire.asgi import Headers
 from proxy.wire.coalesced import coalesced_writes_of
-
-Headers = list[tuple[bytes, bytes]]
 
 BUFFERED_BYTES = 64 * 1024
 """Read ahead of the client at most; then the provider's sending is held back by TCP."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from keys.limits import Limits, Scope
-from keys.limits.base import PICO
+from strict.units import PICO
 
 USD = PICO
 NOON = 1_780_315_200.0

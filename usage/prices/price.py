@@ -11,7 +11,8 @@ from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
 from math import ceil
 from typing import NamedTuple
 
-PICOUSD = 10**12
+from strict.units import PICO
+
 MOST_PICOUSD = 2**63 - 1
 """What a row can hold: nine million dollars. A request that seems to cost more has counts that nobody can believe."""
 
@@ -177,7 +178,7 @@ def rate(usd_per_million: Decimal | None) -> int | None:
 
 def picousd(usd: Decimal) -> int:
     """Rounded up to the pico-dollar, where there is less than one."""
-    return int((usd * PICOUSD).to_integral_value(ROUND_CEILING))
+    return int((usd * PICO).to_integral_value(ROUND_CEILING))
 
 
 def usd(amount_picousd: int) -> Decimal:

@@ -8,11 +8,11 @@ from typing import NamedTuple
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.utils import floatToGoString
 
+from strict.units import PICO
 from usage.telemetry.counting.numbers import Numbers
 
 LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 SPEED_BUCKETS = (1, 2.5, 5, 10, 25, 50, 75, 100, 150, 250, 500, 1000, 2500)
-PICO = 1e12
 MICRO = 1e6
 
 
