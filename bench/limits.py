@@ -51,7 +51,7 @@ def in_this_process(times: int) -> list[Result]:
         def one(
             backend: MemoryLimits = backend, step: count[int] = step, turn: cycle[tuple[Scope, ...]] = turn
         ) -> None:
-            backend.reserve(next(turn), ASK, NOW + next(step) * 1e-4).settle(400, 10**8)
+            backend.reserve_at_once(next(turn), ASK, NOW + next(step) * 1e-4).settle(400, 10**8)
 
         samples = [_us_of(one, times) for _ in range(5)]
         results.append(middle("limits", f"in this process: {name}", samples, "µs", at_most=at_most))
@@ -60,7 +60,7 @@ def in_this_process(times: int) -> list[Result]:
 
 def _load(backend: MemoryLimits, scopes: tuple[Scope, ...]) -> None:
     try:
-        backend.reserve(scopes, ASK, NOW)
+        backend.reserve_at_once(scopes, ASK, NOW)
     except Unknown as unknown:
         for need in unknown.needs:
             backend.load(need, Baseline())

@@ -13,7 +13,6 @@ import logging
 from django.conf import settings
 from django.db import DatabaseError
 
-from keys.limits.fallback import FallbackLimits
 from proxy import pipeline
 from proxy.build import LedgerThread, build_components
 from proxy.components import Components
@@ -80,8 +79,7 @@ class DataPlane:
         if self._ledger is not None:
             await asyncio.to_thread(self._ledger.stop)
         await components.baselines.stop()
-        if isinstance(components.limits, FallbackLimits):
-            await components.limits.close()
+        await components.limits.close()
         await components.snapshot.stop()
         components.upstream.close()
         components.request_deadlines.stop()

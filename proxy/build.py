@@ -13,6 +13,7 @@ from django.db import DatabaseError
 from django.db.models import Q, QuerySet
 
 from keys.limits import MemoryLimits
+from keys.limits.base import LimitsBackend
 from keys.limits.connection import connect
 from keys.limits.fallback import FallbackLimits
 from keys.models import Project
@@ -91,7 +92,7 @@ async def build_components() -> Components:
     if settings.DISPATCH_WITH_SERVER and not settings.REDIS_URL:
         for target in settings.DISPATCHERS:  # who reads along from the first event on, however late it begins
             subscribe(settings.JOURNAL_DIR, target.consumer)
-    metrics = RequestMetrics((lambda: limits.up) if isinstance(limits, FallbackLimits) else None)
+    metrics = RequestMetrics((lambda: limits.up) if limits.is_shared else None)
     journal = Spool(
         settings.JOURNAL_DIR,
         segment_bytes=SEGMENT_BYTES,
@@ -132,7 +133,7 @@ def show_bodies(snapshot: Snapshot, most_bytes: int) -> Showing:
     )
 
 
-async def build_limits() -> MemoryLimits | FallbackLimits:
+async def build_limits() -> LimitsBackend:
     """This process's own, or those that all share through Redis, also when it is away at the moment."""
     if not settings.REDIS_URL:
         return MemoryLimits()

@@ -16,8 +16,7 @@ from proxy.upstream.model_lists import OpenModels
 from usage.telemetry.reporter import Reporter
 
 if TYPE_CHECKING:
-    from keys.limits import MemoryLimits
-    from keys.limits.fallback import FallbackLimits
+    from keys.limits.base import LimitsBackend
     from proxy.admission.baselines import Baselines
     from proxy.stored.background import Background
     from usage.bodies.keep import BodyKeeper
@@ -60,7 +59,7 @@ class Components:
         bounds: Bounds,
         snapshot: Snapshot,
         admission: Admission,
-        limits: MemoryLimits | FallbackLimits,
+        limits: LimitsBackend,
         baselines: Baselines,
         upstream: Upstream,
         owners: Owners,

@@ -1,26 +1,14 @@
-"""The contract of admission.
-
-A backend (`memory.py`, `redis.py`, `fallback.py`) answers `reserve(scopes, ask, now)`: all of it, over all scopes, in
-one decision, or nothing. What it returns is a `Reservation` and must be settled on every way out.
-
-* `now` is Unix time in seconds when the decision is made, not when the request arrived.
-* `LimitExceeded`: no room. Nothing of anything was used up (P13).
-* `Unknown`: the backend has not seen these scopes lately (first sight, restart, Redis emptied, another period) and
-  cannot say what was spent before. Load a `Baseline` for each of `needs` with `load()`, then ask again. It changes
-  nothing that is known already, so that two who load at once do no harm; and as long as a scope is unknown nothing is
-  reserved on it, so that a baseline that was read a moment ago is still right when it is loaded.
-* `raise_to()`: counters never stand below what the ledger has; they are never lowered by it.
-
-Limits come with each call and nothing is kept of them: a changed one counts at once. A limit that is set for the first
-time counts from then on; those with a past (daily, max_requests, budget) ask for their baseline.
-"""
+"""The contract of admission: `LimitsBackend`, and what goes in and out of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
+
+from keys.limits.scope import Scope
 
 SECOND_US = 1_000_000
 DAY_US = 86_400 * SECOND_US
@@ -153,3 +141,53 @@ class Reservation(Protocol):
 
         `cost` None: unknown, nothing is charged. `requests` None: as many as were asked for; 0: it was free.
         """
+
+
+class LimitsBackend(ABC):
+    """Whoever decides about limits: this process alone (`memory.py`), or Redis for all of them (`fallback.py`).
+
+    A reservation is one decision over all scopes: all of it, or nothing. What it returns must be settled on every way
+    out.
+
+    * `now` is Unix time in seconds when the decision is made, not when the request arrived.
+    * `LimitExceeded`: no room. Nothing of anything was used up (P13).
+    * `Unknown`: the backend has not seen these scopes lately (first sight, restart, Redis emptied, another period) and
+      cannot say what was spent before. Load a `Baseline` for each of `needs` with `load`, then ask again. It changes
+      nothing that is known already, so that two who load at once do no harm; and as long as a scope is unknown nothing
+      is reserved on it, so that a baseline that was read a moment ago is still right when it is loaded.
+
+    Limits come with each call and nothing is kept of them: a changed one counts at once. A limit that is set for the
+    first time counts from then on; those that count further back (daily, max_requests, budget) ask for their baseline.
+    """
+
+    is_shared = False
+    """Whether other processes decide together with this one."""
+
+    @property
+    def up(self) -> bool:
+        """Whether it decides as it should; a shared one that cannot decides for this process alone."""
+        return True
+
+    @abstractmethod
+    async def start(self) -> None:
+        """Before the first question. Raises nothing: what is away is asked again."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """After the last one."""
+
+    def reserve_at_once(self, scopes: Sequence[Scope], ask: Ask, now: float) -> Reservation | None:
+        """As `reserve`, where nobody has to be waited for; None: ask `reserve`."""
+        return None
+
+    @abstractmethod
+    async def reserve(self, scopes: Sequence[Scope], ask: Ask, now: float) -> Reservation:
+        """Raises `LimitExceeded` and `Unknown`; then nothing was taken."""
+
+    @abstractmethod
+    def load(self, need: Need, baseline: Baseline) -> None:
+        """Set what was not known; what is known stays."""
+
+    @abstractmethod
+    def raise_to(self, need: Need, baseline: Baseline) -> None:
+        """Counters never stand below what the ledger has; they are never lowered by it."""

@@ -15,7 +15,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
-from keys.limits.base import Ask, Baseline, Need, OnThreshold, Unknown
+from keys.limits.base import Ask, Baseline, LimitsBackend, Need, OnThreshold, Unknown
 from keys.limits.batches import Away, OnFailure, log_failure
 from keys.limits.last_known import LastKnown
 from keys.limits.memory import MemoryLimits, need_of
@@ -32,11 +32,13 @@ LEDGER_PATIENCE_S = 0.1
 OnChange = Callable[[bool, str], None]
 
 
-class FallbackLimits:
+class FallbackLimits(LimitsBackend):
     """Redis' limits, else this process's own. `reserve` raises `LimitExceeded` and `Unknown`, nothing else.
 
     `on_change(up, reason)` is called when Redis goes away and when it is back. `clock` is for tests.
     """
+
+    is_shared = True
 
     def __init__(
         self,
@@ -110,7 +112,7 @@ class FallbackLimits:
 
     def _reserve_locally(self, scopes: Sequence[Scope], ask: Ask, now: float) -> SharedReservation:
         try:
-            local = self._local.reserve(scopes, ask, now)
+            local = self._local.reserve_at_once(scopes, ask, now)
         except Unknown as unknown:
             limits = {(scope.kind, scope.id): scope.limits for scope in scopes}
             known = all(self._past.knows(need, limits[need.kind, need.id]) for need in unknown.needs)

@@ -19,6 +19,7 @@ from keys.limits.base import (
     Baseline,
     BudgetStatus,
     CrossedThreshold,
+    LimitsBackend,
     LimitStatus,
     LimitStatuses,
     Need,
@@ -53,7 +54,7 @@ class FastPaths(msgspec.Struct, eq=False):
     fast_paths: Sequence[FastPath]
 
 
-class MemoryLimits:
+class MemoryLimits(LimitsBackend):
     """The backend of one process. `clock` is Unix time in seconds, asked when something is settled."""
 
     def __init__(self, *, clock: Callable[[], float] = time.time, on_threshold: OnThreshold | None = None) -> None:
@@ -68,11 +69,17 @@ class MemoryLimits:
         self.adoptions = 0
         """How often limits have been found changed."""
 
+    async def start(self) -> None:
+        """There is nobody to greet."""
+
+    async def close(self) -> None:
+        """What it knows goes with it."""
+
     def __len__(self) -> int:
         """Scopes remembered."""
         return len(self._states)
 
-    def reserve(self, scopes: Sequence[Scope], ask: Ask, now: float) -> MemoryReservation:
+    def reserve_at_once(self, scopes: Sequence[Scope], ask: Ask, now: float) -> MemoryReservation:
         """Raises `LimitExceeded` and `Unknown`; then nothing was taken."""
         now_us = round(now * 1e6)
         found = self._fast_paths_of.get(id(scopes))
@@ -92,6 +99,9 @@ class MemoryLimits:
                 rates = take(fast_paths, ask, now_us)
                 return MemoryReservation(self, scopes, ask, now_us, fast_paths, (), rates, self.adoptions)
         return self._reserve_slowly(scopes, ask, now_us)
+
+    async def reserve(self, scopes: Sequence[Scope], ask: Ask, now: float) -> MemoryReservation:
+        return self.reserve_at_once(scopes, ask, now)
 
     def _reserve_slowly(self, scopes: Sequence[Scope], ask: Ask, now_us: int) -> MemoryReservation:
         """Where some scope has no fast path with room. The others' are gone through all the same."""

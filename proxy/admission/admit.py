@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from keys.limits import Ask, Limits, MemoryLimits, Scope, Unknown
-from keys.limits.fallback import FallbackLimits
+from keys.limits import Ask, Limits, Scope, Unknown
+from keys.limits.base import LimitsBackend
 from keys.records import KeyRecord, ProjectRecord
 from proxy.admission import media
 from proxy.admission.baselines import Baselines
@@ -43,7 +43,7 @@ READ_AT_ONCE_BYTES = 256 * 1024
 class Admission:
     """The limits of this process, or those that it shares with others through Redis."""
 
-    def __init__(self, limits: MemoryLimits | FallbackLimits, baselines: Baselines, of_address: Limits) -> None:
+    def __init__(self, limits: LimitsBackend, baselines: Baselines, of_address: Limits) -> None:
         self._limits = limits
         self._baselines = baselines
         self._of_address = of_address if of_address != Limits() else None
@@ -66,10 +66,9 @@ class Admission:
                 ask = Ask(requests=exchange.counts_as)
             while True:
                 try:
-                    if isinstance(self._limits, MemoryLimits):
-                        exchange.reservation = self._limits.reserve(applying.scopes, ask, time.time())
-                    else:
-                        exchange.reservation = await self._limits.reserve(applying.scopes, ask, time.time())
+                    now = time.time()
+                    reservation = self._limits.reserve_at_once(applying.scopes, ask, now)
+                    exchange.reservation = reservation or await self._limits.reserve(applying.scopes, ask, now)
                     break
                 except Unknown as unknown:
                     await self._baselines.load(unknown.needs, unknown.timeout_s)

@@ -15,8 +15,8 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from django.db import Error
 
-from keys.limits import Baseline, MemoryLimits, Need
-from keys.limits.fallback import FallbackLimits
+from keys.limits import Baseline, Need
+from keys.limits.base import LimitsBackend
 from usage.ledger.totals import Wanted, read_totals
 from usage.loops import LOOPS
 
@@ -35,9 +35,7 @@ Run = Callable[[Callable[[], list[Baseline]]], Awaitable[list[Baseline]]]
 class Baselines:
     """One for each process. `run` does work with the database off the event loop."""
 
-    def __init__(
-        self, limits: MemoryLimits | FallbackLimits, run: Run, *, again_every_s: float = AGAIN_EVERY_S
-    ) -> None:
+    def __init__(self, limits: LimitsBackend, run: Run, *, again_every_s: float = AGAIN_EVERY_S) -> None:
         self._limits = limits
         self._run = run
         self._again_every_s = again_every_s

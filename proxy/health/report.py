@@ -19,7 +19,6 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 from redis.exceptions import RedisError
 
-from keys.limits.fallback import FallbackLimits
 from providers.health import DOWN, UNKNOWN, Health, health_of_providers
 from proxy.components import Components
 from usage.journal.health import JournalHealth, journal_health
@@ -137,7 +136,7 @@ class Condition:
         except (TimeoutError, RedisError, OSError) as error:
             return Part(DOWN, None, {"detail": f"No answer ({type(error).__name__}); limits are decided alone."})
         limits = self._components.limits
-        if isinstance(limits, FallbackLimits) and not limits.up:
+        if not limits.up:
             return Part(
                 DEGRADED, milliseconds_since(began), {"detail": "This worker still decides about limits alone."}
             )

@@ -54,7 +54,7 @@ class Gate:
         return caught.value
 
     def try_once(self, scopes: list[Scope], ask: Ask) -> Reservation:
-        return self.limits.reserve(scopes, ask, self.clock())
+        return self.limits.reserve_at_once(scopes, ask, self.clock())
 
     def load(self, need: Need, baseline: Baseline) -> None:
         self.limits.load(need, baseline)

@@ -27,7 +27,7 @@ class Asked:
                 patch.setattr("keys.limits.memory.open_fast_path", lambda *_: None)
             while True:
                 try:
-                    reservation = self.reservation[number] = self.limits.reserve(scopes, ask, self.clock())
+                    reservation = self.reservation[number] = self.limits.reserve_at_once(scopes, ask, self.clock())
                     return ("held", reservation.rates)
                 except Unknown as unknown:
                     for need in unknown.needs:
@@ -106,7 +106,7 @@ def test_what_is_asked_for_often_has_a_fast_path():
     clock = Clock()
     limits, scopes = MemoryLimits(clock=clock), (Scope("key", "1", "", Limits(rpm=100, tpm=1000, parallel=10)),)
     for _ in range(4):
-        reservation = limits.reserve(scopes, Ask(tokens=3), clock())
+        reservation = limits.reserve_at_once(scopes, Ask(tokens=3), clock())
         clock.pass_by(0.01)
     assert limits._fast_paths_of[id(scopes)].fast_paths is reservation.fast_paths
     assert isinstance(reservation.fast_paths[0], FastPath)
@@ -118,12 +118,12 @@ def test_after_a_quiet_minute_nothing_is_left_of_a_fast_path():
     clock = Clock()
     limits, key = MemoryLimits(clock=clock), Scope("key", "1", "", Limits(rpm=3, tpm=100))
     for _ in range(3):
-        limits.reserve([key], Ask(tokens=3), clock()).settle(30)
+        limits.reserve_at_once([key], Ask(tokens=3), clock()).settle(30)
         clock.pass_by(0.01)
     with pytest.raises(LimitExceeded):
-        limits.reserve([key], Ask(tokens=3), clock())
+        limits.reserve_at_once([key], Ask(tokens=3), clock())
     clock.pass_by(61)
-    reservation = limits.reserve([key], Ask(tokens=3), clock())
+    reservation = limits.reserve_at_once([key], Ask(tokens=3), clock())
     assert reservation.rates == ((3, 2, 60), (100, 97, 60))
 
 
@@ -132,12 +132,12 @@ def test_fast_paths_tell_of_a_soft_threshold_when_it_is_passed():
     limits = MemoryLimits(clock=clock, on_threshold=thresholds.append)
     scopes = (Scope("key", "1", "", Limits(budget=100_000)), Scope("team", "1", "", Limits(rpm=1000)))
     with pytest.raises(Unknown) as unknown:
-        limits.reserve(scopes, Ask(cost=10), clock())
+        limits.reserve_at_once(scopes, Ask(cost=10), clock())
     limits.load(unknown.value.needs[0], Baseline())
 
     def spend(cost: int, by: tuple[Scope, ...] = scopes) -> None:
         clock.pass_by(0.001)
-        limits.reserve(by, Ask(cost=10, bounded=True), clock()).settle(cost=cost)
+        limits.reserve_at_once(by, Ask(cost=10, bounded=True), clock()).settle(cost=cost)
 
     def spend_until_they_have_fast_paths() -> None:
         for _ in range(8):

@@ -292,7 +292,7 @@ class Admission(RuleBasedStateMachine):
 
     def _asked_of(self, limits: MemoryLimits, scopes: list[Scope], ask: Ask, now: float) -> Reservation | LimitExceeded:
         try:
-            return limits.reserve(scopes, ask, now)
+            return limits.reserve_at_once(scopes, ask, now)
         except LimitExceeded as refusal:
             return refusal
         except Unknown as unknown:
