@@ -9,9 +9,6 @@ has its `Call`, by which the data plane answers more cheaply.
 from __future__ import annotations
 
 import asyncio
-import logging
-import re
-from collections import deque
 from collections.abc import Callable
 from math import inf
 from typing import Any, cast
@@ -24,6 +21,7 @@ from providers.kinds.base import header_lines
 from proxy.errors import reason_phrase
 from proxy.server.call import STALLED, Call
 from proxy.server.head import Head
+from proxy.server.parser import MAX_HEAD_BYTES, RequestParser
 from proxy.server.target import Place, place_of
 from proxy.server.timeouts import connection_timeouts_of
 from proxy.shapes import shaped_body
@@ -31,9 +29,6 @@ from proxy.wire.asgi import CALL, REFUSED
 from proxy.wire.coalesced import coalesced_writes_of
 from proxy.wire.fault import Fault
 
-log = logging.getLogger("sluice.server")
-
-MAX_HEAD_BYTES = 64 * 1024
 MAX_SILENT_BYTES = 64 * 1024
 """Of a body that came without any of its content: chunk extensions and trailers."""
 
@@ -45,14 +40,12 @@ LAST_CALL_S = 0.2
 
 LINGER_S = 5.0
 LINGER_BYTES = 256 * 1024 * 1024
-PIPELINED = 64
-LENGTH = b"content-length"
-FRAMING = (b"connection", b"transfer-encoding")
-_HOST = re.compile(rb"[A-Za-z0-9._~\[\]:-]*")
 
 
-class HttpProtocol(asyncio.Protocol):
-    """Parses requests, starts them one after the other, and keeps the times."""
+class HttpProtocol(RequestParser, asyncio.Protocol):
+    """Starts requests one after the other, and keeps the times. A client that sends one before it has the answer to the
+    one before is answered once, and its connection closes: no request waits here in a queue.
+    """
 
     def __init__(
         self,
@@ -61,6 +54,7 @@ class HttpProtocol(asyncio.Protocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
+        super().__init__()
         if not config.loaded:
             config.load()
         self.app = config.loaded_app
@@ -72,28 +66,14 @@ class HttpProtocol(asyncio.Protocol):
         self.scheme = "https" if config.is_ssl else "http"
         self.server: tuple[str, int] | None = None
         self.client: tuple[str, int] | None = None
-        self.parser = httptools.HttpRequestParser(self)
         self.call: Call | None = None
         """The one that is being answered."""
         self.incoming: Call | None = None
         """The one whose body is arriving; mostly the same."""
-        self.waiting: deque[Call] = deque()
         self.drained: asyncio.Future[None] | None = None
         self.keeps_alive = True
         self.is_reading = True
-        self._url = b""
-        self._head: Head | None = None
-        self._version = ""
-        self._method, self._method_name = b"", ""
-        self._place = Place(b"", b"", "", b"")
-        self._length_at = 0
-        self._head_bytes = 0
-        self._in_head = True
-        self._head_begun = False
-        self._may_upgrade = self._wishes_upgrade = False
-        self._replays_head = False
         self._silent_bytes = 0
-        self._broken = False
         self._dropped_bytes = 0
         self._unsent_bytes = 0
         self._taken_at = 0.0
@@ -117,10 +97,9 @@ class HttpProtocol(asyncio.Protocol):
         self._calm()
         if self.call is not None:
             self._hold(self.call)
-        for call in (self.call, self.incoming, *self.waiting):
+        for call in (self.call, self.incoming):
             if call is not None:
                 call.lose()
-        self.waiting.clear()
         self.resume_writing()
 
     def eof_received(self) -> None:
@@ -183,107 +162,20 @@ class HttpProtocol(asyncio.Protocol):
             elif self._head_bytes > MAX_HEAD_BYTES:
                 self._refuse_head()
 
-    def _parse_behind(self, position: int, data: bytes) -> None:
-        """Parse what follows a head that wishes for another protocol. The parser takes it for that protocol's, and
-        nobody here speaks one, so it is a body as ever. Raises `HttpParserError`, `ValueError`.
-        """
-        while not self._broken:
-            data = data[position:]
-            self._parse_without_upgrade()
-            try:
-                self.parser.feed_data(data)
-                return
-            except httptools.HttpParserUpgrade as upgrade:
-                position = upgrade.args[0]
-
-    def _parse_without_upgrade(self) -> None:
-        """Have a new parser frame the same request without its wish for another protocol (RFC 9110, section 7.8)."""
-        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
-        headers = [header for header in self._headers if header[0] in FRAMING]
-        if self._length is not None:
-            headers.append((LENGTH, self._length))
-        self.parser = httptools.HttpRequestParser(self)
-        self._replays_head = True
-        self.parser.feed_data(b"%s / HTTP/%s\r\n%s\r\n" % (method, version, header_lines(headers)))
-
     # --- the parser -------------------------------------------------------------------------------------
 
-    def on_message_begin(self) -> None:
-        if self._replays_head:
-            return
-        self._head_begun = True
-        self._url = b""
-        self._headers: list[tuple[bytes, bytes]] = []
-        self._length: bytes | None = None
-
-    def on_url(self, url: bytes) -> None:
-        if not self._replays_head:
-            self._url += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self._in_head:  # or it is a trailer, which must not pass for a header
-            self._headers.append((name.lower(), value))
-
-    def on_headers_complete(self) -> None:
-        if self._replays_head:
-            self._replays_head = self._may_upgrade = False
-            return
+    def _begin(self, version: str, place: Place, head: Head) -> None:
         self.deadline = inf
-        self._in_head = self._head_begun = False
         self._silent_bytes = 0
-        if self._broken:
-            return  # what comes behind a refused request is not to be believed
-        if self._head_bytes > MAX_HEAD_BYTES and self._head_size() > MAX_HEAD_BYTES:
-            self._refuse_head()
+        if self.call is not None:
+            # The client repeats it on another connection (RFC 9112, section 9.3.2).
+            self._broken = True
+            self.keeps_alive = False
             return
-        headers, at = self._headers, self._length_at
-        if at < len(headers) and headers[at][0] == LENGTH:
-            self._length = headers.pop(at)[1]
-        else:
-            self._find_length()
-        head, place = self._head, self._place
-        version = self.parser.get_http_version()
-        if head is None or head.headers != headers or version != self._version:
-            head = Head(headers)
-            if not self._is_addressed(head.fields, version):
-                self._refuse(400, "invalid_http", "The request needs one Host header and a path as its target.")
-                return
-            if head.fields.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
-                self._refuse(400, "invalid_http", "The only transfer coding is chunked.")
-                return
-            self._head, self._version = head, version
-            self._wishes_upgrade = b"upgrade" in head.fields
-        self._may_upgrade = self._wishes_upgrade
-        method = self.parser.get_method()
-        if method != self._method:
-            if method == b"CONNECT":
-                self._refuse(400, "upgrade_not_supported", "This server is no tunnel to others.")
-                return
-            self._method, self._method_name = method, method.decode("ascii")
-        if place.url != self._url:
-            found = place_of(self._url)
-            if found is None:
-                self._refuse(400, "invalid_http", "The request needs one Host header and a path as its target.")
-                return
-            self._place = place = found
         keeps_alive = version == "1.1" and self.parser.should_keep_alive()
         call = self._new_call("http", self._method_name, version, place, head, self._length, keeps_alive)
-        if self.call is None:
-            self.incoming = call
-            self._start(call)
-        elif len(self.waiting) < PIPELINED:
-            self.incoming = call
-            self.waiting.append(call)
-        else:
-            self._refuse(400, "invalid_http", "Too many requests wait for their answers on this connection.")
-
-    def _find_length(self) -> None:
-        """It is not part of what a connection's requests have in common, but mostly at the same place in it."""
-        for at, (name, value) in enumerate(self._headers):
-            if name == LENGTH:
-                self._length, self._length_at = value, at
-                del self._headers[at]
-                return
+        self.incoming = call
+        self._start(call)
 
     def _new_call(
         self, type_: str, method: str, version: str, place: Place, head: Head, length: bytes | None, keeps_alive: bool
@@ -307,18 +199,6 @@ class HttpProtocol(asyncio.Protocol):
         scope[CALL] = call = Call(self, scope, head, length, keeps_alive=keeps_alive)
         return call
 
-    def _is_addressed(self, fields: dict[bytes, bytes], version: str) -> bool:
-        """Whether there is one Host header, of one name (RFC 9112, section 3.2)."""
-        host = fields.get(b"host")
-        if host is None:
-            return version == "1.0"
-        if len(fields) != len(self._headers) and [name for name, _ in self._headers].count(b"host") > 1:
-            return False
-        return _HOST.fullmatch(host) is not None
-
-    def _head_size(self) -> int:
-        return len(self._url) + sum(len(name) + len(value) + 4 for name, value in self._headers)
-
     def on_body(self, body: bytes) -> None:
         self._silent_bytes = 0
         call = self.incoming
@@ -332,13 +212,7 @@ class HttpProtocol(asyncio.Protocol):
             self.is_reading = False
             self.transport.pause_reading()
 
-    def on_message_complete(self) -> None:
-        if self._may_upgrade and self.parser.should_upgrade():
-            return  # only its head is: see `_parse_behind`
-        self._in_head = True
-        self._url = b""
-        self._head_bytes = 0
-        self._dropped_bytes = 0
+    def _complete(self) -> None:
         call, self.incoming = self.incoming, None
         if call is None:
             return
@@ -369,16 +243,15 @@ class HttpProtocol(asyncio.Protocol):
                 self.transport.resume_reading()
 
     def answered(self, call: Call, *, keeps_alive: bool) -> None:
-        """The call's answer is complete: the next one's turn, or the wait for one."""
+        """The call's answer is complete, and the wait for the next one begins."""
         self.server_state.total_requests += 1
         self.call = None
         if not keeps_alive or not self.keeps_alive or self._broken:
             self._close_softly()
-        elif self.waiting:
-            self._start(self.waiting.popleft())
         elif self.incoming is call:
             # Answered before the body was all here. Closing now would reset the connection and could take the answer
             # with it, so the rest is read and dropped, for a while.
+            self._dropped_bytes = 0
             self.resume_reading()
             self._wait(LINGER_S, self.close)
         else:
@@ -402,12 +275,20 @@ class HttpProtocol(asyncio.Protocol):
             self._wait(self._timeouts.idle_s, self.close)
 
     def _close_softly(self) -> None:
-        if self.incoming is None:
+        """Close once the client has its answer: what it sends until then is read and dropped. To close before that
+        would reset the connection, and could take the answer with it.
+        """
+        if self.incoming is None and not self._broken:
             self.close()
             return
         self._broken = True
         self.resume_reading()
+        self.loop.call_soon(self._end_writing)  # after the writes of this turn
         self._wait(LINGER_S, self.close)
+
+    def _end_writing(self) -> None:
+        if self.transport.can_write_eof() and not self.transport.is_closing():
+            self.transport.write_eof()
 
     # --- the times --------------------------------------------------------------------------------------
 
@@ -443,9 +324,6 @@ class HttpProtocol(asyncio.Protocol):
             self._refuse(408, "request_timeout", "The request's head did not arrive in time.")
         else:
             self.close()
-
-    def _refuse_head(self) -> None:
-        self._refuse(431, "headers_too_large", f"The request's head is larger than {MAX_HEAD_BYTES:,} bytes.")
 
     def _refuse_trailers(self) -> None:
         self._refuse(431, "headers_too_large", f"What follows the body is larger than {MAX_SILENT_BYTES:,} bytes.")
