@@ -67,7 +67,6 @@ class Connection(asyncio.Protocol):
         self._head_bytes = 0
         self._has_head = False
         self._complete = False
-        self._has_length = False
         self._keeps_alive = False
 
     # --- what the relay calls ---------------------------------------------------------------------------
@@ -231,7 +230,7 @@ class Connection(asyncio.Protocol):
         self.is_open = False
         self._keeps_alive = False
         if not self._complete and self._error is None:
-            if self._has_head and not self._has_length and exc is None:
+            if self._has_head and exc is None and not any(name in FRAMING for name, _ in self.headers):
                 self._complete = True  # a body without a length ends where its connection does
             elif self._has_head or self._head_bytes:
                 self._error = ConnectionFailed("upstream_disconnected", "The provider closed the connection too soon.")
@@ -262,10 +261,7 @@ class Connection(asyncio.Protocol):
         if self._has_head:
             self._keeps_alive = self._keeps_alive and not self._complete
             return  # a trailer, or what nobody asked for
-        name = name.lower()
-        if name in FRAMING:
-            self._has_length = True
-        self.headers.append((name, value))
+        self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         if self._complete:
@@ -274,13 +270,10 @@ class Connection(asyncio.Protocol):
         status = self._parser.get_status_code()
         if status < 200:
             self.headers = []  # 100 Continue and its like only announce the answer
-            self._has_length = False
             return
         self.status = status
         self._has_head = True
         self._keeps_alive = self._parser.should_keep_alive()
-        if status in (204, 304):
-            self._has_length = True
         if self._without_body:
             # The parser expects the body that the length speaks of, so this connection ends here.
             self._complete = True
