@@ -12,7 +12,7 @@ from django.db import DatabaseError
 from django.db.models import Q
 from django.utils import timezone
 
-from keys.limits.scope import Scope
+from keys.limits.scope import Scope, Scopes
 from keys.models import Project, Tier, VirtualKey
 from keys.models.project import ALLOW, OFF
 from keys.rules import Rules
@@ -27,7 +27,7 @@ ALL = "all"
 """Of `Project.capture_bodies`; of `off` a record says nothing."""
 
 
-class ProjectRecord(msgspec.Struct, frozen=True):
+class ProjectRecord(msgspec.Struct, frozen=True, eq=False):
     """One project. `scope` is None where it has no limits; keys have it among their own scopes."""
 
     id: int
@@ -56,7 +56,7 @@ class TierRecord(msgspec.Struct, frozen=True):
     compute: str
 
 
-class KeyRecord(msgspec.Struct, frozen=True):
+class KeyRecord(msgspec.Struct, frozen=True, eq=False):
     """One virtual key under one of its tokens; times are Unix seconds.
 
     A key that was rotated with a grace has a second record under the old public id, with the old secret, until
@@ -79,7 +79,7 @@ class KeyRecord(msgspec.Struct, frozen=True):
     model_globs: tuple[str, ...]
     upstream_alias: str
     tags: tuple[str, ...]
-    scopes: tuple[Scope, ...]
+    scopes: Scopes
     tier: TierRecord | None
     is_bound: bool
     """It has a list of models, or there is a budget among its scopes."""

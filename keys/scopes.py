@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import lru_cache
 
 from django.conf import settings
 
-from keys.limits.scope import Limits, Scope
+from keys.limits.scope import Limits, Scope, Scopes, scope_of
 from keys.models import COUNTS, Account, GlobalLimits, Limited, Project, Team, VirtualKey
 from keys.models.usd import picousd
 
@@ -22,7 +21,7 @@ def limits_of(row: Limited) -> Limits:
     )
 
 
-def scopes_of_key(row: VirtualKey) -> tuple[Scope, ...]:
+def scopes_of_key(row: VirtualKey) -> Scopes:
     """The key, its owner, its team, its project, in this order; without those that have no limit at all."""
     account = account_of(row)
     found = (
@@ -52,17 +51,11 @@ def global_scope() -> Scope | None:
 
 def scope(kind: str, pk: object, label: str, row: Limited) -> Scope | None:
     """None where nothing is limited."""
-    return one_of(Scope(kind, str(pk), label, limits_of(row))) if row.is_limited else None
+    return scope_of(kind, str(pk), label, limits_of(row)) if row.is_limited else None
 
 
 def any_budget(scopes: Iterable[Scope]) -> bool:
     return any(each.limits.budget is not None for each in scopes)
-
-
-@lru_cache(maxsize=10_000)
-def one_of(equal: Scope) -> Scope:
-    """The same object for equal scopes: the keys of one project share it, instead of each having a copy."""
-    return equal
 
 
 KINDS: dict[type[Limited], str] = {

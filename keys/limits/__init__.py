@@ -15,7 +15,7 @@ from keys.limits.base import (
 )
 from keys.limits.memory import MemoryLimits
 from keys.limits.refusal import LimitExceeded
-from keys.limits.scope import Limits, Scope
+from keys.limits.scope import Limits, Scope, Scopes
 
 __all__ = [
     "Ask",
@@ -32,5 +32,6 @@ __all__ = [
     "Rates",
     "Reservation",
     "Scope",
+    "Scopes",
     "Unknown",
 ]

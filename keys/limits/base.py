@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import msgspec
 
-from keys.limits.scope import Scope
+from keys.limits.scope import Scopes
 
 SECOND_US = 1_000_000
 DAY_US = 86_400 * SECOND_US
@@ -176,12 +176,12 @@ class LimitsBackend(ABC):
     async def close(self) -> None:
         """After the last one."""
 
-    def reserve_at_once(self, scopes: Sequence[Scope], ask: Ask, now: float) -> Reservation | None:
+    def reserve_at_once(self, scopes: Scopes, ask: Ask, now: float) -> Reservation | None:
         """As `reserve`, where nobody has to be waited for; None: ask `reserve`."""
         return None
 
     @abstractmethod
-    async def reserve(self, scopes: Sequence[Scope], ask: Ask, now: float) -> Reservation:
+    async def reserve(self, scopes: Scopes, ask: Ask, now: float) -> Reservation:
         """Raises `LimitExceeded` and `Unknown`; then nothing was taken."""
 
     @abstractmethod

@@ -13,14 +13,14 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from keys.limits.base import Ask, Baseline, LimitsBackend, Need, OnThreshold, Unknown
 from keys.limits.batches import Away, OnFailure, log_failure
 from keys.limits.last_known import LastKnown
 from keys.limits.memory import MemoryLimits, need_of
 from keys.limits.redis import LEASE_S, TIMEOUT_S, RedisLimits, SharedReservation
-from keys.limits.scope import Scope
+from keys.limits.scope import Scopes
 from keys.limits.script import Client
 
 log = logging.getLogger("sluice.limits")
@@ -91,7 +91,7 @@ class FallbackLimits(LimitsBackend):
             self._probe.cancel()
         await self._shared.close()
 
-    async def reserve(self, scopes: Sequence[Scope], ask: Ask, now: float) -> SharedReservation:
+    async def reserve(self, scopes: Scopes, ask: Ask, now: float) -> SharedReservation:
         if self._shared.up:
             try:
                 return await self._shared.reserve(scopes, ask, now)
@@ -110,7 +110,7 @@ class FallbackLimits(LimitsBackend):
     def _new_local(self) -> MemoryLimits:
         return MemoryLimits(clock=self._clock, on_threshold=self._on_threshold)
 
-    def _reserve_locally(self, scopes: Sequence[Scope], ask: Ask, now: float) -> SharedReservation:
+    def _reserve_locally(self, scopes: Scopes, ask: Ask, now: float) -> SharedReservation:
         try:
             local = self._local.reserve_at_once(scopes, ask, now)
         except Unknown as unknown:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from keys.limits.operations import Batch, OfOne, Operation, Reserve
+from keys.limits.scope import Scopes
 
 LARGEST_GROUP = 32
 """What is let in together is one record in Redis, read and written each time that one of them ends."""
@@ -48,12 +49,12 @@ class Shared:
 
     def __init__(self) -> None:
         self._lines: list[Line] = []
-        self._open: dict[int, Line] = {}
+        self._open: dict[Scopes, Line] = {}
 
     def add(self, operation: OfOne, batch: Batch) -> None:
         """Raises `ValueError`."""
         reservation = operation.reservation
-        scopes = id(reservation.scopes)
+        scopes = reservation.scopes
         line = self._open.get(scopes)
         if line is None or len(line.operations) == LARGEST_GROUP:
             line = self._open[scopes] = Line([*operation.line(batch), []], [], reservation.id)

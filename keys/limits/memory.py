@@ -10,8 +10,6 @@ from itertools import islice
 from operator import itemgetter
 from typing import TypeVar
 
-import msgspec
-
 from keys.limits.base import (
     DAY_US,
     SECOND_US,
@@ -33,13 +31,13 @@ from keys.limits.fast_path import FastPath, open_fast_path, take
 from keys.limits.periods import span_at
 from keys.limits.refusal import LimitExceeded, Refusal
 from keys.limits.reservation import MemoryReservation, OneByOne
-from keys.limits.scope import Scope
+from keys.limits.scope import Scope, Scopes
 from keys.limits.state import ScopeState
 
 log = logging.getLogger("sluice.limits")
 
 FAST_PATHS_KEPT = 10_000
-"""Tuples of scopes whose fast paths are remembered; those of keys that were asked for three times within a second."""
+"""Sets of scopes whose fast paths are remembered; those of keys that were asked for three times within a second."""
 
 LOOKED_AT = 2
 """Scopes looked at for each new one: more than one, so that the idle ones cannot pile up."""
@@ -47,23 +45,15 @@ LOOKED_AT = 2
 AnyStatus = TypeVar("AnyStatus", LimitStatus, BudgetStatus)
 
 
-class FastPaths(msgspec.Struct, eq=False):
-    """The fast paths of some scopes, open or not."""
-
-    scopes: tuple[Scope, ...]
-    fast_paths: Sequence[FastPath]
-
-
 class MemoryLimits(LimitsBackend):
     """The backend of one process. `clock` is Unix time in seconds, asked when something is settled."""
 
     def __init__(self, *, clock: Callable[[], float] = time.time, on_threshold: OnThreshold | None = None) -> None:
         self._states: OrderedDict[tuple[str, str], ScopeState] = OrderedDict()
-        # The states by the very objects that came last: their names are long to hash. A state holds its scope, so that
-        # nobody else gets that scope's id.
-        self._by_object: dict[int, ScopeState] = {}
-        # By the tuple that was asked for, which a key has as long as its limits do not change.
-        self._fast_paths_of: dict[int, FastPaths] = {}
+        # The states by the scopes that came last, whose names are long to hash.
+        self._by_scope: dict[Scope, ScopeState] = {}
+        # Open or not, by the scopes that were asked for together.
+        self._fast_paths_of: dict[Scopes, Sequence[FastPath]] = {}
         self._clock = clock
         self._on_threshold = on_threshold
         self.adoptions = 0
@@ -79,13 +69,13 @@ class MemoryLimits(LimitsBackend):
         """Scopes remembered."""
         return len(self._states)
 
-    def reserve_at_once(self, scopes: Sequence[Scope], ask: Ask, now: float) -> MemoryReservation:
+    def reserve_at_once(self, scopes: Scopes, ask: Ask, now: float) -> MemoryReservation:
         """Raises `LimitExceeded` and `Unknown`; then nothing was taken."""
         now_us = round(now * 1e6)
-        found = self._fast_paths_of.get(id(scopes))
-        if found is not None and found.scopes is scopes and ask.requests == 1:
+        fast_paths = self._fast_paths_of.get(scopes)
+        if fast_paths is not None and ask.requests == 1:
             tokens, cost = ask.tokens, ask.cost or 0
-            for fast_path in found.fast_paths:
+            for fast_path in fast_paths:
                 if (
                     not fast_path.at <= now_us < fast_path.until
                     or fast_path.room <= 0
@@ -95,15 +85,14 @@ class MemoryLimits(LimitsBackend):
                 ):
                     break
             else:
-                fast_paths = found.fast_paths
                 rates = take(fast_paths, ask, now_us)
                 return MemoryReservation(self, scopes, ask, now_us, fast_paths, (), rates, self.adoptions)
         return self._reserve_slowly(scopes, ask, now_us)
 
-    async def reserve(self, scopes: Sequence[Scope], ask: Ask, now: float) -> MemoryReservation:
+    async def reserve(self, scopes: Scopes, ask: Ask, now: float) -> MemoryReservation:
         return self.reserve_at_once(scopes, ask, now)
 
-    def _reserve_slowly(self, scopes: Sequence[Scope], ask: Ask, now_us: int) -> MemoryReservation:
+    def _reserve_slowly(self, scopes: Scopes, ask: Ask, now_us: int) -> MemoryReservation:
         """Where some scope has no fast path with room. The others' are gone through all the same."""
         known = len(self._states)
         states = [self._state(scope) for scope in scopes]
@@ -130,19 +119,19 @@ class MemoryLimits(LimitsBackend):
             state.slow_at = now_us
         if len(self._states) > known:
             self._forget_idle(now_us, len(self._states) - known)
-        if not counted and type(scopes) is tuple:  # a list may be another one by the next time
+        if not counted:
             self._remember(scopes, fast_paths)
         return MemoryReservation(
             self, scopes, ask, now_us, fast_paths, counted, rates_of(states, now_us), self.adoptions
         )
 
-    def _remember(self, scopes: tuple[Scope, ...], fast_paths: Sequence[FastPath]) -> None:
+    def _remember(self, scopes: Scopes, fast_paths: Sequence[FastPath]) -> None:
         """All had room in their fast paths; so may the next that asks for the same."""
         if len(self._fast_paths_of) >= FAST_PATHS_KEPT:
             self._fast_paths_of.clear()
-        self._fast_paths_of[id(scopes)] = FastPaths(scopes, fast_paths)
+        self._fast_paths_of[scopes] = fast_paths
 
-    def restore(self, scopes: Sequence[Scope], ask: Ask, now: float) -> MemoryReservation:
+    def restore(self, scopes: Scopes, ask: Ask, now: float) -> MemoryReservation:
         """Take over a request that runs already: what ends with it is taken, whatever the limits say."""
         now_us = round(now * 1e6)
         counted: list[OneByOne] = []
@@ -155,7 +144,7 @@ class MemoryLimits(LimitsBackend):
 
     def _state(self, scope: Scope) -> ScopeState:
         """With the limits of this very object."""
-        state = self._by_object.get(id(scope))
+        state = self._by_scope.get(scope)
         if state is not None:
             return state
         name = (scope.kind, scope.id)
@@ -165,9 +154,9 @@ class MemoryLimits(LimitsBackend):
         if state.limits is not scope.limits:
             state.adopt(scope)
             self.adoptions += 1
-        self._by_object.pop(id(state.scope), None)
+        self._by_scope.pop(state.scope, None)
         state.scope = scope
-        self._by_object[id(scope)] = state
+        self._by_scope[scope] = state
         return state
 
     def load(self, need: Need, baseline: Baseline) -> None:
@@ -182,9 +171,7 @@ class MemoryLimits(LimitsBackend):
             if threshold is not None:
                 self.threshold_crossed(threshold)
 
-    def charge_new_budgets(
-        self, scopes: Sequence[Scope], reserved: Sequence[Counter | None], cost: int, at: int
-    ) -> None:
+    def charge_new_budgets(self, scopes: Scopes, reserved: Sequence[Counter | None], cost: int, at: int) -> None:
         """Budgets that were set while the request ran: it has reserved nothing of them, and has spent of them."""
         for scope in scopes:
             state = self._states.get((scope.kind, scope.id))
@@ -215,7 +202,7 @@ class MemoryLimits(LimitsBackend):
         state.close_fast_path()
         return [counter for counter in state.counters if isinstance(counter, PastCounter)]
 
-    def statuses_of(self, scopes: Sequence[Scope], now: int) -> LimitStatuses:
+    def statuses_of(self, scopes: Scopes, now: int) -> LimitStatuses:
         counters: list[Counter] = []
         for scope in scopes:
             state = self._states.get((scope.kind, scope.id))
@@ -224,7 +211,7 @@ class MemoryLimits(LimitsBackend):
                 counters += state.counters
         return statuses_of(counters, now)
 
-    def _refused(self, scopes: Sequence[Scope], ask: Ask, now: int) -> Exception:
+    def _refused(self, scopes: Scopes, ask: Ask, now: int) -> Exception:
         """Every limit is asked, so that what is told is the longest wait of all."""
         needs: list[Need] = []
         refusals: list[tuple[Scope, Refusal]] = []
@@ -247,7 +234,7 @@ class MemoryLimits(LimitsBackend):
             state = self._states[key]
             if state.idle(now):
                 del self._states[key]
-                self._by_object.pop(id(state.scope), None)
+                self._by_scope.pop(state.scope, None)
             else:
                 self._states.move_to_end(key)
 

@@ -12,7 +12,7 @@ import msgspec
 from keys.limits.base import DAY_US, SECOND_US, Ask, Baseline, Need
 from keys.limits.counters.budget import threshold_of
 from keys.limits.periods import span_at
-from keys.limits.scope import Scope
+from keys.limits.scope import Scope, Scopes
 from strict.units import PICO
 
 Money = tuple[int, int]
@@ -42,7 +42,6 @@ class Operation(msgspec.Struct, eq=False):
 class Said(NamedTuple):
     """How a scope is told to Redis, while it is between `since` and `until` by Redis' clock."""
 
-    scope: Scope
     key: bytes
     limits: msgspec.Raw
     since: float
@@ -57,15 +56,15 @@ class Wording:
         names = (b"epoch", b"leases", b"held:" + own, b"process:" + own, b"serial", b"returned")
         self.head = [prefix + name for name in names]
         self._prefix = prefix
-        self._said: dict[int, Said] = {}
+        self._said: dict[Scope, Said] = {}
 
     def of(self, scope: Scope, now: float) -> Said:
         """Raises `ValueError` for a time zone that there is not."""
-        said = self._said.get(id(scope))
-        if said is None or said.scope is not scope or not said.since <= now < said.until:
+        said = self._said.get(scope)
+        if said is None or not said.since <= now < said.until:
             if len(self._said) >= SCOPES_KEPT:
                 self._said.clear()
-            said = self._said[id(scope)] = self._say(scope, now)
+            said = self._said[scope] = self._say(scope, now)
         return said
 
     def key(self, kind: str, id_: str) -> bytes:
@@ -89,7 +88,7 @@ class Wording:
             name = f"{limits.period} {limits.time_zone}"
             told += [money(limits.budget), money(threshold_of(limits)), name, span.start * SECOND_US, end]
         raw = msgspec.Raw(msgspec.msgpack.encode(told))
-        return Said(scope, self.key(scope.kind, scope.id), raw, since, until)
+        return Said(self.key(scope.kind, scope.id), raw, since, until)
 
 
 class Batch:
@@ -103,9 +102,9 @@ class Batch:
         """The number of a scope's key, and its limits."""
         self.scopes: list[Scope] = []
         self._numbers: dict[bytes, int] = {}
-        self._indexes: dict[int, int] = {}
-        self._specs_of: dict[int, list[int]] = {}
-        self._keys_of: dict[int, list[int]] = {}
+        self._indexes: dict[Scope, int] = {}
+        self._specs_of: dict[Scopes, list[int]] = {}
+        self._keys_of: dict[Scopes, list[int]] = {}
 
     def number(self, key: bytes) -> int:
         """As Lua counts."""
@@ -119,31 +118,31 @@ class Batch:
         """The number of a scope's key."""
         return self.number(self._wording.key(kind, id_))
 
-    def keys_of(self, scopes: Sequence[Scope]) -> list[int]:
-        """The numbers of the keys of scopes that live as long as the batch does."""
-        found = self._keys_of.get(id(scopes))
-        if found is None:
-            found = self._keys_of[id(scopes)] = [self.key(scope.kind, scope.id) for scope in scopes]
-        return found
+    def keys_of(self, scopes: Scopes) -> list[int]:
+        """The numbers of these scopes' keys."""
+        numbers = self._keys_of.get(scopes)
+        if numbers is None:
+            numbers = self._keys_of[scopes] = [self.key(scope.kind, scope.id) for scope in scopes]
+        return numbers
 
-    def specs_of(self, scopes: Sequence[Scope]) -> list[int]:
-        """The numbers of these scopes' limits in `specs`. They live as long as the batch does."""
-        found = self._specs_of.get(id(scopes))
-        if found is None:
-            found = self._specs_of[id(scopes)] = [self._spec_of(scope) for scope in scopes]
-        return found
+    def specs_of(self, scopes: Scopes) -> list[int]:
+        """The numbers of these scopes' limits in `specs`."""
+        numbers = self._specs_of.get(scopes)
+        if numbers is None:
+            numbers = self._specs_of[scopes] = [self._spec_of(scope) for scope in scopes]
+        return numbers
 
     def _spec_of(self, scope: Scope) -> int:
-        index = self._indexes.get(id(scope))
+        index = self._indexes.get(scope)
         if index is None:
             said = self._wording.of(scope, self._now)
-            index = self._indexes[id(scope)] = len(self.specs)
+            index = self._indexes[scope] = len(self.specs)
             self.scopes.append(scope)
             self.specs.append((self.number(said.key), said.limits))
         return index
 
 
-def anything_ends(scopes: Sequence[Scope]) -> bool:
+def anything_ends(scopes: Scopes) -> bool:
     """Whether a request that these limit has anything to settle."""
     for scope in scopes:
         limits = scope.limits
@@ -162,7 +161,7 @@ class RecordedReservation(msgspec.Struct, eq=False):
     """What Redis is told of a running request."""
 
     id: int
-    scopes: Sequence[Scope]
+    scopes: Scopes
     ask: Ask
     ends: bool
     """Whether it will have anything to settle."""

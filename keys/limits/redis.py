@@ -49,7 +49,7 @@ from keys.limits.operations import (
     picousd,
 )
 from keys.limits.refusal import LimitExceeded, Refusal
-from keys.limits.scope import Scope
+from keys.limits.scope import Scope, Scopes
 
 log = logging.getLogger("sluice.limits")
 
@@ -171,12 +171,12 @@ class RedisLimits:
             self._renewal.cancel()
         await self._batches.close()
 
-    def new_reservation(self, scopes: Sequence[Scope], ask: Ask) -> SharedReservation:
+    def new_reservation(self, scopes: Scopes, ask: Ask) -> SharedReservation:
         """One that nobody has granted yet."""
         number = next(self._ids)
         return SharedReservation(number, scopes, ask, anything_ends(scopes), number, 0, self)
 
-    async def reserve(self, scopes: Sequence[Scope], ask: Ask, now: float) -> SharedReservation:
+    async def reserve(self, scopes: Scopes, ask: Ask, now: float) -> SharedReservation:
         """Raises `LimitExceeded`, `Unknown` and `Away`; then nothing was taken. `now` is Redis' own, not this one."""
         if not self._batches.up:
             raise Away("Redis did not answer")

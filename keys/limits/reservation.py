@@ -10,7 +10,7 @@ import msgspec
 from keys.limits.base import Ask, CrossedThreshold, LimitStatuses, Rates, Used
 from keys.limits.counters import Counter
 from keys.limits.fast_path import Counted, FastPath
-from keys.limits.scope import Scope
+from keys.limits.scope import Scopes
 from keys.limits.state import ScopeState
 
 
@@ -21,13 +21,11 @@ class Backend(Protocol):
 
     def now_us(self) -> int: ...
 
-    def statuses_of(self, scopes: Sequence[Scope], now: int) -> LimitStatuses: ...
+    def statuses_of(self, scopes: Scopes, now: int) -> LimitStatuses: ...
 
     def threshold_crossed(self, threshold: CrossedThreshold) -> None: ...
 
-    def charge_new_budgets(
-        self, scopes: Sequence[Scope], reserved: Sequence[Counter | None], cost: int, at: int
-    ) -> None: ...
+    def charge_new_budgets(self, scopes: Scopes, reserved: Sequence[Counter | None], cost: int, at: int) -> None: ...
 
 
 class OneByOne(NamedTuple):
@@ -45,7 +43,7 @@ class MemoryReservation(msgspec.Struct, eq=False):
     """
 
     backend: Backend
-    scopes: Sequence[Scope]
+    scopes: Scopes
     ask: Ask
     at: int
     fast_paths: Sequence[FastPath]

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from keys.limits import Ask, Limits, Scope, Unknown
+from keys.limits import Ask, Limits, Scope, Scopes, Unknown
 from keys.limits.base import LimitsBackend
-from keys.records import KeyRecord, ProjectRecord
 from proxy.admission import media
 from proxy.admission.baselines import Baselines
 from proxy.admission.embedding_quota import quota_of
@@ -30,7 +29,7 @@ GUESSED_OUTPUT = 1_000
 GUESSED_MOST_OUTPUT = 131_072
 """The same for money, where too little would let too many run at once: no model is known to say more at a time."""
 
-KNOWN = 10_000
+KEPT = 10_000
 """Keys, or keys and addresses where these are limited, of which is remembered what applies to them."""
 
 GUESSED_MOST_PROMPT = 1_048_576
@@ -47,7 +46,8 @@ class Admission:
         self._limits = limits
         self._baselines = baselines
         self._of_address = of_address if of_address != Limits() else None
-        self._known: dict[object, Known] = {}
+        self._applying: dict[object, tuple[Scopes, Applying]] = {}
+        """By key, or project without one, as it is; with the scopes of everyone that it holds for."""
 
     async def admit(self, exchange: Exchange, snapshot: Snapshot) -> None:
         """Sets `reservation`. Raises `LimitExceeded`; then nothing was taken."""
@@ -78,20 +78,20 @@ class Admission:
         """Everyone and everything that this request counts for, and that is limited."""
         who = exchange.key or exchange.project
         everyone = snapshot.global_scopes
-        name: object = id(who)
+        name: object = who
         if self._of_address is not None or exchange.endpoint is EMBEDDINGS:
             client = exchange.scope.get("client")
             name = name, exchange.endpoint is EMBEDDINGS, client and client[0]
-        found = self._known.get(name)
-        if found is None or found.who is not who or found.everyone is not everyone:
-            if len(self._known) >= KNOWN:
-                self._known.clear()
-            found = self._known[name] = Known(who, everyone, applying(self._scopes_of(exchange, everyone)))
-        return found.applying
+        kept = self._applying.get(name)
+        if kept is None or kept[0] is not everyone:
+            if len(self._applying) >= KEPT:
+                self._applying.clear()
+            kept = self._applying[name] = everyone, applying(self._scopes_of(exchange, everyone))
+        return kept[1]
 
-    def _scopes_of(self, exchange: Exchange, everyone: tuple[Scope, ...]) -> tuple[Scope, ...]:
+    def _scopes_of(self, exchange: Exchange, everyone: Scopes) -> Scopes:
         key, project = exchange.key, exchange.project
-        scopes: tuple[Scope, ...] = ()
+        scopes: Scopes = ()
         if key is not None:
             scopes = key.scopes
         elif project is not None and project.scope is not None:
@@ -113,22 +113,14 @@ async def read_long_prompt(body: JSONBody | None) -> Prompt:
 class Applying(NamedTuple):
     """What limits a request, and what follows from that for every request that they limit."""
 
-    scopes: tuple[Scope, ...]
+    scopes: Scopes
     counts_tokens: bool
     """Whether it takes an estimate to know if there is room."""
     guessed_output: int
     """Tokens, where a request does not say: a guess must not be what makes it too large for its limit."""
 
 
-class Known(NamedTuple):
-    """What applies to a key, or to a project without one, as it is, with what applies to everyone as it is."""
-
-    who: KeyRecord | ProjectRecord | None
-    everyone: tuple[Scope, ...]
-    applying: Applying
-
-
-def applying(scopes: tuple[Scope, ...]) -> Applying:
+def applying(scopes: Scopes) -> Applying:
     limits = [scope.limits for scope in scopes]
     counts_tokens = any(each.tpm is not None or each.budget is not None for each in limits)
     return Applying(scopes, counts_tokens, guessed_output([each.tpm for each in limits if each.tpm is not None]))

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 from django.conf import settings
 from django.db import DatabaseError
 
-from keys.limits.scope import Scope
+from keys.limits.scope import Scopes
 from keys.records import KeyRecord, ProjectRecord, load_projects
 from keys.scopes import global_scope
 from providers.catalog import Catalog, load_catalog
@@ -46,7 +46,7 @@ class ConfigurationChanges(NamedTuple):
     version: int
     catalog: Catalog | None
     projects: dict[int, ProjectRecord] | None
-    global_scopes: tuple[Scope, ...] | None
+    global_scopes: Scopes | None
     keys: ChangedKeys
     all_keys: bool
     prices: Prices | None
@@ -66,7 +66,7 @@ class Reading:
     def projects(self) -> dict[int, ProjectRecord] | None:
         return self._part("projects", load_projects)
 
-    def global_scopes(self) -> tuple[Scope, ...] | None:
+    def global_scopes(self) -> Scopes | None:
         return self._part("global limits", lambda _: load_global_scopes())
 
     def prices(self, catalog: Catalog | None) -> Prices | None:
@@ -135,7 +135,7 @@ def read_changes(since: int) -> ConfigurationChanges | None:
     )
 
 
-def load_global_scopes() -> tuple[Scope, ...]:
+def load_global_scopes() -> Scopes:
     """None or one: in the shape in which admission takes scopes."""
     found = global_scope()
     return (found,) if found is not None else ()

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, TypeVar
 from django.conf import settings
 from django.db import DatabaseError
 
-from keys.limits.scope import Scope
+from keys.limits.scope import Scopes
 from keys.models import DEFAULT_PROJECT
 from keys.records import KeyRecord, ProjectRecord, load_keys
 from keys.scopes import any_budget
@@ -65,7 +65,7 @@ class Snapshot:
         self.default_project: ProjectRecord | None = None
         self.origins: AnyOrigin | None = None
         """Of pages in browsers, that any project allows."""
-        self.global_scopes: tuple[Scope, ...] = ()
+        self.global_scopes: Scopes = ()
         self.everyone_is_bound = False
         """There is a budget for all requests together."""
         self.version = 0

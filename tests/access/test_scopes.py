@@ -12,8 +12,9 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from msgspec.structs import astuple
 
-from keys.limits.scope import Limits, Scope
+from keys.limits.scope import Limits
 from keys.models import Account, GlobalLimits, Project, Team, Tier, VirtualKey
 from keys.records import KeyRecord, load_keys
 from proxy.configuration.snapshot import Snapshot
@@ -34,17 +35,17 @@ def test_scopes_are_those_that_are_limited_the_nearest_first():
     project = Project.objects.create(name="p", daily=7)
     Account.of(owner).change(budget=Decimal("1.5"), period="day", time_zone="Europe/Berlin")
     key = make(owner=owner, team=team, project=project, rpm=3, rps=1, burst=2)
-    assert record(key).scopes == (
-        Scope("key", str(key.pk), "key 'k'", Limits(rpm=3, rps=1, burst=2)),
-        Scope(
+    assert [astuple(scope) for scope in record(key).scopes] == [
+        ("key", str(key.pk), "key 'k'", Limits(rpm=3, rps=1, burst=2)),
+        (
             "user",
             str(owner.pk),
             f"user {Account.objects.get(user=owner).public_id}",
             Limits(budget=1_500_000_000_000, period="day", time_zone="Europe/Berlin"),
         ),
-        Scope("team", str(team.pk), "team 'crew'", Limits(tpm=5)),
-        Scope("project", str(project.pk), "project 'p'", Limits(daily=7)),
-    )
+        ("team", str(team.pk), "team 'crew'", Limits(tpm=5)),
+        ("project", str(project.pk), "project 'p'", Limits(daily=7)),
+    ]
     assert record(make("bare", owner=User.objects.create_user("bob"))).scopes == ()
 
 

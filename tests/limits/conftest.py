@@ -54,7 +54,7 @@ class Gate:
         return caught.value
 
     def try_once(self, scopes: list[Scope], ask: Ask) -> Reservation:
-        return self.limits.reserve_at_once(scopes, ask, self.clock())
+        return self.limits.reserve_at_once(tuple(scopes), ask, self.clock())
 
     def load(self, need: Need, baseline: Baseline) -> None:
         self.limits.load(need, baseline)
@@ -100,7 +100,7 @@ class RedisGate(Gate):
         return self.loop.run_until_complete(awaited)
 
     def try_once(self, scopes: list[Scope], ask: Ask) -> Reservation:
-        return self.do(self.shared.reserve(scopes, ask, self.clock()))
+        return self.do(self.shared.reserve(tuple(scopes), ask, self.clock()))
 
     def load(self, need: Need, baseline: Baseline) -> None:
         self.shared.load(need, baseline)

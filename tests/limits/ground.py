@@ -38,12 +38,12 @@ class Process:
     async def reserve(self, scopes: Scope | list[Scope], ask: Ask = ONE) -> Reservation:
         scopes = scopes if isinstance(scopes, list) else [scopes]
         try:
-            return await self.limits.reserve(scopes, ask, self.clock())
+            return await self.limits.reserve(tuple(scopes), ask, self.clock())
         except Unknown as unknown:
             for need in unknown.needs:
                 self.loads.append(need)
                 self.limits.load(need, self.ledger.get((need.kind, need.id), Baseline()))
-            return await self.limits.reserve(scopes, ask, self.clock())
+            return await self.limits.reserve(tuple(scopes), ask, self.clock())
 
     async def refused(self, scopes: Scope | list[Scope], ask: Ask = ONE) -> LimitExceeded:
         with pytest.raises(LimitExceeded) as caught:

@@ -182,7 +182,7 @@ def test_no_order_of_events_spends_past_the_budget_and_one_request(budget: int, 
     for cost, is_bounded, end in steps:
         ask = Ask(cost=cost, bounded=is_bounded)
         try:
-            running.append((limits.reserve_at_once([key], ask, NOON), ask))
+            running.append((limits.reserve_at_once((key,), ask, NOON), ask))
         except Unknown as unknown:
             limits.load(unknown.needs[0], Baseline())
         except LimitExceeded:

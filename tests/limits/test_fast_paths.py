@@ -108,7 +108,7 @@ def test_what_is_asked_for_often_has_a_fast_path():
     for _ in range(4):
         reservation = limits.reserve_at_once(scopes, Ask(tokens=3), clock())
         clock.pass_by(0.01)
-    assert limits._fast_paths_of[id(scopes)].fast_paths is reservation.fast_paths
+    assert limits._fast_paths_of[scopes] is reservation.fast_paths
     assert isinstance(reservation.fast_paths[0], FastPath)
     assert reservation.rates[0] == (100, 96, 60)
     assert reservation.rates == reservation.statuses[:2]
@@ -118,12 +118,12 @@ def test_after_a_quiet_minute_nothing_is_left_of_a_fast_path():
     clock = Clock()
     limits, key = MemoryLimits(clock=clock), Scope("key", "1", "", Limits(rpm=3, tpm=100))
     for _ in range(3):
-        limits.reserve_at_once([key], Ask(tokens=3), clock()).settle(30)
+        limits.reserve_at_once((key,), Ask(tokens=3), clock()).settle(30)
         clock.pass_by(0.01)
     with pytest.raises(LimitExceeded):
-        limits.reserve_at_once([key], Ask(tokens=3), clock())
+        limits.reserve_at_once((key,), Ask(tokens=3), clock())
     clock.pass_by(61)
-    reservation = limits.reserve_at_once([key], Ask(tokens=3), clock())
+    reservation = limits.reserve_at_once((key,), Ask(tokens=3), clock())
     assert reservation.rates == ((3, 2, 60), (100, 97, 60))
 
 
@@ -142,7 +142,7 @@ def test_fast_paths_tell_of_a_soft_threshold_when_it_is_passed():
     def spend_until_they_have_fast_paths() -> None:
         for _ in range(8):
             spend(10)
-        assert [fast_path.is_closed for fast_path in limits._fast_paths_of[id(scopes)].fast_paths] == [False, False]
+        assert [fast_path.is_closed for fast_path in limits._fast_paths_of[scopes]] == [False, False]
 
     spend_until_they_have_fast_paths()
     spend(79_800)

@@ -292,7 +292,7 @@ class Admission(RuleBasedStateMachine):
 
     def _asked_of(self, limits: MemoryLimits, scopes: list[Scope], ask: Ask, now: float) -> Reservation | LimitExceeded:
         try:
-            return limits.reserve_at_once(scopes, ask, now)
+            return limits.reserve_at_once(tuple(scopes), ask, now)
         except LimitExceeded as refusal:
             return refusal
         except Unknown as unknown:
@@ -302,7 +302,7 @@ class Admission(RuleBasedStateMachine):
 
     async def _in_redis(self, process: RedisLimits, scopes: list[Scope], ask: Ask) -> SharedReservation | LimitExceeded:
         try:
-            return await process.reserve(scopes, ask, self.clock())
+            return await process.reserve(tuple(scopes), ask, self.clock())
         except LimitExceeded as refusal:
             return refusal
         except Unknown as unknown:

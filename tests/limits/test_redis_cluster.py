@@ -66,10 +66,10 @@ def test_all_scopes_are_decided_at_once_in_a_cluster_and_a_dead_process_buried(c
 
     async def reserve(limits: RedisLimits, scopes: list[Scope]):
         try:
-            return await limits.reserve(scopes, Ask(cost=USD, bounded=True), 0)
+            return await limits.reserve(tuple(scopes), Ask(cost=USD, bounded=True), 0)
         except Unknown as unknown:
             for need in unknown.needs:
                 limits.load(need, Baseline())
-            return await limits.reserve(scopes, Ask(cost=USD, bounded=True), 0)
+            return await limits.reserve(tuple(scopes), Ask(cost=USD, bounded=True), 0)
 
     asyncio.run(test())

@@ -134,7 +134,7 @@ def test_a_ledger_that_says_nothing_either_is_not_waited_for(server: RedisServer
             return [Baseline(spent_picousd=4 * USD)]
 
         async def spent(process: Process) -> int:
-            reservation = await process.limits.reserve([key], Ask(cost=0), ground.clock())
+            reservation = await process.limits.reserve((key,), Ask(cost=0), ground.clock())
             reservation.settle(cost=0)
             assert reservation.statuses.budget is not None
             return reservation.statuses.budget.spent
@@ -146,7 +146,7 @@ def test_a_ledger_that_says_nothing_either_is_not_waited_for(server: RedisServer
             server.stop()
             baselines = Baselines(process.limits, read, again_every_s=0.01)
             with pytest.raises(Unknown) as unknown:
-                await process.limits.reserve([key], ONE, ground.clock())
+                await process.limits.reserve((key,), ONE, ground.clock())
             await baselines.load(unknown.value.needs, unknown.value.timeout_s)
             assert await spent(process) == USD
             answers.set()
@@ -194,7 +194,7 @@ def test_what_is_away_is_not_waited_for(server: RedisServer):
             for _ in range(200):
                 # A coroutine that ends without having waited for anything.
                 with pytest.raises(StopIteration):
-                    process.limits.reserve([key], ONE, process.clock()).send(None)
+                    process.limits.reserve((key,), ONE, process.clock()).send(None)
 
     run(server, test)
 
@@ -413,7 +413,7 @@ def test_many_at_once_share_round_trips_and_are_decided_exactly(server: RedisSer
 
             async def ask(process: Process) -> int:
                 try:
-                    await process.limits.reserve(scopes, ONE, process.clock())
+                    await process.limits.reserve(tuple(scopes), ONE, process.clock())
                 except LimitExceeded:
                     return 0
                 return 1
@@ -432,7 +432,7 @@ def test_the_clock_is_that_of_redis(server: RedisServer):
         client = connect(server.url)
         limits = RedisLimits(client, timeout_s=5)
         await limits.start()
-        reservation = await limits.reserve([scope(parallel=1)], ONE, 12345.0)
+        reservation = await limits.reserve((scope(parallel=1),), ONE, 12345.0)
         with server.client() as asking:
             seconds, micros = asking.time()
         assert 0 <= seconds * 10**6 + micros - reservation.taken_at < DAY_US

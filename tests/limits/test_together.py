@@ -15,7 +15,7 @@ from tests.services.redis import RedisServer
 
 async def together(process: Process, scopes: list[Scope], asks: list[Ask]) -> list[Reservation]:
     """In one batch, of scopes that are known."""
-    return await asyncio.gather(*(process.limits.reserve(scopes, ask, process.clock()) for ask in asks))
+    return await asyncio.gather(*(process.limits.reserve(tuple(scopes), ask, process.clock()) for ask in asks))
 
 
 async def known(process: Process, scopes: list[Scope]) -> None:
@@ -73,7 +73,7 @@ def test_where_not_all_find_room_as_many_do_as_one_by_one(server: RedisServer):
 
             async def ask() -> bool:
                 try:
-                    await process.limits.reserve(scopes, ONE, process.clock())
+                    await process.limits.reserve(tuple(scopes), ONE, process.clock())
                 except LimitExceeded:
                     return False
                 return True
@@ -135,7 +135,9 @@ def test_one_whose_caller_left_gives_back_its_own_share(server: RedisServer):
         async with ground.processes(1) as [process]:
             scopes = [scope(parallel=3, budget=30 * USD)]
             await known(process, scopes)
-            asking = [asyncio.ensure_future(process.limits.reserve(scopes, ONE, process.clock())) for _ in range(3)]
+            asking = [
+                asyncio.ensure_future(process.limits.reserve(tuple(scopes), ONE, process.clock())) for _ in range(3)
+            ]
             await asyncio.sleep(0)  # they have asked
             await asyncio.sleep(0)  # and the batch is sent
             assert process.limits._shared._batches._busy is not None

@@ -20,7 +20,7 @@ def test_no_minute_wherever_it_begins_has_more_than_the_limit(limit: int, gaps: 
     for gap in gaps:
         now = round(now + gap, 3)
         try:
-            limits.reserve_at_once([key], Ask(), now)
+            limits.reserve_at_once((key,), Ask(), now)
         except LimitExceeded:
             # It is no phantom: there were as many in this minute and the second before it.
             assert len([at for at in accepted if at > now - 61]) >= limit
@@ -85,7 +85,7 @@ def test_scopes_that_were_seen_once_are_forgotten():
     everything = Limits(rpm=9, tpm=9, rps=9, parallel=9)
     most = 0
     for number in range(60_000):
-        limits.reserve_at_once([Scope("key", str(number), "", everything)], Ask(), NOON + number * 0.1).settle()
+        limits.reserve_at_once((Scope("key", str(number), "", everything),), Ask(), NOON + number * 0.1).settle()
         most = max(most, len(limits))
     assert most < 1300  # those of two minutes
 
@@ -93,21 +93,21 @@ def test_scopes_that_were_seen_once_are_forgotten():
 def test_tokens_that_a_long_request_used_beyond_its_estimate_are_not_forgotten():
     now = NOON
     limits, key = MemoryLimits(clock=lambda: now), scope(tpm=10)
-    reservation = limits.reserve_at_once([key], Ask(tokens=1), now)
+    reservation = limits.reserve_at_once((key,), Ask(tokens=1), now)
     now += 3600
     for number in range(50):
-        limits.reserve_at_once([Scope("key", f"x{number}", "", Limits(rpm=9))], Ask(), now)
+        limits.reserve_at_once((Scope("key", f"x{number}", "", Limits(rpm=9)),), Ask(), now)
     reservation.settle(11)
     with pytest.raises(LimitExceeded):
-        limits.reserve_at_once([key], Ask(tokens=1), now)
+        limits.reserve_at_once((key,), Ask(tokens=1), now)
 
 
 def test_scopes_with_something_running_are_not_forgotten():
     limits = MemoryLimits(clock=lambda: NOON)
-    reservation = limits.reserve_at_once([scope(parallel=1)], Ask(), NOON)
+    reservation = limits.reserve_at_once((scope(parallel=1),), Ask(), NOON)
     for number in range(2000):
-        limits.reserve_at_once([Scope("key", f"x{number}", "", Limits(rpm=9))], Ask(), NOON + 3600 + number)
+        limits.reserve_at_once((Scope("key", f"x{number}", "", Limits(rpm=9)),), Ask(), NOON + 3600 + number)
     with pytest.raises(LimitExceeded):
-        limits.reserve_at_once([scope(parallel=1)], Ask(), NOON + 9999)
+        limits.reserve_at_once((scope(parallel=1),), Ask(), NOON + 9999)
     reservation.settle()
-    limits.reserve_at_once([scope(parallel=1)], Ask(), NOON + 9999)
+    limits.reserve_at_once((scope(parallel=1),), Ask(), NOON + 9999)

@@ -314,11 +314,11 @@ def held(**limits: Any) -> tuple[MemoryLimits, Any]:
     limits_, ask = MemoryLimits(), Ask(2, tokens=500, cost=300 * MILLION, bounded=True)
     scopes = [scope(**limits)]
     try:
-        return limits_, limits_.reserve_at_once(scopes, ask, time.time())
+        return limits_, limits_.reserve_at_once(tuple(scopes), ask, time.time())
     except Unknown as unknown:
         for need in unknown.needs:
             limits_.load(need, Baseline())
-        return limits_, limits_.reserve_at_once(scopes, ask, time.time())
+        return limits_, limits_.reserve_at_once(tuple(scopes), ask, time.time())
 
 
 LIMITS: dict[str, Any] = {"tpm": 1000, "budget": 400 * MILLION, "max_requests": 9, "parallel": 1}
@@ -326,7 +326,7 @@ LIMITS: dict[str, Any] = {"tpm": 1000, "budget": 400 * MILLION, "max_requests": 
 
 def free(limits: MemoryLimits) -> tuple[int, int]:
     """Tokens that are left of the minute, and money."""
-    at_hand = limits.reserve_at_once([scope(**LIMITS)], Ask(0, tokens=0, cost=0, bounded=True), time.time())
+    at_hand = limits.reserve_at_once((scope(**LIMITS),), Ask(0, tokens=0, cost=0, bounded=True), time.time())
     tokens, budget = at_hand.statuses.tokens, at_hand.statuses.budget
     assert tokens is not None
     assert budget is not None
