@@ -75,6 +75,13 @@ READ = {endpoint.label: endpoint for endpoint in (CHAT, COMPLETIONS, EMBEDDINGS,
 READ_RAW = {path.encode(): endpoint for path, endpoint in READ.items()}
 """By the bytes of the request's target."""
 
+
+def dialect_of(path: str) -> Dialect:
+    """The one that a client speaks who asks for this path."""
+    endpoint = READ.get(path)
+    return OPAQUE if endpoint is None else endpoint.dialect
+
+
 # What is passed through, by its first segment: names of OpenAI's API, so that no client can invent a label.
 PASSED = {
     name: Endpoint(f"/v1/{name}", names_stored=ANYWHERE)

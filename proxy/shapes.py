@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-from proxy.dialects.base import Dialect
-from proxy.endpoints import OPAQUE, READ
+from proxy.endpoints import dialect_of
 from proxy.errors import BadRequest, ProxyError
 from strict.errors import error_bytes, is_management
-
-
-def dialect_of(path: str) -> Dialect:
-    """In which a client that asks for this path understands an error."""
-    endpoint = READ.get(path)
-    return OPAQUE if endpoint is None else endpoint.dialect
 
 
 def body_of(path: str, error: ProxyError) -> bytes:

@@ -17,6 +17,7 @@ from proxy.admission.estimate import MOST_TOKENS, answers_asked, inputs_of, most
 from proxy.admission.model_prices import prices_of
 from proxy.admission.prompt import Prompt, read_prompt
 from proxy.configuration.snapshot import Snapshot
+from proxy.dialects.words import Words
 from proxy.endpoints import EMBEDDINGS
 from proxy.exchange import Exchange
 from proxy.wire.jsonbody import JSONBody
@@ -58,9 +59,9 @@ class Admission:
             ask = ONE_REQUEST
             if applying.counts_tokens:
                 if exchange.held_bytes > READ_AT_ONCE_BYTES:
-                    prompt = await read_long_prompt(exchange.body)
+                    prompt = await read_long_prompt(exchange.body, exchange.dialect.words)
                 else:
-                    prompt = read_prompt(exchange.body)
+                    prompt = read_prompt(exchange.body, exchange.dialect.words)
                 ask = ask_of(exchange, applying, snapshot, prompt)
             elif exchange.counts_as != 1:
                 ask = Ask(requests=exchange.counts_as)
@@ -104,10 +105,10 @@ class Admission:
         return scopes
 
 
-async def read_long_prompt(body: JSONBody | None) -> Prompt:
+async def read_long_prompt(body: JSONBody | None, words: Words) -> Prompt:
     if body is not None and body.facts is not None:
         return Prompt(*body.facts.prompt)
-    return await asyncio.to_thread(read_prompt, body)
+    return await asyncio.to_thread(read_prompt, body, words)
 
 
 class Applying(NamedTuple):

@@ -6,8 +6,9 @@ import math
 
 import msgspec
 
-from proxy.admission.prompt import BINARY_BEGINS, SAID
+from proxy.admission.prompt import BINARY_BEGINS
 from proxy.dialects.base import Dialect
+from proxy.dialects.words import Words
 from proxy.wire.jsonbody import JSONBody, NotAnObject
 from proxy.wire.text import tokens_of_bytes
 
@@ -23,14 +24,14 @@ LONGEST_BEGINNING_BYTES = 32
 _list = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-def estimated_prompt(body: JSONBody | None) -> int | None:
+def estimated_prompt(body: JSONBody | None, words: Words) -> int | None:
     """About how many tokens a model reads of it; None where nobody can say."""
     if body is None:
         return None
     if body.facts is not None:
         return body.facts.prompt_tokens
     members = body.members
-    views = [memoryview(members[name]) for name in SAID if name in members]
+    views = [memoryview(members[name]) for name in words.read if name in members]
     return tokens_of_bytes(sum(map(text_bytes, views))) if views else None
 
 

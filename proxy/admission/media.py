@@ -81,7 +81,7 @@ def spoken_text(body: JSONBody | None) -> tuple[int, int]:
 def estimated(exchange: Exchange, units: Units) -> Usage:
     """The tokens of what a provider did not count."""
     media, body = exchange.endpoint.media, exchange.body
-    prompt = estimated_prompt(body) or 0
+    prompt = estimated_prompt(body, exchange.dialect.words) or 0
     if media == PICTURES:
         made = units.pictures * PICTURE_TOKENS
         return Usage(prompt, made, picture_out=made, source=ESTIMATED)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Raw
 
+from proxy.dialects.words import Words
 from proxy.wire.jsonbody import JSONBody, decoded
 
 MOST_READ_BYTES = 4 * 1024 * 1024
@@ -23,47 +24,6 @@ TEMPLATE_TOKENS = 24
 
 TOOL_TOKENS = 512
 """The instructions that go with tools. Vendors tell of 346 at most."""
-
-SAID = frozenset(
-    {
-        *("messages", "input", "prompt", "suffix", "instructions", "tools", "functions", "tool_choice"),
-        *("function_call", "response_format", "text"),
-    }
-)
-"""The members of a request that a model reads."""
-
-UNREAD = frozenset(
-    {
-        *("model", "stream", "stream_options", "store", "metadata", "user", "safety_identifier", "service_tier"),
-        *("max_tokens", "max_completion_tokens", "max_output_tokens", "n", "best_of", "stop", "seed", "echo"),
-        *("temperature", "top_p", "top_k", "min_p", "presence_penalty", "frequency_penalty", "repetition_penalty"),
-        *("logprobs", "top_logprobs", "logit_bias", "parallel_tool_calls", "reasoning_effort", "reasoning"),
-        *("verbosity", "include", "truncation", "prompt_cache_key", "prompt_cache_retention", "encoding_format"),
-        *("dimensions", "background"),
-    }
-)
-"""Members that neither bring anything to read nor make more of the answer than its limit says."""
-
-FUNCTIONS = frozenset({"function", "custom"})
-"""Tools that a model only asks for. What others (a search, a server of tools) bring, it reads, and it is charged."""
-
-ITEM_MEMBERS = frozenset(
-    {
-        *("role", "name", "type", "id", "status", "content", "refusal", "tool_calls", "tool_call_id", "function_call"),
-        *("call_id", "arguments", "input", "output", "reasoning", "reasoning_content", "summary", "cache_control"),
-    }
-)
-"""Members of a message, or of an item of a response's input, that are text or little else."""
-
-ITEM_TYPES = frozenset(
-    {
-        *("message", "reasoning", "function_call", "function_call_output"),
-        *("custom_tool_call", "custom_tool_call_output"),
-    }
-)
-PART_MEMBERS = frozenset({"type", "text", "refusal", "annotations", "logprobs", "cache_control"})
-PART_TYPES = frozenset({"text", "input_text", "output_text", "refusal", "summary_text", "reasoning_text"})
-MAY_HAVE_PARTS = ("content", "output", "summary", "reasoning", "reasoning_content")
 
 # Pictures, sound and files, whose bytes say nothing of their tokens. Each alternative starts at a word of its own, so
 # that no text makes this slow.
@@ -88,7 +48,7 @@ class Prompt(NamedTuple):
 UNREADABLE = Prompt(None, None)
 
 
-def read_prompt(body: JSONBody | None) -> Prompt:
+def read_prompt(body: JSONBody | None, words: Words) -> Prompt:
     """Of a request that has not been sent yet.
 
     The tokens are meant to be no less than what will be counted: English has four characters a token, but digits, signs
@@ -96,11 +56,11 @@ def read_prompt(body: JSONBody | None) -> Prompt:
     """
     if body is None:
         return UNREADABLE
-    said = {name: bytes(value) for name, value in body.members.items() if name in SAID}
+    said = {name: bytes(value) for name, value in body.members.items() if name in words.read}
     size = sum(map(len, said.values()))
     if size > MOST_READ_BYTES:
         return UNREADABLE
-    is_all = is_text_alone(body, said)
+    is_all = is_text_alone(body, said, words)
     tokens = 0
     for raw in said.values():
         text = raw if is_all else _BINARY.sub(b"", raw)
@@ -112,12 +72,13 @@ def read_prompt(body: JSONBody | None) -> Prompt:
     return Prompt(tokens or None, size + TEMPLATE_TOKENS)
 
 
-def is_text_alone(body: JSONBody, said: dict[str, bytes]) -> bool:
+def is_text_alone(body: JSONBody, said: dict[str, bytes], words: Words) -> bool:
     """Whether the model reads the text of these members and nothing else."""
     for name, value in body.members.items():
-        if name not in SAID and name not in UNREAD and bytes(value) != _NULL and not says_text(name, value):
+        is_named = name in words.read or name in words.unread
+        if not is_named and bytes(value) != _NULL and not says_text(name, value):
             return False
-    return all(member_is_text(name, raw) for name, raw in said.items())
+    return all(member_is_text(name, raw, words) for name, raw in said.items())
 
 
 def says_text(name: str, value: Raw) -> bool:
@@ -125,52 +86,52 @@ def says_text(name: str, value: Raw) -> bool:
     return name == "modalities" and _read(value) == ["text"]
 
 
-def member_is_text(name: str, raw: bytes) -> bool:
+def member_is_text(name: str, raw: bytes, words: Words) -> bool:
     try:
         if name == "messages":
-            return raw == _NULL or all(item_is_text(item) for item in decoded(_objects, raw))
+            return raw == _NULL or all(item_is_text(item, words) for item in decoded(_objects, raw))
         if name in ("input", "prompt", "instructions"):
-            return raw[:1] in (b'"', b"n") or all(input_is_text(value) for value in decoded(_values, raw))
+            return raw[:1] in (b'"', b"n") or all(input_is_text(value, words) for value in decoded(_values, raw))
         if name in ("tools", "functions"):
-            return raw == _NULL or all(tool_is_function(name, tool) for tool in decoded(_objects, raw))
+            return raw == _NULL or all(tool_is_function(name, tool, words) for tool in decoded(_objects, raw))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return False  # of a shape that is not known here
     return True
 
 
-def input_is_text(value: Raw) -> bool:
+def input_is_text(value: Raw, words: Words) -> bool:
     """A text, a token's number, a list of these, or an item of a response's input."""
     raw = bytes(value)
     if raw[:1] == b"{":
-        return item_is_text(decoded(_object, raw))
+        return item_is_text(decoded(_object, raw), words)
     return raw[:1] != b"[" or (b"{" not in raw and b'"' not in raw)
 
 
-def item_is_text(item: dict[str, Raw]) -> bool:
+def item_is_text(item: dict[str, Raw], words: Words) -> bool:
     for name, value in item.items():
-        if name not in ITEM_MEMBERS and bytes(value) != _NULL:
+        if name not in words.item_members and bytes(value) != _NULL:
             return False
-    if "type" in item and _read(item["type"]) not in ITEM_TYPES:
+    if "type" in item and _read(item["type"]) not in words.item_types:
         return False
-    return all(content_is_text(item[name]) for name in MAY_HAVE_PARTS if name in item)
+    return all(content_is_text(item[name], words) for name in words.may_have_parts if name in item)
 
 
-def content_is_text(value: Raw) -> bool:
+def content_is_text(value: Raw, words: Words) -> bool:
     raw = bytes(value)
     if raw[:1] == b"[":
-        return all(part_is_text(part) for part in decoded(_objects, raw))
+        return all(part_is_text(part, words) for part in decoded(_objects, raw))
     return raw[:1] in (b'"', b"n")
 
 
-def part_is_text(part: dict[str, Raw]) -> bool:
-    if not PART_MEMBERS.issuperset(part) or "type" not in part or _read(part["type"]) not in PART_TYPES:
+def part_is_text(part: dict[str, Raw], words: Words) -> bool:
+    if not words.part_members.issuperset(part) or "type" not in part or _read(part["type"]) not in words.part_types:
         return False
     return all(bytes(part[name])[:1] == b'"' for name in ("text", "refusal") if name in part)
 
 
-def tool_is_function(name: str, tool: dict[str, Raw]) -> bool:
+def tool_is_function(name: str, tool: dict[str, Raw], words: Words) -> bool:
     """`functions` are the older name for tools that are all functions."""
-    return name == "functions" or ("type" in tool and _read(tool["type"]) in FUNCTIONS)
+    return name == "functions" or ("type" in tool and _read(tool["type"]) in words.functions)
 
 
 def _read(value: Raw) -> object:

@@ -23,13 +23,6 @@ from proxy.wire.text import tokens_of_bytes
 LOOP_BYTES = 256 * 1024
 """A longer text is looked through off the event loop."""
 
-# The texts of an answer, in JSON that may break off anywhere.
-_TEXTS = re.compile(
-    rb'"(?:content|text|reasoning_content|reasoning|refusal|arguments|name)"\s*:\s*'
-    rb'"([^"\\]*+(?:\\.[^"\\]*+)*+)',
-    re.DOTALL,
-)
-
 
 async def complete_count(exchange: Exchange, raw: bytes) -> None:
     """Of a plain answer: what its provider did not count, or counted as nothing, is estimated, where text came."""
@@ -62,11 +55,14 @@ async def estimate_part(exchange: Exchange, pieces: Sequence[bytes]) -> None:
     if raw and not exchange.dialect.makes_text:
         set_estimate(exchange, 0)  # there is no text in vectors, and to look for some takes long
     elif raw:
-        set_estimate(exchange, await asyncio.to_thread(texts_bytes, raw) if len(raw) > LOOP_BYTES else texts_bytes(raw))
+        written = exchange.dialect.words.written
+        is_long = len(raw) > LOOP_BYTES
+        size = await asyncio.to_thread(texts_bytes, raw, written) if is_long else texts_bytes(raw, written)
+        set_estimate(exchange, size)
 
 
-def texts_bytes(raw: bytes) -> int:
-    return sum(len(match[1]) for match in _TEXTS.finditer(raw))
+def texts_bytes(raw: bytes, written: re.Pattern[bytes]) -> int:
+    return sum(len(match[1]) for match in written.finditer(raw))
 
 
 async def finish_estimate(exchange: Exchange) -> None:
@@ -76,5 +72,5 @@ async def finish_estimate(exchange: Exchange) -> None:
         return
     body = exchange.body
     if body is not None and body.size > LOOP_BYTES:
-        usage.prompt = await asyncio.to_thread(estimated_prompt, body)
+        usage.prompt = await asyncio.to_thread(estimated_prompt, body, exchange.dialect.words)
         usage.source = ESTIMATED

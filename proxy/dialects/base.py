@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from proxy.dialects.words import OPENAI
 from proxy.wire.jsonbody import JSONBody
 from proxy.wire.openai_error import error_body
 from proxy.wire.text import tokens_of_bytes
@@ -174,6 +175,9 @@ class Dialect:
 
     output_limits: tuple[str, ...] = ()
     """The names under which a request says how long its answer may be. Under another one a provider may ignore it."""
+
+    words = OPENAI
+    """The names under which its requests and answers say what a model reads and writes."""
 
     def error(self, message: str, type_: str, param: str | None, code: str | None) -> bytes:
         """An error as the API's clients know it: OpenAI's shape, where a dialect has none of its own."""

@@ -14,6 +14,7 @@ from keys.rules import ParamRefused, ParamUnreadable, Rules
 from proxy.admission.estimate import estimated_prompt, inputs_of, prompts_asked
 from proxy.admission.prompt import read_prompt
 from proxy.dialects.stored_kinds import MOST_NAMED, NAMED, NOT_NAMES, Named, named_in
+from proxy.endpoints import dialect_of
 from proxy.heavy.jobs import (
     NOT_AN_OBJECT,
     READ_BYTES,
@@ -73,13 +74,14 @@ def read_request(job: ReadRequest, raw: bytes) -> Result:
     body.check_unambiguous()
     if sum(map(len, body.members)) > MOST_NAME_BYTES:
         return Refused(TOO_MANY_MEMBERS, "The names of the body's members are too long.")
+    words = dialect_of(job.endpoint).words
     found = RequestFacts(
         members=places_of(raw, body.members),
         is_ambiguous=body.is_edited,
         inputs=inputs_of(body) if job.endpoint == EMBEDDINGS else 1,
         prompts=prompts_asked(body),
-        prompt=read_prompt(body),
-        prompt_tokens=estimated_prompt(body),
+        prompt=read_prompt(body, words),
+        prompt_tokens=estimated_prompt(body, words),
         spoken=spoken_text(body) if job.endpoint == AUDIO else None,
         runs_code=body.mentions("tools", b"code_interpreter"),
         may_name=bool(job.names) and may_name(raw, job.names),

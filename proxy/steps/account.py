@@ -123,7 +123,7 @@ def usage_of(exchange: Exchange) -> Usage:
         return NO_USAGE
     if usage.prompt is None:
         # A long one was estimated before this, off the event loop (`uncounted.py`).
-        usage.prompt = estimated_prompt(exchange.body)
+        usage.prompt = estimated_prompt(exchange.body, exchange.dialect.words)
         usage.source = ESTIMATED
     return usage
 

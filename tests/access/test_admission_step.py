@@ -26,6 +26,7 @@ from proxy.admission.admit import (
 from proxy.admission.baselines import Baselines
 from proxy.admission.estimate import MOST_TOKENS
 from proxy.admission.prompt import Prompt, read_prompt
+from proxy.dialects.words import OPENAI
 from proxy.exchange import Exchange
 from tests.access.steps import FORM, asked, key_of, override_of, project_of, provider_of, snapshot_of
 from tests.limits.making import scope
@@ -72,7 +73,7 @@ def test_tokens_are_counted_where_a_limit_is_about_them(scopes: tuple[Scope, ...
 def ask(exchange: Exchange, *providers: Any, prices: Any = (), tpm: int = 40) -> Ask:
     snapshot = snapshot_of(providers=providers or (provider_of(),), prices=prices)
     exchange.started_at += 60 * next(_serial)  # prices are remembered for a second
-    return ask_of(exchange, applying((scope(tpm=tpm),)), snapshot, read_prompt(exchange.body))
+    return ask_of(exchange, applying((scope(tpm=tpm),)), snapshot, read_prompt(exchange.body, OPENAI))
 
 
 _serial = iter(range(1, 1000))
@@ -81,7 +82,7 @@ PRICES = (override_of("m", input=2, output=10),)
 
 def test_a_request_with_a_limit_asks_for_what_it_costs_at_most():
     exchange = asked(body={**CHAT, "max_tokens": 50, "n": 2})
-    prompt = read_prompt(exchange.body)
+    prompt = read_prompt(exchange.body, OPENAI)
     assert prompt.tokens is not None
     assert prompt.most is not None
     assert ask(exchange, prices=PRICES) == Ask(
@@ -92,7 +93,7 @@ def test_a_request_with_a_limit_asks_for_what_it_costs_at_most():
 
 def test_a_request_without_one_asks_for_a_guess_of_tokens_and_the_most_of_money():
     exchange = asked(body=CHAT)
-    prompt = read_prompt(exchange.body)
+    prompt = read_prompt(exchange.body, OPENAI)
     cost = (2 * (prompt.most or 0) + 10 * GUESSED_MOST_OUTPUT) * MILLION
     assert ask(exchange, prices=PRICES) == Ask(1, (prompt.tokens or 0) + 10, cost, bounded=False)
 
@@ -114,8 +115,8 @@ def test_embeddings_answer_nothing_and_each_input_is_one():
     exchange = asked("POST", "/v1/embeddings", EMBEDDING, counts_as=3)
     asking = ask(exchange, prices=PRICES)
     assert (asking.requests, asking.bounded) == (3, True)
-    assert asking.tokens == read_prompt(exchange.body).tokens
-    assert asking.cost == 2 * (read_prompt(exchange.body).most or 0) * MILLION
+    assert asking.tokens == read_prompt(exchange.body, OPENAI).tokens
+    assert asking.cost == 2 * (read_prompt(exchange.body, OPENAI).most or 0) * MILLION
 
 
 def test_a_body_that_is_passed_unread_has_no_cost_and_a_form_of_media_has_one():
@@ -289,7 +290,7 @@ def test_a_long_prompt_is_counted_as_a_short_one_is():
     long = {**CHAT, "messages": [{"role": "user", "content": "x" * 300_000}]}
     exchange = asked(body=long, key=key_of(scopes=(scope(tpm=10**6),)))
     assert Door().admits(exchange)
-    assert exchange.asked_tokens == (read_prompt(exchange.body).tokens or 0) + 1000
+    assert exchange.asked_tokens == (read_prompt(exchange.body, OPENAI).tokens or 0) + 1000
 
 
 @pytest.mark.parametrize("tokens", [{}, {"tpm": 10**6}])

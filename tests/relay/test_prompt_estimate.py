@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 
 from proxy.admission.prompt import MOST_READ_BYTES, TEMPLATE_TOKENS, TOOL_TOKENS, UNREADABLE, Prompt, read_prompt
+from proxy.dialects.words import OPENAI
 from proxy.wire.jsonbody import JSONBody
 
 PICTURE = "data:image/png;base64," + "iVBORw0KGgo" * 1_000
 
 
 def read(**members: Any) -> Prompt:
-    return read_prompt(JSONBody(json.dumps({"model": "m", **members}, ensure_ascii=False).encode()))
+    return read_prompt(JSONBody(json.dumps({"model": "m", **members}, ensure_ascii=False).encode()), OPENAI)
 
 
 def said(text: object) -> dict[str, Any]:
@@ -122,7 +123,7 @@ def test_what_may_bring_more_than_text_has_none(members: dict[str, Any]):
 
 def test_a_part_whose_type_is_written_in_escapes_is_what_it_is():
     raw = rb'{"model":"m","messages":[{"role":"user","content":[{"\u0074ype":"image\u005furl","image_url":"x"}]}]}'
-    assert read_prompt(JSONBody(raw)).most is None
+    assert read_prompt(JSONBody(raw), OPENAI).most is None
 
 
 def test_tools_come_with_instructions_of_the_provider():
@@ -133,6 +134,6 @@ def test_tools_come_with_instructions_of_the_provider():
 
 
 def test_where_nobody_can_say():
-    assert read_prompt(None) == UNREADABLE
+    assert read_prompt(None, OPENAI) == UNREADABLE
     assert read(temperature=1) == (None, TEMPLATE_TOKENS)
     assert read(input="a" * MOST_READ_BYTES) == UNREADABLE
