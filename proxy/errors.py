@@ -31,6 +31,7 @@ from keys.limits import LimitExceeded
 from keys.rules import MethodRefused, OriginRefused, PathRefused, RuleBroken
 from providers.catalog import CredentialUnavailable, NoProvider
 from providers.kinds.base import read_lines
+from proxy.dialects.pairs import NoPair
 from proxy.wire.asgi import Headers
 from proxy.wire.fault import Fault
 from proxy.wire.jsonbody import NotAnObject, TooLongToRead
@@ -174,6 +175,12 @@ def _no_provider(error: NoProvider) -> ProxyError:
     return NotFound("model_not_found", f"The model {model!r} does not exist or no provider has it.", param="model")
 
 
+def _no_pair(error: NoPair) -> ProxyError:
+    return NotFound(
+        "endpoint_not_supported", "The provider of this model speaks another API, and cannot be asked this through it."
+    )
+
+
 SDK_WAITS_S = 60
 
 
@@ -209,6 +216,7 @@ CONVERSIONS: dict[type[Exception], Callable[[Any], ProxyError]] = {
     KeyRefused: _key_refused,
     RuleBroken: _rule_broken,
     NoProvider: _no_provider,
+    NoPair: _no_pair,
     LimitExceeded: _limit_exceeded,
     CredentialUnavailable: _credential_unavailable,
 }

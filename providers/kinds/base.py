@@ -18,6 +18,9 @@ class Kind:
     """
 
     name: str
+    api = "openai"
+    """Whose API it speaks. What clients ask in another one is translated (`proxy/dialects/pairs.py`)."""
+
     needs_base_url = True
     """False: the kind answers in the process itself when it has no base URL."""
 

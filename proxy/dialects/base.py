@@ -167,6 +167,9 @@ class StreamReader:
 class Dialect:
     """One API's shapes: from bytes and small values to bytes and facts. It knows neither a request nor a server."""
 
+    api = "openai"
+    """Whose API it is a part of. A provider that speaks the same gets the client's bytes (`pairs.py`)."""
+
     has_content = False
     """An answer may be no JSON: what is stored itself, or sound. It is passed on unread."""
 

@@ -12,16 +12,19 @@ from typing import Any
 
 from proxy.attempt import Attempt
 from proxy.components import Components
+from proxy.dialects.pairs import Pair, pair_of
 from proxy.endpoints import OPAQUE, STORED_RESPONSE
 from proxy.errors import BadRequest, NoConnection, UpstreamError
 from proxy.exchange import Exchange
 from proxy.server.deadlines import RequestDeadline
 from proxy.steps.authorize import authorized_upload
 from proxy.steps.body import form_pieces, upload_pieces
+from proxy.steps.facts import asked_of
 from proxy.steps.route import route
 from proxy.steps.trace import lines_above
-from proxy.upstream.client import CHUNKED, Answer, Body
+from proxy.upstream.client import CHUNKED, Body
 from proxy.upstream.connection import ConnectionFailed, NotConnected
+from proxy.wire.answer import Answer
 from proxy.wire.form_model import renamed_pieces
 from proxy.wire.pieces import Pieces, in_pieces
 
@@ -32,7 +35,7 @@ UNCOMPRESSED = b"accept-encoding: identity\r\n"
 async def fetch(exchange: Exchange, components: Components, deadline: RequestDeadline) -> Answer:
     """An answer whose head has come; whoever gets it reads it to its end or aborts it.
 
-    Raises `UpstreamError`, `NoProvider`, `CredentialUnavailable`, `BadRequest`, `NotFound`, `ClientGone`.
+    Raises `UpstreamError`, `NoProvider`, `NoPair`, `CredentialUnavailable`, `BadRequest`, `NotFound`, `ClientGone`.
     """
     attempts = await route(exchange, components)
     if exchange.method == "DELETE" and exchange.endpoint is STORED_RESPONSE:
@@ -56,7 +59,9 @@ async def ask(exchange: Exchange, components: Components, deadline: RequestDeadl
     exchange.begin(attempt)
     provider = attempt.provider
     attempt.access = components.snapshot.catalog.access(provider, *attempt.aliases)
-    framing, body = request_body(exchange, components, deadline, attempt)
+    kind, dialect = provider.kind, exchange.dialect
+    pair = None if kind.api == dialect.api else pair_of(dialect, kind.api)
+    framing, body = request_body(exchange, components, deadline, attempt, pair)
     try:
         span = exchange.span
         above = exchange.head.lines_above() if span is None else lines_above(exchange.head, span)
@@ -65,7 +70,8 @@ async def ask(exchange: Exchange, components: Components, deadline: RequestDeadl
         lines = above + attempt.access.lines
     except ValueError as error:
         raise BadRequest("invalid_header", "A header of the request has a value that cannot be sent on.") from error
-    path = provider.kind.path(provider.base_path, exchange.rest, exchange.query, attempt.model, provider.options)
+    rest = exchange.rest if pair is None else pair.path(exchange.rest)
+    path = kind.path(provider.base_path, rest, exchange.query, attempt.model, provider.options)
     attempt.sent_at = time.monotonic()
     bounds = components.bounds
     deadline.expect(bounds.head_s, bounds.first_byte_late)
@@ -77,18 +83,18 @@ async def ask(exchange: Exchange, components: Components, deadline: RequestDeadl
         raise deadline.cause() from None
     except ConnectionFailed as error:
         exchange.attempts[-1].error = error.code
-        kind = NoConnection if isinstance(error, NotConnected) else UpstreamError
-        raise kind(error.code, str(error)) from error
+        failure = NoConnection if isinstance(error, NotConnected) else UpstreamError
+        raise failure(error.code, str(error)) from error
     exchange.attempts[-1].status = answer.status
-    return answer
+    return answer if pair is None else pair.answer(answer, asked_of(exchange))
 
 
 def request_body(
-    exchange: Exchange, components: Components, deadline: RequestDeadline, attempt: Attempt
+    exchange: Exchange, components: Components, deadline: RequestDeadline, attempt: Attempt, pair: Pair | None
 ) -> tuple[bytes, Body]:
     """The body for the provider, behind the header lines that go with it."""
     if exchange.endpoint.reads_body:
-        return body_read(exchange, attempt)
+        return body_read(exchange, attempt, pair)
     lines = encoding_line(exchange)
     whole: bytes | Pieces
     if exchange.body is not None:
@@ -125,14 +131,14 @@ def upload(
     return CHUNKED if length is None else b"content-length: %d\r\n" % length, pieces
 
 
-def body_read(exchange: Exchange, attempt: Attempt) -> tuple[bytes, Body]:
+def body_read(exchange: Exchange, attempt: Attempt, pair: Pair | None) -> tuple[bytes, Body]:
     """A body that Sluice has read, and whose answer it reads: so the answer must not come compressed."""
     body = exchange.body
     assert body is not None
     changes = renaming(exchange, attempt)
     if exchange.hides_usage and attempt.provider.asks_for_stream_usage:
         changes |= exchange.dialect.asking_for_usage(body)
-    whole = body.encode(changes)
+    whole = body.encode(changes) if pair is None else pair.request(body, changes)
     lines = b"%scontent-length: %d\r\n" % (UNCOMPRESSED, len(whole))
     return (lines if b"content-type" in exchange.head.fields else JSON_TYPE + lines), whole
 

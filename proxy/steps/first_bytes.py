@@ -7,7 +7,7 @@ from math import inf
 
 from proxy.errors import UpstreamError
 from proxy.exchange import Exchange
-from proxy.upstream.client import Answer
+from proxy.wire.answer import Answer
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 FIELDS = (b":", b"data:", b"event:", b"id:", b"retry:")

@@ -33,9 +33,9 @@ from proxy.steps.passed_headers import UNBUFFERED, passed_lines, secret_of
 from proxy.steps.stream import relay_stream
 from proxy.steps.unread_answer import note_unread
 from proxy.steps.whole import MAX_READ_ANSWER_BYTES, plain, read_whole
-from proxy.upstream.client import Answer
 from proxy.upstream.connection import ConnectionFailed
 from proxy.upstream.encoding import READABLE, InflatedAnswer, coding_of, inflated, inflated_part
+from proxy.wire.answer import Answer
 from proxy.wire.decoders import Undecodable, load
 from proxy.wire.jsonbody import NotAnObject
 from proxy.wire.pieces import Pieces

@@ -11,7 +11,7 @@ import asyncio
 from proxy.exchange import Exchange
 from proxy.steps import respond
 from proxy.steps.passed_headers import UNBUFFERED, passed_lines
-from proxy.upstream.client import Answer
+from proxy.wire.answer import Answer
 
 HOLD_S = 1.0
 """After a head. Providers that fail right behind theirs do so sooner, and no client gives up before."""

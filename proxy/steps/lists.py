@@ -20,7 +20,7 @@ from proxy.steps import respond
 from proxy.steps.fetch import ask
 from proxy.steps.passed_headers import passed_lines
 from proxy.steps.whole import MAX_READ_ANSWER_BYTES, plain, read_whole
-from proxy.upstream.client import Answer
+from proxy.wire.answer import Answer
 from proxy.wire.jsonbody import JSONBody, NotAnObject
 from usage.ids import object_key
 

@@ -18,7 +18,7 @@ from proxy.steps import respond
 from proxy.steps.facts import asked_of, read_answer
 from proxy.steps.passed_headers import passed_lines
 from proxy.steps.unread_answer import note_unread
-from proxy.upstream.client import Answer
+from proxy.wire.answer import Answer
 from proxy.wire.jsonbody import NotAnObject, encoded
 from proxy.wire.pieces import Pieces
 

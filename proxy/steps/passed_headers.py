@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from providers.kinds.base import header_lines
 from proxy.exchange import Exchange
-from proxy.upstream.client import Answer
+from proxy.wire.answer import Answer
 from proxy.wire.headers import downward
 
 UNBUFFERED = b"x-accel-buffering: no\r\n"

@@ -14,8 +14,8 @@ from proxy.server.deadlines import RequestDeadline
 from proxy.steps import respond
 from proxy.steps.facts import asked_of
 from proxy.steps.passed_headers import UNBUFFERED, passed_lines
-from proxy.upstream.client import Answer
 from proxy.upstream.connection import ConnectionFailed
+from proxy.wire.answer import Answer
 from proxy.wire.sse import LATE_LF, FrameSplitter
 
 MAX_FRAME_BYTES = 16 * 1024 * 1024

@@ -8,8 +8,8 @@ from proxy.components import Components
 from proxy.exchange import Exchange
 from proxy.server.deadlines import RequestDeadline
 from proxy.steps.heartbeat import BLANKS, pass_blanks
-from proxy.upstream.client import Answer
 from proxy.upstream.encoding import READABLE, coding_of, inflated
+from proxy.wire.answer import Answer
 from proxy.wire.decoders import Undecodable
 from proxy.wire.pieces import THREAD_BYTES, joined
 

@@ -33,7 +33,8 @@ from usage.loops import LOOPS
 
 if TYPE_CHECKING:
     from proxy.configuration.snapshot import Snapshot
-    from proxy.upstream.client import Answer, Upstream
+    from proxy.upstream.client import Upstream
+    from proxy.wire.answer import Answer
     from usage.journal.spool import Spool
     from usage.telemetry.metrics import RequestMetrics
     from usage.telemetry.request_log import RequestLog

@@ -12,13 +12,12 @@ import ssl
 import time
 from collections import deque
 from collections.abc import AsyncIterable, Callable
-from typing import Protocol
 
 from providers.catalog import Origin, ProviderRecord
 from providers.kinds.base import read_lines
 from proxy.upstream.connection import BrokenBeforeAnswer, Connection, ConnectionFailed, NotConnected
 from proxy.upstream.forward_proxy import ForwardProxies, open_tunnel
-from proxy.wire.asgi import Headers
+from proxy.wire.answer import Answer
 from proxy.wire.pieces import Pieces
 from usage.loops import LOOPS
 
@@ -27,28 +26,6 @@ Body = bytes | AsyncIterable[bytes]
 CHUNKED = b"transfer-encoding: chunked\r\n"
 IDLE_SECS = 30.0
 """A pooled connection older than this is not used again: most servers and balancers close theirs after a minute."""
-
-
-class Answer(Protocol):
-    """A provider's answer."""
-
-    status: int
-    headers: Headers
-
-    async def comes_by(self, deadline: float) -> bool:
-        """Wait for more of the body, or its end, or its failure, no longer than until then, in the loop's time."""
-
-    async def read(self) -> bytes:
-        """What has come of the body, b"" at its end. Raises `ConnectionFailed` or `ConnectionResetError`."""
-
-    def put_back(self, data: bytes) -> None:
-        """What was read comes again with the next read; not after the end was read."""
-
-    def rest(self) -> bytes | None:
-        """All that is left of the body, where all of it has come; else None, and nothing is taken."""
-
-    def abort(self) -> None:
-        """Done with it, read to its end or not; harmless when done twice."""
 
 
 class Upstream:

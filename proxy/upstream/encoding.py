@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
-from proxy.upstream.client import Answer
 from proxy.upstream.connection import ConnectionFailed
+from proxy.wire.answer import Answer
 from proxy.wire.asgi import Headers
 from proxy.wire.decoders import DECODERS, MEMBERS, MOST_MEMBERS, Decoder, Undecodable
 

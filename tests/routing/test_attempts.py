@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
@@ -13,8 +14,12 @@ import pytest
 from django.conf import settings
 
 from providers.catalog import Candidate, Catalog, ProviderRecord
+from providers.kinds.base import Kind
 from proxy.bounds import Bounds
-from proxy.errors import ClientGone, ProxyError, UpstreamError, UpstreamTimeout
+from proxy.dialects.base import Asked, Dialect
+from proxy.dialects.chat import ChatDialect
+from proxy.dialects.pairs import PAIRS, NoPair, Pair
+from proxy.errors import ClientGone, ProxyError, UpstreamError, UpstreamTimeout, as_proxy_error
 from proxy.exchange import Exchange
 from proxy.server.deadlines import RequestDeadline, RequestDeadlines
 from proxy.steps.account import event_of
@@ -22,6 +27,8 @@ from proxy.steps.facts import asked_of
 from proxy.steps.fetch import fetch
 from proxy.steps.route import attempts
 from proxy.upstream.client import Upstream as Client
+from proxy.wire.answer import Answer
+from proxy.wire.jsonbody import JSONBody
 from tests.access.steps import asked, provider_of
 from tests.services import processes
 from tests.upstream import Upstream
@@ -135,6 +142,64 @@ def test_nobody_is_asked_twice(weights: Sequence[int]):
     candidates = tuple(Candidate(each, "m") for each in some if each.weight)
     names = [attempt.provider.name for attempt in attempts(exchange, candidates)]
     assert sorted(names) == [each.name for each in some if each.weight]
+
+
+# --- dialects ---------------------------------------------------------------------------------------------------
+class Elsewhere(Kind):
+    """Providers that speak an API of their own."""
+
+    name = api = "elsewhere"
+
+
+class ToElsewhere(Pair):
+    """Its requests name the model `engine`, and its answers are spelled in capitals."""
+
+    def path(self, rest: str) -> str:
+        return "/talk" if rest == "/chat/completions" else rest
+
+    def request(self, body: JSONBody, changes: dict[str, Any]) -> bytes:
+        return json.dumps({"engine": changes.get("model", body.get("model"))}).encode()
+
+    def answer(self, answer: Answer, asked: Asked) -> Answer:
+        return Lowered(answer)
+
+
+class Lowered:
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+        self.status, self.headers = answer.status, answer.headers
+        self.comes_by, self.put_back, self.abort = answer.comes_by, answer.put_back, answer.abort
+
+    async def read(self) -> bytes:
+        return (await self._answer.read()).lower()
+
+    def rest(self) -> bytes | None:
+        whole = self._answer.rest()
+        return None if whole is None else whole.lower()
+
+
+def elsewhere(upstream: Upstream) -> list[ProviderRecord]:
+    here, there = providers(nowhere(), upstream.url)
+    return [here, dataclasses.replace(there, kind=Elsewhere())]
+
+
+def test_each_attempt_speaks_its_providers_dialect(upstream: Upstream, monkeypatch: pytest.MonkeyPatch):
+    pair: tuple[type[Dialect], str] = ChatDialect, "elsewhere"
+    monkeypatch.setitem(PAIRS, pair, ToElsewhere())
+    upstream.script = json_answer({"SAID": "HELLO"})
+    exchange = asked("POST", "/v1/chat/completions", CHAT)
+    assert get(exchange, elsewhere(upstream), attempts=2) == (200, b'{"said": "hello"}')
+    assert (upstream.last.path, upstream.last.json()) == ("/v1/talk", {"engine": "m-1"})
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/embeddings"])
+def test_what_nobody_translates_is_not_asked(upstream: Upstream, path: str):
+    exchange = asked("POST", path, {"model": "m", "input": "x", "messages": []})
+    with pytest.raises(NoPair) as raised:
+        get(exchange, elsewhere(upstream), attempts=2)
+    failure = as_proxy_error(raised.value)
+    assert (failure.status, failure.code) == (404, "endpoint_not_supported")
+    assert not upstream.requests
 
 
 # --- deadlines -------------------------------------------------------------------------------------------------
