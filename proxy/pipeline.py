@@ -23,8 +23,8 @@ from proxy.steps.look_up import look_up
 from proxy.steps.own_endpoints import answer_own
 from proxy.steps.read import read
 from proxy.steps.receive import receive
-from proxy.steps.route import refuse_unserved
 from proxy.steps.trace import begin
+from proxy.steps.unserved import refuse_unserved
 
 log = logging.getLogger("sluice.proxy")
 

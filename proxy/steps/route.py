@@ -38,12 +38,6 @@ def attempts(exchange: Exchange, candidates: tuple[Candidate, ...]) -> Iterator[
         candidates = tuple(other for other in candidates if other is not chosen)
 
 
-def refuse_unserved(exchange: Exchange, catalog: Catalog) -> None:
-    """What nobody can serve uses up nothing of any limit. Raises `NoProvider`."""
-    if exchange.model and exchange.endpoint.reads_body:
-        catalog.candidates(exchange.model)
-
-
 def candidates_of(exchange: Exchange, catalog: Catalog) -> tuple[Candidate, ...]:
     """Raises `NoProvider`."""
     if exchange.model:

@@ -1,0 +1,12 @@
+"""Before admission: a model that no provider has is refused, and uses up nothing of any limit."""
+
+from __future__ import annotations
+
+from providers.catalog import Catalog
+from proxy.exchange import Exchange
+
+
+def refuse_unserved(exchange: Exchange, catalog: Catalog) -> None:
+    """Raises `NoProvider`."""
+    if exchange.model and exchange.endpoint.reads_body:
+        catalog.candidates(exchange.model)
