@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from keys.limits.periods import span_at
 from keys.limits.scope import Scopes
 
 SECOND_US = 1_000_000
@@ -56,6 +57,14 @@ class Need(msgspec.Struct, frozen=True):
     time_zone: str
     since: int
     day: int
+
+    def at(self, now: float) -> Need:
+        """The same for the period and the day that `now` (Unix seconds) is in."""
+        since = span_at(self.period, self.time_zone, now).start
+        day = int(now) * SECOND_US // DAY_US * DAY_US // SECOND_US
+        if since == self.since and day == self.day:
+            return self
+        return Need(self.kind, self.id, self.period, self.time_zone, since, day)
 
 
 class Unknown(Exception):
@@ -189,5 +198,8 @@ class LimitsBackend(ABC):
         """Set what was not known; what is known stays."""
 
     @abstractmethod
-    def raise_to(self, need: Need, baseline: Baseline) -> None:
-        """Counters never stand below what the ledger has; they are never lowered by it."""
+    def raise_to(self, need: Need, baseline: Baseline) -> bool:
+        """Counters never stand below what the ledger has; they are never lowered by it.
+
+        Returns whether this process counts for the scope by itself, so that only the ledger tells it of the others.
+        """

@@ -104,8 +104,8 @@ class FallbackLimits(LimitsBackend):
         baseline = self._past.at_least(need, baseline)
         (self._shared if self._shared.up else self._local).load(need, baseline)
 
-    def raise_to(self, need: Need, baseline: Baseline) -> None:
-        (self._shared if self._shared.up else self._local).raise_to(need, baseline)
+    def raise_to(self, need: Need, baseline: Baseline) -> bool:
+        return (self._shared if self._shared.up else self._local).raise_to(need, baseline)
 
     def _new_local(self) -> MemoryLimits:
         return MemoryLimits(clock=self._clock, on_threshold=self._on_threshold)

@@ -164,12 +164,15 @@ class MemoryLimits(LimitsBackend):
         for counter in self._with_past(need.kind, need.id):
             counter.load(need, baseline)
 
-    def raise_to(self, need: Need, baseline: Baseline) -> None:
+    def raise_to(self, need: Need, baseline: Baseline) -> bool:
         """Counters that are known, and of this period, stand no lower than this."""
-        for counter in self._with_past(need.kind, need.id):
+        counters = self._with_past(need.kind, need.id)
+        for counter in counters:
             threshold = counter.raise_to(need, baseline)
             if threshold is not None:
                 self.threshold_crossed(threshold)
+        now = self.now_us()
+        return not all(counter.idle(now) for counter in counters)
 
     def charge_new_budgets(self, scopes: Scopes, reserved: Sequence[Counter | None], cost: int, at: int) -> None:
         """Budgets that were set while the request ran: it has reserved nothing of them, and has spent of them."""

@@ -201,9 +201,10 @@ class RedisLimits:
         """Set what was not known, before anything that is reserved after this call."""
         self._batches.add(FromLedger("load", need, baseline), waits=True)
 
-    def raise_to(self, need: Need, baseline: Baseline) -> None:
-        """Counters that are known, and of this period, stand no lower than this."""
+    def raise_to(self, need: Need, baseline: Baseline) -> bool:
+        """Counters that are known, and of this period, stand no lower than this. Redis counts for all processes."""
         self._batches.add(FromLedger("raise", need, baseline), waits=False)
+        return False
 
     def spent(self, need: Need, more: Baseline) -> None:
         """Add what was spent while Redis was away."""

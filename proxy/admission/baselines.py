@@ -1,8 +1,8 @@
 """What scopes have used before, for admission: read from the ledger's totals, off the way of any decision.
 
-A scope's past is read when admission does not know it. For a while after that it is read again every few seconds, and
-admission's counters are raised to it: what had ended but was still in the journal when it was read, and what other
-processes spent that nobody told this one of, counts from then on.
+A scope's past is read when admission does not know it. For a while after that, and as long as this process counts for
+the scope, it is read again every few seconds, and admission's counters are raised to it. So they include what had ended
+but was still in the journal at the first reading, and what other processes spend.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import islice
+from typing import NamedTuple
 
 from django.db import Error
 
@@ -24,24 +26,39 @@ log = logging.getLogger("sluice.limits")
 
 AGAIN_EVERY_S = 2.0
 FOLLOWED_S = 600.0
-FOLLOWED = 5_000
-"""Scopes read again at most; those that were asked for last."""
+READ_AGAIN = 5_000
+"""Scopes read again at a time; where there are more, they take turns."""
 
 NOTHING = Baseline()
 
 Run = Callable[[Callable[[], list[Baseline]]], Awaitable[list[Baseline]]]
 
 
+class Followed(NamedTuple):
+    need: Need
+    until: float
+    """Monotonic; at least until then."""
+
+
 class Baselines:
     """One for each process. `run` does work with the database off the event loop."""
 
-    def __init__(self, limits: LimitsBackend, run: Run, *, again_every_s: float = AGAIN_EVERY_S) -> None:
+    def __init__(
+        self,
+        limits: LimitsBackend,
+        run: Run,
+        *,
+        again_every_s: float = AGAIN_EVERY_S,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._limits = limits
         self._run = run
+        self._clock = clock
         self._again_every_s = again_every_s
         self._wanted: dict[Need, asyncio.Future[None]] = {}
         self._reading: asyncio.Task[None] | None = None
-        self._followed: dict[Need, float] = {}
+        self._followed: dict[tuple[str, str], Followed] = {}
+        """By kind and id; the one that was read longest ago comes first."""
         self._failures = LOOPS.named("usage-baselines")
         self._following = asyncio.get_running_loop().create_task(self._failures.run(self._follow))
 
@@ -80,8 +97,8 @@ class Baselines:
                     self._limits.load(need, baseline)
                 except Exception as error:
                     self._failures.failed_alone(error)
-                self._followed.pop(need, None)
-                self._followed[need] = until
+                self._followed.pop((need.kind, need.id), None)
+                self._followed[need.kind, need.id] = Followed(need, until)
                 self._wanted.pop(need).set_result(None)  # whatever failed: nobody waits for ever
 
     async def _read(self, needs: Sequence[Need]) -> list[Baseline]:
@@ -90,17 +107,22 @@ class Baselines:
 
     async def _follow(self) -> None:
         await asyncio.sleep(self._again_every_s)
-        now = time.monotonic()
-        needs = [need for need, until in self._followed.items() if until > now][-FOLLOWED:]
-        self._followed = {need: self._followed[need] for need in needs}
-        if not needs:
+        now = self._clock()
+        followed = list(islice(self._followed.items(), READ_AGAIN))
+        if not followed:
             return
+        needs = [each.need.at(now) for _, each in followed]  # a period may have begun that nobody had to load
         try:
             baselines = await self._read(needs)
         except Error:
             return  # the snapshot tells of a database that is away
-        for need, baseline in zip(needs, baselines, strict=True):
+        for (name, each), need, baseline in zip(followed, needs, baselines, strict=True):
+            is_counted = True
             try:
-                self._limits.raise_to(need, baseline)
+                is_counted = self._limits.raise_to(need, baseline)
             except Exception as error:
                 self._failures.failed_alone(error)
+            if self._followed.get(name) is each:  # or it was loaded meanwhile
+                del self._followed[name]
+                if is_counted or each.until > time.monotonic():
+                    self._followed[name] = Followed(need, each.until)

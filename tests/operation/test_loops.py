@@ -241,10 +241,11 @@ def test_baselines_are_followed_on_and_a_scope_that_fails_stops_no_other():
         loaded: list[str] = []
         needs = [Need("key", number, "day", "UTC", 0, 0) for number in ("1", "2")]
 
-        def raise_to(need: Need, _: Baseline) -> None:
+        def raise_to(need: Need, _: Baseline) -> bool:
             if need.id == "1":
                 raise Boom
             raised.append(need.id)
+            return True
 
         limits: Any = SimpleNamespace(load=lambda need, _: loaded.append(need.id), raise_to=raise_to)
 
