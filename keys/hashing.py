@@ -18,26 +18,26 @@ class Hashes:
     """What was hashed for one request, over all its beginnings."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[Any, ...], str] = {}
+        self._hashes: dict[tuple[Any, ...], str] = {}
         self._salts: list[Any] = []
-        self._salts_taken = 0
+        self._salt_count = 0
 
     def begin(self) -> None:
-        self._salts_taken = 0
+        self._salt_count = 0
 
     def salt(self, make: Callable[[], Any]) -> Any:
         """The same ones, in the same order, at each beginning."""
-        if self._salts_taken == len(self._salts):
+        if self._salt_count == len(self._salts):
             self._salts.append(make())
-        self._salts_taken += 1
-        return self._salts[self._salts_taken - 1]
+        self._salt_count += 1
+        return self._salts[self._salt_count - 1]
 
-    def of(self, asked: tuple[Any, ...], make: Callable[[], str]) -> str:
-        if asked not in self._known and connection.in_atomic_block:
-            raise HashOutside(lambda: self.of(asked, make))
-        if asked not in self._known:
-            self._known[asked] = make()
-        return self._known[asked]
+    def of(self, arguments: tuple[Any, ...], make: Callable[[], str]) -> str:
+        if arguments not in self._hashes and connection.in_atomic_block:
+            raise HashOutside(lambda: self.of(arguments, make))
+        if arguments not in self._hashes:
+            self._hashes[arguments] = make()
+        return self._hashes[arguments]
 
 
 class HashOutside(BaseException):
@@ -63,10 +63,10 @@ class BCrypt(BCryptSHA256PasswordHasher):
 
 class PBKDF2(PBKDF2PasswordHasher):
     def encode(self, password: str, salt: str, iterations: int | None = None) -> str:
-        asked = (self.algorithm, password, salt, iterations)
-        return _outside(asked, lambda: str(super(PBKDF2, self).encode(password, salt, iterations)))
+        arguments = (self.algorithm, password, salt, iterations)
+        return _outside(arguments, lambda: str(super(PBKDF2, self).encode(password, salt, iterations)))
 
 
-def _outside(asked: tuple[Any, ...], make: Callable[[], str]) -> str:
+def _outside(arguments: tuple[Any, ...], make: Callable[[], str]) -> str:
     current = hashes.get()
-    return make() if current is None else current.of(asked, make)
+    return make() if current is None else current.of(arguments, make)

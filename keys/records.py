@@ -161,28 +161,28 @@ def load_keys(
     """
     in_grace = Q(previous_public_id__in=public_ids, previous_until__gt=timezone.now())
     rows = VirtualKey.objects.filter(Q(public_id__in=public_ids) | in_grace)
-    found: dict[str, tuple[KeyRecord, ProjectRecord]] = {}
+    records: dict[str, tuple[KeyRecord, ProjectRecord]] = {}
     for row in rows.select_related("project", "team", "owner__account__tier"):
         for public_id in (row.public_id, row.previous_public_id):
             if public_id is not None and public_id in public_ids:
                 try:
-                    found[public_id] = key_record(row, public_id), project_record(row.project)
+                    records[public_id] = key_record(row, public_id), project_record(row.project)
                 except Exception as error:  # whatever is wrong with this one, the others are to be found
                     on_bad(f"key {row.pk}", error)
                     if bad is not None:
                         bad.add(public_id)
-    return found
+    return records
 
 
 def load_projects(on_bad: OnBad = log_bad) -> dict[int, ProjectRecord]:
     """All that can be compiled."""
-    found: dict[int, ProjectRecord] = {}
+    records: dict[int, ProjectRecord] = {}
     for row in projects_of(on_bad):
         try:
-            found[row.pk] = project_record(row)
+            records[row.pk] = project_record(row)
         except Exception as error:  # it must not keep what changes elsewhere from being heard
             on_bad(f"project {row.pk}", error)
-    return found
+    return records
 
 
 def projects_of(on_bad: OnBad) -> Iterator[Project]:

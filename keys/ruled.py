@@ -135,14 +135,14 @@ class Ruled(models.Model):
 
     def compiled_rules(self) -> Rules | None:
         """None where the project has none: then requests pass without a look."""
-        said = (
+        members = (
             self.allowed_params,
             self.allowed_origins,
             self.required_headers,
             self.allowed_methods,
             self.allowed_paths,
         )
-        if not any(said):
+        if not any(members):
             return None
-        params, origins, headers, methods, paths = said
+        params, origins, headers, methods, paths = members
         return Rules(params=params, origins=origins, headers=headers, methods=methods, paths=paths)

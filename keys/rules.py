@@ -175,19 +175,19 @@ class Rules:
             raise PathRefused(path, self._paths)
         if self.origins is None and not self._headers:
             return
-        given: dict[bytes, list[str]] = {}
+        values_by_name: dict[bytes, list[str]] = {}
         for name, value in headers:
-            given.setdefault(name, []).append(value.decode("latin-1").strip())
-        for origin in given.get(b"origin", ()) if self.origins is not None else ():
+            values_by_name.setdefault(name, []).append(value.decode("latin-1").strip())
+        for origin in values_by_name.get(b"origin", ()) if self.origins is not None else ():
             if self.origins is not None and not self.origins.allow(origin):
                 raise OriginRefused(origin)
         for name, written, allowed in self._headers:
-            values = given.get(name)
+            values = values_by_name.get(name)
             if not values or (allowed is not None and not all(allowed.allow(value) for value in values)):
                 raise HeaderMissing(written, allowed)
 
-    def check_params(self, members: Mapping[str, msgspec.Raw], known: Mapping[str, Any]) -> None:
-        """The top level of a JSON object; `known` has members whose values were read already.
+    def check_params(self, members: Mapping[str, msgspec.Raw], values: Mapping[str, Any]) -> None:
+        """The top level of a JSON object; `values` has members whose values were read already.
 
         Raises `ParamRefused`, `ParamUnreadable`. A member that is missing or null is not checked: the provider's
         default applies. A name in another spelling is refused, since servers exist that read names in any case.
@@ -197,7 +197,7 @@ class Rules:
                 if name.casefold() in self._folded:
                     raise ParamUnreadable
                 continue
-            value = known[name] if name in known else value_of(raw)
+            value = values[name] if name in values else value_of(raw)
             if value is None:
                 continue
             try:
@@ -228,12 +228,12 @@ def check_below(value: Any, path: tuple[str, ...], field: str, allowed: Values) 
         folded = path[0].casefold()
         if any(name != path[0] and name.casefold() == folded for name in value):
             raise ParamUnreadable
-        found = value.get(path[0])
-        if found is None:
+        member = value.get(path[0])
+        if member is None:
             return
         if len(path) > 1:
-            check_below(found, path[1:], field, allowed)
-        elif not allowed.allow(found):
+            check_below(member, path[1:], field, allowed)
+        elif not allowed.allow(member):
             raise ParamRefused(field, allowed)
 
 
@@ -247,10 +247,10 @@ def value_of(raw: msgspec.Raw) -> Any:
 
 
 def unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    members = dict(pairs)
+    if len(members) != len(pairs):
         raise ValueError
-    return found
+    return members
 
 
 def same(value: Any, other: Any) -> bool:

@@ -24,14 +24,14 @@ def limits_of(row: Limited) -> Limits:
 def scopes_of_key(row: VirtualKey) -> Scopes:
     """The key, its owner, its team, its project, in this order; without those that have no limit at all."""
     account = account_of(row)
-    found = (
+    scopes = (
         scope("key", row.pk, f"key {row.name!r}", row),
         # Whoever holds the key need not know its owner's name, which is an e-mail address as a rule.
         scope("user", row.owner_id, f"user {account.public_id}", account) if account is not None else None,
         scope("team", row.team_id, f"team {row.team.name!r}", row.team) if row.team is not None else None,
         project_scope(row.project),
     )
-    return tuple(each for each in found if each is not None)
+    return tuple(each for each in scopes if each is not None)
 
 
 def account_of(row: VirtualKey) -> Account | None:

@@ -14,7 +14,7 @@ from keys.models import VirtualKey
 @shared_task
 def expire_keys() -> str:
     """Tell of keys whose time is over, once for each; they are refused from that moment on, told or not."""
-    return f"{VirtualKey.objects.note_expiry(timezone.now())} expired"
+    return f"{VirtualKey.objects.record_expiry(timezone.now())} expired"
 
 
 @shared_task

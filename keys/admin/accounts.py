@@ -161,15 +161,15 @@ class SluiceUserAdmin(Merging, InUseShown, DjangoUserAdmin):
     def _question(self, request: HttpRequest, ids: list[int], about: object) -> Question:
         kept = Count("virtual_keys", filter=Q(virtual_keys__revoked_at__isnull=True))
         users = User.objects.filter(pk__in=ids[:MOST_NAMED]).annotate(its_keys=kept).order_by("username")
-        users_told = counted(len(ids), "user")
+        users_text = counted(len(ids), "user")
         return Question(
-            title=f"Deactivate {users_told}?",
+            title=f"Deactivate {users_text}?",
             consequence="They can sign in no longer, and all requests with their keys are refused, until they are "
             "activated again.",
             columns=("User", "Last sign-in", "Keys"),
             rows=[(user.username, moment(user.last_login), f"{user.its_keys:,}") for user in users],
             more=f"And {counted(len(ids) - MOST_NAMED, 'more user')}." if len(ids) > MOST_NAMED else "",
-            yes=f"Yes, deactivate {users_told}",
+            yes=f"Yes, deactivate {users_text}",
             back=request.get_full_path(),
             about=about,
             hidden=selection(request, "deactivate_selected"),

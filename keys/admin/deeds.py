@@ -47,13 +47,13 @@ class KeyDeeds:
         page: Any = self
         key = self._key(request, object_id)
         if why := page.why_closed(key):
-            return self._told(request, key, why)
+            return self._redirect_with_message(request, key, why)
         about = ("rotate", key.pk, key.public_id)
         form = RotationForm(request.POST if is_answered(request, about) else None)
         if form.is_bound and form.is_valid():
             token = key.rotate(form.cleaned_data["grace_seconds"])
             page.log_change(request, key, "Rotated.")
-            return self._told(request, key, told_token(key, token), messages.WARNING)
+            return self._redirect_with_message(request, key, token_message(key, token), messages.WARNING)
         rest = ""
         if key.previous_until is not None and key.previous_until > timezone.now():
             rest = f"The token before the last rotation, taken until {moment(key.previous_until)}, is refused at once."
@@ -75,12 +75,12 @@ class KeyDeeds:
         page: Any = self
         key = self._key(request, object_id)
         if why := page.why_closed(key):
-            return self._told(request, key, why)
+            return self._redirect_with_message(request, key, why)
         about = ("revoke", key.pk, key.public_id)
         if is_answered(request, about):
             key.revoke()
             page.log_change(request, key, "Revoked.")
-            return self._told(request, key, f"Revoked key “{key}”.", messages.SUCCESS)
+            return self._redirect_with_message(request, key, f"Revoked key “{key}”.", messages.SUCCESS)
         question = Question(
             title=f"Revoke “{key}”, for good?",
             consequence="All requests with this key are refused from now on. "
@@ -134,7 +134,7 @@ class KeyDeeds:
             raise Http404
         return key
 
-    def _told(
+    def _redirect_with_message(
         self, request: HttpRequest, key: VirtualKey, text: str, level: int = messages.ERROR
     ) -> HttpResponseRedirect:
         page: Any = self
@@ -153,7 +153,7 @@ def named(keys: Sequence[VirtualKey]) -> list[tuple[str, ...]]:
     ]
 
 
-def told_token(key: VirtualKey, token: str) -> str:
+def token_message(key: VirtualKey, token: str) -> str:
     return format_html(
         'The token of key “{}”, shown only now: <code>{}</code> <button type="button" class="button" '
         'data-copies="previous">Copy</button><script src="{}"></script>',

@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 
-from keys.admin.deeds import KeyDeeds, told_token
+from keys.admin.deeds import KeyDeeds, token_message
 from keys.admin.forms import ProjectForm, VirtualKeyForm
 from keys.admin.limits import LIMIT_FIELDSETS, CappedPaginator, InUseShown, PaginatedList, SpendingShown
 from keys.models import Project, VirtualKey, VirtualKeyQuerySet, default_limits
@@ -20,7 +20,7 @@ from keys.models.virtual_key import STATUSES
 from keys.ruled import RULES
 from shown.merging import Merging
 
-MOST_FOUND = 1_000
+MOST_MATCHES = 1_000
 """Projects, and owners, whose keys a search finds by their names."""
 
 if TYPE_CHECKING:
@@ -115,11 +115,11 @@ class VirtualKeyAdmin(KeyDeeds, Merging, SpendingShown, KeyModelAdmin):
     show_full_result_count = False
     autocomplete_fields = ("project", "owner", "team")
     actions = ("revoke_selected",)
-    seen = (
+    history_fields = (
         *("mask", "previous_until", "revoked_at"),
         *("created_at", "updated_at", "last_used_at", "total_requests"),
     )
-    readonly_fields = ("status", "spending", *seen)
+    readonly_fields = ("status", "spending", *history_fields)
     fieldsets = (
         (None, {"fields": ("name", "project", "owner", "team", "is_active", "expires_at")}),
         ("May use", {"fields": ("allowed_models",)}),
@@ -127,7 +127,7 @@ class VirtualKeyAdmin(KeyDeeds, Merging, SpendingShown, KeyModelAdmin):
         ("Upstream", {"fields": ("upstream_alias",)}),
         ("Notes", {"fields": ("tags", "notes", "metadata")}),
     )
-    history = ("History", {"fields": seen})
+    history = ("History", {"fields": history_fields})
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[PaginatedList]:
         return PaginatedList
@@ -137,11 +137,11 @@ class VirtualKeyAdmin(KeyDeeds, Merging, SpendingShown, KeyModelAdmin):
     ) -> tuple[QuerySet[VirtualKey], bool]:
         """As `search_fields` says, but by the ids of projects and owners: joined, a million keys take seconds."""
         for word in search_term.split():
-            projects = list(Project.objects.filter(name__icontains=word).values_list("pk", flat=True)[:MOST_FOUND])
+            projects = list(Project.objects.filter(name__icontains=word).values_list("pk", flat=True)[:MOST_MATCHES])
             users = get_user_model()._default_manager.filter(username__icontains=word)
-            owners = list(users.values_list("pk", flat=True)[:MOST_FOUND])
-            found = Q(name__icontains=word) | Q(public_id__startswith=word)
-            queryset = queryset.filter(found | Q(project__in=projects) | Q(owner__in=owners))
+            owners = list(users.values_list("pk", flat=True)[:MOST_MATCHES])
+            matches = Q(name__icontains=word) | Q(public_id__startswith=word)
+            queryset = queryset.filter(matches | Q(project__in=projects) | Q(owner__in=owners))
         return queryset, False
 
     def get_fieldsets(self, request: HttpRequest, obj: VirtualKey | None = None) -> Any:
@@ -176,7 +176,7 @@ class VirtualKeyAdmin(KeyDeeds, Merging, SpendingShown, KeyModelAdmin):
         if change:
             return unsaved
         key, token = VirtualKey.objects.mint(**form.cleaned_data)
-        self.message_user(request, told_token(key, token), messages.WARNING)
+        self.message_user(request, token_message(key, token), messages.WARNING)
         return key
 
     def save_model(self, request: HttpRequest, obj: VirtualKey, form: Any, change: bool) -> None:

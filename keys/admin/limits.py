@@ -37,10 +37,10 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]
     @cached_property
     def count(self) -> int:
         assert isinstance(self.object_list, QuerySet)
-        found = list(self.object_list.order_by().values_list("pk", flat=True)[:MOST_COUNTED])
-        if len(found) < MOST_COUNTED:
-            self.object_list = self.object_list.filter(pk__in=found)
-        return len(found)
+        ids = list(self.object_list.order_by().values_list("pk", flat=True)[:MOST_COUNTED])
+        if len(ids) < MOST_COUNTED:
+            self.object_list = self.object_list.filter(pk__in=ids)
+        return len(ids)
 
 
 class PaginatedList(ChangeList):
@@ -65,11 +65,11 @@ class SpendingShown:
 
     @admin.display(description="spent")
     def spending(self, row: Any) -> str:
-        found = spending_of([row], timezone.now()).get(row.pk) if row.pk else None
-        if found is None:
+        spending = spending_of([row], timezone.now()).get(row.pk) if row.pk else None
+        if spending is None:
             return "no budget"
-        until = f", whole again at {moment(found.resets_at)}" if found.resets_at else ""
-        return f"{about(found.spent)} of {exact(row.budget)} ({share(found.percent_of(row.budget))}){until}"
+        until = f", whole again at {moment(spending.resets_at)}" if spending.resets_at else ""
+        return f"{about(spending.spent)} of {exact(row.budget)} ({share(spending.percent_of(row.budget))}){until}"
 
     @admin.display(description="limits")
     def limits_shown(self, row: Limited) -> str:

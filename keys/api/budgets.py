@@ -90,22 +90,22 @@ class BudgetsView(StrictView, APIView):
     def get(self, request: Request) -> Response:
         query = BudgetsQuery(data=request.query_params.dict())  # of a form, what is blank would be dropped
         query.is_valid(raise_exception=True)
-        asked = query.validated_data
-        kinds = [asked["kind"]] if "kind" in asked else list(BUDGETED)
-        rows, last = found(request.user, kinds, asked.get("cursor"), asked["page_size"])
+        parameters = query.validated_data
+        kinds = [parameters["kind"]] if "kind" in parameters else list(BUDGETED)
+        rows, last = page_of(request.user, kinds, parameters.get("cursor"), parameters["page_size"])
         following = replace_query_param(request.build_absolute_uri(), "cursor", last) if last else None
-        document = {"next": following, "previous": None, "results": told(rows, timezone.now())}
+        document = {"next": following, "previous": None, "results": render_rows(rows, timezone.now())}
         return Response(BudgetsSerializer(document).data)
 
 
-def found(user: Any, kinds: Sequence[str], after: str | None, size: int) -> tuple[list[tuple[str, Any]], str | None]:
+def page_of(user: Any, kinds: Sequence[str], after: str | None, size: int) -> tuple[list[tuple[str, Any]], str | None]:
     """Rows with their kinds, and the cursor behind the last one where more follow."""
     last_kind, _, last_id = (after or "-0").partition("-")
     rows: list[tuple[str, Any]] = []
     for kind in kinds:
         if kind < last_kind:
             continue
-        visible = seen_by(user, kind).filter(budget__isnull=False).order_by("pk")
+        visible = visible_to(user, kind).filter(budget__isnull=False).order_by("pk")
         if kind == last_kind:
             visible = visible.filter(pk__gt=int(last_id))
         rows += [(kind, row) for row in visible[: size + 1 - len(rows)]]
@@ -115,7 +115,7 @@ def found(user: Any, kinds: Sequence[str], after: str | None, size: int) -> tupl
     return rows, None
 
 
-def seen_by(user: Any, kind: str) -> QuerySet[Any]:
+def visible_to(user: Any, kind: str) -> QuerySet[Any]:
     budgeted = BUDGETED[kind]
     rows = budgeted.rows()
     if user.is_staff and user.has_perm(budgeted.permission):
@@ -123,16 +123,16 @@ def seen_by(user: Any, kind: str) -> QuerySet[Any]:
     return rows.filter(**{budgeted.own: user.pk}) if budgeted.own else rows.none()
 
 
-def told(rows: Sequence[tuple[str, Limited]], now: datetime) -> list[dict[str, Any]]:
+def render_rows(rows: Sequence[tuple[str, Limited]], now: datetime) -> list[dict[str, Any]]:
     """Asks for what is spent once for each kind."""
     spending: dict[str, dict[int, Spending]] = {
         kind: spending_of([row for its_kind, row in rows if its_kind == kind], now)
         for kind in {kind for kind, _ in rows}
     }
-    return [_told(kind, row, spending[kind][row.pk]) for kind, row in rows]
+    return [render_row(kind, row, spending[kind][row.pk]) for kind, row in rows]
 
 
-def _told(kind: str, row: Any, spending: Spending) -> dict[str, Any]:
+def render_row(kind: str, row: Any, spending: Spending) -> dict[str, Any]:
     crossed = None
     if spending.spent >= row.budget:
         crossed = "budget"

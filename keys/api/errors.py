@@ -123,21 +123,21 @@ def collided(error: DatabaseError) -> bool:
 def _invalid(error: ValidationError) -> exceptions.APIException:
     """400 by field; 409 when nothing is wrong with it but that there is one already."""
     by_field = error.error_dict if hasattr(error, "error_dict") else {NON_FIELD_ERRORS: error.error_list}
-    found = [(field, problem) for field, problems in by_field.items() for problem in problems]
-    if all(problem.code in DUPLICATES for _, problem in found):
-        field, problem = found[0]
+    pairs = [(field, problem) for field, problems in by_field.items() for problem in problems]
+    if all(problem.code in DUPLICATES for _, problem in pairs):
+        field, problem = pairs[0]
         code = f"duplicate_{field}" if problem.code == "unique" else str(problem.code)
         return Conflict(problem.messages[0], code=code, fields=FIELDS_OF_DUPLICATES.get(code, [field]))
-    told = {field: ValidationError(problems).messages for field, problems in by_field.items()}
-    if NON_FIELD_ERRORS in told:
-        told[api_settings.NON_FIELD_ERRORS_KEY] = told.pop(NON_FIELD_ERRORS)
-    return exceptions.ValidationError(told)
+    messages = {field: ValidationError(problems).messages for field, problems in by_field.items()}
+    if NON_FIELD_ERRORS in messages:
+        messages[api_settings.NON_FIELD_ERRORS_KEY] = messages.pop(NON_FIELD_ERRORS)
+    return exceptions.ValidationError(messages)
 
 
 def _protected(error: ProtectedError) -> Conflict:
     users = list(error.protected_objects)
     numbers = Counter((str(user._meta.verbose_name), str(user._meta.verbose_name_plural)) for user in users)
-    told = " and ".join(counted(number, one, many) for (one, many), number in sorted(numbers.items()))
+    numbers_text = " and ".join(counted(number, one, many) for (one, many), number in sorted(numbers.items()))
     belong = "belongs" if len(users) == 1 else "belong"
     also = ", revoked ones counted" if any(isinstance(user, VirtualKey) for user in users) else ""
-    return Conflict(f"It is still in use: {told} {belong} to it{also}.", code="in_use")
+    return Conflict(f"It is still in use: {numbers_text} {belong} to it{also}.", code="in_use")

@@ -37,12 +37,12 @@ def _refuse_constant(name: str) -> Any:
 
 
 def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    members: dict[str, Any] = {}
     for name, value in pairs:
-        if name in found:
+        if name in members:
             raise ValueError(f"the member {json.dumps(name)} stands twice")
-        found[name] = value
-    return found
+        members[name] = value
+    return members
 
 
 def _check(value: Any) -> None:

@@ -109,7 +109,7 @@ class KeyViewSet(Resource, ModelViewSet[VirtualKey]):
         serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         key, token = VirtualKey.objects.mint(**serializer.validated_data)
-        return self._told_once(key, token, status.HTTP_201_CREATED)
+        return self._token_response(key, token, status.HTTP_201_CREATED)
 
     def perform_destroy(self, instance: VirtualKey) -> None:
         instance.revoke()
@@ -130,7 +130,7 @@ class KeyViewSet(Resource, ModelViewSet[VirtualKey]):
         serializer.is_valid(raise_exception=True)
         key = self.get_object()
         token = key.rotate(serializer.validated_data["grace_seconds"])
-        return self._told_once(key, token, status.HTTP_200_OK)
+        return self._token_response(key, token, status.HTTP_200_OK)
 
     @extend_schema(parameters=usage_parameters, responses=KeyUsageSerializer, filters=False)
     @action(detail=True, methods=["get"], pagination_class=None)
@@ -149,6 +149,6 @@ class KeyViewSet(Resource, ModelViewSet[VirtualKey]):
         keys = VirtualKey.objects.filter(project=serializer.validated_data["project"])
         return Response({"revoked": keys.revoke()})
 
-    def _told_once(self, key: VirtualKey, token: str, status_code: int) -> Response:
+    def _token_response(self, key: VirtualKey, token: str, status_code: int) -> Response:
         body = MintedKeySerializer(key, context={**self.get_serializer_context(), "token": token}).data
         return Response(body, status=status_code, headers={"Cache-Control": "no-store"})

@@ -44,14 +44,14 @@ class LimitedSerializer(Strict, serializers.ModelSerializer[L]):
 
     @extend_schema_field(Spent)
     def get_spent(self, row: L) -> str | None:
-        return machine(found.spent) if (found := self._spending.get(row.pk)) else None
+        return machine(spending.spent) if (spending := self._spending.get(row.pk)) else None
 
     @extend_schema_field(Spent)
     def get_remaining(self, row: L) -> str | None:
-        return machine(found.remaining) if (found := self._spending.get(row.pk)) else None
+        return machine(spending.remaining) if (spending := self._spending.get(row.pk)) else None
 
     def get_resets_at(self, row: L) -> datetime | None:
-        return found.resets_at if (found := self._spending.get(row.pk)) else None
+        return spending.resets_at if (spending := self._spending.get(row.pk)) else None
 
     @cached_property
     def _spending(self) -> dict[int, Spending]:

@@ -62,9 +62,9 @@ class ThrottledLoginForm(AdminAuthenticationForm):
 
 def throttled_for(request: HttpRequest) -> int | None:
     """Takes a try. The seconds to wait before the next one, where this one was too many."""
-    asked: Any = request  # what the throttles read, Django's requests have too
+    readable: Any = request  # what the throttles read, Django's requests have too
     throttles = (ByAddress(), ByUsername())
-    waits = [math.ceil(throttle.wait() or 1) for throttle in throttles if not throttle.allow_request(asked, None)]
+    waits = [math.ceil(throttle.wait() or 1) for throttle in throttles if not throttle.allow_request(readable, None)]
     if not waits:
         return None
     request.throttled_for_s = max(waits)  # type: ignore[attr-defined]  # for the answer's head

@@ -105,7 +105,7 @@ class Signup(SelfServiceView):
         except EmailTaken as error:
             raise AddressTaken(str(error)) from None
         _, token = mint_for(account, "first key")
-        return told({"user_id": account.public_id, "api_key": token}, HTTPStatus.CREATED)
+        return uncached_response({"user_id": account.public_id, "api_key": token}, HTTPStatus.CREATED)
 
 
 class AddressTaken(exceptions.APIException):
@@ -127,7 +127,9 @@ class Login(SelfServiceView):
         if user is None:
             raise WrongCredentials
         user_logged_in.send(sender=type(user), request=request._request, user=user)
-        return told({"token": issue_token(user, timezone.now()), "expires_in": settings.JWT_EXPIRY_SECONDS})
+        return uncached_response(
+            {"token": issue_token(user, timezone.now()), "expires_in": settings.JWT_EXPIRY_SECONDS}
+        )
 
 
 class WrongCredentials(exceptions.APIException):
@@ -149,7 +151,7 @@ class OwnKeys(SelfServiceView):
         fields = checked(KeyRequestSerializer, request)
         account = Account.of(request.user)
         key, token = mint_for(account, fields.get("name"))
-        return told({"api_key": token, "prefix": prefix_of(key)}, HTTPStatus.CREATED)
+        return uncached_response({"api_key": token, "prefix": prefix_of(key)}, HTTPStatus.CREATED)
 
 
 class OwnKey(SelfServiceView):
@@ -162,7 +164,7 @@ class OwnKey(SelfServiceView):
         if key is None:
             raise exceptions.NotFound("You have no key of this prefix.")
         key.revoke()
-        return told({"revoked": True})
+        return uncached_response({"revoked": True})
 
 
 def checked(serializer_class: type[serializers.Serializer[Any]], request: Request) -> dict[str, Any]:
@@ -173,7 +175,7 @@ def checked(serializer_class: type[serializers.Serializer[Any]], request: Reques
     return fields
 
 
-def told(document: dict[str, Any], status: int = HTTPStatus.OK) -> Response:
+def uncached_response(document: dict[str, Any], status: int = HTTPStatus.OK) -> Response:
     return Response(document, status=status, headers={"Cache-Control": "no-store"})
 
 

@@ -70,10 +70,10 @@ class KeyValidationView(StrictView, APIView):
     @extend_schema(operation_id="keys_validate", request=KeyQuestionSerializer, responses=KeyValidationSerializer)
     def post(self, request: Request) -> Response:
         try:
-            key, refusal = judge(asked(request))
+            key, refusal = judge(read_token_text(request))
         except BadQuestion as problem:
-            return told(None, problem.code)
-        return told(key, refusal.code if refusal else None)
+            return validation_response(None, problem.code)
+        return validation_response(key, refusal.code if refusal else None)
 
 
 class BadQuestion(Exception):
@@ -84,7 +84,7 @@ class BadQuestion(Exception):
         self.code = code
 
 
-def asked(request: Request) -> Any:
+def read_token_text(request: Request) -> Any:
     """What stands as the key in the body. Raises `BadQuestion`, `ValidationError`."""
     try:
         body = request.data
@@ -98,17 +98,17 @@ def asked(request: Request) -> Any:
     return body.get("key")
 
 
-def told(key: VirtualKey | None, error: str | None) -> Response:
+def validation_response(key: VirtualKey | None, error: str | None) -> Response:
     answer = {"valid": error is None, "key_id": key and key.pk, "error": error, "key": key, "rate_limits": key}
     return Response(KeyValidationSerializer(answer).data)
 
 
-def judge(given: Any) -> tuple[VirtualKey | None, KeyRefused | None]:
+def judge(value: Any) -> tuple[VirtualKey | None, KeyRefused | None]:
     """The key whose token this is, and why it would be refused, by the questions that requests are asked."""
-    if given is None or given == "":
+    if value is None or value == "":
         return None, MissingKey()
     try:
-        token = read_token(given if isinstance(given, str) else "", settings.KEY_PREFIX)
+        token = read_token(value if isinstance(value, str) else "", settings.KEY_PREFIX)
     except MalformedToken:
         return None, InvalidKey()
     record, project = load_keys([token.public_id]).get(token.public_id, (None, None))

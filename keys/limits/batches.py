@@ -62,7 +62,7 @@ class Reply(msgspec.Struct, array_like=True):
     now_us: int
     answers: Any = ()
     thresholds: Any = ()
-    known: Any = ()
+    usages: Any = ()
 
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -39,10 +39,10 @@ class Address(NamedTuple):
 
 def connect(url: str) -> Connection | redis.asyncio.Redis:
     """Without retries: they would outlast the timeout, and repeat what may have been decided. Raises `ValueError`."""
-    told: dict[str, Any] = dict(parse_url(url))
-    is_plain = told.pop("connection_class", UnixDomainSocketConnection) is UnixDomainSocketConnection
-    if is_plain and told.keys() <= set(Address._fields):
-        return Connection(Address(**told))
+    options: dict[str, Any] = dict(parse_url(url))
+    is_plain = options.pop("connection_class", UnixDomainSocketConnection) is UnixDomainSocketConnection
+    if is_plain and options.keys() <= set(Address._fields):
+        return Connection(Address(**options))
     return redis.asyncio.Redis.from_url(url, retry=Retry(NoBackoff(), 0))
 
 
@@ -52,10 +52,10 @@ def is_cluster(url: str, timeout_s: float = 2.0) -> bool:
         url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=SyncRetry(NoBackoff(), 0)
     ) as client:
         try:
-            told: Any = client.info("cluster")
+            info: Any = client.info("cluster")
         except (RedisError, OSError):
             return False
-    return bool(told.get("cluster_enabled"))
+    return bool(info.get("cluster_enabled"))
 
 
 class Connection:
@@ -150,11 +150,11 @@ class Line(asyncio.Protocol):
         self._read = b""
         answer, length = parsed
         if length == len(read):
-            self._told(answer)
+            self._deliver(answer)
         else:
             self._fail(InvalidResponse("Redis answered more than was asked"))
 
-    def _told(self, answer: Answer | ResponseError) -> None:
+    def _deliver(self, answer: Answer | ResponseError) -> None:
         waiting = self._waiting
         if waiting is None:
             self._fail(InvalidResponse("Redis answered what nobody asked"))

@@ -58,7 +58,7 @@ class FallbackLimits(LimitsBackend):
         self._on_threshold, self._on_change = on_threshold, on_change
         self._probe_every_s = probe_every_s
         self._probe: asyncio.Task[None] | None = None
-        self._past = LastKnown()
+        self._last_known = LastKnown()
         self._owed: OrderedDict[Need, Baseline] = OrderedDict()
         self._local = self._new_local()
         self._shared = RedisLimits(
@@ -70,7 +70,7 @@ class FallbackLimits(LimitsBackend):
             on_threshold=on_threshold,
             on_away=self._went_away,
             on_end_unheard=self._ended_unheard,
-            past=self._past,
+            last_known=self._last_known,
             on_failure=self._on_failure,
         )
 
@@ -101,7 +101,7 @@ class FallbackLimits(LimitsBackend):
 
     def load(self, need: Need, baseline: Baseline) -> None:
         """Set what was not known, here or in Redis, whichever decides; never below what was known last."""
-        baseline = self._past.at_least(need, baseline)
+        baseline = self._last_known.at_least(need, baseline)
         (self._shared if self._shared.up else self._local).load(need, baseline)
 
     def raise_to(self, need: Need, baseline: Baseline) -> bool:
@@ -115,10 +115,10 @@ class FallbackLimits(LimitsBackend):
             local = self._local.reserve_at_once(scopes, ask, now)
         except Unknown as unknown:
             limits = {(scope.kind, scope.id): scope.limits for scope in scopes}
-            known = all(self._past.knows(need, limits[need.kind, need.id]) for need in unknown.needs)
-            raise Unknown(unknown.needs, LEDGER_PATIENCE_S if known else None) from None
+            is_known = all(self._last_known.knows(need, limits[need.kind, need.id]) for need in unknown.needs)
+            raise Unknown(unknown.needs, LEDGER_PATIENCE_S if is_known else None) from None
         reservation = self._shared.new_reservation(scopes, ask)
-        reservation.local, reservation.taken_at = local, round(now * 1e6)
+        reservation.local, reservation.reserved_at = local, round(now * 1e6)
         if reservation.ends:
             self._shared.live[reservation.id] = reservation
         return reservation
@@ -130,8 +130,8 @@ class FallbackLimits(LimitsBackend):
             count -= reservation.ask.requests
         more = Baseline(cost, count, count)
         for scope in reservation.scopes:
-            need = need_of(scope, reservation.taken_at)
-            self._past.add(need, more)
+            need = need_of(scope, reservation.reserved_at)
+            self._last_known.add(need, more)
             if not reservation.in_redis:
                 self._owed[need] = plus(self._owed.get(need, NOTHING), more)
         if self._shared.up:

@@ -112,7 +112,7 @@ class FastPath:
         self.money -= used.cost
         self.quiet -= used.cost
 
-    def settle_late(self, used: Used, ask: Ask, taken_at: int) -> CrossedThreshold | None:
+    def settle_late(self, used: Used, ask: Ask, reserved_at: int) -> CrossedThreshold | None:
         """What was taken in this fast path, which is closed."""
         if self.token_window is not None:
             self.token_window.settle((self.token_entry, ask.tokens), used)
@@ -124,7 +124,7 @@ class FastPath:
             if self.lifetime is not None:
                 self.lifetime.settle(1, used)
         if self.budget is not None:
-            return self.budget.settle((self.generation, taken_at, ask.cost or 0, ask.bounded), used)
+            return self.budget.settle((self.generation, reserved_at, ask.cost or 0, ask.bounded), used)
         return None
 
     def close(self) -> None:
@@ -133,19 +133,19 @@ class FastPath:
             return
         self.is_closed = True
         self.until = 0
-        at, taken, running = self.at, self.room_at_first - self.room, self.free_at_first - self.free
+        at, request_count, running = self.at, self.room_at_first - self.room, self.free_at_first - self.free
         if self.requests is not None:
-            add(self.requests, self.request_entry, taken, at)
+            add(self.requests, self.request_entry, request_count, at)
         if self.token_window is not None:
             add(self.token_window, self.token_entry, self.tokens_at_first - self.tokens, max(at, self.more_at))
             self.token_window.running += running
         if self.slots is not None:
             self.slots.running += running
         if self.daily is not None:
-            self.daily.used += taken
+            self.daily.used += request_count
             self.daily.touched = max(self.daily.touched, at)
         if self.lifetime is not None:
-            self.lifetime.used += taken
+            self.lifetime.used += request_count
             self.lifetime.touched = max(self.lifetime.touched, at)
         budget = self.budget
         if budget is not None:

@@ -43,9 +43,9 @@ class LastKnown:
     def __init__(self) -> None:
         self._scopes: OrderedDict[tuple[str, str], Last] = OrderedDict()
 
-    def note(self, scope: Scope, known: Sequence[Any], now_us: int) -> None:
-        """What a reply of Redis has told: spent, its period's start, requests in all, requests today, the day."""
-        spent, start_us, total, today, day = known
+    def record(self, scope: Scope, usage: Sequence[Any], now_us: int) -> None:
+        """`usage` is from Redis' reply: spent, its period's start, requests in all, requests today, the day."""
+        spent, start_us, total, today, day = usage
         if spent is False and total is False and today is False:
             return
         name = (scope.kind, scope.id)
@@ -61,10 +61,10 @@ class LastKnown:
         last.total = None if total is False else total
         last.today, last.day = (None, 0) if today is False else (today, day * DAY_S)
 
-    def spend(self, scope: Scope, taken_at: int, more: Baseline) -> None:
+    def spend(self, scope: Scope, reserved_at: int, more: Baseline) -> None:
         """What was spent since by a request that was let in then (Unix microseconds)."""
         if (scope.kind, scope.id) in self._scopes:
-            self.add(need_of(scope, taken_at), more)
+            self.add(need_of(scope, reserved_at), more)
 
     def add(self, need: Need, more: Baseline) -> None:
         last = self._scopes.get((need.kind, need.id))

@@ -37,11 +37,11 @@ def lines_of(operations: Iterable[Operation], batch: Batch, on_bad: OnBad) -> li
             if isinstance(operation, OfOne):
                 (beginning if isinstance(operation, Reserve) else ending).add(operation, batch)
             else:
-                lines += ending.taken() + beginning.taken()
+                lines += ending.take() + beginning.take()
                 lines.append(Line(operation.write(batch), [operation]))
         except Exception as error:
             on_bad(operation, error)
-    return lines + ending.taken() + beginning.taken()
+    return lines + ending.take() + beginning.take()
 
 
 class Shared:
@@ -64,7 +64,7 @@ class Shared:
         line.words[-1].append(operation.entry())
         line.operations.append(operation)
 
-    def taken(self) -> list[Line]:
+    def take(self) -> list[Line]:
         lines = self._lines
         self._lines, self._open = [], {}
         return lines

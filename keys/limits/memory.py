@@ -26,7 +26,7 @@ from keys.limits.base import (
     Rates,
     Unknown,
 )
-from keys.limits.counters import UNKNOWN, Budget, Counter, PastCounter, RequestWindow, TokenWindow
+from keys.limits.counters import UNKNOWN, BaselineCounter, Budget, Counter, RequestWindow, TokenWindow
 from keys.limits.fast_path import FastPath, open_fast_path, take
 from keys.limits.periods import span_at
 from keys.limits.refusal import LimitExceeded, Refusal
@@ -94,7 +94,7 @@ class MemoryLimits(LimitsBackend):
 
     def _reserve_slowly(self, scopes: Scopes, ask: Ask, now_us: int) -> MemoryReservation:
         """Where some scope has no fast path with room. The others' are gone through all the same."""
-        known = len(self._states)
+        states_before = len(self._states)
         states = [self._state(scope) for scope in scopes]
         counted: list[OneByOne] = []
         fast_paths: list[FastPath] = []
@@ -109,7 +109,7 @@ class MemoryLimits(LimitsBackend):
                     try:
                         raise self._refused(scopes, ask, now_us)
                     finally:
-                        self._forget_idle(now_us, len(self._states) - known)
+                        self._forget_idle(now_us, len(self._states) - states_before)
             counted.append(OneByOne(state, state.counters, []))
         take(fast_paths, ask, now_us)
         for state, counters, marks in counted:
@@ -117,8 +117,8 @@ class MemoryLimits(LimitsBackend):
             if now_us - state.slow_at < SECOND_US:  # what is asked for seldom would open it in vain
                 state.fast_path = open_fast_path(state, now_us)
             state.slow_at = now_us
-        if len(self._states) > known:
-            self._forget_idle(now_us, len(self._states) - known)
+        if len(self._states) > states_before:
+            self._forget_idle(now_us, len(self._states) - states_before)
         if not counted:
             self._remember(scopes, fast_paths)
         return MemoryReservation(
@@ -161,12 +161,12 @@ class MemoryLimits(LimitsBackend):
 
     def load(self, need: Need, baseline: Baseline) -> None:
         """Set what was not known; what is known stays."""
-        for counter in self._with_past(need.kind, need.id):
+        for counter in self._baseline_counters(need.kind, need.id):
             counter.load(need, baseline)
 
     def raise_to(self, need: Need, baseline: Baseline) -> bool:
         """Counters that are known, and of this period, stand no lower than this."""
-        counters = self._with_past(need.kind, need.id)
+        counters = self._baseline_counters(need.kind, need.id)
         for counter in counters:
             threshold = counter.raise_to(need, baseline)
             if threshold is not None:
@@ -198,12 +198,12 @@ class MemoryLimits(LimitsBackend):
         except Exception:
             log.exception("Nobody was told that %s %s passed its soft threshold.", threshold.kind, threshold.id)
 
-    def _with_past(self, kind: str, id_: str) -> list[PastCounter]:
+    def _baseline_counters(self, kind: str, id_: str) -> list[BaselineCounter]:
         state = self._states.get((kind, id_))
         if state is None:
             return []
         state.close_fast_path()
-        return [counter for counter in state.counters if isinstance(counter, PastCounter)]
+        return [counter for counter in state.counters if isinstance(counter, BaselineCounter)]
 
     def statuses_of(self, scopes: Scopes, now: int) -> LimitStatuses:
         counters: list[Counter] = []

@@ -39,8 +39,8 @@ class Operation(msgspec.Struct, eq=False):
         return ["nothing"]
 
 
-class Said(NamedTuple):
-    """How a scope is told to Redis, while it is between `since` and `until` by Redis' clock."""
+class ScopeSpec(NamedTuple):
+    """A scope's key and limits as Redis reads them. It holds between `since` and `until` by Redis' clock."""
 
     key: bytes
     limits: msgspec.Raw
@@ -56,29 +56,29 @@ class Wording:
         names = (b"epoch", b"leases", b"held:" + own, b"process:" + own, b"serial", b"returned")
         self.head = [prefix + name for name in names]
         self._prefix = prefix
-        self._said: dict[Scope, Said] = {}
+        self._specs: dict[Scope, ScopeSpec] = {}
 
-    def of(self, scope: Scope, now: float) -> Said:
+    def of(self, scope: Scope, now: float) -> ScopeSpec:
         """Raises `ValueError` for a time zone that there is not."""
-        said = self._said.get(scope)
-        if said is None or not said.since <= now < said.until:
-            if len(self._said) >= SCOPES_KEPT:
-                self._said.clear()
-            said = self._said[scope] = self._say(scope, now)
-        return said
+        spec = self._specs.get(scope)
+        if spec is None or not spec.since <= now < spec.until:
+            if len(self._specs) >= SCOPES_KEPT:
+                self._specs.clear()
+            spec = self._specs[scope] = self._spec_for(scope, now)
+        return spec
 
     def key(self, kind: str, id_: str) -> bytes:
         return self._prefix + f"{kind}:{id_}".encode()
 
-    def _say(self, scope: Scope, now: float) -> Said:
+    def _spec_for(self, scope: Scope, now: float) -> ScopeSpec:
         limits = scope.limits
         rps = limits.rps
         burst = rps if limits.burst is None else limits.burst
         numbers = (limits.rpm, limits.tpm, rps, burst, limits.parallel, limits.daily, limits.max_requests)
-        told: list[Any] = [0, *(-1 if number is None else number for number in numbers)]
+        values: list[Any] = [0, *(-1 if number is None else number for number in numbers)]
         since, until = -math.inf, math.inf
         if limits.budget is None:
-            told += [-1, -1, "", 0, -1]
+            values += [-1, -1, "", 0, -1]
         else:
             span = span_at(limits.period, limits.time_zone, now)
             since = span.start
@@ -86,9 +86,9 @@ class Wording:
             if span.end is not None:
                 until, end = span.end, span.end * SECOND_US
             name = f"{limits.period} {limits.time_zone}"
-            told += [money(limits.budget), money(threshold_of(limits)), name, span.start * SECOND_US, end]
-        raw = msgspec.Raw(msgspec.msgpack.encode(told))
-        return Said(self.key(scope.kind, scope.id), raw, since, until)
+            values += [money(limits.budget), money(threshold_of(limits)), name, span.start * SECOND_US, end]
+        raw = msgspec.Raw(msgspec.msgpack.encode(values))
+        return ScopeSpec(self.key(scope.kind, scope.id), raw, since, until)
 
 
 class Batch:
@@ -135,10 +135,10 @@ class Batch:
     def _spec_of(self, scope: Scope) -> int:
         index = self._indexes.get(scope)
         if index is None:
-            said = self._wording.of(scope, self._now)
+            spec = self._wording.of(scope, self._now)
             index = self._indexes[scope] = len(self.specs)
             self.scopes.append(scope)
-            self.specs.append((self.number(said.key), said.limits))
+            self.specs.append((self.number(spec.key), spec.limits))
         return index
 
 
@@ -158,7 +158,7 @@ def anything_ends(scopes: Scopes) -> bool:
 
 
 class RecordedReservation(msgspec.Struct, eq=False):
-    """What Redis is told of a running request."""
+    """What Redis keeps of a running request."""
 
     id: int
     scopes: Scopes
@@ -167,9 +167,9 @@ class RecordedReservation(msgspec.Struct, eq=False):
     """Whether it will have anything to settle."""
     record: int
     """The number of what it was let in with, which may be several at once."""
-    taken_at: int
+    reserved_at: int
 
-    def asked(self) -> list[Any]:
+    def ask_entry(self) -> list[Any]:
         ask = self.ask
         return [self.id, ask.requests, ask.tokens, *money(ask.cost), ask.bounded]
 
@@ -199,16 +199,16 @@ class Reserve(OfOne):
         return ["reserve", batch.specs_of(self.reservation.scopes)]
 
     def entry(self) -> list[Any]:
-        return self.reservation.asked()
+        return self.reservation.ask_entry()
 
 
 class Settle(OfOne):
-    """`noted`: what it used has been counted for the time without Redis, in case this never gets there."""
+    """`is_counted`: its usage is in the counts for the time without Redis, in case this never gets there."""
 
     tokens: int
     cost: int
     requests: int | None
-    noted: bool
+    is_counted: bool
 
     def line(self, batch: Batch) -> list[Any]:
         return ["settle", batch.keys_of(self.reservation.scopes)]
@@ -216,7 +216,7 @@ class Settle(OfOne):
     def entry(self) -> list[Any]:
         reservation, requests = self.reservation, -1 if self.requests is None else self.requests
         used = [self.tokens, *money(self.cost), requests]
-        return [reservation.id, reservation.record, *used, reservation.taken_at, reservation.ask.requests]
+        return [reservation.id, reservation.record, *used, reservation.reserved_at, reservation.ask.requests]
 
 
 class Restore(Operation):
@@ -230,9 +230,9 @@ class Restore(Operation):
         return [
             "restore",
             specs,
-            reservation.asked(),
+            reservation.ask_entry(),
             reservation.record,
-            reservation.taken_at,
+            reservation.reserved_at,
             "late" if self.late else "again",
         ]
 

@@ -57,25 +57,25 @@ LEASE_S = 15.0
 TIMEOUT_S = 0.2
 
 
-class Past(Protocol):
-    """Who wants to know what Redis knows, for when it does not answer."""
+class UsageRecorder(Protocol):
+    """Keeps what Redis last counted for each scope, for the time in which Redis does not answer."""
 
-    def note(self, scope: Scope, known: Sequence[Any], now_us: int) -> None: ...
-    def spend(self, scope: Scope, taken_at: int, more: Baseline) -> None: ...
+    def record(self, scope: Scope, usage: Sequence[Any], now_us: int) -> None: ...
+    def spend(self, scope: Scope, reserved_at: int, more: Baseline) -> None: ...
 
 
 After = tuple[int, int]
-"""Requests and tokens that were let in together with a request, after it: what is told has them already."""
+"""Requests and tokens that were let in together with a request, after it: Redis' readings include them."""
 
 NOTHING_AFTER: After = (0, 0)
-HELD: list[Any] = ["held"]
+RESERVED: list[Any] = ["held"]
 
 
 class SharedReservation(RecordedReservation):
     """What one request has taken, in Redis, or in this process (`local`), or in both."""
 
     limits: RedisLimits
-    told: Sequence[Any] = ()
+    readings: Sequence[Any] = ()
     after: After = NOTHING_AFTER
     has_ended: bool = False
     in_redis: bool = False
@@ -83,22 +83,22 @@ class SharedReservation(RecordedReservation):
 
     @property
     def statuses(self) -> LimitStatuses:
-        """As they were told with the answer; the budget as it stands with all that were let in together."""
-        if self.local is not None and not self.told:
+        """The limits as Redis read them with its answer; the budget counts all that were let in together."""
+        if self.local is not None and not self.readings:
             return self.local.statuses
-        return statuses_of(self.told, self.after)
+        return statuses_of(self.readings, self.after)
 
     @property
     def rates(self) -> Rates:
-        if self.local is not None and not self.told:
+        if self.local is not None and not self.readings:
             return self.local.rates
-        if not self.told:
+        if not self.readings:
             return None, None
-        requests, tokens, _ = self.told
+        requests, tokens, _ = self.readings
         return rate_of(requests, self.after[0]), rate_of(tokens, self.after[1])
 
-    def granted(self, told: Sequence[Any], at_us: int, after: After) -> None:
-        self.told, self.after, self.taken_at, self.in_redis = told, after, at_us, True
+    def grant(self, readings: Sequence[Any], at_us: int, after: After) -> None:
+        self.readings, self.after, self.reserved_at, self.in_redis = readings, after, at_us, True
 
     def settle(self, tokens: int = 0, cost: int | None = 0, requests: int | None = None) -> None:
         if self.has_ended:
@@ -129,12 +129,12 @@ class RedisLimits:
         on_threshold: OnThreshold | None = None,
         on_away: Callable[[Exception], None] | None = None,
         on_end_unheard: Callable[[SharedReservation, int, int | None], None] | None = None,
-        past: Past | None = None,
+        last_known: UsageRecorder | None = None,
         on_failure: OnFailure | None = None,
     ) -> None:
         self.process = secrets.token_hex(8)
         self._on_threshold, self._on_away, self._on_end_unheard = on_threshold, on_away, on_end_unheard
-        self._past = past
+        self._last_known = last_known
         self._ids = count(1)
         self._lease_s = lease_s
         self._renewal: asyncio.TimerHandle | None = None
@@ -216,7 +216,7 @@ class RedisLimits:
             return
         heard = reservation.in_redis and self._batches.up
         if reservation.in_redis:
-            self._batches.add(Settle(reservation, tokens, cost, requests, noted=not heard), waits=False)
+            self._batches.add(Settle(reservation, tokens, cost, requests, is_counted=not heard), waits=False)
         if not heard:
             self._ended_unheard(reservation, cost, requests)
 
@@ -234,8 +234,10 @@ class RedisLimits:
         else:
             if uncertain is not None and uncertain.number <= reply.applied_before:
                 # All of it was done; but those who asked have been told no, or were decided here.
-                asked = [operation.reservation for operation in uncertain.operations if isinstance(operation, Reserve)]
-                first = [Cancel(reservation) for reservation in asked if reservation.ends]
+                reservations = [
+                    operation.reservation for operation in uncertain.operations if isinstance(operation, Reserve)
+                ]
+                first = [Cancel(reservation) for reservation in reservations if reservation.ends]
             elif uncertain is not None:
                 first = without_reservations(uncertain)
             first += self._restores(lost=bool(reply.lost))
@@ -251,7 +253,7 @@ class RedisLimits:
         for operation in self._batches.drop_what_belongs_to_the_epoch():
             if (
                 isinstance(operation, Settle)
-                and not operation.noted
+                and not operation.is_counted
                 and isinstance(operation.reservation, SharedReservation)
             ):
                 self._ended_unheard(operation.reservation, operation.cost, operation.requests)
@@ -286,49 +288,49 @@ class RedisLimits:
             if isinstance(first, Reserve):
                 self._answered(line, answer, sent, reply.now_us)
             elif isinstance(first, Settle):
-                self._heard(line.operations)
+                self._record_settlements(line.operations)
         for threshold in reply.thresholds:
             self._threshold_crossed(threshold)
-        if self._past is not None:
-            for scope, known in zip(sent.scopes, reply.known, strict=True):
-                self._past.note(scope, known, reply.now_us)
+        if self._last_known is not None:
+            for scope, usage in zip(sent.scopes, reply.usages, strict=True):
+                self._last_known.record(scope, usage, reply.now_us)
         if reply.lost:
             self._batches.add_first(self._restores(lost=True))
 
-    def _heard(self, settlements: Sequence[Any]) -> None:
-        """What Redis adds to what it told last: it tells of a scope when it is asked for room there."""
-        if self._past is None:
+    def _record_settlements(self, settlements: Sequence[Any]) -> None:
+        """Adds what was settled to the last usage: Redis sends a scope's usage only when it is asked for room there."""
+        if self._last_known is None:
             return
         cost = requests = 0
         for settlement in settlements:
-            if not settlement.noted:
+            if not settlement.is_counted:
                 cost += settlement.cost
                 if settlement.requests is not None:
                     requests += settlement.requests - settlement.reservation.ask.requests
         if cost or requests:
             reservation = settlements[0].reservation
             for scope in reservation.scopes:
-                self._past.spend(scope, reservation.taken_at, Baseline(cost, requests, requests))
+                self._last_known.spend(scope, reservation.reserved_at, Baseline(cost, requests, requests))
 
     def _answered(self, line: Line, answer: Any, sent: Sent, now_us: int) -> None:
         """`all` together with the limits as they stand after the last, or `each` by itself."""
-        kind, told = answer
+        kind, content = answer
         operations: list[Any] = line.operations
         if kind == "each":
-            for operation, own in zip(operations, told, strict=True):
+            for operation, own in zip(operations, content, strict=True):
                 operation.reservation.record = operation.reservation.id
                 self._decided(operation, own, sent, now_us)
             return
         tokens = 0
         for requests, operation in enumerate(reversed(operations)):
-            self._granted(operation, told, now_us, (requests, tokens))
+            self._grant(operation, content, now_us, (requests, tokens))
             tokens += operation.reservation.ask.tokens
             if not operation.answer.done():
-                operation.answer.set_result(HELD)
+                operation.answer.set_result(RESERVED)
 
     def _decided(self, operation: Reserve, answer: Any, sent: Sent, now_us: int) -> None:
         if answer[0] == "held":
-            self._granted(operation, answer[1], now_us, NOTHING_AFTER)
+            self._grant(operation, answer[1], now_us, NOTHING_AFTER)
         elif answer[0] == "refused":
             answer[1] = sent.scopes[answer[1]]
         else:
@@ -336,17 +338,17 @@ class RedisLimits:
         if not operation.answer.done():
             operation.answer.set_result(answer)
 
-    def _granted(self, operation: Reserve, told: list[Any], at_us: int, after: After) -> None:
+    def _grant(self, operation: Reserve, readings: list[Any], at_us: int, after: After) -> None:
         reservation = operation.reservation
         assert isinstance(reservation, SharedReservation)
-        reservation.granted(told, at_us, after)
+        reservation.grant(readings, at_us, after)
         if reservation.ends and not operation.answer.cancelled():
             self.live[reservation.id] = reservation
 
-    def _threshold_crossed(self, told: Sequence[Any]) -> None:
+    def _threshold_crossed(self, values: Sequence[Any]) -> None:
         if self._on_threshold is None:
             return
-        key, budget, spent, period, start = told
+        key, budget, spent, period, start = values
         kind, _, id_ = key[key.index("}:") + 2 :].partition(":")
         threshold = CrossedThreshold(kind, id_, picousd(budget), picousd(spent), period.split()[0], start // SECOND_US)
         try:
@@ -358,10 +360,10 @@ class RedisLimits:
         for operation in self._batches.unanswered():
             if (
                 isinstance(operation, Settle)
-                and not operation.noted
+                and not operation.is_counted
                 and isinstance(operation.reservation, SharedReservation)
             ):
-                operation.noted = True
+                operation.is_counted = True
                 self._ended_unheard(operation.reservation, operation.cost, operation.requests)
         if self._on_away is not None:
             self._on_away(error)
@@ -377,28 +379,28 @@ def without_reservations(sent: Sent) -> list[Operation]:
     return [operation for operation in sent.operations if not isinstance(operation, Reserve)]
 
 
-def refusal_of(told: list[Any]) -> Refusal:
-    kind, limit, used, asked, cure, wait, resets, spent = told
+def refusal_of(values: list[Any]) -> Refusal:
+    kind, limit, used, amount, cure, wait, resets, spent = values
     if kind == "budget":
-        limit, used, asked, spent = picousd(limit), picousd(used), picousd(asked), picousd(spent)
-    return Refusal(kind, limit, used, asked, cure, wait, None if resets < 0 else resets, spent)
+        limit, used, amount, spent = picousd(limit), picousd(used), picousd(amount), picousd(spent)
+    return Refusal(kind, limit, used, amount, cure, wait, None if resets < 0 else resets, spent)
 
 
-def statuses_of(told: Sequence[Any], after: After = NOTHING_AFTER) -> LimitStatuses:
-    if not told:
+def statuses_of(readings: Sequence[Any], after: After = NOTHING_AFTER) -> LimitStatuses:
+    if not readings:
         return LimitStatuses()
-    requests, tokens, budget = told
+    requests, tokens, budget = readings
     return LimitStatuses(
         LimitStatus(*requests_left) if (requests_left := rate_of(requests, after[0])) else None,
         LimitStatus(*tokens_left) if (tokens_left := rate_of(tokens, after[1])) else None,
-        _budget_standing(*budget) if budget else None,
+        _budget_status(*budget) if budget else None,
     )
 
 
-def rate_of(told: Any, after: int) -> Rate | None:
-    return (told[0], told[1] + after, told[2] / SECOND_US) if told else None
+def rate_of(reading: Any, after: int) -> Rate | None:
+    return (reading[0], reading[1] + after, reading[2] / SECOND_US) if reading else None
 
 
-def _budget_standing(budget: list[int], spent: list[int], reserved: list[int], resets_us: int) -> BudgetStatus:
+def _budget_status(budget: list[int], spent: list[int], reserved: list[int], resets_us: int) -> BudgetStatus:
     resets = None if resets_us < 0 else resets_us / SECOND_US
     return BudgetStatus(picousd(budget), picousd(spent), picousd(reserved), resets)

@@ -34,7 +34,7 @@ class Refusal(NamedTuple):
     limit_kind: str
     limit: int
     used: int
-    asked: int
+    amount: int
     cure: Cure
     wait_us: int
     """Time until the same request has room, where the cure is time."""
@@ -82,18 +82,18 @@ class LimitExceeded(Exception):
         refusal, label = self.refusal, self.scope.label
         if refusal.limit_kind == "budget":
             limit = usd(self.limit)
-            if refusal.cure == "never" and refusal.asked > self.limit > self.spent:
+            if refusal.cure == "never" and refusal.amount > self.limit > self.spent:
                 return (
-                    f"This request may cost {usd(refusal.asked)} USD, more than the budget of {limit} USD on {label}."
+                    f"This request may cost {usd(refusal.amount)} USD, more than the budget of {limit} USD on {label}."
                 )
             reserved = self.used - self.spent
             running = f", {usd(reserved)} USD reserved by running requests" if reserved else ""
-            own = f", and this request may cost {usd(refusal.asked)} USD" if self.used < self.limit else ""
+            own = f", and this request may cost {usd(refusal.amount)} USD" if self.used < self.limit else ""
             return f"Budget reached: {usd(self.spent)} of {limit} USD are spent on {label}{running}{own}."
-        if refusal.cure == "never" and refusal.asked > self.limit > 0:
-            return f"This request needs {refusal.asked}, more than the {self.limit} {self.name} on {label}."
+        if refusal.cure == "never" and refusal.amount > self.limit > 0:
+            return f"This request needs {refusal.amount}, more than the {self.limit} {self.name} on {label}."
         head = "Quota used up" if refusal.limit_kind == "max_requests" else "Rate limit reached"
-        return f"{head}: {self.limit} {self.name} on {label}; {self.used} used, {refusal.asked} asked for."
+        return f"{head}: {self.limit} {self.name} on {label}; {self.used} used, {refusal.amount} asked for."
 
     def _cure(self) -> str:
         if self.refusal.cure == "others":

@@ -66,7 +66,7 @@ class MemoryReservation(msgspec.Struct, eq=False):
         backend = self.backend
         now, cost = backend.now_us(), cost or 0
         ask = self.ask
-        asked_cost, bounded = ask.cost or 0, ask.bounded
+        reserved_cost, bounded = ask.cost or 0, ask.bounded
         back = ask.tokens - tokens
         one = requests is None or requests == 1
         for fast_path in self.fast_paths:
@@ -80,9 +80,9 @@ class MemoryReservation(msgspec.Struct, eq=False):
                 fast_path.quiet -= cost
                 fast_path.spent += cost
                 if bounded:
-                    fast_path.bounded -= asked_cost
+                    fast_path.bounded -= reserved_cost
                 else:
-                    fast_path.open -= asked_cost
+                    fast_path.open -= reserved_cost
                     fast_path.open_count -= 1
             else:
                 self._settle_late(fast_path.state, fast_path, Used(tokens, cost, requests, now))
@@ -113,7 +113,7 @@ class MemoryReservation(msgspec.Struct, eq=False):
 
     def _budgets(self) -> list[Counter | None]:
         """Those that it has reserved something of, among others."""
-        found: list[Counter | None] = [fast_path.budget for fast_path in self.fast_paths]
+        budgets: list[Counter | None] = [fast_path.budget for fast_path in self.fast_paths]
         for counted in self.counted:
-            found += counted.counters
-        return found
+            budgets += counted.counters
+        return budgets

@@ -42,8 +42,8 @@ class Connection:
 
     def call(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
         """The document that `/api/<path>` answers with; None where it has none. Raises `Refused`."""
-        given = {name: value for name, value in query.items() if value is not None}
-        status, raw = self.exchange(method, f"/api/{path}", given, body)
+        parameters = {name: value for name, value in query.items() if value is not None}
+        status, raw = self.exchange(method, f"/api/{path}", parameters, body)
         try:
             document = json.loads(raw) if raw else None
         except ValueError:
@@ -134,5 +134,5 @@ class Remote(Connection):
 
 def _reason(problem: Any) -> str:
     """What an error of the management API says. Anything else is somebody else's, as of a server in front."""
-    told = problem.get("detail") if isinstance(problem, dict) else None
-    return told if isinstance(told, str) else ""
+    detail = problem.get("detail") if isinstance(problem, dict) else None
+    return detail if isinstance(detail, str) else ""

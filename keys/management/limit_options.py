@@ -33,8 +33,8 @@ def add_limits(parser: CommandParser) -> None:
     parser.add_argument("--time-zone", metavar="ZONE", help="Where periods begin: Europe/Berlin. Blank: the default's.")
 
 
-def said_limits(options: dict[str, Any]) -> dict[str, Any]:
-    """The fields for the API, of those options that were given."""
+def limit_fields(options: dict[str, Any]) -> dict[str, Any]:
+    """The limits' fields for the API, of the options that the command line has."""
     names = (*COUNTS, "budget", "period", "soft_threshold", "time_zone")
     return {name: unwritten(options[name]) for name in names if options[name] is not None}
 

@@ -98,6 +98,6 @@ def activity(parser: CommandParser) -> None:
     active.add_argument("--deactivate", dest="is_active", action="store_false", default=None)
 
 
-def given(**fields: Any) -> dict[str, Any]:
-    """Those about which something was said."""
+def drop_none(**fields: Any) -> dict[str, Any]:
+    """The fields that have a value."""
     return {name: value for name, value in fields.items() if value is not None}

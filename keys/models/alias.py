@@ -21,12 +21,12 @@ class Aliased(models.Model):
 
     def clean(self) -> None:
         super().clean()
-        if self.upstream_alias and not self._is_known():
-            known = UPSTREAM_ALIASES()()
-            raise ValidationError({"upstream_alias": unknown(self.upstream_alias, sorted(known), "credential")})
+        if self.upstream_alias and not self._is_alias_allowed():
+            aliases = UPSTREAM_ALIASES()()
+            raise ValidationError({"upstream_alias": unknown(self.upstream_alias, sorted(aliases), "credential")})
 
-    def _is_known(self) -> bool:
-        """Also one that stood there before: whose credential was deleted may still be changed otherwise."""
+    def _is_alias_allowed(self) -> bool:
+        """An alias that the row has already is allowed: a row whose credential was deleted can still be changed."""
         if self.upstream_alias in UPSTREAM_ALIASES()():
             return True
         rows: Any = type(self)._default_manager

@@ -27,7 +27,7 @@ STATUSES = ("active", "inactive", "expired", "revoked")
 
 IDS_IN_A_STATEMENT = 10_000
 """SQLite takes 32,766 parameters, PostgreSQL 65,535."""
-NOTED_AT_ONCE = 1_000
+EXPIRIES_AT_ONCE = 1_000
 MOST_GRACE_S = 30 * 86_400
 SECRET_FIELDS = (
     *("public_id", "salt", "secret_hash"),
@@ -68,22 +68,24 @@ class VirtualKeyQuerySet(models.QuerySet["VirtualKey"]):
         acted.send(sender=self.model, action="revoke", ids=ids)
         return len(ids)
 
-    def note_expiry(self, now: datetime) -> int:
+    def record_expiry(self, now: datetime) -> int:
         """Note of each key whose time is over that it is, once. Returns of how many that was not noted before.
 
         A key that got more time, and that is over as well, is noted again.
         """
-        unnoted = Q(expiry_noted__isnull=True) | ~Q(expiry_noted=F("expires_at"))
-        over = self.filter(unnoted, expires_at__lte=now, revoked_at__isnull=True)
-        noted = 0
+        unrecorded = Q(expiry_noted__isnull=True) | ~Q(expiry_noted=F("expires_at"))
+        over = self.filter(unrecorded, expires_at__lte=now, revoked_at__isnull=True)
+        count = 0
         while True:
             with transaction.atomic():
-                found = dict(over.select_for_update().order_by("pk").values_list("pk", "expires_at")[:NOTED_AT_ONCE])
-                if not found:
-                    return noted
-                self.model.objects.filter(pk__in=list(found)).update(expiry_noted=F("expires_at"))
-                acted.send(sender=self.model, action="expire", ids=list(found))
-                noted += len(found)
+                expiries = dict(
+                    over.select_for_update().order_by("pk").values_list("pk", "expires_at")[:EXPIRIES_AT_ONCE]
+                )
+                if not expiries:
+                    return count
+                self.model.objects.filter(pk__in=list(expiries)).update(expiry_noted=F("expires_at"))
+                acted.send(sender=self.model, action="expire", ids=list(expiries))
+                count += len(expiries)
 
     def mint(self, *, name: str, project: Project | None = None, **fields: Any) -> tuple[VirtualKey, str]:
         """A new key and its token, which is told here and never again. What is left out gets the default.

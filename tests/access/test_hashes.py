@@ -47,7 +47,7 @@ def test_what_was_hashed_is_not_hashed_again_and_else_what_is_asked_is():
 @pytest.mark.django_db
 def test_inside_of_a_transaction_it_is_worked_out_by_who_began_it(current: Hashes):
     make = Making()
-    current._known["before",] = "known"
+    current._hashes["before",] = "known"
     assert current.of(("before",), make) == "known"
     with pytest.raises(HashOutside) as outside:
         current.of(("password",), make)
@@ -72,7 +72,7 @@ def test_passwords_are_hashed_once_for_each_password_salt_and_cost(current: Hash
         hasher.encode(*asked) for asked in (("other", "salt", 2), ("password", "tlas", 2), ("password", "salt", 3))
     ]
     assert len({first, *others}) == 4
-    assert len(current._known) == 4
+    assert len(current._hashes) == 4
     assert hasher.verify("password", first)
 
 
@@ -85,7 +85,7 @@ def test_a_hash_of_bcrypt_is_made_with_the_salts_of_the_request(current: Hashes)
     assert salts[0] != salts[1]
     made = hasher.encode("password", salts[0])
     assert hasher.encode("password", salts[0]) is made
-    assert len(current._known) == 1
+    assert len(current._hashes) == 1
     assert identify_hasher(made).algorithm == "bcrypt_sha256"
 
 

@@ -10,12 +10,12 @@ import pytest
 from keys.limits import Ask, Baseline, Need
 from keys.limits.base import DAY_US, SECOND_US, CrossedThreshold, Used
 from keys.limits.counters import (
+    BaselineCounter,
     Bucket,
     Budget,
     Counter,
     Daily,
     Lifetime,
-    PastCounter,
     RequestWindow,
     Slots,
     TokenWindow,
@@ -28,7 +28,7 @@ T0 = round(NOON * 1e6)
 MIDNIGHT = T0 // DAY_US * DAY_US
 ONE = Ask()
 C = TypeVar("C", bound=Counter)
-P = TypeVar("P", bound=PastCounter)
+P = TypeVar("P", bound=BaselineCounter)
 
 
 def made(kind: type[C], **limits: Any) -> C:
@@ -64,7 +64,7 @@ def refused(counter: Counter, ask: Ask, now: int) -> Refusal:
 @pytest.mark.parametrize(
     "kind, limits", [(Lifetime, {"max_requests": 9}), (Daily, {"daily": 9}), (Budget, {"budget": 9})]
 )
-def test_a_count_with_a_past_is_kept_until_the_ledger_has_it(kind: type[PastCounter], limits: dict[str, Any]):
+def test_a_count_with_a_past_is_kept_until_the_ledger_has_it(kind: type[BaselineCounter], limits: dict[str, Any]):
     counter = known(kind, **limits)
     mark = counter.take(ONE, T0 + 7)
     if kind is Budget:
@@ -79,7 +79,7 @@ def test_a_count_with_a_past_is_kept_until_the_ledger_has_it(kind: type[PastCoun
 @pytest.mark.parametrize(
     "kind, limits", [(Lifetime, {"max_requests": 9}), (Daily, {"daily": 9}), (Budget, {"budget": 9})]
 )
-def test_what_is_asked_for_its_past_is_kept_meanwhile(kind: type[PastCounter], limits: dict[str, Any]):
+def test_what_is_asked_for_its_past_is_kept_meanwhile(kind: type[BaselineCounter], limits: dict[str, Any]):
     counter = made(kind, **limits)
     refused(counter, ONE, T0)
     assert [counter.idle(T0), counter.idle(T0 + KEPT_US)] == [False, True]
@@ -245,9 +245,9 @@ def test_a_clock_set_back_lets_a_bucket_run_out_from_where_it_is():
     [(RequestWindow, {"rpm": 0}), (TokenWindow, {"tpm": 0}), (Lifetime, {"max_requests": 0}), (Daily, {"daily": 0})],
 )
 def test_a_limit_of_nothing_has_no_room_and_says_nothing_else(kind: type[Counter], limits: dict[str, Any]):
-    counter = known(kind, **limits) if issubclass(kind, PastCounter) else made(kind, **limits)
+    counter = known(kind, **limits) if issubclass(kind, BaselineCounter) else made(kind, **limits)
     refusal = refused(counter, Ask(tokens=1), T0)
-    assert (refusal.limit, refusal.used, refusal.asked, refusal.cure) == (0, 0, 1, "never")
+    assert (refusal.limit, refusal.used, refusal.amount, refusal.cure) == (0, 0, 1, "never")
 
 
 def test_slots_of_nothing_never_have_room_and_others_when_one_ends():
@@ -444,4 +444,4 @@ def test_other_limits_leave_what_is_spent_and_another_period_does_not():
     budget.settle(mark, used(cost=2))
     assert (budget.spent, budget.reserved) == (3, 0)
     budget.set(scope(budget=50, period="day", time_zone="Asia/Tokyo"))
-    assert not budget.known
+    assert not budget.has_baseline

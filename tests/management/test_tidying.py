@@ -51,7 +51,7 @@ def test_a_revoked_key_does_not_expire():
 
 
 def test_thousands_of_keys_are_told_of_as_well(monkeypatch):
-    monkeypatch.setattr("keys.models.virtual_key.NOTED_AT_ONCE", 2)
+    monkeypatch.setattr("keys.models.virtual_key.EXPIRIES_AT_ONCE", 2)
     keys = [make_key(f"k{number}", expires_at=ago(minutes=1)) for number in range(5)]
     assert expire_keys() == "5 expired"
     assert sorted(told()) == sorted(str(key.pk) for key in keys)

@@ -1,6 +1,6 @@
 """What counts each kind of limit in one process."""
 
-from keys.limits.counters.base import UNKNOWN, Counter, PastCounter
+from keys.limits.counters.base import UNKNOWN, BaselineCounter, Counter
 from keys.limits.counters.bucket import Bucket
 from keys.limits.counters.budget import Budget
 from keys.limits.counters.quota import Daily, Lifetime
@@ -10,12 +10,12 @@ from keys.limits.counters.window import RequestWindow, TokenWindow
 __all__ = [
     "COUNTERS",
     "UNKNOWN",
+    "BaselineCounter",
     "Bucket",
     "Budget",
     "Counter",
     "Daily",
     "Lifetime",
-    "PastCounter",
     "RequestWindow",
     "Slots",
     "TokenWindow",

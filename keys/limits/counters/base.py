@@ -40,15 +40,15 @@ class Counter:
         raise NotImplementedError
 
 
-class PastCounter(Counter):
-    """A counter of a limit with a past, which only the ledger knows at first."""
+class BaselineCounter(Counter):
+    """A counter that starts from a baseline, which only the ledger knows at first."""
 
-    __slots__ = ("known",)
+    __slots__ = ("has_baseline",)
 
-    known: bool
+    has_baseline: bool
 
     def load(self, need: Need, baseline: Baseline) -> None:
-        """Start from the baseline, unless it is known already or the baseline is of another period."""
+        """Start from the baseline, unless there is one already or this one is of another period."""
         raise NotImplementedError
 
     def raise_to(self, need: Need, baseline: Baseline) -> CrossedThreshold | None:
@@ -57,4 +57,4 @@ class PastCounter(Counter):
 
 
 UNKNOWN = Refusal("", 0, 0, 0, "time", 0)
-"""What a `PastCounter` answers to `check` until it is loaded."""
+"""What `BaselineCounter.check` returns until the baseline is loaded."""

@@ -12,7 +12,7 @@ within the budget and one request (P1). Estimates alone would let a hundred chea
 from __future__ import annotations
 
 from keys.limits.base import DAY_US, SECOND_US, Ask, Baseline, BudgetStatus, CrossedThreshold, Need, Used
-from keys.limits.counters.base import UNKNOWN, PastCounter
+from keys.limits.counters.base import UNKNOWN, BaselineCounter
 from keys.limits.counters.quota import KEPT_US
 from keys.limits.periods import span_at
 from keys.limits.refusal import IN_FLIGHT_WAIT_US, Cure, Refusal
@@ -27,7 +27,7 @@ def threshold_of(limits: Limits) -> int:
     return (limits.budget or 0) * round(limits.soft_threshold * MILLION) // MILLION
 
 
-class Budget(PastCounter):
+class Budget(BaselineCounter):
     """What a request reserves and spends belongs to the period in which it was admitted."""
 
     __slots__ = (
@@ -79,7 +79,7 @@ class Budget(PastCounter):
     def check(self, ask: Ask, now: int) -> Refusal | None:
         if now >= self.end or now < self.start:
             self._turn(now)
-        if not self.known:
+        if not self.has_baseline:
             self.touched = now
             return UNKNOWN
         cost = ask.cost or 0
@@ -100,7 +100,7 @@ class Budget(PastCounter):
         return self.generation, now, cost, ask.bounded
 
     def settle(self, mark: tuple[int, int, int, bool], used: Used) -> CrossedThreshold | None:
-        generation, taken_at, cost, bounded = mark
+        generation, reserved_at, cost, bounded = mark
         self.touched = used.at_us
         if generation == self.generation:
             self.running -= 1
@@ -111,25 +111,25 @@ class Budget(PastCounter):
                 self.open_count -= 1
                 if used.cost > self.dearest:
                     self.dearest = used.cost
-            return self._spend(used.cost) if self.known else None
-        return self.charge(used.cost, taken_at)
+            return self._spend(used.cost) if self.has_baseline else None
+        return self.charge(used.cost, reserved_at)
 
-    def charge(self, cost: int, taken_at: int) -> CrossedThreshold | None:
+    def charge(self, cost: int, reserved_at: int) -> CrossedThreshold | None:
         """Spent by a request that this counter has not reserved anything for, because it is newer.
 
         What is of a period that is over does not count, and what is not known yet will be in the baseline.
         """
-        return self._spend(cost) if self.known and taken_at >= self.start else None
+        return self._spend(cost) if self.has_baseline and reserved_at >= self.start else None
 
     def idle(self, now: int) -> bool:
         return not self.running and not 0 <= now - self.touched < KEPT_US
 
     def load(self, need: Need, baseline: Baseline) -> None:
-        if not self.known and self._is_of(need):
-            self.spent, self.known = baseline.spent_picousd, True
+        if not self.has_baseline and self._is_of(need):
+            self.spent, self.has_baseline = baseline.spent_picousd, True
 
     def raise_to(self, need: Need, baseline: Baseline) -> CrossedThreshold | None:
-        if self.known and self._is_of(need) and baseline.spent_picousd > self.spent:
+        if self.has_baseline and self._is_of(need) and baseline.spent_picousd > self.spent:
             return self._spend(baseline.spent_picousd - self.spent)
         return None
 
@@ -160,20 +160,20 @@ class Budget(PastCounter):
 
     def _turn(self, now: int) -> None:
         """A new period begins at nothing, however many went by. A clock set back a little does not bring one again."""
-        if self.known and self.start - DAY_US <= now < self.start:
+        if self.has_baseline and self.start - DAY_US <= now < self.start:
             return
         span = span_at(self.period, self.time_zone, now / SECOND_US)
-        known = self.known and now >= self.end
+        has_baseline = self.has_baseline and now >= self.end
         if self.start >= 0:
             self._forget()
-        self.known = known
+        self.has_baseline = has_baseline
         self.start = span.start * SECOND_US
         self.end = NEVER_US if span.end is None else span.end * SECOND_US
 
     def _forget(self) -> None:
         """Count from nothing; what runs is settled as of another generation."""
         self.generation += 1
-        self.known = False
+        self.has_baseline = False
         self.spent = 0
         self.bounded = 0
         self.open = 0

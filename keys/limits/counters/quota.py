@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from keys.limits.base import DAY_US, SECOND_US, Ask, Baseline, Need, Used
-from keys.limits.counters.base import UNKNOWN, PastCounter
+from keys.limits.counters.base import UNKNOWN, BaselineCounter
 from keys.limits.refusal import Cure, Refusal
 from keys.limits.scope import Scope
 
@@ -11,21 +11,21 @@ KEPT_US = 300 * SECOND_US
 """How long a count with a past is kept after its last use: longer than the ledger takes to have it."""
 
 
-class Lifetime(PastCounter):
+class Lifetime(BaselineCounter):
     """Requests in all. A request that was free gives back what it took."""
 
     __slots__ = ("limit", "touched", "used")
     limit_kind = "max_requests"
 
     def __init__(self) -> None:
-        self.known = False
+        self.has_baseline = False
         self.used = self.limit = self.touched = 0
 
     def set(self, scope: Scope) -> None:
         self.limit = scope.limits.max_requests or 0
 
     def check(self, ask: Ask, now: int) -> Refusal | None:
-        if not self.known:
+        if not self.has_baseline:
             self.touched = now
             return UNKNOWN
         if self.used + ask.requests <= self.limit or not ask.requests:
@@ -45,22 +45,22 @@ class Lifetime(PastCounter):
         return not 0 <= now - self.touched < KEPT_US
 
     def load(self, need: Need, baseline: Baseline) -> None:
-        if not self.known:
-            self.used, self.known = baseline.requests_total, True
+        if not self.has_baseline:
+            self.used, self.has_baseline = baseline.requests_total, True
 
     def raise_to(self, need: Need, baseline: Baseline) -> None:
-        if self.known:
+        if self.has_baseline:
             self.used = max(self.used, baseline.requests_total)
 
 
-class Daily(PastCounter):
+class Daily(BaselineCounter):
     """Requests since the last midnight, UTC."""
 
     __slots__ = ("day", "limit", "touched", "used")
     limit_kind = "daily"
 
     def __init__(self) -> None:
-        self.known = False
+        self.has_baseline = False
         self.day = self.used = self.limit = self.touched = 0
 
     def set(self, scope: Scope) -> None:
@@ -68,7 +68,7 @@ class Daily(PastCounter):
 
     def check(self, ask: Ask, now: int) -> Refusal | None:
         self._turn(now)
-        if not self.known:
+        if not self.has_baseline:
             self.touched = now
             return UNKNOWN
         if self.used + ask.requests <= self.limit or not ask.requests:
@@ -83,19 +83,19 @@ class Daily(PastCounter):
         return self.day, ask.requests
 
     def settle(self, mark: tuple[int, int], used: Used) -> None:
-        day, asked = mark
+        day, amount = mark
         if used.requests is not None and day == self.day:
-            self.used = max(0, self.used + used.requests - asked)
+            self.used = max(0, self.used + used.requests - amount)
 
     def idle(self, now: int) -> bool:
         return not 0 <= now - self.touched < KEPT_US
 
     def load(self, need: Need, baseline: Baseline) -> None:
-        if not self.known and need.day * SECOND_US == self.day * DAY_US:
-            self.used, self.known = baseline.requests_today, True
+        if not self.has_baseline and need.day * SECOND_US == self.day * DAY_US:
+            self.used, self.has_baseline = baseline.requests_today, True
 
     def raise_to(self, need: Need, baseline: Baseline) -> None:
-        if self.known and need.day * SECOND_US == self.day * DAY_US:
+        if self.has_baseline and need.day * SECOND_US == self.day * DAY_US:
             self.used = max(self.used, baseline.requests_today)
 
     def _turn(self, now: int) -> None:
@@ -104,4 +104,4 @@ class Daily(PastCounter):
         if day > self.day:
             self.day, self.used = day, 0
         elif day < self.day - 1:
-            self.day, self.known = day, False
+            self.day, self.has_baseline = day, False

@@ -147,8 +147,8 @@ class TokenWindow(Window):
 
     def settle(self, mark: tuple[Entry, int], used: Used) -> None:
         self.running -= 1
-        entry, taken = mark
-        more = used.tokens - taken
+        entry, amount = mark
+        more = used.tokens - amount
         if more > 0:
             self._expire(used.at_us)
             self._take(more, used.at_us)

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from keys.management.cli import ManagementCLI
 from keys.management.connections import Connection, printable
-from keys.management.limit_options import NONE, add_limits, said_limits, unwritten
+from keys.management.limit_options import NONE, add_limits, limit_fields, unwritten
 from keys.management.noun import activity
 from keys.models.virtual_key import STATUSES
 
@@ -89,7 +89,9 @@ class Command(BaseCommand):
         if options["project"] is not None:
             body["project"] = options["project"]
         key = api.call("POST", "keys", body)
-        return key, _told(key, f"Minted key {key['name']!r} (id {key['id']}) in project {key['project_name']!r}.")
+        return key, _text_with_token(
+            key, f"Minted key {key['name']!r} (id {key['id']}) in project {key['project_name']!r}."
+        )
 
     def list(self, api: Connection, options: dict[str, Any]) -> tuple[Any, str]:
         filters = {name: options[name] for name in ("project", "status", "owner", "team", "tag")}
@@ -121,16 +123,16 @@ class Command(BaseCommand):
         grace = options["grace"]
         key = api.call("POST", f"keys/{_find(api, options)['id']}/rotate", {"grace_seconds": grace})
         old = f"is taken for {grace} seconds more" if grace else "is dead"
-        return key, _told(key, f"Key {key['name']!r} (id {key['id']}) has a new token; the old one {old}.")
+        return key, _text_with_token(key, f"Key {key['name']!r} (id {key['id']}) has a new token; the old one {old}.")
 
     def validate(self, api: Connection, options: dict[str, Any]) -> tuple[Any, str]:
         token = sys.stdin.readline().strip() if options["key"] == "-" else options["key"]
-        found = api.call("POST", "keys/validate", {"key": token})
-        if not found["valid"]:
+        verdict = api.call("POST", "keys/validate", {"key": token})
+        if not verdict["valid"]:
             if options["json"]:
-                self.stdout.write(json.dumps(found, indent=2))
-            raise CommandError(printable(f"This key is refused: {found['error']}."))
-        return found, printable(f"Key {found['key']['name']!r} (id {found['key_id']}) is taken.")
+                self.stdout.write(json.dumps(verdict, indent=2))
+            raise CommandError(printable(f"This key is refused: {verdict['error']}."))
+        return verdict, printable(f"Key {verdict['key']['name']!r} (id {verdict['key_id']}) is taken.")
 
     def usage(self, api: Connection, options: dict[str, Any]) -> tuple[Any, str]:
         return api.call("GET", f"keys/{_find(api, options)['id']}/usage", days=options["days"]), ""
@@ -152,10 +154,10 @@ def _settings(options: dict[str, Any]) -> dict[str, Any]:
     days = options["expires_days"]
     if days is not None:
         body["expires_at"] = None if days == NONE else (timezone.now() + timedelta(days=days)).isoformat()
-    return {**body, **said_limits(options)}
+    return {**body, **limit_fields(options)}
 
 
-def _told(key: dict[str, Any], sentence: str) -> str:
+def _text_with_token(key: dict[str, Any], sentence: str) -> str:
     return f"{printable(sentence)}\n\n  {key['key']}\n\nKeep it now: it is not shown again."
 
 

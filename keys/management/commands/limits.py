@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from keys.management.cli import ManagementCLI
 from keys.management.connections import Connection
-from keys.management.limit_options import add_limits, said_limits
+from keys.management.limit_options import add_limits, limit_fields
 
 PATH = "limits/global"
 
@@ -34,7 +34,7 @@ class Command(BaseCommand):
         return api.call("GET", PATH), ""
 
     def set(self, api: Connection, options: dict[str, Any]) -> tuple[Any, str]:
-        body = said_limits(options)
+        body = limit_fields(options)
         if not body:
             raise CommandError("Say what to change.", returncode=2)
         return api.call("PATCH", PATH, body), ""

@@ -8,8 +8,8 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from keys.management.limit_options import NONE, add_limits, said_limits, unwritten
-from keys.management.noun import NounCommand, activity, given
+from keys.management.limit_options import NONE, add_limits, limit_fields, unwritten
+from keys.management.noun import NounCommand, activity, drop_none
 from keys.models.project import CAPTURES, FOREIGN_IDS, UNMETERED
 from keys.ruled import RULES
 
@@ -43,10 +43,10 @@ class Command(NounCommand):
 
     def settings(self, options: dict[str, Any]) -> dict[str, Any]:
         return {
-            **given(upstream_alias=options["alias"], notes=options["notes"], is_active=options["is_active"]),
-            **given(capture_bodies=options["capture_bodies"], foreign_ids=options["foreign_ids"]),
-            **{name: unwritten(word) for name, word in given(unmetered=options["unmetered"]).items()},
-            **said_limits(options),
+            **drop_none(upstream_alias=options["alias"], notes=options["notes"], is_active=options["is_active"]),
+            **drop_none(capture_bodies=options["capture_bodies"], foreign_ids=options["foreign_ids"]),
+            **{name: unwritten(word) for name, word in drop_none(unmetered=options["unmetered"]).items()},
+            **limit_fields(options),
             **(options["rules"] or {}),
         }
 

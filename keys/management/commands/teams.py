@@ -7,8 +7,8 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from keys.management.connections import Connection
-from keys.management.limit_options import add_limits, said_limits
-from keys.management.noun import NounCommand, given
+from keys.management.limit_options import add_limits, limit_fields
+from keys.management.noun import NounCommand, drop_none
 
 
 class Command(NounCommand):
@@ -40,4 +40,4 @@ class Command(NounCommand):
         return api.call("PATCH", f"teams/{team['id']}", body), ""
 
     def settings(self, options: dict[str, Any]) -> dict[str, Any]:
-        return {**given(members=options["members"], notes=options["notes"]), **said_limits(options)}
+        return {**drop_none(members=options["members"], notes=options["notes"]), **limit_fields(options)}

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from keys.management.noun import NounCommand, given
+from keys.management.noun import NounCommand, drop_none
 
 
 class Command(NounCommand):
@@ -21,4 +21,4 @@ class Command(NounCommand):
         )
 
     def settings(self, options: dict[str, Any]) -> dict[str, Any]:
-        return given(daily_embeddings=options["daily_embeddings"], compute=options["compute"])
+        return drop_none(daily_embeddings=options["daily_embeddings"], compute=options["compute"])

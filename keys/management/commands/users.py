@@ -10,8 +10,8 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from keys.management.connections import Connection, Refused
-from keys.management.limit_options import add_limits, said_limits
-from keys.management.noun import NounCommand, activity, given
+from keys.management.limit_options import add_limits, limit_fields
+from keys.management.noun import NounCommand, activity, drop_none
 
 
 class Command(NounCommand):
@@ -30,7 +30,7 @@ class Command(NounCommand):
         password = os.environ.get(variable, "") if variable else None
         if password == "":
             raise Refused(f"The environment variable {variable} is not set.")
-        return {"email": options["email"], **given(password=password)}
+        return {"email": options["email"], **drop_none(password=password)}
 
     def add_renaming(self, parser: CommandParser) -> None:
         """A user's name is not changed here."""
@@ -52,7 +52,7 @@ class Command(NounCommand):
         add_limits(parser)
 
     def settings(self, options: dict[str, Any]) -> dict[str, Any]:
-        return {**given(tier=options["tier"], is_active=options["is_active"]), **said_limits(options)}
+        return {**drop_none(tier=options["tier"], is_active=options["is_active"]), **limit_fields(options)}
 
 
 def public_id(text: str) -> str:
