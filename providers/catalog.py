@@ -125,19 +125,19 @@ class Catalog:
 
     def candidates(self, model: str) -> tuple[Candidate, ...]:
         """Who has the model, the lowest priority number first, and in it who names the model. Raises `NoProvider`."""
-        found = self._resolved.get(model)
-        if found is None:
-            found = tuple(
+        candidates = self._resolved.get(model)
+        if candidates is None:
+            candidates = tuple(
                 Candidate(provider, upstream)
                 for provider in self.providers
                 if provider.weight and (upstream := provider.upstream_name(model)) is not None
             )
             # A model that nobody has is not remembered: clients could fill the memory with names.
-            if found and len(self._resolved) < RESOLVED_MODELS_KEPT:
-                self._resolved[model] = found
-        if not found:
+            if candidates and len(self._resolved) < RESOLVED_MODELS_KEPT:
+                self._resolved[model] = candidates
+        if not candidates:
             raise NoProvider(model)
-        return found
+        return candidates
 
     def default(self) -> ProviderRecord:
         """Who gets what names no model: of the lowest priority, who takes every model first. Raises `NoProvider`."""
@@ -156,9 +156,9 @@ class Catalog:
     @cached_property
     def secrets(self) -> frozenset[bytes]:
         """All that must not be seen of it: the credentials, and headers of providers that carry one."""
-        found = {credential.secret.encode() for credential in self.credentials if credential.secret}
+        secrets = {credential.secret.encode() for credential in self.credentials if credential.secret}
         headers = (header for provider in self.providers for header in provider.extra_headers)
-        return frozenset(found | {value for name, value in headers if _CREDENTIAL.search(name)})
+        return frozenset(secrets | {value for name, value in headers if _CREDENTIAL.search(name)})
 
     def named(self, name: str) -> ProviderRecord | None:
         return next((provider for provider in self.providers if provider.name == name), None)
@@ -186,7 +186,7 @@ class Catalog:
                 record = self._by_place.get((alias, None))
             if record is not None:
                 return _usable(record)
-            if provider.credential_alias and not any(alias == known for known, _ in self._by_place):
+            if provider.credential_alias and not any(alias == other for other, _ in self._by_place):
                 raise CredentialUnavailable(f"There is no credential of alias {alias!r}.")
         if not provider.credential_alias:
             return None

@@ -16,7 +16,7 @@ from providers.models import ProviderHealth
 
 TIMEOUT_S = 10.0
 AT_ONCE = 16
-NOT_KNOWN_THERE = frozenset({404, 405, 501})
+NO_SUCH_PATH = frozenset({404, 405, 501})
 """What a server says that has no list of models, and is there all the same."""
 
 
@@ -29,8 +29,8 @@ def check_providers() -> list[Finding]:
     findings = asyncio.run(ask_all(catalog))
     for finding in findings:
         keep(finding)
-    asked = [finding.provider.id for finding in findings]
-    ProviderHealth.objects.exclude(provider_id__in=asked).delete()  # what is not asked is not known
+    provider_ids = [finding.provider.id for finding in findings]
+    ProviderHealth.objects.exclude(provider_id__in=provider_ids).delete()  # what is not asked is not known
     return findings
 
 
@@ -43,8 +43,8 @@ async def ask_all(catalog: Catalog) -> list[Finding]:
             async with gate:
                 return await ask(client, catalog, provider)
 
-        asked = [provider for provider in catalog.providers if provider.kind.health_path(provider.options)]
-        return list(await asyncio.gather(*map(one, asked)))
+        providers = [provider for provider in catalog.providers if provider.kind.health_path(provider.options)]
+        return list(await asyncio.gather(*map(one, providers)))
 
 
 async def ask(client: httpx.AsyncClient, catalog: Catalog, provider: ProviderRecord) -> Finding:
@@ -84,6 +84,6 @@ def problem_of(status: int, *, configured: bool) -> str:
         return ""
     if status in (401, 403):
         return f"It refuses the credential ({status})."
-    if status in NOT_KNOWN_THERE and not configured:
+    if status in NO_SUCH_PATH and not configured:
         return ""
     return f"It answered {status}."

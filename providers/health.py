@@ -33,18 +33,18 @@ class Finding(NamedTuple):
     checked_at: datetime
 
 
-def note_traffic(now: datetime) -> list[Finding]:
+def record_traffic(now: datetime) -> list[Finding]:
     """Keep what the last minutes' requests say of the enabled providers: the newest was served, or the last few all
     failed. What they do not tell stays. Raises `DatabaseError`.
     """
     providers = {provider.name: provider for provider in load_catalog(settings.UPSTREAM_CREDENTIALS).providers}
     findings = []
-    for name, seen in LATEST_TRAFFIC()(providers, now).items():
-        if seen.served[0]:
-            findings.append(Finding(providers[name], OK, seen.latency_ms, "", seen.at))
-        elif len(seen.served) >= FAILURES and not any(seen.served):
-            problem = f"The last {len(seen.served)} requests failed, the newest with {seen.status}."
-            findings.append(Finding(providers[name], DOWN, seen.latency_ms, problem, seen.at))
+    for name, traffic in LATEST_TRAFFIC()(providers, now).items():
+        if traffic.served[0]:
+            findings.append(Finding(providers[name], OK, traffic.latency_ms, "", traffic.at))
+        elif len(traffic.served) >= FAILURES and not any(traffic.served):
+            problem = f"The last {len(traffic.served)} requests failed, the newest with {traffic.status}."
+            findings.append(Finding(providers[name], DOWN, traffic.latency_ms, problem, traffic.at))
     for finding in findings:
         keep(finding)
     return findings
@@ -52,15 +52,15 @@ def note_traffic(now: datetime) -> list[Finding]:
 
 def keep(finding: Finding) -> None:
     """`since` moves when the status changes, and only then."""
-    told = {"latency_ms": finding.latency_ms, "error": finding.error, "checked_at": finding.checked_at}
+    fields = {"latency_ms": finding.latency_ms, "error": finding.error, "checked_at": finding.checked_at}
     same = ProviderHealth.objects.filter(provider_id=finding.provider.id, status=finding.status)
-    if same.update(**told):
+    if same.update(**fields):
         return
     try:
         with transaction.atomic():
             ProviderHealth.objects.update_or_create(
                 provider_id=finding.provider.id,
-                defaults={"status": finding.status, "since": finding.checked_at, **told},
+                defaults={"status": finding.status, "since": finding.checked_at, **fields},
             )
     except IntegrityError:
         if Provider.objects.filter(pk=finding.provider.id).exists():
@@ -85,7 +85,7 @@ def health_of_providers() -> Sequence[Health]:
 
 
 def health_of(provider: Provider) -> Health:
-    found: ProviderHealth | None = getattr(provider, "health", None)
-    if found is None:
+    row: ProviderHealth | None = getattr(provider, "health", None)
+    if row is None:
         return Health(provider.name, UNKNOWN, None, None, None, "")
-    return Health(provider.name, found.status, found.latency_ms, found.since, found.checked_at, found.error)
+    return Health(provider.name, row.status, row.latency_ms, row.since, row.checked_at, row.error)

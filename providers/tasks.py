@@ -6,7 +6,7 @@ from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
-from providers.health import note_traffic
+from providers.health import record_traffic
 from providers.models import HealthStatus
 
 
@@ -16,7 +16,7 @@ def look_at_providers() -> str:
     if settings.PROVIDER_CHECKS:
         from providers.checks import check_providers
 
-        found = check_providers()
+        findings = check_providers()
     else:
-        found = note_traffic(timezone.now())
-    return f"{len(found)} known, {sum(each.status == HealthStatus.DOWN for each in found)} down"
+        findings = record_traffic(timezone.now())
+    return f"{len(findings)} known, {sum(each.status == HealthStatus.DOWN for each in findings)} down"

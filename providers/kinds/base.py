@@ -51,9 +51,9 @@ class Kind:
         return f"{base_path}{rest}?{query}" if query else base_path + rest
 
 
-def unknown_option(options: Mapping[str, Any], known: Iterable[str]) -> str | None:
+def unknown_option(options: Mapping[str, Any], allowed: Iterable[str]) -> str | None:
     """What is wrong with an option that the kind does not know."""
-    names = sorted(known)
+    names = sorted(allowed)
     for name in options:
         if name not in names:
             meant = get_close_matches(str(name), names, 1)

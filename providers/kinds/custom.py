@@ -7,7 +7,7 @@ from typing import Any
 
 from providers.kinds.base import Headers, Kind, as_headers, header_problem, health_problem, unknown_option
 
-KNOWN = {"headers", "include_usage", "auth_header", "auth_format", "paths", "health_path"}
+OPTIONS = {"headers", "include_usage", "auth_header", "auth_format", "paths", "health_path"}
 
 
 class Custom(Kind):
@@ -24,7 +24,7 @@ class Custom(Kind):
     def problem_with(self, options: Any) -> str | None:
         if problem := super().problem_with(options):
             return problem
-        if problem := unknown_option(options, KNOWN):
+        if problem := unknown_option(options, OPTIONS):
             return problem
         if not isinstance(options.get("include_usage", True), bool):
             return "`include_usage` is true or false."

@@ -20,18 +20,18 @@ def add_secret(parser: CommandParser, name: str, *, required: bool = False) -> N
     secret.add_argument(f"--{name}-env", metavar="VAR", help="The environment variable that holds the secret.")
 
 
-def said_secret(options: dict[str, Any], name: str) -> str | None:
+def read_secret(options: dict[str, Any], name: str) -> str | None:
     """The secret that was given; None where nothing was said."""
     option = name.replace("-", "_")
-    given: str | None = options[option]
+    value: str | None = options[option]
     variable: str | None = options[f"{option}_env"]
     if variable is not None:
         secret = os.environ.get(variable, "").strip()
         if not secret:
             raise CommandError(f"The environment variable {variable} is not set.")
         return secret
-    if given != "-":
-        return given
+    if value != "-":
+        return value
     secret = sys.stdin.readline().strip()
     if not secret:
         raise CommandError("Standard input has no secret on its first line.")

@@ -56,12 +56,12 @@ def body(ask: Ask, prompt_tokens: int, choices: list[Choice]) -> bytes:
 
 
 def message(ask: Ask, index: int, choice: Choice) -> dict[str, Any]:
-    said: dict[str, Any] = {"role": "assistant", "content": choice.text, "refusal": None, "annotations": []}
+    reply: dict[str, Any] = {"role": "assistant", "content": choice.text, "refusal": None, "annotations": []}
     if ask.tool:
         function = {"name": ask.tool.name, "arguments": choice.text}
-        said["content"] = None
-        said["tool_calls"] = [{"id": call_id(ask, index), "type": "function", "function": function}]
-    return said
+        reply["content"] = None
+        reply["tool_calls"] = [{"id": call_id(ask, index), "type": "function", "function": function}]
+    return reply
 
 
 def call_id(ask: Ask, index: int) -> str:

@@ -52,8 +52,8 @@ def respond(ask: Ask) -> Plain:
 
 def inputs_of(ask: Ask) -> list[str | list[int]]:
     """One text, some texts, one tokenized text, or some of these."""
-    given = member(ask.body, "input", (str, list))
-    inputs = [given] if isinstance(given, str) or (given and isinstance(given[0], int)) else given
+    value = member(ask.body, "input", (str, list))
+    inputs = [value] if isinstance(value, str) or (value and isinstance(value[0], int)) else value
     if not inputs or len(inputs) > MOST_INPUTS or not all(map(is_input, inputs)):
         raise RefusedError(
             f"'input' must be a text or a list of tokens, not empty, or a list of at most {MOST_INPUTS} of them.",

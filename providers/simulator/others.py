@@ -48,13 +48,13 @@ def model(name: str) -> dict[str, Any]:
 
 def file(body: bytes) -> dict[str, Any]:
     """What an upload answers; name and purpose are read from the form without parsing all of it."""
-    found, purpose = FILENAME.search(body), FIELD.search(body)
+    filename, purpose = FILENAME.search(body), FIELD.search(body)
     return {
         "id": f"file-sim{sha256(body).hexdigest()[:24]}",
         "object": "file",
         "bytes": len(body),
         "created_at": CREATED,
-        "filename": found[1].decode(errors="replace") if found else "upload",
+        "filename": filename[1].decode(errors="replace") if filename else "upload",
         "purpose": purpose[1].decode(errors="replace") if purpose else "user_data",
         "status": "processed",
     }

@@ -35,10 +35,10 @@ ECHOED: dict[str, Any] = {
 
 def respond(ask: Ask, memory: Memory) -> Plain | Stream:
     """A response; kept in `memory` unless `store` is false."""
-    given = member(ask.body, "input", (str, list), "")
+    prompt = member(ask.body, "input", (str, list), "")
     limit = counted(ask.body, "max_output_tokens", None, 1, 10**9)
     form = (member(ask.body, "text", dict) or {}).get("format")
-    prompt_tokens = words_in(given) + words_in(member(ask.body, "instructions", (str, list), ""))
+    prompt_tokens = words_in(prompt) + words_in(member(ask.body, "instructions", (str, list), ""))
 
     def plain(choices: list[Choice]) -> bytes:
         return msgspec.json.encode(response(ask, choices[0], prompt_tokens))
@@ -47,7 +47,7 @@ def respond(ask: Ask, memory: Memory) -> Plain | Stream:
     whole = response(ask, choice, prompt_tokens)
     data = msgspec.json.encode(whole)
     if member(ask.body, "store", bool, True):
-        items = input_items(ask.key, given)
+        items = input_items(ask.key, prompt)
         memory.keep(Stored(whole, items, len(data) + len(msgspec.json.encode(items))))
     return stream(ask, choice, whole) if ask.stream else Plain(data, len(choice.tokens))
 
@@ -67,7 +67,7 @@ def response(ask: Ask, choice: Choice | None, prompt_tokens: int) -> dict[str, A
         "incomplete_details": {"reason": reason} if reason else None,
         "model": ask.model,
         "output": [item(ask, choice.text, status)] if choice else [],
-        **{name: default if (given := ask.body.get(name)) is None else given for name, default in ECHOED.items()},
+        **{name: default if (value := ask.body.get(name)) is None else value for name, default in ECHOED.items()},
         "usage": usage,
     }
 
@@ -136,9 +136,9 @@ def deltas(name: str, first: int, place: dict[str, Any], tokens: list[str]) -> I
         yield [b'%s,"delta":%s%s,"sequence_number":%d}\n\n' % (head, msgspec.json.encode(token), extra, number)]
 
 
-def input_items(key: str, given: str | list[Any]) -> list[dict[str, Any]]:
+def input_items(key: str, prompt: str | list[Any]) -> list[dict[str, Any]]:
     """The input as the API lists it: items with an id, texts as parts."""
-    items = [{"role": "user", "content": given}] if isinstance(given, str) else given
+    items = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
     listed = []
     for number, each in enumerate(items):
         if not isinstance(each, dict):

@@ -188,19 +188,19 @@ class Connection(asyncio.Protocol):
         stats = self.simulator.stats
         stats.requests += 1
         simple = method == "POST" and keep_alive and self.writable.is_set()
-        found = self.simulator.ready.find(target, body) if simple else None
-        if found is None:
+        answer = self.simulator.ready.find(target, body) if simple else None
+        if answer is None:
             path = target.partition(b"?")[0].decode("latin-1").removeprefix(BASE)
             request = Request(method, path, received.headers, body)
             played = script(request, self.simulator.memory, self.simulator.defaults)
-            found = at_once(played) if simple else None
-            if found is None:
+            answer = at_once(played) if simple else None
+            if answer is None:
                 self.playing = asyncio.get_running_loop().create_task(self.play(played.actions, received))
                 return False
             if played.repeatable:
-                self.simulator.ready.keep(target, body, found)
+                self.simulator.ready.keep(target, body, answer)
         stats.peak_open = max(stats.peak_open, stats.open + 1)
-        self.transport.write(found)
+        self.transport.write(answer)
         return True
 
     async def play(self, actions: Any, received: Received) -> None:

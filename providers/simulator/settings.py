@@ -151,4 +151,4 @@ def field_of(message: str) -> str:
     """The field that msgspec complains of, as a path: msgspec tells it only in its message."""
     at = re.search(r"at `\$\.?([^`]*)`$", message)
     name = re.search(r"field `([^`]*)`", message)
-    return ".".join(["simulate", *(found[1] for found in (at, name) if found and found[1])])
+    return ".".join(["simulate", *(match[1] for match in (at, name) if match and match[1])])

@@ -44,10 +44,10 @@ class Ready:
         self.answers: OrderedDict[tuple[bytes, bytes], bytes] = OrderedDict()
 
     def find(self, target: bytes, body: bytes) -> bytes | None:
-        found = self.answers.get((target, body))
-        if found is not None:
+        answer = self.answers.get((target, body))
+        if answer is not None:
             self.answers.move_to_end((target, body))
-        return found
+        return answer
 
     def keep(self, target: bytes, body: bytes, answer: bytes) -> None:
         if len(body) + len(answer) > self.MOST_BYTES_EACH:

@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
-from providers.management.secret_options import add_secret, said_secret
+from providers.management.secret_options import add_secret, read_secret
 from strict.ports import COMMAND_LINE, CommandLine
 
 
@@ -52,7 +52,7 @@ class Command(BaseCommand):
         self.cli.run(options)
 
     def create(self, api: Any, options: dict[str, Any]) -> tuple[Any, str]:
-        body = {"alias": options["alias"], "secret": said_secret(options, "secret")}
+        body = {"alias": options["alias"], "secret": read_secret(options, "secret")}
         row = api.call("POST", "credentials", {**body, "provider": _number(api, options["provider"])})
         return row, f"Created credential {row['alias']!r} (id {row['id']})."
 
@@ -64,8 +64,8 @@ class Command(BaseCommand):
         return self._find(api, options), ""
 
     def update(self, api: Any, options: dict[str, Any]) -> tuple[Any, str]:
-        said = {"alias": options["rename"], "secret": said_secret(options, "secret")}
-        body = {field: value for field, value in said.items() if value is not None}
+        fields = {"alias": options["rename"], "secret": read_secret(options, "secret")}
+        body = {field: value for field, value in fields.items() if value is not None}
         if options["unbind"] or options["bind"] is not None:
             body["provider"] = _number(api, options["bind"])
         if not body:

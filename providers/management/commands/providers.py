@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from providers.kinds import KINDS
-from providers.management.secret_options import add_secret, said_secret
+from providers.management.secret_options import add_secret, read_secret
 from strict.ports import COMMAND_LINE, CommandLine
 
 
@@ -86,16 +86,25 @@ class Command(BaseCommand):
         if options["api_url"]:
             raise self.cli.refuse("Another Sluice checks its own providers; `list --json` shows what it found.")
         findings = [
-            {"name": found.provider.name, "status": found.status, "latency_ms": found.latency_ms, "error": found.error}
-            for found in check_providers()
+            {
+                "name": finding.provider.name,
+                "status": finding.status,
+                "latency_ms": finding.latency_ms,
+                "error": finding.error,
+            }
+            for finding in check_providers()
         ]
         lines = [f"{row['name']}: {row['status']}. {row['error']}".strip() for row in findings]
         return {"results": findings}, "\n".join(lines) or "There is no provider to ask."
 
     def _body(self, options: dict[str, Any], name: str | None) -> dict[str, Any]:
         fields = ("kind", "base_url", "credential", "models", "priority", "weight", "options", "is_enabled")
-        said = {"name": name, "api_key": said_secret(options, "api-key"), **{field: options[field] for field in fields}}
-        return {field: value for field, value in said.items() if value is not None}
+        values = {
+            "name": name,
+            "api_key": read_secret(options, "api-key"),
+            **{field: options[field] for field in fields},
+        }
+        return {field: value for field, value in values.items() if value is not None}
 
 
 def _find(api: Any, options: dict[str, Any]) -> Any:
