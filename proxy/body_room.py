@@ -8,22 +8,22 @@ from proxy.errors import Unavailable
 class BodyRoom:
     """Taken before a body is read, given back when its request ends. Counts bytes as they came over the wire."""
 
-    __slots__ = ("held_bytes", "most_bytes")
+    __slots__ = ("most_bytes", "reserved_bytes")
 
     def __init__(self, most_bytes: int) -> None:
         self.most_bytes = most_bytes
-        self.held_bytes = 0
+        self.reserved_bytes = 0
 
     def take(self, size: int) -> None:
         """Raises `Unavailable`, and takes nothing then."""
-        if self.held_bytes + size > self.most_bytes:
+        if self.reserved_bytes + size > self.most_bytes:
             raise Unavailable(
                 "too_many_bodies",
-                f"The requests under way hold {self.held_bytes:,} of {self.most_bytes:,} bytes that there is room for. "
-                "Try again shortly.",
+                f"The requests under way hold {self.reserved_bytes:,} of {self.most_bytes:,} bytes that there is "
+                "room for. Try again shortly.",
                 headers=[(b"retry-after", b"1")],
             )
-        self.held_bytes += size
+        self.reserved_bytes += size
 
     def give_back(self, size: int) -> None:
-        self.held_bytes -= size
+        self.reserved_bytes -= size

@@ -18,7 +18,7 @@ class Bounds(msgspec.Struct, frozen=True):
     key_prefix: str
     provider_suffix: str
     payload_bytes: int
-    held_body_bytes: int
+    body_room_bytes: int
     """Of all bodies that are read, at once."""
     upload_bytes: int
     body_s: float
@@ -39,7 +39,7 @@ class Bounds(msgspec.Struct, frozen=True):
             key_prefix=settings.KEY_PREFIX,
             provider_suffix=settings.PROVIDER_SUFFIX,
             payload_bytes=settings.MAX_PAYLOAD_BYTES,
-            held_body_bytes=settings.MAX_HELD_BODY_BYTES,
+            body_room_bytes=settings.MAX_HELD_BODY_BYTES,
             upload_bytes=settings.MAX_UPLOAD_BYTES,
             body_s=settings.BODY_TIMEOUT_SECS,
             first_byte_s=settings.TTFT_TIMEOUT_SECS,

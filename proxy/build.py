@@ -35,7 +35,7 @@ from usage.bodies.show import Showing
 from usage.journal.spool import Spool
 from usage.journal.subscribers import subscribe
 from usage.journal.writer import write_ledger
-from usage.ledger.stored import Made, find_made
+from usage.ledger.stored import Owner, find_owners
 from usage.loops import LOOPS
 from usage.models import RequestRecord
 from usage.telemetry.metrics import RequestMetrics
@@ -76,8 +76,8 @@ async def build_components() -> Components:
     await snapshot.run(Project.default)  # so that the first request without a key has its project
     await snapshot.start()
 
-    async def find_owners(keys: Collection[str], project_id: int | None, in_ledger: bool) -> dict[str, Made]:
-        find = find_in_ledger if in_ledger else find_made
+    async def look_up_owners(keys: Collection[str], project_id: int | None, in_ledger: bool) -> dict[str, Owner]:
+        find = find_in_ledger if in_ledger else find_owners
         try:
             return await snapshot.run(lambda: find(keys, project_id))
         except DatabaseError as error:
@@ -111,7 +111,7 @@ async def build_components() -> Components:
         limits=limits,
         baselines=baselines,
         upstream=upstream,
-        owners=Owners(find_owners),
+        owners=Owners(look_up_owners),
         journal=journal,
         metrics=metrics,
         request_log=request_log,
@@ -157,15 +157,15 @@ def build_traces() -> Traces | None:
     return Traces(VERSION)
 
 
-def find_in_ledger(keys: Collection[str], project_id: int | None) -> dict[str, Made]:
+def find_in_ledger(keys: Collection[str], project_id: int | None) -> dict[str, Owner]:
     """Who made these; where several projects did, and this one is among them, this one, and its latest one."""
-    found: dict[str, tuple[tuple[bool, str], Made]] = {}
+    best: dict[str, tuple[tuple[bool, str], Owner]] = {}
     columns = ("response_id", "id", "project_id", "provider", "credential")
     for key, row_id, project, provider, credential in rows_of_responses(keys).values_list(*columns)[:MOST_ROWS]:
         rank = project == project_id, row_id
-        if key not in found or rank > found[key][0]:
-            found[key] = rank, Made(provider, credential, project)
-    return {key: made for key, (_, made) in found.items()}
+        if key not in best or rank > best[key][0]:
+            best[key] = rank, Owner(provider, credential, project)
+    return {key: owner for key, (_, owner) in best.items()}
 
 
 def rows_of_responses(keys: Collection[str]) -> QuerySet[RequestRecord]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from providers.kinds.base import read_lines
-from usage.bodies.show import SLACK_BYTES, Taken
+from usage.bodies.show import SLACK_BYTES, RawBody
 
 
 class Capture:
@@ -31,12 +31,12 @@ class Capture:
             self._answer += piece[:room]
         self._answer_bytes += len(piece)
 
-    def taken(self, above: dict[bytes, bytes]) -> tuple[Taken, Taken]:
+    def bodies(self, above: dict[bytes, bytes]) -> tuple[RawBody, RawBody]:
         """Of the request with these headers, and of its answer."""
         below = dict(read_lines(self.lines))
         return (
-            Taken(self._request, self._request_bytes, *described(above)),
-            Taken(self._answer, self._answer_bytes, *described(below)),
+            RawBody(self._request, self._request_bytes, *described(above)),
+            RawBody(self._answer, self._answer_bytes, *described(below)),
         )
 
 

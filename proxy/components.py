@@ -73,7 +73,7 @@ class Components:
         shown_errors: Showing,
     ) -> None:
         self.bounds = bounds
-        self.body_room = BodyRoom(bounds.held_body_bytes)
+        self.body_room = BodyRoom(bounds.body_room_bytes)
         self.heavy = HeavyReader(bounds.payload_bytes)
         self.snapshot = snapshot
         self.admission = admission

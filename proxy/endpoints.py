@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from proxy.dialects.base import Dialect
 from proxy.dialects.chat import ChatDialect, CompletionDialect, EmbeddingDialect
-from proxy.dialects.made import MadeDialect
 from proxy.dialects.media import MediaDialect
 from proxy.dialects.opaque import OpaqueDialect
 from proxy.dialects.responses import CompactDialect, ResponsesDialect
@@ -22,6 +21,7 @@ from proxy.dialects.stored_kinds import (
     STORED_CHAT,
     Kind,
 )
+from proxy.dialects.stored_objects import StoredObjectDialect
 
 OPAQUE = OpaqueDialect()
 
@@ -133,7 +133,7 @@ class Addresses(NamedTuple):
     """Of one kind of what providers store."""
 
     kind: Kind
-    made: Endpoint
+    creation: Endpoint
     one: Endpoint
     all: Endpoint
 
@@ -141,10 +141,12 @@ class Addresses(NamedTuple):
 def addresses_of(kind: Kind) -> Addresses:
     name = kind.path.split("/")[1]
     plain = Endpoint(f"/v1/{name}", names_stored=ANYWHERE, forms_name_model=name in WITH_FORMS)
-    one = plain._replace(one_of=kind, dialect=MadeDialect(one_of=kind) if kind.tells else OPAQUE)
+    one = plain._replace(one_of=kind, dialect=StoredObjectDialect(one_of=kind) if kind.tells else OPAQUE)
     if kind is RESPONSE or kind is CONVERSATION:
         one = STORED_RESPONSE if kind is RESPONSE else STORED_CONVERSATION
-    return Addresses(kind, plain._replace(makes=kind, dialect=MadeDialect(makes=kind)), one, plain._replace(lists=kind))
+    return Addresses(
+        kind, plain._replace(makes=kind, dialect=StoredObjectDialect(makes=kind)), one, plain._replace(lists=kind)
+    )
 
 
 STORED: dict[str, list[Addresses]] = {}
@@ -189,12 +191,12 @@ def find_endpoint(method: str, path: str) -> Endpoint:
 
 def find_stored(method: str, name: str, rest: str) -> Endpoint | None:
     """The endpoint of what a provider stores; `rest` is what follows `/v1`, and `name` its first segment."""
-    for kind, made, one, every in STORED.get(name, ()):
+    for kind, creation, one, every in STORED.get(name, ()):
         if kind is MODEL and method != "DELETE":
             continue
         if rest == kind.path or rest in kind.makes:
             if method == "POST":
-                return made
+                return creation
             if rest == kind.path:
                 return every if method == "GET" else None
         if rest.startswith(kind.path + "/") and rest != "/responses/input_tokens":

@@ -87,7 +87,7 @@ class Exchange:
     hides_usage = False
     """The client did not ask for the usage of its stream."""
     request_bytes = 0
-    held_bytes = 0
+    reserved_bytes = 0
     """What its body takes of the process's room for bodies."""
     # authenticate, authorize
     key: KeyRecord | None = None
@@ -103,7 +103,7 @@ class Exchange:
     admitted = False
     counts_as = 1
     """For quotas by the day and altogether: a batch of embeddings is as many as it has inputs."""
-    asked_tokens = 0
+    reserved_tokens = 0
     """What was reserved of a minute's tokens."""
     cache = ""
     # fetch
@@ -121,7 +121,7 @@ class Exchange:
     response_id = ""
     goes_on = False
     """The response is made in the background: what it costs is asked for later (`background.py`)."""
-    made: tuple[str, ...] = ()
+    stored_keys: tuple[str, ...] = ()
     """Keys of what the provider keeps, that this request made, or that the database is to hear of again."""
     usage: Usage | None = None
     units: Units | None = None
@@ -168,5 +168,5 @@ class Exchange:
     def let_go(self, room: BodyRoom) -> None:
         """It has ended. Whoever still knows it, such as an exception's frames, does not keep its body."""
         self.body = self.passed_body = self.capture = None
-        room.held_bytes -= self.held_bytes
-        self.held_bytes = 0
+        room.reserved_bytes -= self.reserved_bytes
+        self.reserved_bytes = 0

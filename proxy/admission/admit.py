@@ -13,7 +13,7 @@ from keys.limits.base import LimitsBackend
 from proxy.admission import media
 from proxy.admission.baselines import Baselines
 from proxy.admission.embedding_quota import quota_of
-from proxy.admission.estimate import MOST_TOKENS, answers_asked, inputs_of, most_output, prompts_asked
+from proxy.admission.estimate import MOST_TOKENS, answer_count, inputs_of, most_output, prompt_count
 from proxy.admission.model_prices import prices_of
 from proxy.admission.prompt import Prompt, read_prompt
 from proxy.configuration.snapshot import Snapshot
@@ -58,7 +58,7 @@ class Admission:
         if applying.scopes:
             ask = ONE_REQUEST
             if applying.counts_tokens:
-                if exchange.held_bytes > READ_AT_ONCE_BYTES:
+                if exchange.reserved_bytes > READ_AT_ONCE_BYTES:
                     prompt = await read_long_prompt(exchange.body, exchange.dialect.words)
                 else:
                     prompt = read_prompt(exchange.body, exchange.dialect.words)
@@ -143,7 +143,7 @@ def address_scope(host: str, limits: Limits) -> Scope:
 def ask_of(exchange: Exchange, applying: Applying, snapshot: Snapshot, prompt: Prompt) -> Ask:
     """What the request wants: tokens by its text and the output that it asks for, and what they cost at most."""
     output = most_output(exchange.dialect, exchange.body)
-    exchange.asked_tokens = tokens = (prompt.tokens or 0) + (applying.guessed_output if output is None else output)
+    exchange.reserved_tokens = tokens = (prompt.tokens or 0) + (applying.guessed_output if output is None else output)
     if exchange.body is None and not exchange.endpoint.media:
         return Ask(exchange.counts_as, tokens, None)
     cost = cost_at_most(exchange, snapshot, prompt, output)
@@ -153,12 +153,12 @@ def ask_of(exchange: Exchange, applying: Applying, snapshot: Snapshot, prompt: P
 def cost_at_most(exchange: Exchange, snapshot: Snapshot, prompt: Prompt, output: int | None) -> int | None:
     """Picodollars at the dearest provider that may answer; None where no price is known."""
     dearest = None
-    for price in prices_of(exchange, snapshot).known:
+    for price in prices_of(exchange, snapshot).per_provider:
         if exchange.endpoint.media:
             cost = media.cost_at_most(exchange, price)
         else:
             cost = price.estimate(
-                most_read(exchange, prompt, price), most_said(exchange, price) if output is None else output
+                most_read(exchange, prompt, price), most_unlimited_output(exchange, price) if output is None else output
             )
         if cost is not None and (dearest is None or cost > dearest):
             dearest = cost
@@ -170,12 +170,12 @@ def most_read(exchange: Exchange, prompt: Prompt, price: Price) -> int:
     if prompt.most is not None:
         return prompt.most
     assert exchange.body is not None
-    prompts = max(exchange.counts_as, prompts_asked(exchange.body))
+    prompts = max(exchange.counts_as, prompt_count(exchange.body))
     return min(max(prompt.tokens or 0, (price.window or GUESSED_MOST_PROMPT) * prompts), MOST_TOKENS)
 
 
-def most_said(exchange: Exchange, price: Price) -> int:
+def most_unlimited_output(exchange: Exchange, price: Price) -> int:
     """Tokens of all answers to a request that names no limit for them."""
     assert exchange.body is not None
     most = min(price.window or GUESSED_MOST_OUTPUT, GUESSED_MOST_OUTPUT)
-    return min(most * answers_asked(exchange.body), MOST_TOKENS)
+    return min(most * answer_count(exchange.body), MOST_TOKENS)

@@ -103,7 +103,7 @@ class Baselines:
 
     async def _read(self, needs: Sequence[Need]) -> list[Baseline]:
         wanted = [Wanted(need.kind, need.id, need.since, need.day) for need in needs]
-        return await self._run(lambda: [Baseline(*found) for found in read_totals(wanted)])
+        return await self._run(lambda: [Baseline(*total) for total in read_totals(wanted)])
 
     async def _follow(self) -> None:
         await asyncio.sleep(self._again_every_s)

@@ -73,18 +73,18 @@ def most_output(dialect: Dialect, body: JSONBody | None) -> int | None:
             return None  # one server refuses it, another ignores it, to a third it means "no limit"
         limits.append(value)
     # A server that knows both names may take either.
-    return min(max(limits) * answers_asked(body), MOST_TOKENS) if limits else None
+    return min(max(limits) * answer_count(body), MOST_TOKENS) if limits else None
 
 
-def answers_asked(body: JSONBody) -> int:
+def answer_count(body: JSONBody) -> int:
     """How many answers the provider makes, of which it may show only the best; for each prompt of a list."""
     count = 1
     if "n" in body.members or "best_of" in body.members:
         count = max(count, as_count(read_member(body, "n")), as_count(read_member(body, "best_of")))
-    return min(count * prompts_asked(body), MOST_TOKENS)
+    return min(count * prompt_count(body), MOST_TOKENS)
 
 
-def prompts_asked(body: JSONBody) -> int:
+def prompt_count(body: JSONBody) -> int:
     if "prompt" in body.members:
         if body.facts is not None:
             return body.facts.prompts

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from math import ceil
 
-from proxy.admission.estimate import answers_asked, estimated_prompt, read_member
+from proxy.admission.estimate import answer_count, estimated_prompt, read_member
 from proxy.dialects.base import ESTIMATED, Usage
 from proxy.exchange import Exchange
 from proxy.wire.jsonbody import JSONBody
@@ -36,7 +36,7 @@ UNTOLD_BYTES = 25 * 1024 * 1024
 
 def cost_at_most(exchange: Exchange, price: Price) -> int | None:
     """Pico-dollars that a request is taken for before it is sent; None: no rate is known."""
-    units = units_asked(exchange)
+    units = requested_units(exchange)
     cost = price.cost_of_units(units)
     if cost is not None:
         return cost
@@ -44,25 +44,25 @@ def cost_at_most(exchange: Exchange, price: Price) -> int | None:
     return price.estimate(usage.prompt or 0, usage.completion or 0)
 
 
-def cost_of_made(exchange: Exchange, told: Usage | None, price: Price) -> tuple[int | None, Usage | None]:
-    """Pico-dollars of what was made: by its own unit where that has a price, else by its tokens, which are returned."""
-    units = exchange.units or units_asked(exchange, is_over=True)
+def cost_of_result(exchange: Exchange, provider_usage: Usage | None, price: Price) -> tuple[int | None, Usage | None]:
+    """Picodollars of the result: by its own unit where that has a price, else by its tokens, which are returned."""
+    units = exchange.units or requested_units(exchange, is_over=True)
     cost = price.cost_of_units(units)
     if cost is not None:
-        return cost, told
-    usage = told or estimated(exchange, units)
+        return cost, provider_usage
+    usage = provider_usage or estimated(exchange, units)
     parts = usage.cached, usage.reasoning, usage.audio_in, usage.audio_out, usage.cache_write
     return price.cost(usage.prompt, usage.completion, *parts, usage.picture_in, usage.picture_out), usage
 
 
-def units_asked(exchange: Exchange, *, is_over: bool = False) -> Units:
+def requested_units(exchange: Exchange, *, is_over: bool = False) -> Units:
     """What a request has made or heard for it, by what it asks for."""
     media, body = exchange.endpoint.media, exchange.body
     if media == SPEECH:
         return Units(characters=spoken_text(body)[0])
     if media == PICTURES:
         if body is not None:
-            return Units(pictures=answers_asked(body))
+            return Units(pictures=answer_count(body))
         return Units(pictures=1 if is_over else MOST_PICTURES)
     length = exchange.request_bytes
     if not is_over:
@@ -83,11 +83,11 @@ def estimated(exchange: Exchange, units: Units) -> Usage:
     media, body = exchange.endpoint.media, exchange.body
     prompt = estimated_prompt(body, exchange.dialect.words) or 0
     if media == PICTURES:
-        made = units.pictures * PICTURE_TOKENS
-        return Usage(prompt, made, picture_out=made, source=ESTIMATED)
+        tokens = units.pictures * PICTURE_TOKENS
+        return Usage(prompt, tokens, picture_out=tokens, source=ESTIMATED)
     if media == SPEECH:
         prompt = tokens_of_bytes(spoken_text(body)[1])
-        said = units.characters * SPOKEN_TOKENS_PER_CHARACTER
-        return Usage(prompt, said, audio=said, audio_out=said, source=ESTIMATED)
+        tokens = units.characters * SPOKEN_TOKENS_PER_CHARACTER
+        return Usage(prompt, tokens, audio=tokens, audio_out=tokens, source=ESTIMATED)
     heard = ceil(units.seconds * HEARD_TOKENS_PER_S)
     return Usage(heard, tokens_of_bytes(exchange.response_bytes), audio=heard, audio_in=heard, source=ESTIMATED)

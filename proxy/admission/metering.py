@@ -71,4 +71,4 @@ def has_odd_background(exchange: Exchange) -> bool:
     # Servers exist that read names in any case, and numbers as truth.
     body = exchange.body
     named = [name for name in body.members if name.casefold() == "background"]
-    return any(name != "background" or not any(body.says(name, said) for said in PLAIN) for name in named)
+    return any(name != "background" or not any(body.says(name, value) for value in PLAIN) for name in named)

@@ -21,7 +21,7 @@ class ModelPrices(NamedTuple):
     catalog: Catalog
     prices: Prices
     until: float
-    known: tuple[Price, ...]
+    per_provider: tuple[Price, ...]
     are_all_known: bool
 
 
@@ -30,15 +30,15 @@ _prices: dict[str, ModelPrices] = {}
 
 def prices_of(exchange: Exchange, snapshot: Snapshot) -> ModelPrices:
     """Of the model that the request names."""
-    found = _prices.get(exchange.model)
+    entry = _prices.get(exchange.model)
     if (
-        found is None
-        or found.catalog is not snapshot.catalog
-        or found.prices is not snapshot.prices
-        or exchange.started_at >= found.until
+        entry is None
+        or entry.catalog is not snapshot.catalog
+        or entry.prices is not snapshot.prices
+        or exchange.started_at >= entry.until
     ):
-        found = _look_up(exchange, snapshot)
-    return found
+        entry = _look_up(exchange, snapshot)
+    return entry
 
 
 def _look_up(exchange: Exchange, snapshot: Snapshot) -> ModelPrices:
@@ -51,9 +51,11 @@ def _look_up(exchange: Exchange, snapshot: Snapshot) -> ModelPrices:
         prices.price_of(provider.name, provider.kind.name, provider.base_url, model, now)
         for provider, model in candidates
     ]
-    known = tuple(price for price in all_prices if price is not None)
-    found = ModelPrices(snapshot.catalog, prices, now + PRICES_KEPT_S, known, len(known) == len(all_prices) > 0)
+    per_provider = tuple(price for price in all_prices if price is not None)
+    entry = ModelPrices(
+        snapshot.catalog, prices, now + PRICES_KEPT_S, per_provider, len(per_provider) == len(all_prices) > 0
+    )
     if len(_prices) >= MODELS_KEPT:
         _prices.clear()
-    _prices[exchange.model] = found
-    return found
+    _prices[exchange.model] = entry
+    return entry

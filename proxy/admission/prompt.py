@@ -56,29 +56,29 @@ def read_prompt(body: JSONBody | None, words: Words) -> Prompt:
     """
     if body is None:
         return UNREADABLE
-    said = {name: bytes(value) for name, value in body.members.items() if name in words.read}
-    size = sum(map(len, said.values()))
+    texts = {name: bytes(value) for name, value in body.members.items() if name in words.read}
+    size = sum(map(len, texts.values()))
     if size > MOST_READ_BYTES:
         return UNREADABLE
-    is_all = is_text_alone(body, said, words)
+    is_all = is_text_alone(body, texts, words)
     tokens = 0
-    for raw in said.values():
+    for raw in texts.values():
         text = raw if is_all else _BINARY.sub(b"", raw)
         tokens += -(-len(text) // (3 if text.isascii() else 2))
     if not is_all:
         return Prompt(tokens or None, None)
-    if "tools" in said or "functions" in said:
+    if "tools" in texts or "functions" in texts:
         size += TOOL_TOKENS
     return Prompt(tokens or None, size + TEMPLATE_TOKENS)
 
 
-def is_text_alone(body: JSONBody, said: dict[str, bytes], words: Words) -> bool:
+def is_text_alone(body: JSONBody, texts: dict[str, bytes], words: Words) -> bool:
     """Whether the model reads the text of these members and nothing else."""
     for name, value in body.members.items():
         is_named = name in words.read or name in words.unread
         if not is_named and bytes(value) != _NULL and not says_text(name, value):
             return False
-    return all(member_is_text(name, raw, words) for name, raw in said.items())
+    return all(member_is_text(name, raw, words) for name, raw in texts.items())
 
 
 def says_text(name: str, value: Raw) -> bool:
@@ -135,5 +135,5 @@ def tool_is_function(name: str, tool: dict[str, Raw], words: Words) -> bool:
 
 
 def _read(value: Raw) -> object:
-    found = _any.decode(value)
-    return found if isinstance(found, str | list) else None
+    content = _any.decode(value)
+    return content if isinstance(content, str | list) else None

@@ -98,7 +98,7 @@ class Load:
         while True:
             await asyncio.sleep(LOOK_S)
             latest = perf_counter() - self.timeout
-            for connection in [c for c in self.asking if c.asked_at < latest]:
+            for connection in [c for c in self.asking if c.sent_at < latest]:
                 connection.fail("timeout")
 
 
@@ -111,7 +111,7 @@ class Connection(asyncio.Protocol):
         self.load = load
         self.parser = httptools.HttpResponseParser(self)
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.asked_at = 0.0
+        self.sent_at = 0.0
         self.is_asking = False
         self.heard_body = False
         self.tail = b""
@@ -140,7 +140,7 @@ class Connection(asyncio.Protocol):
         self.tail = b""
         self.frames = 0
         self.load.asking.add(self)
-        self.asked_at = perf_counter()
+        self.sent_at = perf_counter()
         self.transport.write(self.load.target.request)
 
     def on_body(self, body: bytes) -> None:
@@ -150,7 +150,7 @@ class Connection(asyncio.Protocol):
         if not self.heard_body:
             self.heard_body = True
             if self.parser.get_status_code() == 200:
-                self.load.tally.first_bytes_s.append(perf_counter() - self.asked_at)
+                self.load.tally.first_bytes_s.append(perf_counter() - self.sent_at)
         # Blank lines end frames. JSON has no raw line ends, so nothing else looks like one; one may lie between pieces.
         self.frames += body.count(b"\n\n") + body.count(b"\n\r\n")
         if self.tail[-1:] == b"\n" and body[:1] == b"\n":
@@ -171,7 +171,7 @@ class Connection(asyncio.Protocol):
         elif self.stream and DONE not in self.tail:
             tally.errors["stream without its end"] += 1
         else:
-            tally.latencies_s.append(now - self.asked_at)
+            tally.latencies_s.append(now - self.sent_at)
             tally.frames += self.frames - 1 if self.stream else 0  # [DONE] is no chunk
         if not self.parser.should_keep_alive():
             self.transport.close()

@@ -76,7 +76,7 @@ def overhead(through: dict[str, Any], direct: dict[str, Any]) -> dict[str, Any] 
     """What the way through the gateway adds; None where one of the two has nothing to compare."""
     if not through["latency_ms"] or not direct["latency_ms"]:
         return None
-    found: dict[str, Any] = {
+    ratios: dict[str, Any] = {
         "requests_per_second_ratio": round(through["requests_per_second"] / direct["requests_per_second"], 4),
         "latency_ms": _differences(through["latency_ms"], direct["latency_ms"]),
         "latency_p50_ratio": round(through["latency_ms"]["p50"] / max(direct["latency_ms"]["p50"], 1e-6), 3),
@@ -84,11 +84,11 @@ def overhead(through: dict[str, Any], direct: dict[str, Any]) -> dict[str, Any] 
         "chunks_per_second_ratio": None,
     }
     if through["first_token_ms"] and direct["first_token_ms"]:
-        found["first_token_ms"] = _differences(through["first_token_ms"], direct["first_token_ms"])
-        found["chunks_per_second_ratio"] = round(
+        ratios["first_token_ms"] = _differences(through["first_token_ms"], direct["first_token_ms"])
+        ratios["chunks_per_second_ratio"] = round(
             through["chunks_per_second"] / max(direct["chunks_per_second"], 1e-6), 4
         )
-    return found
+    return ratios
 
 
 def _differences(through: dict[str, float], direct: dict[str, float]) -> dict[str, float]:

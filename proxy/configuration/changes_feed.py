@@ -137,5 +137,5 @@ def read_changes(since: int) -> ConfigurationChanges | None:
 
 def load_global_scopes() -> Scopes:
     """None or one: in the shape in which admission takes scopes."""
-    found = global_scope()
-    return (found,) if found is not None else ()
+    scope = global_scope()
+    return (scope,) if scope is not None else ()

@@ -21,9 +21,9 @@ class AnyOrigin:
 
 def origins_of(projects: Iterable[ProjectRecord]) -> AnyOrigin | None:
     """None where no project has any: then no request is looked at."""
-    found = [
+    origins = [
         project.rules.origins
         for project in projects
         if project.is_active and project.rules is not None and project.rules.origins is not None
     ]
-    return AnyOrigin(found) if found else None
+    return AnyOrigin(origins) if origins else None

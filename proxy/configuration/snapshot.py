@@ -120,7 +120,7 @@ class Snapshot:
 
     # --- what requests ask ------------------------------------------------------------------------------
 
-    def known_key(self, public_id: str) -> KeyRecord | None:
+    def cached_key(self, public_id: str) -> KeyRecord | None:
         """The key, if it is in memory."""
         key = self._keys.get(public_id)
         if key is not None:
@@ -143,32 +143,32 @@ class Snapshot:
         await self._ask.wait()
         self._ask.clear()
         while self._wanted:
-            asked = list(self._wanted)[:KEYS_IN_ONE_QUERY]
+            public_ids = list(self._wanted)[:KEYS_IN_ONE_QUERY]
             version = self.version
             unreadable: set[str] = set()
             try:
-                found = await self.run(partial(load_keys, asked, unreadable))
+                records = await self.run(partial(load_keys, public_ids, unreadable))
             except DatabaseError:
-                self._refuse(asked)
+                self._refuse(public_ids)
                 continue
             except BaseException:
-                self._refuse(asked)  # nobody waits for ever
+                self._refuse(public_ids)  # nobody waits for ever
                 raise
             if version != self.version:
                 continue  # a change came in between: what was read may be what it took back
             self._refuse(unreadable)
-            for public_id in asked:
+            for public_id in public_ids:
                 future = self._wanted.pop(public_id, None)
                 if future is None:
                     continue
-                key, project = found.get(public_id, (None, None))
+                key, project = records.get(public_id, (None, None))
                 if project is not None:
                     self.projects.setdefault(project.id, project)  # made a moment ago, with the key
                 self._remember(public_id, key)
                 future.set_result(key)
 
-    def _refuse(self, asked: Iterable[str]) -> None:
-        for public_id in asked:
+    def _refuse(self, public_ids: Iterable[str]) -> None:
+        for public_id in public_ids:
             future = self._wanted.pop(public_id)
             future.set_exception(
                 Unavailable(
@@ -186,9 +186,9 @@ class Snapshot:
                 self._missing.popitem(last=False)
             return
         self._keys[public_id] = key
-        known = self._public_ids.get(key.id, ())
-        if public_id not in known:
-            self._public_ids[key.id] = (*known, public_id)
+        public_ids = self._public_ids.get(key.id, ())
+        if public_id not in public_ids:
+            self._public_ids[key.id] = (*public_ids, public_id)
         if len(self._keys) > settings.KEY_CACHE_SIZE:
             oldest, its_key = self._keys.popitem(last=False)
             rest = tuple(other for other in self._public_ids.pop(its_key.id, ()) if other != oldest)
@@ -290,17 +290,17 @@ class Snapshot:
 
     async def _heed(self, channel: PubSub) -> None:
         """Until Redis says nothing for too long, not even that it is there. Raises `TimeoutError`."""
-        is_asked = False
+        has_pinged = False
         while True:
             message = await channel.get_message(timeout=HEARTBEAT_S)
             if message is not None:
-                is_asked = False
+                has_pinged = False
                 if message["type"] == "message":
                     self._wake.set()
-            elif is_asked:
+            elif has_pinged:
                 raise TimeoutError
             else:
-                is_asked = True
+                has_pinged = True
                 await channel.ping()
 
     async def run(self, work: Callable[[], T], *, retry: bool = True) -> T:

@@ -32,8 +32,8 @@ class Usage(msgspec.Struct):
     source: str = "provider"
 
 
-class Asked(msgspec.Struct, frozen=True):
-    """What a dialect has to know of a request to read its answer."""
+class AnswerContext(msgspec.Struct, frozen=True):
+    """What a dialect needs of a request to read its answer."""
 
     model: str | None = None
     """The client's name for the model, where the answer has another one."""
@@ -52,7 +52,7 @@ class RareFacts(msgspec.Struct):
     units: Units | None = None
     """How much there is of what has a price by something else than tokens."""
 
-    made: tuple[str, ...] = ()
+    stored_keys: tuple[str, ...] = ()
     """Keys of what the provider now keeps for who asked, beside the response."""
 
     is_error: bool = False
@@ -92,7 +92,7 @@ class StreamReader:
 
     units: Units | None = None
     response_id = ""
-    made: tuple[str, ...] = ()
+    stored_keys: tuple[str, ...] = ()
     """Keys of what the provider now keeps for who asked, beside the response."""
 
     is_finished = False
@@ -125,13 +125,13 @@ class StreamReader:
 
     def take_usage(self, usage: Usage) -> None:
         """The provider's last word holds, but for what it does not say: a count of nothing is none where text came."""
-        told = self.usage
+        previous = self.usage
         if usage.completion:
             self.text_bytes = 0
-        elif told is not None and told.completion:
-            usage.completion, usage.reasoning = told.completion, told.reasoning
-        if not usage.prompt and told is not None and told.prompt:
-            usage.prompt, usage.cached, usage.cache_write = told.prompt, told.cached, told.cache_write
+        elif previous is not None and previous.completion:
+            usage.completion, usage.reasoning = previous.completion, previous.reasoning
+        if not usage.prompt and previous is not None and previous.prompt:
+            usage.prompt, usage.cached, usage.cache_write = previous.prompt, previous.cached, previous.cache_write
         self.usage = usage
 
     @property
@@ -149,15 +149,15 @@ class StreamReader:
 
         What a provider counted in the middle of an answer that broke off after it, or counted as nothing, is completed.
         """
-        told = self.usage
-        if told is None:
+        usage = self.usage
+        if usage is None:
             return Usage(completion=tokens_of_bytes(self.text_bytes), source=ESTIMATED) if self.has_output else None
-        if self.text_bytes and (not self.is_whole or not told.completion):
-            completion = (told.completion or 0) + tokens_of_bytes(self.text_bytes)
-            told = msgspec.structs.replace(told, completion=completion, source=ESTIMATED)
-        if told.completion and told.prompt == 0:
-            told = msgspec.structs.replace(told, prompt=None)
-        return told
+        if self.text_bytes and (not self.is_whole or not usage.completion):
+            completion = (usage.completion or 0) + tokens_of_bytes(self.text_bytes)
+            usage = msgspec.structs.replace(usage, completion=completion, source=ESTIMATED)
+        if usage.completion and usage.prompt == 0:
+            usage = msgspec.structs.replace(usage, prompt=None)
+        return usage
 
     def error_frame(self, code: str, message: str) -> bytes:
         """How this dialect tells of an error in mid-stream."""
@@ -194,7 +194,7 @@ class Dialect:
         """The members to set so that a provider tells the usage of a stream."""
         return {}
 
-    def read_answer(self, raw: bytes, asked: Asked) -> tuple[bytes, Facts]:
+    def read_answer(self, raw: bytes, context: AnswerContext) -> tuple[bytes, Facts]:
         """What the client gets for a plain answer, and what that says of itself. Raises `NotAnObject`."""
         raise NotImplementedError
 
@@ -202,5 +202,5 @@ class Dialect:
         """The text of a plain answer, in UTF-8, to estimate its tokens by; None where there is nothing to count."""
         return None
 
-    def stream_reader(self, asked: Asked) -> StreamReader:
+    def stream_reader(self, context: AnswerContext) -> StreamReader:
         raise NotImplementedError

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from proxy.dialects.base import Asked, Dialect, Facts, StreamFault, StreamReader
+from proxy.dialects.base import AnswerContext, Dialect, Facts, StreamFault, StreamReader
 from proxy.dialects.counts import decoded_or_mended, find_usage, lenient_json, mended, read_usage
 from proxy.dialects.openai_object import read_object, tells_error
 from proxy.dialects.text import bytes_within
@@ -19,7 +19,7 @@ from proxy.wire.sse import data_of, replace_data
 from proxy.wire.text import bytes_of
 
 
-class _Said(msgspec.Struct):
+class _Message(msgspec.Struct):
     """A message, or what a chunk adds to one."""
 
     content: Any = None
@@ -33,8 +33,8 @@ class _Said(msgspec.Struct):
 class _Choice(msgspec.Struct):
     index: Any = 0
     finish_reason: Any = None
-    delta: _Said | None = None
-    message: _Said | None = None
+    delta: _Message | None = None
+    message: _Message | None = None
     text: Any = None
     usage: msgspec.Raw = msgspec.Raw()
     """Where Moonshot tells it."""
@@ -90,8 +90,8 @@ class ChatDialect(Dialect):
     def asking_for_usage(self, body: JSONBody) -> dict[str, Any]:
         return {"stream_options": (body.get("stream_options") or {}) | {"include_usage": True}}
 
-    def read_answer(self, raw: bytes, asked: Asked) -> tuple[bytes, Facts]:
-        return read_object(raw, asked)
+    def read_answer(self, raw: bytes, context: AnswerContext) -> tuple[bytes, Facts]:
+        return read_object(raw, context)
 
     def answer_bytes(self, raw: bytes) -> int | None:
         answer = decoded_or_mended(_answer, raw)
@@ -101,8 +101,8 @@ class ChatDialect(Dialect):
             return None
         return sum(map(choice_bytes, answer.choices or ()))
 
-    def stream_reader(self, asked: Asked) -> StreamReader:
-        return ChunkReader(asked)
+    def stream_reader(self, context: AnswerContext) -> StreamReader:
+        return ChunkReader(context)
 
 
 class CompletionDialect(ChatDialect):
@@ -116,8 +116,8 @@ class EmbeddingDialect(ChatDialect):
 
     makes_text = False
 
-    def read_answer(self, raw: bytes, asked: Asked) -> tuple[bytes, Facts]:
-        raw, facts = read_object(raw, asked)
+    def read_answer(self, raw: bytes, context: AnswerContext) -> tuple[bytes, Facts]:
+        raw, facts = read_object(raw, context)
         usage = facts.usage
         if usage is not None and usage.completion:
             usage.prompt, usage.completion, usage.reasoning = (usage.prompt or 0) + usage.completion, None, None
@@ -127,8 +127,8 @@ class EmbeddingDialect(ChatDialect):
 class ChunkReader(StreamReader):
     """Follows a stream of chunks to its `[DONE]`."""
 
-    def __init__(self, asked: Asked) -> None:
-        self.hides_usage, self.model = asked.hides_usage, asked.model
+    def __init__(self, context: AnswerContext) -> None:
+        self.hides_usage, self.model = context.hides_usage, context.model
         self.open_choices: set[int] = set()
         self.finished_choices: set[int] = set()
         self.began = False
@@ -173,10 +173,16 @@ class ChunkReader(StreamReader):
                 self.open_choices.add(index)
             if choice.usage and (usage := read_usage(choice.usage)):
                 self.take_usage(usage)
-            said = choice.delta
-            if said is not None and type(content := said.content) is str and content.isascii():
+            delta = choice.delta
+            if delta is not None and type(content := delta.content) is str and content.isascii():
                 self.text_bytes += len(content)  # what nearly all chunks are
-                if said.tool_calls or said.function_call or said.reasoning_content or said.reasoning or said.refusal:
+                if (
+                    delta.tool_calls
+                    or delta.function_call
+                    or delta.reasoning_content
+                    or delta.reasoning
+                    or delta.refusal
+                ):
                     self.text_bytes += choice_bytes(choice) - len(content)
             else:
                 self.text_bytes += choice_bytes(choice)
@@ -194,8 +200,8 @@ class ChunkReader(StreamReader):
     def _without_usage(self, chunk: _Chunk, frame: bytes, data: bytes) -> bytes:
         """Nothing at all of a chunk that came for the usage alone."""
         if not chunk.choices and bytes(chunk.usage) != _NULL:
-            told = lenient_json(data)
-            if not any(value is not None for name, value in told.items() if name not in USAGE_CHUNK):
+            members = lenient_json(data)
+            if not any(value is not None for name, value in members.items() if name not in USAGE_CHUNK):
                 return b""
         return self._rewritten(frame, data, without_usage=True)
 
@@ -226,16 +232,16 @@ class ChunkReader(StreamReader):
 
 def choice_bytes(choice: _Choice) -> int:
     """What a choice says, in bytes of UTF-8; the same of a message as of all the chunks that it may come in."""
-    said = choice.delta or choice.message
-    if said is None:
+    message = choice.delta or choice.message
+    if message is None:
         return bytes_within(choice.text)
-    content = said.content
+    content = message.content
     size = bytes_of(content) if type(content) is str else bytes_within(content)
-    if said.tool_calls is not None or said.function_call is not None:
-        size += bytes_within(said.tool_calls) + bytes_within(said.function_call)
-    thought = said.reasoning_content or said.reasoning
-    if thought is not None or said.refusal is not None:
-        size += bytes_within(thought) + bytes_within(said.refusal)
+    if message.tool_calls is not None or message.function_call is not None:
+        size += bytes_within(message.tool_calls) + bytes_within(message.function_call)
+    thought = message.reasoning_content or message.reasoning
+    if thought is not None or message.refusal is not None:
+        size += bytes_within(thought) + bytes_within(message.refusal)
     return size
 
 

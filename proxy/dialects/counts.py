@@ -33,7 +33,7 @@ class _Details(msgspec.Struct):
     image_tokens: int | None = None
 
 
-class ToldUsage(msgspec.Struct):
+class ProviderUsage(msgspec.Struct):
     """As it came."""
 
     prompt_tokens: int | None = None
@@ -65,10 +65,10 @@ class ToldUsage(msgspec.Struct):
 
 
 # Lax: some servers write whole numbers as 12.0.
-_decoder = msgspec.json.Decoder(ToldUsage, strict=False)
+_decoder = msgspec.json.Decoder(ProviderUsage, strict=False)
 _any = msgspec.json.Decoder()
 _NOTHING = _Details()
-_DETAILS = [name for name in ToldUsage.__struct_fields__ if name.endswith("_details")]
+_DETAILS = [name for name in ProviderUsage.__struct_fields__ if name.endswith("_details")]
 _OTHER_PLACES = ("tokens", "billed_units")
 """Of Cohere's own API, inside its usage."""
 
@@ -86,38 +86,38 @@ def read_usage(raw: bytes | msgspec.Raw | None) -> Usage | None:
     return usage
 
 
-def usage_of(found: ToldUsage) -> Usage | None:
+def usage_of(counts: ProviderUsage) -> Usage | None:
     """Most answers are in OpenAI's own words and add up, which is told in one go; of all others, by a closer look."""
-    prompt, completion = found.prompt_tokens, found.completion_tokens
-    of_prompt, of_completion = found.prompt_tokens_details or _NOTHING, found.completion_tokens_details or _NOTHING
+    prompt, completion = counts.prompt_tokens, counts.completion_tokens
+    of_prompt, of_completion = counts.prompt_tokens_details or _NOTHING, counts.completion_tokens_details or _NOTHING
     if (
         prompt is None
         or completion is None
-        or prompt + completion != found.total_tokens
-        or has_more_beside(found)
+        or prompt + completion != counts.total_tokens
+        or has_more_beside(counts)
         or of_prompt.audio_tokens
         or of_completion.audio_tokens
     ):
-        return _looked_at(found)
+        return _read_closely(counts)
     cached, reasoning, written = of_prompt.cached_tokens, of_completion.reasoning_tokens, of_prompt.cache_write_tokens
     # As bits: a negative one makes all of it negative.
     if not 0 <= prompt | completion | (cached or 0) | (reasoning or 0) | (written or 0) <= MOST_COUNTED:
-        return _looked_at(found)
+        return _read_closely(counts)
     return Usage(prompt, completion, cached, reasoning, cache_write=written)
 
 
-def _looked_at(found: ToldUsage) -> Usage | None:
-    prompt = _counted(found.prompt_tokens)
-    is_anthropic = prompt is None and found.prompt_tokens is None
+def _read_closely(counts: ProviderUsage) -> Usage | None:
+    prompt = _counted(counts.prompt_tokens)
+    is_anthropic = prompt is None and counts.prompt_tokens is None
     if prompt is None:
-        prompt = _counted(found.input_tokens)
-    completion = _counted(found.completion_tokens)
+        prompt = _counted(counts.input_tokens)
+    completion = _counted(counts.completion_tokens)
     if completion is None:
-        completion = _counted(found.output_tokens)
-    if prompt is None and completion is None and not found.total_tokens:
-        return Usage() if _says_nonsense(found) else None
-    of_prompt = found.prompt_tokens_details or found.input_tokens_details or found.input_token_details or _NOTHING
-    of_completion = found.completion_tokens_details or found.output_tokens_details or _NOTHING
+        completion = _counted(counts.output_tokens)
+    if prompt is None and completion is None and not counts.total_tokens:
+        return Usage() if _says_nonsense(counts) else None
+    of_prompt = counts.prompt_tokens_details or counts.input_tokens_details or counts.input_token_details or _NOTHING
+    of_completion = counts.completion_tokens_details or counts.output_tokens_details or _NOTHING
     audio_in, audio_out = _counted(of_prompt.audio_tokens), _counted(of_completion.audio_tokens)
     usage = Usage(
         prompt,
@@ -131,63 +131,63 @@ def _looked_at(found: ToldUsage) -> Usage | None:
         picture_in=_counted(of_prompt.image_tokens),
         picture_out=_counted(of_completion.image_tokens),
     )
-    total = found.total_tokens
-    if has_more_beside(found) or total is None or total != (prompt or 0) + (completion or 0):
-        _look_beside(usage, found, of_prompt, is_anthropic=is_anthropic)
-        _hold_to_total(usage, found)
+    total = counts.total_tokens
+    if has_more_beside(counts) or total is None or total != (prompt or 0) + (completion or 0):
+        _look_beside(usage, counts, of_prompt, is_anthropic=is_anthropic)
+        _hold_to_total(usage, counts)
     for name in COUNTS:
         if count := getattr(usage, name):
             setattr(usage, name, min(count, MOST_COUNTED))
     return usage
 
 
-def has_more_beside(found: ToldUsage) -> bool:
+def has_more_beside(counts: ProviderUsage) -> bool:
     """Whether there is anything that OpenAI's own counts do not have."""
     return bool(
-        found.cached_tokens
-        or found.prompt_cache_hit_tokens
-        or found.reasoning_tokens
-        or found.citation_tokens
-        or found.cache_read_input_tokens
-        or found.cache_creation_input_tokens
-        or found.num_cached_tokens
-        or found.cached_prompt_text_tokens
-        or found.input_tokens_details
+        counts.cached_tokens
+        or counts.prompt_cache_hit_tokens
+        or counts.reasoning_tokens
+        or counts.citation_tokens
+        or counts.cache_read_input_tokens
+        or counts.cache_creation_input_tokens
+        or counts.num_cached_tokens
+        or counts.cached_prompt_text_tokens
+        or counts.input_tokens_details
     )
 
 
-def _says_nonsense(found: ToldUsage) -> bool:
+def _says_nonsense(counts: ProviderUsage) -> bool:
     """Whether it has counts, none of which can be one: what came is then estimated."""
     return any(
         count is not None
-        for count in (found.prompt_tokens, found.completion_tokens, found.input_tokens, found.output_tokens)
+        for count in (counts.prompt_tokens, counts.completion_tokens, counts.input_tokens, counts.output_tokens)
     )
 
 
-def _look_beside(usage: Usage, found: ToldUsage, of_prompt: _Details, *, is_anthropic: bool) -> None:
+def _look_beside(usage: Usage, counts: ProviderUsage, of_prompt: _Details, *, is_anthropic: bool) -> None:
     """What OpenAI has in the details, others have beside the counts."""
-    read, written = _counted(found.cache_read_input_tokens), _counted(found.cache_creation_input_tokens)
+    read, written = _counted(counts.cache_read_input_tokens), _counted(counts.cache_creation_input_tokens)
     if is_anthropic and usage.prompt is not None and (read or written):
         usage.prompt += (read or 0) + (written or 0)
     if not usage.cached:
         for count in (
-            *(of_prompt.cache_read_input_tokens, found.prompt_cache_hit_tokens, found.cached_tokens, read),
-            *(found.num_cached_tokens, found.cached_prompt_text_tokens),
+            *(of_prompt.cache_read_input_tokens, counts.prompt_cache_hit_tokens, counts.cached_tokens, read),
+            *(counts.num_cached_tokens, counts.cached_prompt_text_tokens),
         ):
             if count and (cached := _counted(count)):
                 usage.cached = cached
                 break
     if not usage.cache_write and written:
         usage.cache_write = written
-    if not usage.reasoning and (reasoning := _counted(found.reasoning_tokens)):
+    if not usage.reasoning and (reasoning := _counted(counts.reasoning_tokens)):
         usage.reasoning = reasoning
 
 
-def _hold_to_total(usage: Usage, found: ToldUsage) -> None:
+def _hold_to_total(usage: Usage, counts: ProviderUsage) -> None:
     """Where the total says more than the parts, the total holds: with xAI and Gemini reasoning is beside the answer."""
     prompt, completion, reasoning = usage.prompt or 0, usage.completion or 0, usage.reasoning or 0
-    total = _counted(found.total_tokens)
-    if citations := _counted(found.citation_tokens):
+    total = _counted(counts.total_tokens)
+    if citations := _counted(counts.citation_tokens):
         # Perplexity's total has neither.
         completion += citations + reasoning
         usage.completion = completion
@@ -201,7 +201,7 @@ def _hold_to_total(usage: Usage, found: ToldUsage) -> None:
         usage.prompt = total  # an embedding; the text of an answer is estimated beside it
     elif usage.prompt is None:
         usage.prompt = surplus
-    elif surplus == (found.cache_read_input_tokens or 0) + (found.cache_creation_input_tokens or 0):
+    elif surplus == (counts.cache_read_input_tokens or 0) + (counts.cache_creation_input_tokens or 0):
         usage.prompt = prompt + surplus
     else:
         usage.completion = completion + surplus
@@ -231,8 +231,8 @@ def _as_null(name: str) -> None:
 
 def mended(raw: bytes) -> bytes | None:
     """JSON that says the same for all that is read here, and that every decoder takes; None for what is no object."""
-    told = lenient_json(raw)
-    return json.dumps(told).encode() if type(told) is dict else None
+    value = lenient_json(raw)
+    return json.dumps(value).encode() if type(value) is dict else None
 
 
 def decoded_or_mended(decoder: msgspec.json.Decoder[T], raw: bytes) -> T | None:
@@ -249,20 +249,20 @@ def decoded_or_mended(decoder: msgspec.json.Decoder[T], raw: bytes) -> T | None:
         return None
 
 
-def _read_leniently(told: Any) -> ToldUsage | None:
+def _read_leniently(document: Any) -> ProviderUsage | None:
     """What is odd in it loses itself alone."""
-    if type(told) is not dict:
+    if type(document) is not dict:
         return None
-    found = ToldUsage()
-    for name in ToldUsage.__struct_fields__:
-        value = told.get(name)
+    counts = ProviderUsage()
+    for name in ProviderUsage.__struct_fields__:
+        value = document.get(name)
         if name in _DETAILS:
             if type(value) is dict:
-                counts = {each: _as_count(value.get(each)) for each in _Details.__struct_fields__}
-                setattr(found, name, _Details(**counts))
+                details = {each: _as_count(value.get(each)) for each in _Details.__struct_fields__}
+                setattr(counts, name, _Details(**details))
         else:
-            setattr(found, name, _as_count(value))
-    return found
+            setattr(counts, name, _as_count(value))
+    return counts
 
 
 def _as_count(value: Any) -> int | None:
@@ -289,15 +289,15 @@ def find_usage(answer: Any) -> Usage | None:
     return of_value(answer.get("meta"))
 
 
-def of_value(told: Any) -> Usage | None:
-    found = _read_leniently(told)
-    if found is None:
+def of_value(document: Any) -> Usage | None:
+    counts = _read_leniently(document)
+    if counts is None:
         return None
-    if usage := usage_of(found):
+    if usage := usage_of(counts):
         return usage
     for place in _OTHER_PLACES:
-        found = _read_leniently(told.get(place))
-        if found is not None and (usage := usage_of(found)) is not None:
-            usage.cached = usage.cached or _counted(_as_count(told.get("cached_tokens")))
+        counts = _read_leniently(document.get(place))
+        if counts is not None and (usage := usage_of(counts)) is not None:
+            usage.cached = usage.cached or _counted(_as_count(document.get("cached_tokens")))
             return usage
     return None

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from proxy.dialects.base import Asked, Dialect, Facts, RareFacts, Usage
+from proxy.dialects.base import AnswerContext, Dialect, Facts, RareFacts, Usage
 from proxy.dialects.counts import decoded_or_mended, read_usage
 from proxy.dialects.opaque import OpaqueReader
 from proxy.wire.sse import data_of
@@ -41,12 +41,12 @@ _heard = msgspec.json.Decoder(_Heard)
 class MediaDialect(Dialect):
     has_content = True
 
-    def read_answer(self, raw: bytes, asked: Asked) -> tuple[bytes, Facts]:
+    def read_answer(self, raw: bytes, context: AnswerContext) -> tuple[bytes, Facts]:
         """What is of another shape is passed on, and estimated."""
         answer = decoded_or_mended(_answer, raw)
         return raw, Facts() if answer is None else Facts(usage_of(answer), rare=RareFacts(units_of(answer)))
 
-    def stream_reader(self, asked: Asked) -> OpaqueReader:
+    def stream_reader(self, context: AnswerContext) -> OpaqueReader:
         return MediaReader()
 
 
@@ -84,19 +84,19 @@ def usage_of(answer: _Answer) -> Usage | None:
 def units_of(answer: _Answer) -> Units | None:
     if answer.data is not None:
         return Units(pictures=len(answer.data))
-    told = answer.duration
+    seconds = answer.duration
     if answer.usage:
         heard = decoded_or_mended(_heard, bytes(answer.usage))
         if heard is not None and heard.type == "duration":
-            told = heard.seconds
-    if isinstance(told, str):
+            seconds = heard.seconds
+    if isinstance(seconds, str):
         try:
-            told = float(told)
+            seconds = float(seconds)
         except ValueError:
             return None
-    if isinstance(told, bool) or not isinstance(told, int | float) or not 0 < told < MOST_SECONDS:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < MOST_SECONDS:
         return None
-    return Units(seconds=math.ceil(told))
+    return Units(seconds=math.ceil(seconds))
 
 
 def both(one: Usage, other: Usage) -> Usage:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from proxy.dialects.base import Asked, Dialect, Facts, StreamReader
+from proxy.dialects.base import AnswerContext, Dialect, Facts, StreamReader
 
 
 class OpaqueDialect(Dialect):
-    def read_answer(self, raw: bytes, asked: Asked) -> tuple[bytes, Facts]:
+    def read_answer(self, raw: bytes, context: AnswerContext) -> tuple[bytes, Facts]:
         """Nothing is known of it."""
         return raw, Facts()
 
-    def stream_reader(self, asked: Asked) -> StreamReader:
+    def stream_reader(self, context: AnswerContext) -> StreamReader:
         return OpaqueReader()
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from proxy.dialects.base import Asked, Facts, RareFacts
-from proxy.dialects.counts import ToldUsage, find_usage, lenient_json, read_usage, usage_of
+from proxy.dialects.base import AnswerContext, Facts, RareFacts
+from proxy.dialects.counts import ProviderUsage, find_usage, lenient_json, read_usage, usage_of
 from proxy.wire.jsonbody import JSONBody, NotAnObject
 
 
@@ -13,7 +13,7 @@ class _Object(msgspec.Struct):
     """What most answers are, read in one go."""
 
     id: str | None = None
-    usage: ToldUsage | None = None
+    usage: ProviderUsage | None = None
     error: msgspec.Raw = msgspec.Raw()
 
 
@@ -22,16 +22,16 @@ _object = msgspec.json.Decoder(_Object, strict=False)
 _string = msgspec.json.Decoder(str)
 
 
-def read_object(raw: bytes, asked: Asked) -> tuple[bytes, Facts]:
+def read_object(raw: bytes, context: AnswerContext) -> tuple[bytes, Facts]:
     """A plain answer with the client's name for the model in it, its usage and id. Raises `NotAnObject`."""
-    if asked.model is None:
+    if context.model is None:
         try:
-            found = _object.decode(raw)
+            answer = _object.decode(raw)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             pass  # of another shape than expected, or no object at all: the careful way tells which
         else:
-            facts = Facts(usage_of(found.usage) if found.usage is not None else None, found.id or "")
-            if found.error and tells_error(found.error):
+            facts = Facts(usage_of(answer.usage) if answer.usage is not None else None, answer.id or "")
+            if answer.error and tells_error(answer.error):
                 facts.rare = RareFacts(is_error=True)
             if facts.usage is None and mentions_usage(raw):
                 facts.usage = find_usage(lenient_json(raw))
@@ -45,18 +45,18 @@ def read_object(raw: bytes, asked: Asked) -> tuple[bytes, Facts]:
         facts.rare = RareFacts(is_error=True)
     if facts.usage is None and mentions_usage(raw):
         facts.usage = find_usage(lenient_json(raw))
-    if asked.model is not None and "model" in body.members:
-        body.set("model", asked.model)
+    if context.model is not None and "model" in body.members:
+        body.set("model", context.model)
     return body.encode(), facts
 
 
 def read_oddly(raw: bytes) -> Facts:
     """Of an object with NaN in it, or with bytes that are no UTF-8: it goes on as it came. Raises `NotAnObject`."""
-    told = lenient_json(raw)
-    if type(told) is not dict:
+    document = lenient_json(raw)
+    if type(document) is not dict:
         raise NotAnObject("the body must be a JSON object")
-    response_id = told["id"] if type(told.get("id")) is str else ""
-    return Facts(find_usage(told), response_id, RareFacts(is_error=True) if told.get("error") else None)
+    response_id = document["id"] if type(document.get("id")) is str else ""
+    return Facts(find_usage(document), response_id, RareFacts(is_error=True) if document.get("error") else None)
 
 
 def mentions_usage(raw: bytes) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from proxy.dialects.base import Asked, Dialect
+from proxy.dialects.base import AnswerContext, Dialect
 from proxy.wire.answer import Answer
 from proxy.wire.jsonbody import JSONBody
 from proxy.wire.pieces import Pieces
@@ -32,7 +32,7 @@ class Pair:
         """The body for the provider: the client's, with these members set. What cannot be said raises `NotAnObject`."""
         raise NotImplementedError
 
-    def answer(self, answer: Answer, asked: Asked) -> Answer:
+    def answer(self, answer: Answer, context: AnswerContext) -> Answer:
         """An answer that reads the provider's and gives the client's, also of an error."""
         raise NotImplementedError
 

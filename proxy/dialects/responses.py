@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from proxy.dialects.base import Asked, Dialect, Facts, RareFacts, StreamFault, StreamReader
+from proxy.dialects.base import AnswerContext, Dialect, Facts, RareFacts, StreamFault, StreamReader
 from proxy.dialects.counts import decoded_or_mended, mended, read_usage
 from proxy.dialects.openai_object import read_object, text_of
 from proxy.dialects.text import bytes_within
@@ -49,21 +49,21 @@ _response = msgspec.json.Decoder(_Response)
 class ResponsesDialect(Dialect):
     output_limits: tuple[str, ...] = ("max_output_tokens",)
 
-    def read_answer(self, raw: bytes, asked: Asked) -> tuple[bytes, Facts]:
-        raw, facts = read_object(raw, asked)
+    def read_answer(self, raw: bytes, context: AnswerContext) -> tuple[bytes, Facts]:
+        raw, facts = read_object(raw, context)
         rare = facts.rare = facts.rare or RareFacts()
-        if is_background(asked.body):
+        if is_background(context.body):
             response = decoded_or_mended(_response, raw)
             rare.goes_on = response is not None and response.status in UNFINISHED and facts.response_id != ""
-        if runs_code(asked.body):
-            rare.made = containers_in(raw)
+        if runs_code(context.body):
+            rare.stored_keys = containers_in(raw)
         return raw, facts
 
     def answer_bytes(self, raw: bytes) -> int | None:
         return output_bytes(raw)
 
-    def stream_reader(self, asked: Asked) -> StreamReader:
-        return EventReader(asked)
+    def stream_reader(self, context: AnswerContext) -> StreamReader:
+        return EventReader(context)
 
 
 class CompactDialect(ResponsesDialect):
@@ -75,19 +75,19 @@ class CompactDialect(ResponsesDialect):
 class EventReader(StreamReader):
     """Follows a stream of events to the one that closes the response."""
 
-    def __init__(self, asked: Asked) -> None:
-        self.model = asked.model
+    def __init__(self, context: AnswerContext) -> None:
+        self.model = context.model
         self.sequence_number = -1
-        self.said_anything = False
+        self.has_data = False
         self.began = False
-        self.runs_code = runs_code(asked.body)
-        self.is_background = is_background(asked.body)
+        self.runs_code = runs_code(context.body)
+        self.is_background = is_background(context.body)
 
     def frame(self, frame: bytes) -> bytes:
         data = data_of(frame)
         if not data:
             return frame
-        self.said_anything = True
+        self.has_data = True
         try:
             event = decoded(_event, data)
         except msgspec.ValidationError:
@@ -131,7 +131,7 @@ class EventReader(StreamReader):
         if is_last:
             self._count(event, response)
             if self.runs_code:
-                self.made = containers_in(bytes(event.response))
+                self.stored_keys = containers_in(bytes(event.response))
         if self.model is None or "model" not in response.members:
             return frame
         response.set("model", self.model)
@@ -154,7 +154,7 @@ class EventReader(StreamReader):
         return self.is_background and self.response_id != "" and not self.is_finished
 
     def end(self) -> bytes:
-        if (self.began or not self.said_anything) and not (self.is_finished or self.failed or self.has_unread):
+        if (self.began or not self.has_data) and not (self.is_finished or self.failed or self.has_unread):
             raise StreamFault("upstream_incomplete", "The provider ended the stream before its response was complete.")
         return b""
 
@@ -192,4 +192,4 @@ def runs_code(body: JSONBody | None) -> bool:
 
 
 def containers_in(raw: bytes) -> tuple[str, ...]:
-    return tuple({object_key(found.decode("utf-8", "replace")): None for found in _CONTAINER.findall(raw)})
+    return tuple({object_key(container.decode("utf-8", "replace")): None for container in _CONTAINER.findall(raw)})

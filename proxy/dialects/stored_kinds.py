@@ -119,27 +119,27 @@ class Members(tuple[tuple[str, object], ...]):
 
 def named_in(raw: bytes, param: str) -> list[Named]:
     """All that is named in a member of a body. Raises `ValueError`, `RecursionError`."""
-    found: list[Named] = []
+    references: list[Named] = []
     waiting: list[tuple[str, object]] = [(param, json.loads(raw, object_pairs_hook=Members))]
     while waiting:
         name, inside = waiting.pop()
         if isinstance(inside, Members):
             is_source = ("type", "file_id") in inside  # of an eval's run
             kind = FILE if is_source else NAMED.get(name)
-            found += [Named(kind, each, param) for word, each in inside if kind and word == "id" and is_id(each)]
+            references += [Named(kind, each, param) for word, each in inside if kind and word == "id" and is_id(each)]
             waiting += [member for member in inside if member[0] not in NOT_NAMES]
         elif isinstance(inside, list):
             waiting += [(name, each) for each in inside]
         elif is_id(inside) and (kind := NAMED.get(name)):
-            found.append(Named(kind, inside, param))
-    return found
+            references.append(Named(kind, inside, param))
+    return references
 
 
 def is_id(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and value != ""
 
 
-def told_at(answer: object, path: str) -> list[str]:
+def ids_at(answer: object, path: str) -> list[str]:
     """The ids at a dotted path in an answer."""
     for name in path.split("."):
         answer = answer.get(name) if isinstance(answer, dict) else None

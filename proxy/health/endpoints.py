@@ -52,8 +52,8 @@ async def answer_health(scope: Scope, send: Send, condition: Condition | None) -
 
 async def answer_detailed(scope: Scope, send: Send, condition: Condition | None) -> None:
     """Operators are told all of it; everybody else which parts there are and how each is."""
-    given = authorization_of(scope)
-    if given is not None and not is_bearer(given, settings.MANAGEMENT_TOKEN):
+    authorization = authorization_of(scope)
+    if authorization is not None and not is_bearer(authorization, settings.MANAGEMENT_TOKEN):
         body = error_body(
             "This is not the management token.", "invalid_request_error", None, "invalid_management_token"
         )
@@ -64,9 +64,9 @@ async def answer_detailed(scope: Scope, send: Send, condition: Condition | None)
         await _send(scope, send, 503, JSON, body, [(b"retry-after", b"1")])
         return
     report = await condition.report()
-    told = whole(report) if given is not None else states(report)
+    document = whole(report) if authorization is not None else states(report)
     status = 503 if report.status == UNAVAILABLE else 200
-    await _send(scope, send, status, JSON, msgspec.json.encode(told), [(b"cache-control", b"no-store")])
+    await _send(scope, send, status, JSON, msgspec.json.encode(document), [(b"cache-control", b"no-store")])
 
 
 def authorization_of(scope: Scope) -> bytes | None:
@@ -74,14 +74,14 @@ def authorization_of(scope: Scope) -> bytes | None:
 
 
 def is_bearer(authorization: bytes, token: str) -> bool:
-    scheme, _, given = authorization.strip().partition(b" ")
-    return bool(token) and scheme.lower() == b"bearer" and hmac.compare_digest(given.strip(), token.encode())
+    scheme, _, credential = authorization.strip().partition(b" ")
+    return bool(token) and scheme.lower() == b"bearer" and hmac.compare_digest(credential.strip(), token.encode())
 
 
 def has_token(scope: Scope) -> bool:
     """Prometheus' own, or the operator's."""
-    given = authorization_of(scope) or b""
-    return any([is_bearer(given, settings.METRICS_TOKEN), is_bearer(given, settings.MANAGEMENT_TOKEN)])
+    authorization = authorization_of(scope) or b""
+    return any([is_bearer(authorization, settings.METRICS_TOKEN), is_bearer(authorization, settings.MANAGEMENT_TOKEN)])
 
 
 def is_local(scope: Scope) -> bool:
@@ -140,11 +140,11 @@ class ProviderCollector(Collector):
         latency = GaugeMetricFamily(
             "llm_proxy_provider_latency_seconds", "What the last check of a provider took.", labels=["provider"]
         )
-        for found in self._providers:
-            if found.status != UNKNOWN:
-                health.add_metric([found.provider], int(found.status == OK))
-            if found.latency_ms is not None:
-                latency.add_metric([found.provider], found.latency_ms / 1000)
+        for provider_health in self._providers:
+            if provider_health.status != UNKNOWN:
+                health.add_metric([provider_health.provider], int(provider_health.status == OK))
+            if provider_health.latency_ms is not None:
+                latency.add_metric([provider_health.provider], provider_health.latency_ms / 1000)
         yield health
         yield latency
 

@@ -28,7 +28,7 @@ TIMEOUT_S = 1.0
 KEPT_S = 1.0
 STARTING_S = 5.0
 """The ledger's process is there a moment after this one: no reason to tell anybody that something is wrong."""
-SKIPPED_TOLD = 20
+SKIPPED_ROWS_SHOWN = 20
 UNREADABLE = "The journal's directory cannot be read."
 OK, DEGRADED, UNAVAILABLE = "ok", "degraded", "unavailable"
 
@@ -58,9 +58,9 @@ class Condition:
         self._components = components
         self._started_at = time.monotonic()
         self._report: Report | None = None
-        self._told_at = 0.0
+        self._reported_at = 0.0
         self._asking: asyncio.Task[Report] | None = None
-        self._found: dict[str, tuple[str, float]] = {}
+        self._statuses: dict[str, tuple[str, float]] = {}
         self._looked: asyncio.Task[JournalHealth | None] | None = None
         self._providers: Sequence[Health] = ()
         # Its own, with its own connection: what hangs here holds up nobody who looks a key up.
@@ -76,7 +76,7 @@ class Condition:
 
     async def report(self) -> Report:
         """How things are, or were less than a second ago."""
-        if self._report is not None and time.monotonic() - self._told_at < KEPT_S:
+        if self._report is not None and time.monotonic() - self._reported_at < KEPT_S:
             return self._report
         if self._asking is None:
             self._asking = asyncio.create_task(self._ask())
@@ -92,23 +92,23 @@ class Condition:
 
     async def _ask(self) -> Report:
         try:
-            asked: dict[str, Callable[[], Awaitable[Part]]] = {"database": self._database}
+            checks: dict[str, Callable[[], Awaitable[Part]]] = {"database": self._database}
             if self._redis is not None:
-                asked["redis"] = self._ping
+                checks["redis"] = self._ping
             if settings.SLUICE_SURFACE != "admin":
-                asked |= {"ledger": self._ledger, "journal": self._journal}
-            asked |= {"loops": self._loops, "configuration": self._configuration}
+                checks |= {"ledger": self._ledger, "journal": self._journal}
+            checks |= {"loops": self._loops, "configuration": self._configuration}
             self._looked = asyncio.create_task(asyncio.to_thread(read_journal))
-            found = dict(zip(asked, await asyncio.gather(*(ask() for ask in asked.values())), strict=True))
-            found["providers"] = self._all_providers()
+            parts = dict(zip(checks, await asyncio.gather(*(ask() for ask in checks.values())), strict=True))
+            parts["providers"] = self._all_providers()
             now = time.time()
-            for name, part in found.items():
-                if self._found.get(name, ("",))[0] != part.status:
-                    self._found[name] = part.status, now
-            since = {name: at for name, (_, at) in self._found.items()}
+            for name, part in parts.items():
+                if self._statuses.get(name, ("",))[0] != part.status:
+                    self._statuses[name] = part.status, now
+            since = {name: at for name, (_, at) in self._statuses.items()}
             uptime_s = time.monotonic() - self._started_at
-            self._report = Report(overall(found), found, since, self._providers, uptime_s)
-            self._told_at = time.monotonic()
+            self._report = Report(overall(parts), parts, since, self._providers, uptime_s)
+            self._reported_at = time.monotonic()
             return self._report
         finally:
             self._asking = None
@@ -147,27 +147,27 @@ class Condition:
         return await self._looked
 
     async def _ledger(self) -> Part:
-        found = await self._journal_health()
-        if found is None:
+        health = await self._journal_health()
+        if health is None:
             return Part(UNKNOWN, None, {"detail": UNREADABLE})
         more: dict[str, Any] = {
-            "caught_up_at": moment(found.caught_up_at),
-            "quarantined_bytes": found.quarantined_bytes,
+            "caught_up_at": moment(health.caught_up_at),
+            "quarantined_bytes": health.quarantined_bytes,
         }
-        if not found.has_writer:
+        if not health.has_writer:
             if time.monotonic() - self._started_at < STARTING_S:
                 return Part(UNKNOWN, None, {**more, "detail": "The process that writes it is being started."})
             return Part(DOWN, None, {**more, "detail": "No process writes the ledger; rows wait in the journal."})
-        if found.failing:
-            return Part(DOWN, None, {**more, "detail": f"The database takes no rows ({found.failing})."})
+        if health.failing:
+            return Part(DOWN, None, {**more, "detail": f"The database takes no rows ({health.failing})."})
         return Part(OK, None, more)
 
     async def _journal(self) -> Part:
-        found = await self._journal_health()
-        if found is None:
+        health = await self._journal_health()
+        if health is None:
             return Part(DOWN, None, {"detail": UNREADABLE})
-        more: dict[str, Any] = {"lag_bytes": found.waiting_bytes, "max_bytes": settings.JOURNAL_MAX_BYTES}
-        if self._components.journal.is_full or found.waiting_bytes > settings.JOURNAL_MAX_BYTES:
+        more: dict[str, Any] = {"lag_bytes": health.waiting_bytes, "max_bytes": settings.JOURNAL_MAX_BYTES}
+        if self._components.journal.is_full or health.waiting_bytes > settings.JOURNAL_MAX_BYTES:
             return Part(DOWN, None, {**more, "detail": "It is full; events are dropped until the ledger takes some."})
         if self._components.journal.is_holding:
             return Part(DEGRADED, None, {**more, "detail": "The disk takes no events; they wait in memory."})
@@ -175,13 +175,13 @@ class Condition:
 
     async def _loops(self) -> Part:
         """Of this worker, and of the process that writes the ledger."""
-        found = {**await asyncio.to_thread(read_loops), **LOOPS.states()}
+        states = {**await asyncio.to_thread(read_loops), **LOOPS.states()}
         now = time.time()
-        down = sorted(name for name, state in found.items() if not state.is_up(now))
+        down = sorted(name for name, state in states.items() if not state.is_up(now))
         more: dict[str, Any] = {
             "loops": {
                 name: {"up": name not in down, "failures": state.failures, "error": state.error}
-                for name, state in sorted(found.items())
+                for name, state in sorted(states.items())
             }
         }
         if not down:
@@ -192,21 +192,21 @@ class Condition:
         problems = [problem for part in self._components.snapshot.problems.values() for problem in part]
         if not problems:
             return Part(OK)
-        more = {"detail": "Some rows cannot be used, and are skipped.", "skipped": problems[:SKIPPED_TOLD]}
+        more = {"detail": "Some rows cannot be used, and are skipped.", "skipped": problems[:SKIPPED_ROWS_SHOWN]}
         return Part(DEGRADED, None, more)
 
     def _all_providers(self) -> Part:
-        known = {health.status for health in self._providers}
+        statuses = {health.status for health in self._providers}
         if not self._components.snapshot.catalog.providers:
             return Part(DOWN, None, {"detail": "No provider is enabled."})
-        if known == {DOWN}:
+        if statuses == {DOWN}:
             return Part(DOWN, None, {"detail": "Every provider is down."})
         if closed := self._components.snapshot.catalog.closed:
-            told = f"ENCRYPTION_KEY does not open the credentials {', '.join(closed)}."
-            return Part(DEGRADED, None, {"detail": told})
-        if DOWN in known:
+            detail = f"ENCRYPTION_KEY does not open the credentials {', '.join(closed)}."
+            return Part(DEGRADED, None, {"detail": detail})
+        if DOWN in statuses:
             return Part(DEGRADED)
-        return Part(UNKNOWN if known <= {UNKNOWN} else OK)
+        return Part(UNKNOWN if statuses <= {UNKNOWN} else OK)
 
 
 def is_ready() -> bool:

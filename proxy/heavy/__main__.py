@@ -77,8 +77,8 @@ def ending(line: socket.socket) -> Iterator[None]:
 
 def take(line: socket.socket, size: int) -> bytearray | None:
     """So many bytes; None when the worker is gone."""
-    taken = bytearray(size)
-    with memoryview(taken) as view:
+    buffer = bytearray(size)
+    with memoryview(buffer) as view:
         at = 0
         while at < size:
             try:
@@ -88,7 +88,7 @@ def take(line: socket.socket, size: int) -> bytearray | None:
             if not more:
                 return None
             at += more
-    return taken
+    return buffer
 
 
 def tell(line: socket.socket, result: Result) -> None:

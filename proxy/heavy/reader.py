@@ -109,14 +109,14 @@ class HeavyReader:
         self, raw: bytes, endpoint: str, names: tuple[bytes, ...], params: dict[str, list[Any]]
     ) -> HeavyBody:
         """Raises `NotAnObject`, `BadRequest`, `Unavailable`."""
-        facts = await self._asked(ReadRequest(len(raw), endpoint, names, params), raw, RequestFacts)
+        facts = await self._ask_in_turn(ReadRequest(len(raw), endpoint, names, params), raw, RequestFacts)
         return HeavyBody(raw, facts)
 
     async def read_answer(self, raw: bytes) -> AnswerFacts:
         """Raises `NotAnObject`, `BadRequest`, `Unavailable`."""
-        return await self._asked(ReadAnswer(len(raw)), raw, AnswerFacts)
+        return await self._ask_in_turn(ReadAnswer(len(raw)), raw, AnswerFacts)
 
-    async def _asked(self, job: Job, raw: bytes, kind: type[T]) -> T:
+    async def _ask_in_turn(self, job: Job, raw: bytes, kind: type[T]) -> T:
         try:
             async with asyncio.timeout(WAIT_S):
                 await self._turn.acquire()

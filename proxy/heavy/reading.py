@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Raw
 
 from keys.rules import ParamRefused, ParamUnreadable, Rules
-from proxy.admission.estimate import estimated_prompt, inputs_of, prompts_asked
+from proxy.admission.estimate import estimated_prompt, inputs_of, prompt_count
 from proxy.admission.prompt import read_prompt
 from proxy.dialects.stored_kinds import MOST_NAMED, NAMED, NOT_NAMES, Named, named_in
 from proxy.endpoints import dialect_of
@@ -43,7 +43,7 @@ SHORT_BYTES = 16 * 1024
 MOST_ITEMS = 1000
 """Told of a long list of an answer; a provider's `data` with more pictures is none."""
 
-TOLD_CHARS = 1000
+MOST_NAME_CHARS = 1000
 """Of an id, and of the name of a member: no provider makes longer ones."""
 
 _WORDS = tuple(name.encode() for name in NAMED)
@@ -75,11 +75,11 @@ def read_request(job: ReadRequest, raw: bytes) -> Result:
     if sum(map(len, body.members)) > MOST_NAME_BYTES:
         return Refused(TOO_MANY_MEMBERS, "The names of the body's members are too long.")
     words = dialect_of(job.endpoint).words
-    found = RequestFacts(
+    facts = RequestFacts(
         members=places_of(raw, body.members),
         is_ambiguous=body.is_edited,
         inputs=inputs_of(body) if job.endpoint == EMBEDDINGS else 1,
-        prompts=prompts_asked(body),
+        prompts=prompt_count(body),
         prompt=read_prompt(body, words),
         prompt_tokens=estimated_prompt(body, words),
         spoken=spoken_text(body) if job.endpoint == AUDIO else None,
@@ -90,11 +90,11 @@ def read_request(job: ReadRequest, raw: bytes) -> Result:
         unreadable_param=False,
         refused_param=None,
     )
-    if found.may_name:
-        look_for_names(body, found)
+    if facts.may_name:
+        look_for_names(body, facts)
     if job.params:
-        check_params(body, job.params, found)
-    return found
+        check_params(body, job.params, facts)
+    return facts
 
 
 def places_of(raw: bytes, members: dict[str, Raw]) -> list[Member]:
@@ -143,7 +143,7 @@ def spoken_text(body: JSONBody) -> tuple[int, int] | None:
     return len(text), bytes_of(text)
 
 
-def look_for_names(body: JSONBody, found: RequestFacts) -> None:
+def look_for_names(body: JSONBody, facts: RequestFacts) -> None:
     """Only where a word for them stands: to walk through all of a long body takes seconds."""
     for name, value in body.members.items():
         raw = bytes(value)
@@ -152,16 +152,16 @@ def look_for_names(body: JSONBody, found: RequestFacts) -> None:
         try:
             named = named_in(raw, name)
         except (ValueError, RecursionError):
-            found.unreadable_member = name[:TOLD_CHARS]
+            facts.unreadable_member = name[:MOST_NAME_CHARS]
             return
-        found.named += map(told_name, named[: MOST_NAMED + 1])
+        facts.named += map(named_object, named[: MOST_NAMED + 1])
 
 
-def told_name(named: Named) -> NamedObject:
-    return NamedObject(named.kind.name, named.id[:TOLD_CHARS], named.param[:TOLD_CHARS])
+def named_object(named: Named) -> NamedObject:
+    return NamedObject(named.kind.name, named.id[:MOST_NAME_CHARS], named.param[:MOST_NAME_CHARS])
 
 
-def check_params(body: JSONBody, params: dict[str, list[Any]], found: RequestFacts) -> None:
+def check_params(body: JSONBody, params: dict[str, list[Any]], facts: RequestFacts) -> None:
     """Of members that the worker does not read."""
     rules = Rules(params=params, origins=[], headers={}, methods=[], paths=[])
     try:
@@ -169,9 +169,9 @@ def check_params(body: JSONBody, params: dict[str, list[Any]], found: RequestFac
             if len(memoryview(value)) > READ_BYTES:
                 rules.check_params({name: value}, {})
     except ParamRefused as error:
-        found.refused_param = error.param
+        facts.refused_param = error.param
     except ParamUnreadable:
-        found.unreadable_param = True
+        facts.unreadable_param = True
 
 
 def read_answer(job: ReadAnswer, raw: bytes) -> AnswerFacts:

@@ -77,7 +77,7 @@ class Call:
     _left: int | None = None
     """Bytes that the answer's own content-length still promises."""
 
-    _told_all = False
+    _body_is_read = False
 
     def __init__(
         self, protocol: ClientConnection, scope: dict[str, Any], head: Head, length: bytes | None, *, keeps_alive: bool
@@ -149,10 +149,10 @@ class Call:
         """The request's body: what messages of `receive` say, at once. None, and nothing is taken, while it is not all
         here, and where it has so many bytes or more.
         """
-        if self._more or self._told_all or self._waiting_bytes >= below or self.is_lost:
+        if self._more or self._body_is_read or self._waiting_bytes >= below or self.is_lost:
             return None
         pieces, self._pieces = self._pieces, []
-        self._told_all = True
+        self._body_is_read = True
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def receive(self) -> Message:
@@ -161,11 +161,11 @@ class Call:
             if not self._pieces and self._more:
                 self._protocol.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         while not (self.is_lost or self.is_answered or self.fault):
-            if self._pieces or (not self._more and not self._told_all):
+            if self._pieces or (not self._more and not self._body_is_read):
                 pieces, self._pieces = self._pieces, []
                 body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
                 self._waiting_bytes = 0
-                self._told_all = not self._more
+                self._body_is_read = not self._more
                 self._protocol.resume_reading()
                 return {"type": "http.request", "body": body, "more_body": self._more}
             self._event = self._protocol.loop.create_future()
@@ -218,13 +218,13 @@ class Call:
         framed = False
         for name, value in headers:
             lines.append(b"%s: %s\r\n" % (name, value))
-            known = name.lower()
-            if known == b"content-length":
+            lower_name = name.lower()
+            if lower_name == b"content-length":
                 self._left = int(value)
                 framed = True
-            elif known == b"transfer-encoding":
+            elif lower_name == b"transfer-encoding":
                 self._chunked = framed = True
-            elif known == b"connection" and value.lower() == b"close":
+            elif lower_name == b"connection" and value.lower() == b"close":
                 self._keeps_alive = False
         if status in _WITHOUT_BODY:
             self._without_body = framed = True

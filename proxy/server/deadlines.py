@@ -36,7 +36,7 @@ class Waiting(Protocol):
 class RequestDeadline:
     """Interrupts the request's task, once, for one reason. The task turns the interruption into it by `cause`."""
 
-    __slots__ = ("_exchange", "_failure", "_listener", "_seen", "_task", "_watched", "at", "listens", "reason")
+    __slots__ = ("_exchange", "_failure", "_is_seen", "_listener", "_task", "_watched", "at", "listens", "reason")
 
     def __init__(self, exchange: Waiting, watched: set[RequestDeadline]) -> None:
         self._exchange = exchange
@@ -46,7 +46,7 @@ class RequestDeadline:
         self._failure: Callable[[], ProxyError] | None = None
         self.reason: ProxyError | ClientGone | None = None
         self.at = inf
-        self._seen = False
+        self._is_seen = False
         self.listens = False
         """Set once the request's body has been read: from then on only the client's leaving can come."""
         watched.add(self)
@@ -94,9 +94,9 @@ class RequestDeadline:
         elif (call := self._exchange.call) is not None and call.is_lost:
             self.client_left()
         elif self._listener is None:
-            if self._seen:
+            if self._is_seen:
                 self._listener = asyncio.get_running_loop().create_task(self._listen())
-            self._seen = True
+            self._is_seen = True
 
     def client_left(self) -> None:
         if not self._exchange.answer_ended:

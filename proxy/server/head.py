@@ -34,8 +34,8 @@ class Head:
         if len(fields) != len(headers) or b"content-length" in fields:
             fault = fault or repeated(headers)
         self.fault = fault
-        given = fields.get(b"x-correlation-id") or fields.get(b"x-request-id") or b""
-        self.correlation_id = given.decode("latin-1")[:MAX_CORRELATION_CHARS]
+        correlation_id = fields.get(b"x-correlation-id") or fields.get(b"x-request-id") or b""
+        self.correlation_id = correlation_id.decode("latin-1")[:MAX_CORRELATION_CHARS]
         """The client's own name for what it does."""
         self.proven: tuple[str, KeyRecord] | None = None
         """The public id that was presented, and the key whose secret came with it."""

@@ -56,9 +56,9 @@ class ConnectionCounts:
         self._words: Array[c_uint64] = multiprocessing.get_context("spawn").RawArray(c_uint64, SLOTS + 1)
         """The first is how many of the others are in use."""
 
-    def new_slot(self, taken: set[int]) -> int:
+    def new_slot(self, used_slots: set[int]) -> int:
         """For a worker; by the supervisor alone."""
-        slot = next(slot for slot in range(1, SLOTS + 1) if slot not in taken)
+        slot = next(slot for slot in range(1, SLOTS + 1) if slot not in used_slots)
         self.leave(slot)
         self._words[0] = max(self._words[0], slot)
         return slot
@@ -110,7 +110,7 @@ class Listener:
         self._listens = self._is_closed = False
         self._timer: asyncio.TimerHandle | None = None
         self._stood_back_at: float | None = None
-        self._seen: Sequence[int] = ()
+        self._previous_words: Sequence[int] = ()
         """What the others had when this one began to stand back."""
         self._asleep: dict[int, int] = {}
         """Who is not waited for, and the word by which it is known whether that is still so."""
@@ -166,12 +166,12 @@ class Listener:
     def _stand_back(self) -> None:
         now = self._loop.time()
         if self._stood_back_at is None:
-            self._stood_back_at, self._seen = now, self._counts.words()
+            self._stood_back_at, self._previous_words = now, self._counts.words()
         elif now - self._stood_back_at >= WAIT_S:
-            seen, words = self._seen, self._counts.words()
-            self._asleep = {at: word for at, word in enumerate(words[: len(seen)]) if word == seen[at]}
+            previous, words = self._previous_words, self._counts.words()
+            self._asleep = {at: word for at, word in enumerate(words[: len(previous)]) if word == previous[at]}
             self._asleep_until = now + ASLEEP_S
-            self._stood_back_at, self._seen = now, words
+            self._stood_back_at, self._previous_words = now, words
         self._come_back(STEP_S)
 
     def _come_back(self, after_s: float) -> None:

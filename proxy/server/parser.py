@@ -137,11 +137,11 @@ class RequestParser:
                 return
             self._method, self._method_name = method, method.decode("ascii")
         if place.url != self._url:
-            found = place_of(self._url)
-            if found is None:
+            new_place = place_of(self._url)
+            if new_place is None:
                 self._refuse(400, "invalid_http", "The request needs one Host header and a path as its target.")
                 return
-            self._place = place = found
+            self._place = place = new_place
         self._begin(version, place, head)
 
     def on_message_complete(self) -> None:

@@ -76,7 +76,7 @@ class HttpProtocol(RequestParser, asyncio.Protocol):
         self._silent_bytes = 0
         self._dropped_bytes = 0
         self._unsent_bytes = 0
-        self._taken_at = 0.0
+        self._progress_at = 0.0
         self._timeouts = connection_timeouts_of(self.loop)
         self.deadline = inf
         self._when_late: Callable[[], None] = self.close
@@ -310,9 +310,9 @@ class HttpProtocol(RequestParser, asyncio.Protocol):
             return False
         unsent = self.transport.get_write_buffer_size()
         if not self._unsent_bytes or unsent < self._unsent_bytes:
-            self._taken_at = now
+            self._progress_at = now
         self._unsent_bytes = unsent
-        return bool(unsent) and now - self._taken_at >= most_s
+        return bool(unsent) and now - self._progress_at >= most_s
 
     def be_stalled(self) -> None:
         if self.call is not None:

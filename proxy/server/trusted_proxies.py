@@ -56,19 +56,19 @@ class TrustedProxies:
         return address is not None and any(address in network for network in self._networks)
 
     def _forwarded(self, peer: tuple[str, int], scope: Scope) -> Forwarded:
-        found: dict[bytes, list[bytes]] = {}
+        fields: dict[bytes, list[bytes]] = {}
         for name, value in scope["headers"]:
             if name == b"forwarded" or name.startswith(b"x-forwarded-"):
-                found.setdefault(name, []).append(value)
-        plain = {name: b",".join(values).decode("latin-1").split(",") for name, values in found.items()}
+                fields.setdefault(name, []).append(value)
+        plain = {name: b",".join(values).decode("latin-1").split(",") for name, values in fields.items()}
         elements = [_pairs(element) for element in plain.get(b"forwarded", [])]
         hops = [element.get("for", "") for element in elements]
         by_standard, left = self._client(peer[0], hops)
         client, _ = self._client(peer[0], plain.get(b"x-forwarded-for", []))
         element = elements[left] if elements else {}
-        if elements and b"x-forwarded-for" in found and client != by_standard:
+        if elements and b"x-forwarded-for" in fields and client != by_standard:
             client, element = peer[0], {}  # one of them is the client's own, and nothing tells which
-        elif elements and b"x-forwarded-for" not in found:
+        elif elements and b"x-forwarded-for" not in fields:
             client = by_standard
         scheme = _last(plain, b"x-forwarded-proto").lower() or element.get("proto", "").lower()
         host = (_last(plain, b"x-forwarded-host") or element.get("host", "")).encode("latin-1")

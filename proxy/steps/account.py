@@ -104,7 +104,7 @@ def event_of(exchange: Exchange, now: float, prices: Prices) -> RequestEvent:
         key.tags if key is not None else (),
         exchange.endpoint.label,
         exchange.counts_as if exchange.admitted and exchange.outcome != "refused" else 0,
-        exchange.made,
+        exchange.stored_keys,
     )
     return make_writable(event)
 
@@ -112,7 +112,7 @@ def event_of(exchange: Exchange, now: float, prices: Prices) -> RequestEvent:
 def tokens_of(exchange: Exchange, event: RequestEvent) -> int:
     """What a minute's tokens are charged. Where nobody can count, what was reserved stands, unless nothing was made."""
     if event.prompt_tokens is None and event.completion_tokens is None:
-        return exchange.asked_tokens if made_something(exchange) else 0
+        return exchange.reserved_tokens if has_uncounted_answer(exchange) else 0
     return (event.prompt_tokens or 0) + (event.completion_tokens or 0)
 
 
@@ -128,8 +128,8 @@ def usage_of(exchange: Exchange) -> Usage:
     return usage
 
 
-def made_something(exchange: Exchange) -> bool:
-    """Whether a provider answered, of which nobody counted the tokens: what is passed through unread.
+def has_uncounted_answer(exchange: Exchange) -> bool:
+    """Whether a provider gave an answer whose tokens nobody counted: one that is passed through unread.
 
     An answer of which nothing came costs nothing, and neither does one that the provider spoiled.
     """
@@ -145,7 +145,7 @@ def cost_of(exchange: Exchange, usage: Usage, prices: Prices) -> tuple[int | Non
     attempt = exchange.attempt
     if attempt is None or attempt.sent_at is None or exchange.endpoint is STORED_RESPONSE or exchange.goes_on:
         return 0, ""
-    if usage is NO_USAGE and (exchange.method in READING or not made_something(exchange)):
+    if usage is NO_USAGE and (exchange.method in READING or not has_uncounted_answer(exchange)):
         return 0, ""
     price = price_of(exchange, attempt, prices)
     if price is None:
@@ -183,12 +183,12 @@ def cost_of_media(exchange: Exchange, usage: Usage, prices: Prices) -> tuple[Usa
     attempt = exchange.attempt
     if attempt is None or attempt.sent_at is None:
         return NO_USAGE, 0, ""
-    is_told = usage is not NO_USAGE or exchange.units is not None
+    has_usage = usage is not NO_USAGE or exchange.units is not None
     left_amid = exchange.outcome == "client_closed" and attempt.first_byte_at is not None
-    if not (is_told or left_amid or exchange.outcome == "complete"):
+    if not (has_usage or left_amid or exchange.outcome == "complete"):
         return NO_USAGE, 0, ""
     price = price_of(exchange, attempt, prices)
     if price is None:
         return usage, None, UNKNOWN_PRICE
-    cost, counted = media.cost_of_made(exchange, None if usage is NO_USAGE else usage, price)
+    cost, counted = media.cost_of_result(exchange, None if usage is NO_USAGE else usage, price)
     return counted or NO_USAGE, cost, price.source

@@ -41,7 +41,7 @@ def proven_before(head: Head, components: Components) -> KeyRecord | None:
     if head.proven is None:
         return None
     public_id, key = head.proven
-    return key if components.snapshot.known_key(public_id) is key else None
+    return key if components.snapshot.cached_key(public_id) is key else None
 
 
 async def prove(head: Head, text: str, components: Components) -> KeyRecord:
@@ -50,7 +50,7 @@ async def prove(head: Head, text: str, components: Components) -> KeyRecord:
         token = read_token(text, components.bounds.key_prefix)
     except MalformedToken:
         raise InvalidKey from None
-    key = components.snapshot.known_key(token.public_id) or await components.snapshot.find_key(token.public_id)
+    key = components.snapshot.cached_key(token.public_id) or await components.snapshot.find_key(token.public_id)
     if key is None:
         raise InvalidKey
     check_secret(key, token.secret)
@@ -66,7 +66,7 @@ def presented_token(fields: dict[bytes, bytes]) -> str | None:
     authorization = fields.get(b"authorization", b"")
     if authorization[:6].lower() == b"bearer" and authorization[6:7] in (b" ", b"\t"):
         return authorization[7:].strip().decode("latin-1")
-    given = fields.get(b"x-api-key") or fields.get(b"api-key")
-    if not given and authorization[:6].lower() != b"basic " and authorization.strip().lower() != b"bearer":
-        given = authorization
-    return given.strip().decode("latin-1") if given else None
+    token = fields.get(b"x-api-key") or fields.get(b"api-key")
+    if not token and authorization[:6].lower() != b"basic " and authorization.strip().lower() != b"bearer":
+        token = authorization
+    return token.strip().decode("latin-1") if token else None

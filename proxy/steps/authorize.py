@@ -114,7 +114,7 @@ async def authorized_upload(exchange: Exchange, pieces: AsyncIterator[bytes]) ->
             yield piece
         return
     finder = FieldFinder(fields)
-    held = b""
+    pending = b""
     try:
         async for piece in pieces:
             for name, value in finder.feed(piece):
@@ -126,11 +126,11 @@ async def authorized_upload(exchange: Exchange, pieces: AsyncIterator[bytes]) ->
                     raise two_models()
                 if rules is not None:
                     rules.check_form_field(name, value)
-            if held:
-                yield held
-            held = piece  # the last piece waits for the end: without it the form is not whole
+            if pending:
+                yield pending
+            pending = piece  # the last piece waits for the end: without it the form is not whole
         finder.end()
     except UnreadableForm:
         raise (two_models() if field is not None else unreadable() if key is not None else ParamUnreadable()) from None
-    if held:
-        yield held
+    if pending:
+        yield pending

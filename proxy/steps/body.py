@@ -60,7 +60,7 @@ def at_once(exchange: Exchange, components: Components, deadline: RequestDeadlin
     if size > components.bounds.payload_bytes:
         raise components.bounds.too_large(components.bounds.payload_bytes)
     components.body_room.take(size)
-    exchange.held_bytes = exchange.request_bytes = size
+    exchange.reserved_bytes = exchange.request_bytes = size
     if exchange.capture is not None:
         exchange.capture.take_request(body)
     deadline.listens = True
@@ -90,9 +90,9 @@ async def read_packed(exchange: Exchange, components: Components, deadline: Requ
     raw = await read_body(exchange, components, deadline)
     exchange.unpacks = True
     plain = await unpacked(raw, coding, components.bounds.payload_bytes, components.body_room)
-    if (more := len(plain) - exchange.held_bytes) > 0:
+    if (more := len(plain) - exchange.reserved_bytes) > 0:
         components.body_room.take(more)
-        exchange.held_bytes += more
+        exchange.reserved_bytes += more
     return plain
 
 
@@ -102,7 +102,7 @@ async def read_body(exchange: Exchange, components: Components, deadline: Reques
     most = bounds.payload_bytes
     if declared := declared_length(exchange, bounds, most):
         room.take(declared)
-        exchange.held_bytes = declared
+        exchange.reserved_bytes = declared
     deadline.expect(bounds.body_s, bounds.body_late)
     latest = deadline.at
     pieces: list[bytes] = []
@@ -118,9 +118,9 @@ async def read_body(exchange: Exchange, components: Components, deadline: Reques
             exchange.capture.take_request(piece)
         if size > most:
             raise bounds.too_large(most)
-        if size > exchange.held_bytes:
-            room.take(size - exchange.held_bytes)
-            exchange.held_bytes = size
+        if size > exchange.reserved_bytes:
+            room.take(size - exchange.reserved_bytes)
+            exchange.reserved_bytes = size
         pieces.append(piece)
         if not message.get("more_body"):
             break
@@ -173,5 +173,5 @@ def form_pieces(exchange: Exchange, components: Components, deadline: RequestDea
     exchange.unpacks = True
     window = WINDOW_BYTES.get(coding, 0)  # until the end of the upload
     components.body_room.take(window)
-    exchange.held_bytes += window
+    exchange.reserved_bytes += window
     return unpacked_pieces(pieces, coding, components.bounds.upload_bytes)

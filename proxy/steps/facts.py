@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from proxy.dialects.base import Asked, RareFacts
+from proxy.dialects.base import AnswerContext, RareFacts
 from proxy.exchange import Exchange
 
 
-def asked_of(exchange: Exchange) -> Asked:
+def answer_context(exchange: Exchange) -> AnswerContext:
     attempt = exchange.attempt
     assert attempt is not None
-    return Asked(
+    return AnswerContext(
         exchange.model if attempt.model != exchange.model else None,
         # Usage that a provider tells unasked is the client's to see.
         exchange.hides_usage and attempt.provider.asks_for_stream_usage,
@@ -20,15 +20,15 @@ def asked_of(exchange: Exchange) -> Asked:
 
 def read_answer(exchange: Exchange, raw: bytes) -> bytes:
     """What the client gets for a plain answer; what it says of itself is noted. Raises `NotAnObject`."""
-    read, facts = exchange.dialect.read_answer(raw, asked_of(exchange))
+    read, facts = exchange.dialect.read_answer(raw, answer_context(exchange))
     exchange.usage, exchange.response_id = facts.usage, facts.response_id
     if facts.rare is not None:
-        note(exchange, facts.rare)
+        apply_rare_facts(exchange, facts.rare)
     return read
 
 
-def note(exchange: Exchange, facts: RareFacts) -> None:
-    exchange.units, exchange.made, exchange.goes_on = facts.units, facts.made, facts.goes_on
+def apply_rare_facts(exchange: Exchange, facts: RareFacts) -> None:
+    exchange.units, exchange.stored_keys, exchange.goes_on = facts.units, facts.stored_keys, facts.goes_on
     # Who reads a stored response asked for just that.
     if facts.is_error and exchange.method == "POST":
         exchange.outcome, exchange.error_code = "upstream_error", "upstream_answer_error"

@@ -19,7 +19,7 @@ from proxy.exchange import Exchange
 from proxy.server.deadlines import RequestDeadline
 from proxy.steps.authorize import authorized_upload
 from proxy.steps.body import form_pieces, upload_pieces
-from proxy.steps.facts import asked_of
+from proxy.steps.facts import answer_context
 from proxy.steps.route import route
 from proxy.steps.trace import lines_above
 from proxy.upstream.client import CHUNKED, Body
@@ -45,8 +45,8 @@ async def fetch(exchange: Exchange, components: Components, deadline: RequestDea
         try:
             return await ask(exchange, components, deadline, attempt)
         except NoConnection:
-            asked = {attempt.provider.id for attempt in exchange.attempts}  # some of them more than once
-            if len(asked) >= components.bounds.attempts or (following := next(attempts, None)) is None:
+            provider_ids = {attempt.provider.id for attempt in exchange.attempts}  # some of them more than once
+            if len(provider_ids) >= components.bounds.attempts or (following := next(attempts, None)) is None:
                 raise
             attempt = following
 
@@ -86,7 +86,7 @@ async def ask(exchange: Exchange, components: Components, deadline: RequestDeadl
         failure = NoConnection if isinstance(error, NotConnected) else UpstreamError
         raise failure(error.code, str(error)) from error
     exchange.attempts[-1].status = answer.status
-    return answer if pair is None else pair.answer(answer, asked_of(exchange))
+    return answer if pair is None else pair.answer(answer, answer_context(exchange))
 
 
 def request_body(

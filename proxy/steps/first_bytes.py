@@ -20,16 +20,16 @@ STREAM = b"text/event-stream; charset=utf-8"
 OBJECT = b"application/json"
 
 
-def shows_stream(seen: bytes, *, labelled: bool) -> bool | None:
+def shows_stream(start: bytes, *, labelled: bool) -> bool | None:
     """Whether these first bytes are a stream's; None: too few to tell.
 
     One that is labelled as a stream may begin with a field that nobody knows; it is none only when it is an object.
     """
-    if BYTE_ORDER_MARK.startswith(seen):
+    if BYTE_ORDER_MARK.startswith(start):
         return None
-    text = seen.removeprefix(BYTE_ORDER_MARK).lstrip()
+    text = start.removeprefix(BYTE_ORDER_MARK).lstrip()
     if not text:
-        return None if len(seen) < MOST_BLANK_BYTES else labelled
+        return None if len(start) < MOST_BLANK_BYTES else labelled
     if labelled:
         return not text.startswith(b"{")
     if text.startswith(FIELDS):
@@ -44,12 +44,12 @@ async def look(exchange: Exchange, answer: Answer, *, labelled: bool, until: flo
     told, and as `Answer.read` does.
     """
     attempt = exchange.attempts[-1]
-    seen = b""
-    found = None
-    while found is None:
+    start = b""
+    is_stream = None
+    while is_stream is None:
         if until != inf and not await answer.comes_by(until):
-            if seen:
-                answer.put_back(seen)
+            if start:
+                answer.put_back(start)
             return None
         piece = await answer.read()
         if not piece:
@@ -60,10 +60,10 @@ async def look(exchange: Exchange, answer: Answer, *, labelled: bool, until: flo
             )
         if attempt.first_byte_at is None:
             attempt.first_byte_at = time.monotonic()
-        seen += piece
-        found = shows_stream(seen, labelled=labelled)
-    answer.put_back(seen)
-    if found is not labelled:
+        start += piece
+        is_stream = shows_stream(start, labelled=labelled)
+    answer.put_back(start)
+    if is_stream is not labelled:
         others = [header for header in answer.headers if header[0] != b"content-type"]
-        answer.headers = [*others, (b"content-type", STREAM if found else OBJECT)]
-    return found
+        answer.headers = [*others, (b"content-type", STREAM if is_stream else OBJECT)]
+    return is_stream

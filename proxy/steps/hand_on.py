@@ -75,7 +75,7 @@ def way_of(exchange: Exchange, answer: Answer) -> Way:
         if coding not in READABLE:
             return relay_unreadable
         return relay_inflated if streams else relay_compressed
-    return relay_seen if streams else relay_object
+    return relay_by_first_bytes if streams else relay_object
 
 
 def is_event_stream(content_type: bytes) -> bool:
@@ -86,18 +86,20 @@ def asks_for_stream(exchange: Exchange) -> bool:
     return exchange.stream or (exchange.endpoint is STORED_RESPONSE and "stream=true" in exchange.query)
 
 
-async def relay_seen(exchange: Exchange, answer: Answer, components: Components, deadline: RequestDeadline) -> None:
+async def relay_by_first_bytes(
+    exchange: Exchange, answer: Answer, components: Components, deadline: RequestDeadline
+) -> None:
     """A stream or an object, whichever it turns out to be."""
     content_type = next((value for name, value in answer.headers if name == b"content-type"), b"")
     labelled = is_event_stream(content_type)
     # A label is believed of what is late, unless an object was asked for.
     is_believed = labelled and (asks_for_stream(exchange) or not exchange.endpoint.reads_body)
     until = asyncio.get_running_loop().time() + HOLD_S if is_believed else inf
-    found = await look(exchange, answer, labelled=labelled, until=until)
-    if found is None:
+    is_stream = await look(exchange, answer, labelled=labelled, until=until)
+    if is_stream is None:
         await relay_stream(exchange, answer, components, deadline, is_late=True)
     else:
-        await (relay_stream if found else relay_object)(exchange, answer, components, deadline)
+        await (relay_stream if is_stream else relay_object)(exchange, answer, components, deadline)
 
 
 async def relay_object(
@@ -134,7 +136,7 @@ async def relay_object(
         raise UpstreamError("upstream_invalid_response", "The provider's answer is not a JSON object.") from None
     components.owners.remember_for(exchange)
     if exchange.endpoint is STORED_RESPONSE:
-        components.background.told(exchange.response_id, read)
+        components.background.observe(exchange.response_id, read)
     usage = exchange.usage
     if usage is None or not usage.completion or not usage.prompt:
         is_error = usage is None and exchange.outcome == "upstream_error"  # of which nobody counts anything
@@ -175,7 +177,7 @@ async def read_through(exchange: Exchange, coding: bytes, raw: bytes) -> bytes |
 
 async def relay_inflated(exchange: Exchange, answer: Answer, components: Components, deadline: RequestDeadline) -> None:
     await load(coding_of(answer.headers).decode())
-    await relay_seen(exchange, InflatedAnswer(answer, coding_of(answer.headers)), components, deadline)
+    await relay_by_first_bytes(exchange, InflatedAnswer(answer, coding_of(answer.headers)), components, deadline)
 
 
 async def relay_unreadable(
@@ -223,8 +225,8 @@ async def relay_error(exchange: Exchange, answer: Answer, components: Components
         raw = raw.replace(secret, b"[credential]")
     if not raw or not _is_json(raw):
         message = f"The provider answered {answer.status} {reason_phrase(answer.status)}."
-        if said := note_unread(exchange, answer.status, raw, components):
-            message += f" It said: {said}"
+        if excerpt := note_unread(exchange, answer.status, raw, components):
+            message += f" It said: {excerpt}"
         raw = exchange.dialect.error(message, "upstream_error", None, exchange.error_code)
         lines = passed_lines(exchange, answer, without=(b"content-type", b"content-encoding")) + respond.JSON
     if answer.status in (429, 503) and all(name != b"retry-after" for name, _ in answer.headers):

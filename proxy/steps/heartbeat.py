@@ -16,24 +16,24 @@ from proxy.wire.answer import Answer
 HOLD_S = 1.0
 """After a head. Providers that fail right behind theirs do so sooner, and no client gives up before."""
 
-MOST_HELD_BYTES = 64 * 1024
+MOST_BLANKS_BYTES = 64 * 1024
 BLANKS = b" \t\r\n"
 """The white space of JSON."""
 
 
-async def pass_blanks(exchange: Exchange, answer: Answer, held: bytes) -> bytes:
-    """Of a plain answer that begins with white space and nothing behind it: what follows that which has gone on."""
+async def pass_blanks(exchange: Exchange, answer: Answer, blanks: bytes) -> bytes:
+    """Pass on the white space with which a plain answer begins. Returns the bytes that have not gone to the client."""
     deadline = asyncio.get_running_loop().time() + HOLD_S
-    while len(held) <= MOST_HELD_BYTES:
+    while len(blanks) <= MOST_BLANKS_BYTES:
         if not exchange.answer_started and not await answer.comes_by(deadline):
             await respond.start(exchange, answer.status, passed_lines(exchange, answer) + UNBUFFERED)
-            await respond.send_piece(exchange, held)
-            held = b""
+            await respond.send_piece(exchange, blanks)
+            blanks = b""
         piece = await answer.read()
         if not piece or piece.strip(BLANKS):
-            return held + piece
+            return blanks + piece
         if exchange.answer_started:
             await respond.send_piece(exchange, piece)
         else:
-            held += piece
-    return held
+            blanks += piece
+    return blanks

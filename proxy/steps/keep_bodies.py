@@ -22,19 +22,19 @@ COMPLETE = "complete"
 LOGGED = ("request_body", "response_body")
 
 
-def keep_bodies(exchange: Exchange, capture: Capture, event: RequestEvent, keeper: BodyKeeper) -> None:
+def keep_bodies(exchange: Exchange, capture: Capture, event: RequestEvent, body_keeper: BodyKeeper) -> None:
     """Neither waits nor raises."""
     if capture.keeps != ALL and event.outcome == COMPLETE:
         return
-    request, answer = capture.taken(exchange.head.fields)
-    keeper.add(Captured(event.id, event.at, request, answer, secrets_of(exchange)))
+    request, answer = capture.bodies(exchange.head.fields)
+    body_keeper.add(Captured(event.id, event.at, request, answer, secrets_of(exchange)))
 
 
 def with_bodies(document: bytes, exchange: Exchange, capture: Capture, showing: Showing) -> bytes:
     """An event as JSON, for the log, with what was asked and answered."""
     secrets = secrets_of(exchange)
-    asked, told = (showing.of(taken, secrets) for taken in capture.taken(exchange.head.fields))
-    texts = [shown.body.decode(errors="replace") + ("…" if shown.note else "") for shown in (asked, told)]
+    request, answer = (showing.of(body, secrets) for body in capture.bodies(exchange.head.fields))
+    texts = [shown.body.decode(errors="replace") + ("…" if shown.note else "") for shown in (request, answer)]
     return document[:-1] + b"," + msgspec.json.encode(dict(zip(LOGGED, texts, strict=True)))[1:]
 
 

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Raw
 
 from proxy.components import Components
-from proxy.dialects.stored_kinds import told_at
+from proxy.dialects.stored_kinds import ids_at
 from proxy.errors import Forbidden, UpstreamError
 from proxy.exchange import Exchange
 from proxy.server.deadlines import RequestDeadline
@@ -40,7 +40,7 @@ class Item:
     def __init__(self, raw: Raw) -> None:
         self.raw = bytes(raw)
         self.value = _any.decode(raw)
-        ids = told_at(self.value, "id")
+        ids = ids_at(self.value, "id")
         self.id = ids[0] if ids else ""
         self.is_own = False
         """Not nobody's either."""
@@ -53,7 +53,7 @@ async def relay_list(exchange: Exchange, answer: Answer, components: Components,
         page, items = await read_page(exchange, answer, components, deadline)
         limit = max(len(items), 1)
         own = await own_items(exchange, items, components)
-        seen = len(items)
+        item_count = len(items)
         for _ in range(MOST_PAGES):
             if own or not has_more(page) or not pages_forward(exchange) or not items:
                 break
@@ -65,18 +65,18 @@ async def relay_list(exchange: Exchange, answer: Answer, components: Components,
                 raise UpstreamError("upstream_invalid_response", f"The provider answered {answer.status} in a list.")
             page, items = await read_page(exchange, answer, components, deadline)
             own = await own_items(exchange, items, components)
-            seen += len(items)
+            item_count += len(items)
         else:
             raise Forbidden(
                 "list_not_own",
-                f"The next {seen:,} objects of this list are not this project's, and the gateway looks no further. "
-                "Ask for what it made by its id.",
+                f"The next {item_count:,} objects of this list are not this project's, and the gateway looks no "
+                "further. Ask for what it made by its id.",
             )
         if len(own) > limit:
             own = own[:limit]
             page.set("has_more", True)
         put_items(page, own)
-        note_told(exchange, own)
+        record_stored_keys(exchange, own)
         components.owners.remember_for(exchange)
         lines = passed_lines(exchange, answer, without=(b"content-encoding",))
         await respond.send_whole(exchange, answer.status, lines, page.encode())
@@ -108,14 +108,14 @@ async def own_items(exchange: Exchange, items: list[Item], components: Component
     allows = exchange.project is not None and exchange.project.foreign_ids
     ids = {item.id for item in items if item.id}
     if allows:  # another project's is nobody's until its row is there, so rows are waited for
-        found = await components.owners.find(ids, project_id, in_ledger=kind.in_ledger, may_be_nobodys=True)
+        owners = await components.owners.find(ids, project_id, in_ledger=kind.in_ledger, may_be_nobodys=True)
     else:
-        found = await components.owners.look(ids, project_id, in_ledger=kind.in_ledger)
+        owners = await components.owners.look(ids, project_id, in_ledger=kind.in_ledger)
     own = []
     for item in items:
-        made = found.get(item.id)
-        item.is_own = made is not None and made.project_id == project_id
-        if item.is_own or (made is None and allows):
+        owner = owners.get(item.id)
+        item.is_own = owner is not None and owner.project_id == project_id
+        if item.is_own or (owner is None and allows):
             own.append(item)
     return own
 
@@ -144,9 +144,9 @@ def put_items(page: JSONBody, own: list[Item]) -> None:
             page.set(name, item.id if item is not None else None)
 
 
-def note_told(exchange: Exchange, own: list[Item]) -> None:
+def record_stored_keys(exchange: Exchange, own: list[Item]) -> None:
     """What these were made with is the project's, too."""
     kind = exchange.endpoint.lists
     assert kind is not None
-    ids = (object_id for item in own if item.is_own for path in kind.tells for object_id in told_at(item.value, path))
-    exchange.made = tuple({object_key(object_id): None for object_id in ids})
+    ids = (object_id for item in own if item.is_own for path in kind.tells for object_id in ids_at(item.value, path))
+    exchange.stored_keys = tuple({object_key(object_id): None for object_id in ids})

@@ -15,7 +15,7 @@ from proxy.errors import ProxyError, UpstreamError
 from proxy.exchange import Exchange
 from proxy.heavy.jobs import AnswerFacts
 from proxy.steps import respond
-from proxy.steps.facts import asked_of, read_answer
+from proxy.steps.facts import answer_context, read_answer
 from proxy.steps.passed_headers import passed_lines
 from proxy.steps.unread_answer import note_unread
 from proxy.wire.answer import Answer
@@ -36,7 +36,7 @@ async def relay_long(
     finally:
         del reading  # its failure knows this frame, and with it the answer
     without: tuple[bytes, ...] = ()
-    name = asked_of(exchange).model
+    name = answer_context(exchange).model
     if name is not None and not exchange.dialect.has_content and facts.model is not None:
         start, end = facts.model
         view = memoryview(text)
@@ -62,7 +62,7 @@ async def take(exchange: Exchange, answer: Answer, components: Components, text:
     components.owners.remember_for(exchange)
     usage = exchange.usage
     if exchange.endpoint is STORED_RESPONSE:
-        components.background.told(exchange.response_id, facts.digest if usage is not None else text)
+        components.background.observe(exchange.response_id, facts.digest if usage is not None else text)
     if usage is not None or exchange.outcome != "upstream_error":
         # No vector is text; the text of others is looked for where nobody counted it.
         await complete_count(exchange, facts.digest if exchange.endpoint is EMBEDDINGS else text)

@@ -14,7 +14,7 @@ from proxy.exchange import Exchange
 from proxy.steps import respond
 from proxy.upstream.model_lists import Members
 
-MADE_AT = 1_700_000_000
+CREATED_AT = 1_700_000_000
 """OpenAI's objects have a time of creation; a name in a configuration has none, so all have this one."""
 
 NO_SEGMENTS = frozenset({"", ".", ".."})
@@ -24,12 +24,12 @@ async def answer_own(exchange: Exchange, components: Components) -> None:
     """`GET /v1/models` and `/v1/models/{id}`: the client-side names that the key may use. Raises `NotFound`."""
     key = exchange.key
     wanted = unquote(exchange.rest.removeprefix("/models").strip("/"))
-    found = await components.open_models.models(components.snapshot.catalog)
+    models = await components.open_models.models(components.snapshot.catalog)
     if not wanted:
-        data = [model_object(name, *model) for name, model in found.items() if key is None or key.may_use(name)]
+        data = [model_object(name, *model) for name, model in models.items() if key is None or key.may_use(name)]
         await respond.send_whole(exchange, 200, respond.JSON, msgspec.json.encode({"object": "list", "data": data}))
         return
-    model = found.get(wanted) or await unlisted(wanted, components) if key is None or key.may_use(wanted) else None
+    model = models.get(wanted) or await unlisted(wanted, components) if key is None or key.may_use(wanted) else None
     if model is None:
         raise NotFound("model_not_found", f"The model {wanted!r} does not exist or no provider has it.", param="model")
     await respond.send_whole(exchange, 200, respond.JSON, msgspec.json.encode(model_object(wanted, *model)))
@@ -55,4 +55,4 @@ async def unlisted(name: str, components: Components) -> tuple[str, Members] | N
 
 def model_object(name: str, provider: str, members: Members) -> dict[str, object]:
     """https://platform.openai.com/docs/api-reference/models/object, with what else the provider tells."""
-    return {"id": name, "object": "model", "created": MADE_AT, "owned_by": provider} | dict(members) | {"id": name}
+    return {"id": name, "object": "model", "created": CREATED_AT, "owned_by": provider} | dict(members) | {"id": name}

@@ -65,15 +65,15 @@ async def read_form(exchange: Exchange, components: Components, deadline: Reques
         return
     bounds = components.bounds
     pieces = form_pieces(exchange, components, deadline)
-    while reader.field is None and not reader.is_over and len(reader.held) <= bounds.payload_bytes:
+    while reader.field is None and not reader.is_over and len(reader.buffer) <= bounds.payload_bytes:
         piece = await anext(pieces, None)
         if piece is None:
             break
         components.body_room.take(len(piece))
-        exchange.held_bytes += len(piece)
+        exchange.reserved_bytes += len(piece)
         reader.feed(piece)
     deadline.relax()
-    exchange.upload = chained(bytes(reader.held), pieces)
+    exchange.upload = chained(bytes(reader.buffer), pieces)
     exchange.model_field = field = reader.field
     if field is not None and not exchange.deployment:
         model = field.value.decode("utf-8", "replace").strip()

@@ -104,12 +104,12 @@ async def send_pieces(exchange: Exchange, status: int, lines: bytes, body: Piece
     """A long answer, no faster than the client takes it; where its head has gone already, the rest of it."""
     if not exchange.answer_started:
         await start(exchange, status, b"%scontent-length: %d\r\n" % (lines, len(body)))
-    held = b""  # what ends the answer waits for what is to be done before that
+    pending = b""  # what ends the answer waits for what is to be done before that
     async for piece in body:
-        if held:
-            await send_piece(exchange, held)
-        held = piece
-    await end(exchange, held)
+        if pending:
+            await send_piece(exchange, pending)
+        pending = piece
+    await end(exchange, pending)
 
 
 async def send_error(exchange: Exchange, error: ProxyError) -> None:

@@ -12,7 +12,7 @@ from proxy.errors import ClientGone, ProxyError, ShuttingDown, UpstreamError
 from proxy.exchange import Exchange
 from proxy.server.deadlines import RequestDeadline
 from proxy.steps import respond
-from proxy.steps.facts import asked_of
+from proxy.steps.facts import answer_context
 from proxy.steps.passed_headers import UNBUFFERED, passed_lines
 from proxy.upstream.connection import ConnectionFailed
 from proxy.wire.answer import Answer
@@ -32,7 +32,7 @@ async def relay_stream(
     did not send; then the stream ends, and the row says so.
     """
     exchange.stream = True
-    reader = exchange.dialect.stream_reader(asked_of(exchange))
+    reader = exchange.dialect.stream_reader(answer_context(exchange))
     failure: ProxyError | ClientGone | None = None
     try:
         if is_late:
@@ -86,9 +86,9 @@ async def pump(
             out += splitter.let_go()
         elif splitter.waiting_bytes:
             out += splitter.let_comments_go()
-        if (reader.response_id and not exchange.response_id) or reader.made:
+        if (reader.response_id and not exchange.response_id) or reader.stored_keys:
             exchange.response_id = reader.response_id
-            exchange.made, reader.made = reader.made, ()
+            exchange.stored_keys, reader.stored_keys = reader.stored_keys, ()
             components.owners.remember_for(exchange)
         deadline.relax()
         await send_frames(exchange, answer, out)

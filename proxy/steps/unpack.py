@@ -20,10 +20,10 @@ PIECE_BYTES = 64 * 1024
 
 def coding_of(exchange: Exchange) -> str:
     """How the body is packed; blank: not at all. Raises `UnsupportedMediaType`."""
-    given = exchange.head.fields.get(b"content-encoding")
-    if given is None:
+    header = exchange.head.fields.get(b"content-encoding")
+    if header is None:
         return ""
-    names = [name for name in given.decode("latin-1").replace(" ", "").lower().split(",") if name != "identity"]
+    names = [name for name in header.decode("latin-1").replace(" ", "").lower().split(",") if name != "identity"]
     if not any(names):
         return ""
     if len(names) == 1 and (name := "gzip" if names[0] == "x-gzip" else names[0]) in DECODERS:

@@ -8,7 +8,7 @@ import re
 from proxy.components import Components
 from proxy.exchange import Exchange
 from proxy.steps.passed_headers import secret_of
-from usage.bodies.show import Taken
+from usage.bodies.show import RawBody
 
 log = logging.getLogger("sluice.proxy")
 
@@ -33,9 +33,9 @@ def note_unread(exchange: Exchange, status: int, raw: bytes | None, components: 
 
 def text_of(exchange: Exchange, raw: bytes, components: Components) -> str:
     """On one line, without markup."""
-    seen = Taken(bytearray(raw[:LOOKED_AT_BYTES]), len(raw), "", "")
+    raw_body = RawBody(bytearray(raw[:LOOKED_AT_BYTES]), len(raw), "", "")
     secret = secret_of(exchange)
-    shown = components.shown_errors.of(seen, {secret} if secret else ()).body.decode("utf-8", "replace")
+    shown = components.shown_errors.of(raw_body, {secret} if secret else ()).body.decode("utf-8", "replace")
     if "<" in shown:
         shown = _NOT_TEXT.sub(" ", shown)
     # First the ends of lines become spaces, then whatever else could play with a terminal goes.

@@ -42,10 +42,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("sluice.proxy")
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 2.0, 60.0
-GIVEN_UP_S = 86_400.0
+GIVE_UP_AFTER_S = 86_400.0
 ANSWER_S = 60.0
 MOST_ANSWER_BYTES = 64 * 1024 * 1024
-MOST_HELD = 10_000
+MOST_WAITING = 10_000
 AT_ONCE = 8
 RENEWED_S = 30.0
 """How often the others are told that this process still asks, and that it looks for what nobody asks for."""
@@ -74,8 +74,8 @@ class Waiting:
     def settle(self, tokens: int | None, cost: int | None) -> None:
         """What nobody knows stays as it was reserved."""
         if self.reservation is not None:
-            told = self.tokens if tokens is None else tokens
-            self.reservation.settle(told, self.reservation.ask.cost if cost is None else cost)
+            tokens_used = self.tokens if tokens is None else tokens
+            self.reservation.settle(tokens_used, self.reservation.ask.cost if cost is None else cost)
 
 
 class Background:
@@ -114,11 +114,11 @@ class Background:
     @property
     def holder_now(self) -> str:
         """Who is to ask for one more."""
-        return self.holder if len(self._waiting) < MOST_HELD else NOBODY
+        return self.holder if len(self._waiting) < MOST_WAITING else NOBODY
 
     def take(self, exchange: Exchange, event: RequestEvent) -> None:
         """Keep what an exchange has reserved until it is known what its response cost."""
-        waiting = Waiting(event, exchange.reservation, exchange.asked_tokens)
+        waiting = Waiting(event, exchange.reservation, exchange.reserved_tokens)
         if event.holder == NOBODY:
             waiting.settle(None, None)
             return
@@ -130,8 +130,8 @@ class Background:
         self._waiting[event.id] = waiting
         self._requests[event.response_id] = event.id
 
-    def told(self, response_id: str, raw: bytes) -> None:
-        """A client has been told how a response is: it may be over."""
+    def observe(self, response_id: str, raw: bytes) -> None:
+        """Look at a response that a client has read: it may be over. Then it is settled."""
         waiting = self._waiting.get(self._requests.get(response_id, ""))
         if waiting is not None:
             self._settle_if_over(waiting, raw)
@@ -164,7 +164,7 @@ class Background:
                 stay_alive(self.holder, moment)
             return list(take_over(self.holder, moment, room))
 
-        reservation, room = bool(self._waiting), min(100, MOST_HELD - len(self._waiting))
+        reservation, room = bool(self._waiting), min(100, MOST_WAITING - len(self._waiting))
         try:
             for event in await self._snapshot.run(work):
                 self._wait_for(Waiting(event, None, 0))
@@ -180,14 +180,14 @@ class Background:
             return  # a client was told meanwhile
         if status == 200 and self._settle_if_over(waiting, raw):
             return
-        if status in GONE or time.time() - waiting.event.at > GIVEN_UP_S:
+        if status in GONE or time.time() - waiting.event.at > GIVE_UP_AFTER_S:
             self._settle(waiting, status, None, None, UNKNOWN_PRICE)
 
     def _settle_if_over(self, waiting: Waiting, raw: bytes) -> bool:
-        told = decoded_or_mended(_response, raw)
-        if told is None or not isinstance(told.status, str) or told.status in UNFINISHED:
+        response = decoded_or_mended(_response, raw)
+        if response is None or not isinstance(response.status, str) or response.status in UNFINISHED:
             return False
-        usage = read_usage(told.usage) or estimated(raw)
+        usage = read_usage(response.usage) or estimated(raw)
         self._settle(waiting, 200, usage, *self._cost(waiting.event, usage))
         return True
 
@@ -229,7 +229,7 @@ class Background:
         event = waiting.event
         self._waiting.pop(event.id, None)
         self._requests.pop(event.response_id, None)
-        told = usage or Usage(source="")
+        counts = usage or Usage(source="")
         tokens = None if usage is None else (usage.prompt or 0) + (usage.completion or 0)
         waiting.settle(tokens, cost)
         now = time.time()
@@ -249,13 +249,13 @@ class Background:
             event.credential,
             event.model,
             event.model_served,
-            prompt_tokens=told.prompt,
-            completion_tokens=told.completion,
-            cached_tokens=told.cached,
-            reasoning_tokens=told.reasoning,
-            cache_write_tokens=told.cache_write,
-            audio_tokens=told.audio,
-            usage_source=told.source,
+            prompt_tokens=counts.prompt,
+            completion_tokens=counts.completion,
+            cached_tokens=counts.cached,
+            reasoning_tokens=counts.reasoning,
+            cache_write_tokens=counts.cache_write,
+            audio_tokens=counts.audio,
+            usage_source=counts.source,
             cost_picousd=cost,
             price_source=source,
             correlation_id=event.correlation_id,

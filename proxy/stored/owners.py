@@ -11,7 +11,7 @@ from proxy.dialects.stored_kinds import KINDS, STORED_CHAT
 from proxy.endpoints import CHAT
 from proxy.exchange import Exchange
 from usage.ids import object_key
-from usage.ledger.stored import Made
+from usage.ledger.stored import Owner
 
 KEPT = 10_000
 LABELS = tuple(f"/v1{kind.path}" for kind in KINDS if kind.in_ledger)
@@ -20,13 +20,13 @@ LABELS = tuple(f"/v1{kind.path}" for kind in KINDS if kind.in_ledger)
 PAUSES_S = (0.1, 0.1, 0.1, 0.2, 0.3, 0.4)
 """Between looks into the database."""
 
-NOTED_FOR_S = 86_400
+RECORD_AGAIN_AFTER_S = 86_400
 """After so long the database is told again that an object is in use."""
 
 NOBODYS_FOR_S = 60
 """How long it is believed that no project made something. The provider knows it by then, so nobody will."""
 
-Find = Callable[[Collection[str], int | None, bool], Awaitable[dict[str, Made]]]
+Find = Callable[[Collection[str], int | None, bool], Awaitable[dict[str, Owner]]]
 """Of keys of objects those that are known; for a project, by the ledger's rows or by the table beside it."""
 
 
@@ -39,90 +39,90 @@ class Owners:
     """
 
     def __init__(self, find_in_database: Find) -> None:
-        self._recent: OrderedDict[str, dict[int | None, Made]] = OrderedDict()
+        self._recent: OrderedDict[str, dict[int | None, Owner]] = OrderedDict()
         self._nobodys: OrderedDict[str, float] = OrderedDict()
         self._find_in_database = find_in_database
 
     def remember_for(self, exchange: Exchange) -> None:
         """Note who made what this exchange's answer tells of, before its client can ask for it."""
         kind, body = exchange.endpoint.makes, exchange.body
-        if kind is STORED_CHAT and not exchange.made and body is not None and "store" not in body.members:
+        if kind is STORED_CHAT and not exchange.stored_keys and body is not None and "store" not in body.members:
             return  # most requests
         if kind is not None and kind.in_ledger and exchange.response_id and is_kept(exchange):
-            self._remember(object_key(exchange.response_id), made_by(exchange, None))
+            self._remember(object_key(exchange.response_id), owner_of(exchange, None))
         if exchange.speaks_of_foreign and (kind is None or kind.in_ledger):
-            exchange.made = ()  # what the answer tells of may be as much nobody's
-        elif exchange.made:
+            exchange.stored_keys = ()  # what the answer tells of may be as much nobody's
+        elif exchange.stored_keys:
             now = time.time()
-            made = made_by(exchange, now)
-            exchange.made = tuple(key for key in exchange.made if self._is_news(key, made, now))
-            for key in exchange.made:
-                self._remember(key, made)
+            owner = owner_of(exchange, now)
+            exchange.stored_keys = tuple(key for key in exchange.stored_keys if self._needs_recording(key, owner, now))
+            for key in exchange.stored_keys:
+                self._remember(key, owner)
 
-    def _is_news(self, key: str, made: Made, now: float) -> bool:
-        known = self._recent.get(key, {}).get(made.project_id)
-        return known is None or known.noted_at is None or now - known.noted_at > NOTED_FOR_S
+    def _needs_recording(self, key: str, owner: Owner, now: float) -> bool:
+        previous = self._recent.get(key, {}).get(owner.project_id)
+        return previous is None or previous.recorded_at is None or now - previous.recorded_at > RECORD_AGAIN_AFTER_S
 
-    def _remember(self, key: str, made: Made) -> None:
-        self._recent.setdefault(key, {})[made.project_id] = made
+    def _remember(self, key: str, owner: Owner) -> None:
+        self._recent.setdefault(key, {})[owner.project_id] = owner
         if len(self._recent) > KEPT:
             self._recent.popitem(last=False)
 
-    def use(self, exchange: Exchange, object_id: str, made: Made) -> None:
+    def use(self, exchange: Exchange, object_id: str, owner: Owner) -> None:
         """An own object is asked for; now and then the database is to hear of it."""
-        if made.noted_at is not None and time.time() - made.noted_at > NOTED_FOR_S:
+        if owner.recorded_at is not None and time.time() - owner.recorded_at > RECORD_AGAIN_AFTER_S:
             key = object_key(object_id)
-            self._remember(key, made._replace(noted_at=time.time()))
-            exchange.made = (*exchange.made, key)
+            self._remember(key, owner._replace(recorded_at=time.time()))
+            exchange.stored_keys = (*exchange.stored_keys, key)
 
     async def find(
         self, ids: Collection[str], project_id: int | None, *, in_ledger: bool, may_be_nobodys: bool = False
-    ) -> dict[str, Made]:
+    ) -> dict[str, Owner]:
         """Who made these, by id; waits for rows that are on their way. Raises `Unavailable`."""
-        found: dict[str, Made] = {}
+        owners: dict[str, Owner] = {}
         waiting = list(ids)
         for pause_s in (*PAUSES_S, None):
-            found |= await self.look(waiting, project_id, in_ledger=in_ledger)
+            owners |= await self.look(waiting, project_id, in_ledger=in_ledger)
             now = time.monotonic()
             # Another project's is waited for as well: else one could tell it from none.
-            waiting = [each for each in waiting if each not in found or found[each].project_id != project_id]
+            waiting = [each for each in waiting if each not in owners or owners[each].project_id != project_id]
             if may_be_nobodys:
                 waiting = [each for each in waiting if self._nobodys.get(object_key(each), 0) <= now]
             if not waiting:
-                return found
+                return owners
             if pause_s is not None:
                 await asyncio.sleep(pause_s)
         if may_be_nobodys:
-            for object_id in set(waiting) - set(found):
+            for object_id in set(waiting) - set(owners):
                 self._nobodys[object_key(object_id)] = now + NOBODYS_FOR_S
                 if len(self._nobodys) > KEPT:
                     self._nobodys.popitem(last=False)
-        return found
+        return owners
 
-    async def look(self, ids: Collection[str], project_id: int | None, *, in_ledger: bool) -> dict[str, Made]:
+    async def look(self, ids: Collection[str], project_id: int | None, *, in_ledger: bool) -> dict[str, Owner]:
         """Who made these, as far as it is known now. Raises `Unavailable`."""
-        found: dict[str, Made] = {}
-        asked: dict[str, str] = {}
+        owners: dict[str, Owner] = {}
+        ids_by_key: dict[str, str] = {}
         for object_id in ids:
             key = object_key(object_id)
             makers = self._recent.get(key, {})
             if makers:
-                found[object_id] = makers.get(project_id) or next(iter(makers.values()))
+                owners[object_id] = makers.get(project_id) or next(iter(makers.values()))
             if project_id not in makers:
-                asked[key] = object_id
-        if asked:
-            for key, made in (await self._find_in_database(list(asked), project_id, in_ledger)).items():
-                found[asked[key]] = made
-                if made.project_id == project_id:
-                    self._remember(key, made)
-        return found
+                ids_by_key[key] = object_id
+        if ids_by_key:
+            for key, owner in (await self._find_in_database(list(ids_by_key), project_id, in_ledger)).items():
+                owners[ids_by_key[key]] = owner
+                if owner.project_id == project_id:
+                    self._remember(key, owner)
+        return owners
 
 
-def made_by(exchange: Exchange, noted_at: float | None) -> Made:
+def owner_of(exchange: Exchange, recorded_at: float | None) -> Owner:
     attempt = exchange.attempts[-1]
     credential = attempt.credential.alias if attempt.credential else ""
     project_id = exchange.project.id if exchange.project else None
-    return Made(attempt.provider.name, credential, project_id, noted_at)
+    return Owner(attempt.provider.name, credential, project_id, recorded_at)
 
 
 def is_kept(exchange: Exchange) -> bool:

@@ -37,18 +37,18 @@ async def homes_of(
         some = {each.id: each for each in named if each.kind.in_ledger is in_ledger}
         if not some:
             continue
-        found = await owners.find(some, project_id, in_ledger=in_ledger, may_be_nobodys=allows)
+        by_id = await owners.find(some, project_id, in_ledger=in_ledger, may_be_nobodys=allows)
         for each in some.values():
-            made = found.get(each.id)
-            if made is None and allows:
+            owner = by_id.get(each.id)
+            if owner is None and allows:
                 exchange.speaks_of_foreign = True
                 continue
-            provider = catalog.named(made.provider) if made is not None else None
+            provider = catalog.named(owner.provider) if owner is not None else None
             # Another project's is no different from none: nothing is told of what others have.
-            if made is None or provider is None or made.project_id != project_id:
+            if owner is None or provider is None or owner.project_id != project_id:
                 raise not_found(each)
-            owners.use(exchange, each.id, made)
-            homes[made.provider, made.credential] = provider, each
+            owners.use(exchange, each.id, owner)
+            homes[owner.provider, owner.credential] = provider, each
     return homes
 
 
@@ -88,7 +88,7 @@ def check_is_readable(exchange: Exchange) -> None:
 
 def gone_on_with(body: JSONBody) -> list[Named]:
     """The response or conversation that a response goes on with. Raises `BadRequest`."""
-    found = []
+    references = []
     for kind, param in ((RESPONSE, "previous_response_id"), (CONVERSATION, "conversation")):
         value = body.get(param)
         if param == "conversation" and isinstance(value, dict):
@@ -97,8 +97,8 @@ def gone_on_with(body: JSONBody) -> list[Named]:
             continue
         if not is_id(value):
             raise BadRequest("invalid_type", f"The {param} parameter must be an id.", param=param)
-        found.append(Named(kind, value, param))
-    return found
+        references.append(Named(kind, value, param))
+    return references
 
 
 async def in_long_body(body: JSONBody) -> list[Named]:
@@ -113,15 +113,15 @@ async def in_long_body(body: JSONBody) -> list[Named]:
 
 def in_body(body: JSONBody) -> list[Named]:
     """Raises `BadRequest`."""
-    found: list[Named] = []
+    references: list[Named] = []
     for name, value in body.members.items():
         if name in NOT_NAMES:
             continue
         try:
-            found += named_in(bytes(value), name)
+            references += named_in(bytes(value), name)
         except (ValueError, RecursionError):
             raise unreadable(name) from None
-    return found
+    return references
 
 
 def unreadable(name: str) -> BadRequest:

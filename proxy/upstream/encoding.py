@@ -29,8 +29,8 @@ LOOP_BYTES = 16 * 1024
 
 def coding_of(headers: Headers) -> bytes:
     """The codings of an answer that mean something, as its headers name them; empty where it is under none."""
-    said = b",".join(value for name, value in headers if name == b"content-encoding")
-    words = [word.strip().lower() for word in said.split(b",")]
+    codings = b",".join(value for name, value in headers if name == b"content-encoding")
+    words = [word.strip().lower() for word in codings.split(b",")]
     return b", ".join(word for word in words if word and word not in MEANINGLESS)
 
 

@@ -30,13 +30,13 @@ class ForwardProxies:
 
     @classmethod
     def from_environment(cls) -> ForwardProxies:
-        found = getproxies_environment()
+        urls = getproxies_environment()
         proxies = {}
         for scheme in ("http", "https"):
-            url = found.get(scheme) or found.get("all")
+            url = urls.get(scheme) or urls.get("all")
             if url:
                 proxies[scheme] = _proxy_from(url)
-        return cls(proxies, found)
+        return cls(proxies, urls)
 
     def for_origin(self, origin: Origin) -> ForwardProxy | None:
         if not self._by_scheme:

@@ -25,7 +25,7 @@ AGAIN_AFTER_S = 5.0
 
 WAIT_S = 5.0
 MAX_LISTING_BYTES = 4 * 1024 * 1024
-ASKED_AT_ONCE = 4
+REQUESTS_AT_ONCE = 4
 """For models by name, by one process: whoever has a key may ask for any name, and no limit counts it."""
 
 KEPT = 1000
@@ -42,7 +42,7 @@ class NotListed(Exception):
     """The provider's answer is no list of models; the text says why."""
 
 
-class _Known(NamedTuple):
+class _Listing(NamedTuple):
     models: dict[str, Members]
     until: float
 
@@ -57,20 +57,20 @@ class OpenModels:
 
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
-        self._known: dict[str, _Known] = {}
+        self._listings: dict[str, _Listing] = {}
         self._asking: dict[str, asyncio.Task[dict[str, Members]]] = {}
         self._singles: OrderedDict[tuple[str, str], _Single] = OrderedDict()
-        self._turns = asyncio.Semaphore(ASKED_AT_ONCE)
+        self._turns = asyncio.Semaphore(REQUESTS_AT_ONCE)
 
     async def models(self, catalog: Catalog) -> dict[str, tuple[str, Members]]:
         """By client-side name, sorted: the provider that comes first for it, and what that one tells of it."""
-        found: dict[str, tuple[str, Members]] = {name: (owner, {}) for name, owner in catalog.model_names()}
+        models: dict[str, tuple[str, Members]] = {name: (owner, {}) for name, owner in catalog.model_names()}
         providers = [provider for provider in catalog.providers if provider.takes_every_model and provider.weight]
         listings = await asyncio.gather(*(self._models_of(catalog, provider) for provider in providers))
         for provider, listing in zip(providers, listings, strict=True):
             for name, members in listing.items():
-                found.setdefault(name, (provider.name, members))
-        return dict(sorted(found.items()))
+                models.setdefault(name, (provider.name, members))
+        return dict(sorted(models.items()))
 
     async def single(self, catalog: Catalog, provider: ProviderRecord, name: str) -> Members | None:
         """What the provider tells of a model that it does not list; None when it says that it has none of this name.
@@ -78,20 +78,20 @@ class OpenModels:
         One that cannot tell (it fails, or has no such address) is believed to have it: a chat would be sent to it.
         """
         place = provider.name, name
-        known = self._singles.get(place)
-        if known is None or known.until <= time.monotonic():
+        entry = self._singles.get(place)
+        if entry is None or entry.until <= time.monotonic():
             async with self._turns:
-                known = await self._ask_single(catalog, provider, name)
-            self._singles[place] = known
+                entry = await self._ask_single(catalog, provider, name)
+            self._singles[place] = entry
             self._singles.move_to_end(place)
             if len(self._singles) > KEPT:
                 self._singles.popitem(last=False)
-        return known.members
+        return entry.members
 
     async def _models_of(self, catalog: Catalog, provider: ProviderRecord) -> dict[str, Members]:
-        known = self._known.get(provider.name)
-        if known is not None and known.until > time.monotonic():
-            return known.models
+        listing = self._listings.get(provider.name)
+        if listing is not None and listing.until > time.monotonic():
+            return listing.models
         task = self._asking.get(provider.name)
         if task is None:
             task = self._asking[provider.name] = asyncio.create_task(self._ask(catalog, provider))
@@ -111,7 +111,7 @@ class OpenModels:
         except Exception as error:  # whatever one provider says, the others are listed
             reason = str(error) if isinstance(error, NotListed) else type(error).__name__
             log.warning("Provider %s does not list its models: %s", provider.name, reason)
-        self._known[provider.name] = _Known(models, time.monotonic() + holds_s)
+        self._listings[provider.name] = _Listing(models, time.monotonic() + holds_s)
         return models
 
     async def _ask_single(self, catalog: Catalog, provider: ProviderRecord, name: str) -> _Single:

@@ -30,7 +30,7 @@ class FormReader:
     """Feed it a form's pieces until `field` is there or it `is_over`; `held` has what was fed."""
 
     def __init__(self, boundary: bytes) -> None:
-        self.held = bytearray()
+        self.buffer = bytearray()
         self.field: ModelField | None = None
         self.is_over = False
         self._delimiter = b"--" + boundary
@@ -40,40 +40,40 @@ class FormReader:
 
     @classmethod
     def of(cls, content_type: bytes) -> FormReader | None:
-        found = _BOUNDARY.search(content_type)
-        return cls(found[1] or found[2]) if found else None
+        match = _BOUNDARY.search(content_type)
+        return cls(match[1] or match[2]) if match else None
 
     def feed(self, piece: bytes) -> None:
-        self.held += piece
+        self.buffer += piece
         while not self.is_over and self.field is None and self._part():
             pass
 
     def _part(self) -> bool:
         """Go over the next part; False: more of it has to come, or there is none."""
-        held, delimiter = self.held, self._delimiter
-        if self._at == 0 and not held.startswith(delimiter):
-            found = held.find(b"\r\n" + delimiter)  # behind a preamble
-            if found < 0:
-                self.is_over = len(held) > MOST_HEAD_BYTES
+        buffer, delimiter = self.buffer, self._delimiter
+        if self._at == 0 and not buffer.startswith(delimiter):
+            position = buffer.find(b"\r\n" + delimiter)  # behind a preamble
+            if position < 0:
+                self.is_over = len(buffer) > MOST_HEAD_BYTES
                 return False
-            self._at = found + 2
+            self._at = position + 2
         begin = self._at + len(delimiter)
-        if len(held) < begin + 2:
+        if len(buffer) < begin + 2:
             return False
-        if held.startswith(b"--", begin):
+        if buffer.startswith(b"--", begin):
             self.is_over = True
             return False
-        head_end = held.find(b"\r\n\r\n", begin, begin + MOST_HEAD_BYTES)
+        head_end = buffer.find(b"\r\n\r\n", begin, begin + MOST_HEAD_BYTES)
         if head_end < 0:
-            self.is_over = len(held) > begin + MOST_HEAD_BYTES
+            self.is_over = len(buffer) > begin + MOST_HEAD_BYTES
             return False
         start = head_end + 4
-        stop = held.find(b"\r\n" + delimiter, max(start - 2, self._searched))
+        stop = buffer.find(b"\r\n" + delimiter, max(start - 2, self._searched))
         if stop < 0:
-            self._searched = max(start - 2, len(held) - len(delimiter) - 2)
+            self._searched = max(start - 2, len(buffer) - len(delimiter) - 2)
             return False
-        if _NAME.search(bytes(held[begin:head_end])):
-            self.field = ModelField(bytes(held[start:stop]), start, stop)
+        if _NAME.search(bytes(buffer[begin:head_end])):
+            self.field = ModelField(bytes(buffer[start:stop]), start, stop)
         self._at, self._searched = stop + 2, 0
         return True
 

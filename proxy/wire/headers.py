@@ -91,12 +91,12 @@ def upward(headers: Headers) -> Headers:
 def downward(headers: Headers, secret: bytes) -> Headers:
     """The provider's headers that go to the client, under their names there; none that repeats the credential."""
     passed = []
-    for given, value in headers:
-        name = _below[given]
+    for raw_name, value in headers:
+        name = _below[raw_name]
         if name is not None:
             if not secret or secret not in value:
                 passed.append((name, value))
-        elif given == b"connection" and value.lower() not in ORDINARY:
+        elif raw_name == b"connection" and value.lower() not in ORDINARY:
             return downward(beyond_this_hop(headers), secret)
     return passed
 

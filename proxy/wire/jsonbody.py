@@ -141,13 +141,13 @@ class JSONBody:
 
     def says(self, name: str, value: bytes) -> bool:
         """Whether a member is just this."""
-        found = self.members.get(name)
-        return found is not None and bytes(found) == value
+        member = self.members.get(name)
+        return member is not None and bytes(member) == value
 
     def mentions(self, name: str, word: bytes) -> bool:
         """Whether a member has this in it."""
-        found = self.members.get(name)
-        return found is not None and word in bytes(found)
+        member = self.members.get(name)
+        return member is not None and word in bytes(member)
 
     def raw(self, name: str) -> bytes | None:
         value = self.members.get(name)

@@ -35,7 +35,7 @@ class FieldFinder:
     def feed(self, piece: bytes) -> list[tuple[str, str]]:
         """Raises `UnreadableForm`."""
         window = self._tail + piece
-        found = []
+        fields = []
         keep_from = max(0, len(window) - len(b"content-disposition"))
         for match in _DISPOSITION.finditer(window):
             plain = _PLAIN.fullmatch(match[1])
@@ -46,7 +46,7 @@ class FieldFinder:
                 continue
             value = _VALUE.match(window, match.end())
             if value is not None:
-                found.append((name, value[1].decode("utf-8", "replace").strip()))
+                fields.append((name, value[1].decode("utf-8", "replace").strip()))
             else:
                 keep_from = min(keep_from, match.start())
         if begun := _BEGUN.search(window, max(0, len(window) - 2 * _LONGEST_BYTES)):
@@ -54,7 +54,7 @@ class FieldFinder:
         self._tail = window[keep_from:]
         if len(self._tail) > _LONGEST_BYTES:
             raise UnreadableForm
-        return found
+        return fields
 
     def end(self) -> None:
         """The form is over. Raises `UnreadableForm` when it broke off in the middle of a field's header."""

@@ -19,8 +19,8 @@ def rate_lines(requests: Rate | None, tokens: Rate | None) -> bytes:
         limit, left, reset_s = requests
         if tokens is not None:
             tokens_limit, tokens_left, tokens_reset_s = tokens
-            told = (left, reset_s, left, tokens_left, tokens_reset_s, tokens_left, ceil(reset_s))
-            return template(limit, tokens_limit) % told
+            values = (left, reset_s, left, tokens_left, tokens_reset_s, tokens_left, ceil(reset_s))
+            return template(limit, tokens_limit) % values
         return template(limit, None) % (left, reset_s, left, ceil(reset_s))
     if tokens is not None:
         limit, left, reset_s = tokens

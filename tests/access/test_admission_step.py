@@ -21,7 +21,7 @@ from proxy.admission.admit import (
     cost_at_most,
     guessed_output,
     most_read,
-    most_said,
+    most_unlimited_output,
 )
 from proxy.admission.baselines import Baselines
 from proxy.admission.estimate import MOST_TOKENS
@@ -88,7 +88,7 @@ def test_a_request_with_a_limit_asks_for_what_it_costs_at_most():
     assert ask(exchange, prices=PRICES) == Ask(
         1, prompt.tokens + 100, (2 * prompt.most + 10 * 100) * MILLION, bounded=True
     )
-    assert exchange.asked_tokens == prompt.tokens + 100
+    assert exchange.reserved_tokens == prompt.tokens + 100
 
 
 def test_a_request_without_one_asks_for_a_guess_of_tokens_and_the_most_of_money():
@@ -175,7 +175,7 @@ def test_a_model_reads_its_window_of_each_prompt_at_most(
     ],
 )
 def test_a_model_says_its_window_for_each_answer_at_most(more: dict[str, int], window: int | None, most: int):
-    assert most_said(asked(body={**CHAT, **more}), price(window)) == most
+    assert most_unlimited_output(asked(body={**CHAT, **more}), price(window)) == most
 
 
 # --- who is asked ----------------------------------------------------------------------------------------------
@@ -280,7 +280,7 @@ def test_tokens_of_a_minute_are_what_the_request_asked_for():
     assert door.admits(exchange)
     assert exchange.reservation is not None
     assert 60 < exchange.reservation.ask.tokens < 100
-    assert exchange.reservation.ask.tokens == exchange.asked_tokens
+    assert exchange.reservation.ask.tokens == exchange.reserved_tokens
     assert not door.admits(asked(body={**CHAT, "max_tokens": 60}, key=key))
     exchange.reservation.settle(10)
     assert door.admits(asked(body={**CHAT, "max_tokens": 60}, key=key))
@@ -290,7 +290,7 @@ def test_a_long_prompt_is_counted_as_a_short_one_is():
     long = {**CHAT, "messages": [{"role": "user", "content": "x" * 300_000}]}
     exchange = asked(body=long, key=key_of(scopes=(scope(tpm=10**6),)))
     assert Door().admits(exchange)
-    assert exchange.asked_tokens == (read_prompt(exchange.body, OPENAI).tokens or 0) + 1000
+    assert exchange.reserved_tokens == (read_prompt(exchange.body, OPENAI).tokens or 0) + 1000
 
 
 @pytest.mark.parametrize("tokens", [{}, {"tpm": 10**6}])

@@ -148,6 +148,6 @@ def test_what_was_looked_up_before_a_change_is_looked_up_again(monkeypatch: pyte
             assert answers == [False, True]
             assert found is not None
             assert found.is_revoked
-            assert snapshot.known_key(row.public_id) is found
+            assert snapshot.cached_key(row.public_id) is found
 
     in_a_loop(work)

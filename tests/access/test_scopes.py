@@ -126,13 +126,13 @@ def test_a_change_of_any_scope_is_heard_and_other_keys_stay():
             assert (await snapshot.find_key(other.public_id)) is not None
             for kind, change in changes:
                 assert (await snapshot.find_key(key.public_id)) is not None
-                assert snapshot.known_key(key.public_id) is not None
+                assert snapshot.cached_key(key.public_id) is not None
                 await heard(snapshot, change)
-                assert snapshot.known_key(key.public_id) is None
+                assert snapshot.cached_key(key.public_id) is None
                 again = await snapshot.find_key(key.public_id)
                 assert again is not None
                 assert kind in {scope.kind for scope in again.scopes}
-                assert snapshot.known_key(other.public_id) is not None
+                assert snapshot.cached_key(other.public_id) is not None
             assert snapshot.projects[project.pk].scope is not None
             await heard(snapshot, lambda: GlobalLimits.current().change(parallel=9))
             [everybody] = snapshot.global_scopes
@@ -176,7 +176,7 @@ def test_both_public_ids_of_a_rotated_key_are_forgotten_with_it():
                 assert found is not None
                 assert (found.id, found.grace_until is not None) == (key.pk, public_id == old)
             await heard(snapshot, lambda: VirtualKey.objects.get().change(notes="n"))
-            assert snapshot.known_key(old) is snapshot.known_key(key.public_id) is None
+            assert snapshot.cached_key(old) is snapshot.cached_key(key.public_id) is None
 
     in_a_loop(work)
 
@@ -189,7 +189,7 @@ def test_the_oldest_keys_make_room_without_a_trace(settings: Any):
         async with running() as snapshot:
             for row in rows:
                 await snapshot.find_key(row.public_id)
-            known = [row.pk for row in rows if snapshot.known_key(row.public_id)]
+            known = [row.pk for row in rows if snapshot.cached_key(row.public_id)]
             assert known == [row.pk for row in rows[2:]]
             assert set(snapshot._public_ids) == set(known)
 

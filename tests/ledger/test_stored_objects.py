@@ -8,7 +8,7 @@ import pytest
 
 from tests.ledger.making import NOW, event
 from usage.ledger.retention import prune_requests
-from usage.ledger.stored import find_made
+from usage.ledger.stored import find_owners
 from usage.ledger.write import write_events
 from usage.models import StoredObject
 
@@ -25,10 +25,10 @@ def test_each_project_finds_its_own_first():
     used(2, "file-2", "file-2", provider="two")
     used(None, "file-3")
     for project, provider in ((1, "one"), (2, "two")):
-        made = find_made(["file-2"], project)["file-2"]
+        made = find_owners(["file-2"], project)["file-2"]
         assert (made.provider, made.credential, made.project_id) == (provider, "c", project)
-    assert find_made(["file-1"], 2)["file-1"].project_id == 1
-    assert find_made(["file-3", "file-4"], None)["file-3"].project_id is None
+    assert find_owners(["file-1"], 2)["file-1"].project_id == 1
+    assert find_owners(["file-3", "file-4"], None)["file-3"].project_id is None
 
 
 def test_what_nobody_uses_is_forgotten_with_the_rows(settings):

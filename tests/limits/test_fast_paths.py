@@ -12,7 +12,7 @@ from keys.limits.fast_path import FastPath
 from tests.limits.making import Clock
 
 
-class Asked:
+class AnswerContext:
     """One backend, with what it said to everything."""
 
     def __init__(self, clock: Clock, monkeypatch: pytest.MonkeyPatch, *, fast_paths: bool) -> None:
@@ -51,7 +51,7 @@ def some_limits(draw: random.Random, times: int) -> Limits:
 @pytest.mark.parametrize("seed", range(250))
 def test_fast_paths_and_counters_say_the_same(monkeypatch: pytest.MonkeyPatch, seed: int):
     draw, clock = random.Random(seed), Clock()
-    both = [Asked(clock, monkeypatch, fast_paths=True), Asked(clock, monkeypatch, fast_paths=False)]
+    both = [AnswerContext(clock, monkeypatch, fast_paths=True), AnswerContext(clock, monkeypatch, fast_paths=False)]
     times = draw.choice([1, 10])
     names = [("key", "1"), ("key", "2"), ("team", "1"), ("global", "1")]
     scopes = {name: Scope(*name, name[0], some_limits(draw, times)) for name in names}

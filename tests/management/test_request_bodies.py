@@ -17,7 +17,7 @@ from usage.bodies import keep as keeping
 from usage.bodies import prune_bodies
 from usage.bodies.keep import BodyKeeper, Captured
 from usage.bodies.redact import Redaction
-from usage.bodies.show import Showing, Taken
+from usage.bodies.show import RawBody, Showing
 from usage.models import RequestBodies, RequestRecord
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -153,7 +153,9 @@ def test_the_admin_has_it_on_the_projects_page(admin: Any):
 
 
 def captured(pk: str, said: bytes = b"hello") -> Captured:
-    return Captured(pk, NOW.timestamp(), Taken(bytearray(said), len(said), "", ""), Taken(bytearray(), 0, "", ""), [])
+    return Captured(
+        pk, NOW.timestamp(), RawBody(bytearray(said), len(said), "", ""), RawBody(bytearray(), 0, "", ""), []
+    )
 
 
 def keeper() -> BodyKeeper:

@@ -109,11 +109,11 @@ def test_bodies_are_in_it_for_who_asks_bounded_and_without_keys(
 @pytest.mark.parametrize("length", [900, 1_000, 1_001, 5_095, 9_191, 9_192, 9_193, 90_000])
 def test_no_half_of_a_key_is_left_where_a_body_is_cut(length: int):
     from usage.bodies.redact import Redaction
-    from usage.bodies.show import Showing, Taken
+    from usage.bodies.show import RawBody, Showing
 
     key = b"sk-sluice-" + b"0123456789" * 4
     body = ((b"key=" + key + b" ") * 2_000)[:length]
-    shown = Showing(Redaction("sk-sluice-"), list, 1_000).of(Taken(bytearray(body), length, "text/plain", ""), [key])
+    shown = Showing(Redaction("sk-sluice-"), list, 1_000).of(RawBody(bytearray(body), length, "text/plain", ""), [key])
     assert b"[redacted]" in shown.body
     assert b"0123" not in shown.body
     assert len(shown.body) <= 1_000

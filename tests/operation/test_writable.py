@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from proxy.dialects.base import Usage
-from proxy.dialects.counts import ToldUsage, read_usage
+from proxy.dialects.counts import ProviderUsage, read_usage
 from tests.ledger.making import event, ids, written
 from usage.audit.entry import AuditEntry
 from usage.audit.keep import keep
@@ -83,7 +83,7 @@ def test_mending_twice_changes_nothing_more(changes: dict[str, Any]):
 
 
 TOLD = st.dictionaries(
-    st.sampled_from([name for name in ToldUsage.__struct_fields__ if not name.endswith("_details")]), COUNT
+    st.sampled_from([name for name in ProviderUsage.__struct_fields__ if not name.endswith("_details")]), COUNT
 )
 DETAILS = st.dictionaries(st.sampled_from(["cached_tokens", "reasoning_tokens", "audio_tokens"]), COUNT)
 

@@ -150,7 +150,7 @@ def test_what_was_used_is_estimated_where_nobody_counted_the_prompt_and_read_aga
 def test_a_minute_is_charged_what_was_counted_else_what_was_reserved(
     usage: Usage | None, outcome: str, passed_unread: bool, tokens: int
 ):
-    exchange = answered(usage=usage, outcome=outcome, passed_unread=passed_unread, asked_tokens=500)
+    exchange = answered(usage=usage, outcome=outcome, passed_unread=passed_unread, reserved_tokens=500)
     assert tokens_of(exchange, event_of(exchange, exchange.t0, PRICES)) == tokens
 
 
@@ -215,7 +215,7 @@ def test_a_row_says_what_became_of_the_request():
     exchange.begin(first)
     exchange.begin(second)
     exchange.stream, exchange.admitted, exchange.counts_as = True, True, 9
-    exchange.response_bytes, exchange.response_id, exchange.made = 77, "resp_1", ("file:1",)
+    exchange.response_bytes, exchange.response_id, exchange.stored_keys = 77, "resp_1", ("file:1",)
     prices = Prices([override_of("m-1", input=1, output=10, cached_input="0.5", reasoning=20, cache_write=9)])
     event = event_of(exchange, t0 + 4, prices)
     said = {name: getattr(event, name) for name in event.__struct_fields__}
@@ -339,8 +339,8 @@ def free(limits: MemoryLimits) -> tuple[int, int]:
     "known, left",
     [
         ({"usage": Usage(100, 20)}, (880, 100)),
-        ({"usage": None, "asked_tokens": 500}, (500, 400)),
-        ({"usage": None, "asked_tokens": 500, "outcome": "upstream_failed"}, (1000, 400)),
+        ({"usage": None, "reserved_tokens": 500}, (500, 400)),
+        ({"usage": None, "reserved_tokens": 500, "outcome": "upstream_failed"}, (1000, 400)),
         ({"usage": Usage(100, 20), "attempt": None}, (880, 400)),
     ],
 )

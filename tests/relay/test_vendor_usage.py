@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 from genai_prices.data_snapshot import get_snapshot
 
-from proxy.dialects.base import Asked
+from proxy.dialects.base import AnswerContext
 from proxy.dialects.chat import ChunkReader
 from proxy.dialects.counts import find_usage, read_usage
 from tests.access.asking import minted
@@ -146,7 +146,7 @@ def test_a_plain_count_is_read(name: str):
 @pytest.mark.parametrize("name", VENDORS)
 def test_a_streamed_count_is_the_same(name: str):
     vendor = VENDORS[name]
-    reader = ChunkReader(Asked())
+    reader = ChunkReader(AnswerContext())
     frames = frames_of(vendor)
     assert [reader.frame(each) for each in frames] == frames
     usage = reader.counted()

@@ -16,14 +16,14 @@ from django.conf import settings
 from providers.catalog import Candidate, Catalog, ProviderRecord
 from providers.kinds.base import Kind
 from proxy.bounds import Bounds
-from proxy.dialects.base import Asked, Dialect
+from proxy.dialects.base import AnswerContext, Dialect
 from proxy.dialects.chat import ChatDialect
 from proxy.dialects.pairs import PAIRS, NoPair, Pair
 from proxy.errors import ClientGone, ProxyError, UpstreamError, UpstreamTimeout, as_proxy_error
 from proxy.exchange import Exchange
 from proxy.server.deadlines import RequestDeadline, RequestDeadlines
 from proxy.steps.account import event_of
-from proxy.steps.facts import asked_of
+from proxy.steps.facts import answer_context
 from proxy.steps.fetch import fetch
 from proxy.steps.route import attempts
 from proxy.upstream.client import Upstream as Client
@@ -91,7 +91,7 @@ def test_each_is_sent_its_own_name_and_options(upstream: Upstream, first: bool, 
     assert get(exchange, providers(nowhere(), upstream.url, **options), attempts=2) == (200, b"{}")
     usage = {"stream_options": {"include_usage": True}} if second else {}
     assert upstream.last.json() == {**CHAT, "model": "m-1", **usage}
-    facts = asked_of(exchange)
+    facts = answer_context(exchange)
     assert (facts.model, facts.hides_usage) == ("m", second)
     assert exchange.body is not None
     assert json.loads(exchange.body.encode()) == CHAT, "the next one is sent what the client sent"
@@ -160,7 +160,7 @@ class ToElsewhere(Pair):
     def request(self, body: JSONBody, changes: dict[str, Any]) -> bytes:
         return json.dumps({"engine": changes.get("model", body.get("model"))}).encode()
 
-    def answer(self, answer: Answer, asked: Asked) -> Answer:
+    def answer(self, answer: Answer, asked: AnswerContext) -> Answer:
         return Lowered(answer)
 
 

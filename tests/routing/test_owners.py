@@ -9,10 +9,10 @@ import pytest
 
 from proxy.stored import owners
 from proxy.stored.owners import Owners
-from usage.ledger.stored import Made
+from usage.ledger.stored import Owner
 
-OWN = Made("openai", "default", 1)
-OTHERS = Made("openai", "default", 2)
+OWN = Owner("openai", "default", 1)
+OTHERS = Owner("openai", "default", 2)
 
 
 @pytest.fixture(autouse=True)
@@ -23,18 +23,18 @@ def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 class Database:
     """Tells these things one after the other, then the last one for ever; None: nothing."""
 
-    def __init__(self, *told: Made | None) -> None:
+    def __init__(self, *told: Owner | None) -> None:
         self.told = list(told)
         self.asked = 0
 
-    async def find(self, keys: Collection[str], project_id: int | None, in_ledger: bool) -> dict[str, Made]:
+    async def find(self, keys: Collection[str], project_id: int | None, in_ledger: bool) -> dict[str, Owner]:
         self.asked += 1
         made = self.told.pop(0) if len(self.told) > 1 else self.told[0]
         return dict.fromkeys(keys, made) if made is not None else {}
 
 
-def found(database: Database, times: int = 1, *, may_be_nobodys: bool = False) -> list[Made | None]:
-    async def ask() -> list[Made | None]:
+def found(database: Database, times: int = 1, *, may_be_nobodys: bool = False) -> list[Owner | None]:
+    async def ask() -> list[Owner | None]:
         known = Owners(database.find)
         answers = [await known.find(["resp_1"], 1, in_ledger=True, may_be_nobodys=may_be_nobodys) for _ in range(times)]
         return [answer.get("resp_1") for answer in answers]
@@ -50,7 +50,7 @@ def test_a_row_that_is_late_is_found_and_remembered(missing: int):
 
 
 @pytest.mark.parametrize("first", [None, OTHERS])
-def test_what_another_project_made_is_looked_for_as_long_as_what_nobody_did(first: Made | None):
+def test_what_another_project_made_is_looked_for_as_long_as_what_nobody_did(first: Owner | None):
     database = Database(first)
     assert found(database) == [first]
     assert database.asked == len(owners.PAUSES_S) + 1

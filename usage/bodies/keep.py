@@ -18,7 +18,7 @@ from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, 
 from prometheus_client import Counter
 
 from usage.bodies.record import RequestBodies
-from usage.bodies.show import Showing, Taken
+from usage.bodies.show import RawBody, Showing
 from usage.loops import LOOPS
 
 log = logging.getLogger("sluice.bodies")
@@ -40,8 +40,8 @@ class Captured(NamedTuple):
 
     id: str
     at: float
-    request: Taken
-    answer: Taken
+    request: RawBody
+    answer: RawBody
     secrets: Collection[bytes]
 
     @property

@@ -17,7 +17,7 @@ TORN_BYTES = 1024
 STREAM = "text/event-stream"
 
 
-class Taken(NamedTuple):
+class RawBody(NamedTuple):
     """A body as it was taken: its first bytes, how many there were in all, and how its head describes it."""
 
     start: bytearray
@@ -39,20 +39,20 @@ class Showing:
     def __init__(self, redaction: Redaction, secrets: Callable[[], Collection[bytes]], most_bytes: int) -> None:
         self._redaction, self._secrets, self.most_bytes = redaction, secrets, most_bytes
 
-    def of(self, taken: Taken, secrets: Collection[bytes]) -> Shown:
+    def of(self, body: RawBody, secrets: Collection[bytes]) -> Shown:
         """`secrets` are those that this request had to do with."""
         most = self.most_bytes
-        seen = most + SLACK_BYTES
-        raw = bytes(taken.start[:seen])
-        is_cut = taken.size > len(raw)
-        if taken.content_encoding:
+        most_read = most + SLACK_BYTES
+        raw = bytes(body.start[:most_read])
+        is_cut = body.size > len(raw)
+        if body.content_encoding:
             try:
-                raw = unpacked(raw, taken.content_encoding, seen)
+                raw = unpacked(raw, body.content_encoding, most_read)
             except Unreadable as error:
                 return Shown(b"", f"Not kept: compressed as {str(error)[:40]!r}, which is not read here.")
-            is_cut = is_cut or len(raw) >= seen
-        known = {*secrets, *self._secrets()}
-        redacted = self._redaction.redacted(raw, known, is_stream=taken.content_type.startswith(STREAM))
+            is_cut = is_cut or len(raw) >= most_read
+        all_secrets = {*secrets, *self._secrets()}
+        redacted = self._redaction.redacted(raw, all_secrets, is_stream=body.content_type.startswith(STREAM))
         if not is_cut and len(redacted) <= most:
             return Shown(redacted, "")
         if is_cut:  # what stands at the end may be the beginning of a secret that was not seen whole

@@ -37,17 +37,20 @@ class StoredObject(models.Model):
         return self.object_id
 
 
-class Made(NamedTuple):
+class Owner(NamedTuple):
     """Who made an object, and when the database last heard of it (Unix seconds; None: it need not hear)."""
 
     provider: str
     credential: str
     project_id: int | None
-    noted_at: float | None = None
+    recorded_at: float | None = None
 
 
-def note_made(events: Iterable[RequestEvent]) -> None:
-    """Write what these requests made or used; in one order, so that no two writers wait for each other in a circle."""
+def record_stored_objects(events: Iterable[RequestEvent]) -> None:
+    """Write a row for each object that these requests made or used.
+
+    They go in one order, so that no two writers wait for each other in a circle.
+    """
     rows: dict[tuple[str, int], tuple[str, int, str, str, str]] = {}
     for event in events:
         for key in event.made:
@@ -66,13 +69,13 @@ def note_made(events: Iterable[RequestEvent]) -> None:
         )
 
 
-def find_made(keys: Collection[str], project_id: int | None) -> dict[str, Made]:
+def find_owners(keys: Collection[str], project_id: int | None) -> dict[str, Owner]:
     """Who made these; where several projects did, and this one is among them, this one."""
-    found: dict[str, Made] = {}
+    owners: dict[str, Owner] = {}
     for row in StoredObject.objects.filter(object_id__in=keys):
-        if row.object_id not in found or row.project_id == (project_id or NO_PROJECT):
-            found[row.object_id] = Made(row.provider, row.credential, row.project_id or None, row.used_at.timestamp())
-    return found
+        if row.object_id not in owners or row.project_id == (project_id or NO_PROJECT):
+            owners[row.object_id] = Owner(row.provider, row.credential, row.project_id or None, row.used_at.timestamp())
+    return owners
 
 
 def forget_unused(before: datetime) -> int:

@@ -16,7 +16,7 @@ from django.db.models.functions import Coalesce, Greatest
 
 from usage.event import RequestEvent
 from usage.ledger.background import note_background
-from usage.ledger.stored import note_made
+from usage.ledger.stored import record_stored_objects
 from usage.ledger.totals import add_totals
 from usage.records import JournalPosition, RequestRecord
 from usage.rollups.add import add_rollups
@@ -152,7 +152,7 @@ def finish(events: Sequence[RequestEvent], position: Position | None) -> None:
     count_uses(events)
     add_totals(events)
     add_rollups(events)
-    note_made(events)
+    record_stored_objects(events)
     note_background(events)
     if position is not None:
         reached = JournalPosition(segment=position.segment, end=position.end)

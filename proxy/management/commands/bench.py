@@ -49,7 +49,7 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="Print one JSON document and nothing else.")
 
     def handle(self, **options: Any) -> None:
-        report = uvloop.run(measure(**_told(options)))
+        report = uvloop.run(measure(**_measure_arguments(options)))
         self.stdout.write(json.dumps(report, indent=2) if options["json"] else table(report))
         sides = [side for side in (report["through"], report["direct"]) if side]
         if any(side["failed"] or not side["requests"] for side in sides):
@@ -84,7 +84,7 @@ async def measure(
     }
 
 
-def _told(options: dict[str, Any]) -> dict[str, Any]:
+def _measure_arguments(options: dict[str, Any]) -> dict[str, Any]:
     """What `measure` wants to know, from the command line."""
     body = chat(
         options["model"],

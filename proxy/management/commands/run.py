@@ -57,8 +57,8 @@ class Command(BaseCommand):
         if not VirtualKey.objects.exists() and not get_user_model().objects.exists():
             self.stdout.write(first_installation())
         else:
-            for told in never_used():
-                self.stdout.write(told)
+            for line in never_used():
+                self.stdout.write(line)
         self.stdout.write(BANNER.format(url=base_url(), data=where_data_is(), key=FIRST_KEY))
         self.stdout.flush()
         sys.stdout.flush()
@@ -67,12 +67,12 @@ class Command(BaseCommand):
 
 def never_used() -> list[str]:
     """What the first start told, and nobody has used: it may have been lost with a terminal."""
-    told = []
+    lines = []
     if get_user_model().objects.filter(username="admin", last_login=None).exists():
-        told.append("Nobody has signed in as admin yet, whose password was shown at the first start.")
+        lines.append("Nobody has signed in as admin yet, whose password was shown at the first start.")
     if VirtualKey.objects.filter(name=FIRST_KEY, last_used_at=None, revoked_at=None).exists():
-        told.append(f"The client key {FIRST_KEY!r}, shown at the first start, was never used.")
-    return told
+        lines.append(f"The client key {FIRST_KEY!r}, shown at the first start, was never used.")
+    return lines
 
 
 def where_data_is() -> str:

@@ -1,16 +1,16 @@
-"""What is passed on, but for the ids of what was made: later requests for that must find its provider and project."""
+"""Reads only the ids of stored objects from an answer: later requests for them must find their provider and project."""
 
 from __future__ import annotations
 
-from proxy.dialects.base import Asked, Dialect, Facts, RareFacts
+from proxy.dialects.base import AnswerContext, Dialect, Facts, RareFacts
 from proxy.dialects.counts import lenient_json
 from proxy.dialects.opaque import OpaqueReader
-from proxy.dialects.stored_kinds import Kind, told_at
+from proxy.dialects.stored_kinds import Kind, ids_at
 from proxy.wire.sse import data_of
 from usage.ids import object_key
 
 
-class MadeDialect(Dialect):
+class StoredObjectDialect(Dialect):
     """Of answers that make one of a kind, or tell of one."""
 
     has_content = True
@@ -18,32 +18,32 @@ class MadeDialect(Dialect):
     def __init__(self, *, makes: Kind | None = None, one_of: Kind | None = None) -> None:
         self._makes, self._kind = makes, makes or one_of
 
-    def read_answer(self, raw: bytes, asked: Asked) -> tuple[bytes, Facts]:
+    def read_answer(self, raw: bytes, context: AnswerContext) -> tuple[bytes, Facts]:
         """What is no object is passed on as well: its client has to see what its provider makes of it."""
-        response_id, made = self.ids_in(lenient_json(raw), asked.path)
-        return raw, Facts(response_id=response_id, rare=RareFacts(made=made))
+        response_id, stored_keys = self.ids_in(lenient_json(raw), context.path)
+        return raw, Facts(response_id=response_id, rare=RareFacts(stored_keys=stored_keys))
 
-    def stream_reader(self, asked: Asked) -> OpaqueReader:
-        return MadeReader(self, asked.path)
+    def stream_reader(self, context: AnswerContext) -> OpaqueReader:
+        return StoredObjectReader(self, context.path)
 
     def ids_in(self, answer: object, path: str) -> tuple[str, tuple[str, ...]]:
         """The id of what was made, and the keys of all that the answer to a request for this path tells of."""
-        ids = told_at(answer, self._makes.makes.get(path, "id")) if self._makes is not None else []
+        ids = ids_at(answer, self._makes.makes.get(path, "id")) if self._makes is not None else []
         own_id = ids[0] if ids else ""
         kind = self._kind
         if kind is not None:
             ids = ids if not kind.in_ledger else []
-            ids += [each for member in kind.tells for each in told_at(answer, member)]
+            ids += [each for member in kind.tells for each in ids_at(answer, member)]
         return own_id, tuple({object_key(each): None for each in ids})
 
 
-class MadeReader(OpaqueReader):
+class StoredObjectReader(OpaqueReader):
     """Looks at the events of a stream until one tells what is made."""
 
-    def __init__(self, dialect: MadeDialect, path: str) -> None:
+    def __init__(self, dialect: StoredObjectDialect, path: str) -> None:
         self._dialect, self._path = dialect, path
 
     def frame(self, frame: bytes) -> bytes:
         if not self.response_id and (data := data_of(frame)):
-            self.response_id, self.made = self._dialect.ids_in(lenient_json(data), self._path)
+            self.response_id, self.stored_keys = self._dialect.ids_in(lenient_json(data), self._path)
         return frame
