@@ -88,10 +88,10 @@ def usage_of_key(key_id: int, since: datetime) -> list[ModelUsage]:
     hours = HourRollup.objects.filter(at__gte=first_hour, at__lt=first_day)
     days = DayRollup.objects.filter(at__gte=first_day)
     summed = Sum("requests") - Sum("refused"), Sum("unpriced")
-    asked = RequestRecord.objects.made_between(since, first_hour).exclude(outcome=Outcome.REFUSED)
+    uncounted_hour = RequestRecord.objects.between(since, first_hour).exclude(outcome=Outcome.REFUSED)
     counted = Count("pk"), Count("pk", filter=Q(cost_picousd__isnull=True))
     upper, lower = exact_sums("cost_picousd")
-    parts: list[tuple[QuerySet[Any], Any, Any]] = [(asked, *counted), (hours, *summed), (days, *summed)]
+    parts: list[tuple[QuerySet[Any], Any, Any]] = [(uncounted_hour, *counted), (hours, *summed), (days, *summed)]
     for rows, requests, unpriced in parts:
         sums = rows.filter(key_id=key_id).order_by().values("model")
         for row in sums.annotate(
@@ -103,7 +103,7 @@ def usage_of_key(key_id: int, since: datetime) -> list[ModelUsage]:
             unknown=unpriced,
         ):
             of_models[row.pop("model")].update({name: int(value or 0) for name, value in row.items()})
-    found = [
+    usages = [
         ModelUsage(
             model,
             of["count"],
@@ -115,7 +115,7 @@ def usage_of_key(key_id: int, since: datetime) -> list[ModelUsage]:
         for model, of in of_models.items()
         if of["count"]  # else all were refused
     ]
-    return sorted(found, key=lambda usage: (-usage.requests, usage.model))
+    return sorted(usages, key=lambda usage: (-usage.requests, usage.model))
 
 
 def requests_of_keys(ids: Collection[int], now: datetime) -> Mapping[int, int]:

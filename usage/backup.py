@@ -59,9 +59,9 @@ def back_up(to: Path) -> Manifest:
     secrets = settings.DATA_DIR / SECRETS
     if secrets.exists():
         shutil.copyfile(secrets, to / SECRETS)
-    made = Manifest(time.time(), connection.vendor, secrets.exists())
-    replace_file(to / MANIFEST, made, durable=True)
-    return made
+    manifest = Manifest(time.time(), connection.vendor, secrets.exists())
+    replace_file(to / MANIFEST, manifest, durable=True)
+    return manifest
 
 
 def copy_journal(journal: Path, to: Path) -> None:
@@ -98,10 +98,10 @@ def copy_sqlite(database: Path, to: Path) -> None:
         raise CannotBackUp(f"There is no database at {database}.")
     with closing(sqlite3.connect(database, timeout=BUSY_S)) as source, closing(sqlite3.connect(to)) as copied:
         source.backup(copied)
-        (found,) = copied.execute("PRAGMA quick_check").fetchone()
+        (verdict,) = copied.execute("PRAGMA quick_check").fetchone()
         copied.execute("PRAGMA journal_mode=DELETE")  # one file, without a log beside it
-    if found != "ok":
-        raise CannotBackUp(f"The copy of {database} is damaged: {found}")
+    if verdict != "ok":
+        raise CannotBackUp(f"The copy of {database} is damaged: {verdict}")
 
 
 def run(program: str, *arguments: str, database: str | None = None) -> None:
@@ -110,10 +110,10 @@ def run(program: str, *arguments: str, database: str | None = None) -> None:
     path = shutil.which(program)
     if path is None:
         raise CannotBackUp(f"{program} was not found; install PostgreSQL's client programs.")
-    told = connection.settings_dict
+    database_settings = connection.settings_dict
     done = subprocess.run(  # noqa: S603 (nothing of it is from outside)
-        [path, *arguments, "--no-password", f"--dbname={database or told['NAME']}"],
-        env={**os.environ, **environment_of(told)},
+        [path, *arguments, "--no-password", f"--dbname={database or database_settings['NAME']}"],
+        env={**os.environ, **environment_of(database_settings)},
         capture_output=True,
         text=True,
         check=False,
@@ -122,10 +122,17 @@ def run(program: str, *arguments: str, database: str | None = None) -> None:
         raise CannotBackUp(f"{program} failed: {last_lines(done.stderr.strip().splitlines())}")
 
 
-def environment_of(told: Mapping[str, Any]) -> dict[str, str]:
+def environment_of(database_settings: Mapping[str, Any]) -> dict[str, str]:
     """What libpq reads. Options of the URL, such as `sslmode`, have names of their own there."""
-    named = {"PGHOST": told["HOST"], "PGPORT": told["PORT"], "PGUSER": told["USER"], "PGPASSWORD": told["PASSWORD"]}
-    options = {f"PG{name.upper()}": value for name, value in told["OPTIONS"].items() if name.startswith("ssl")}
+    named = {
+        "PGHOST": database_settings["HOST"],
+        "PGPORT": database_settings["PORT"],
+        "PGUSER": database_settings["USER"],
+        "PGPASSWORD": database_settings["PASSWORD"],
+    }
+    options = {
+        f"PG{name.upper()}": value for name, value in database_settings["OPTIONS"].items() if name.startswith("ssl")
+    }
     return {name: str(value) for name, value in {**named, **options}.items() if value}
 
 

@@ -30,11 +30,11 @@ def id_at(moment: datetime, later_ms: int = 0) -> str:
 
 def time_of(request_id: str) -> datetime | None:
     """When the request with that id, or with an id that begins like it, began; None for an id of another kind."""
-    found = _BEGINNING.match(request_id)
-    if found is None:
+    match = _BEGINNING.match(request_id)
+    if match is None:
         return None
     try:
-        return EPOCH + int(found[1], 16) * MS
+        return EPOCH + int(match[1], 16) * MS
     except OverflowError:
         return None
 

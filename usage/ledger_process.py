@@ -43,8 +43,8 @@ class LedgerProcess:
         connections.close_all()  # a connection must not be shared with a copy of this process
         # A copy starts in no time and shares its memory; later, with threads about, only a new one is safe.
         self._start(multiprocessing.get_context("fork"))
-        self._watcher = threading.Thread(target=self._watch, name="ledger-watch", daemon=True)
-        self._watcher.start()
+        self._supervisor = threading.Thread(target=self._supervise, name="ledger-watch", daemon=True)
+        self._supervisor.start()
         return self
 
     def __exit__(
@@ -67,7 +67,7 @@ class LedgerProcess:
         there.close()
         self._line: Connection = here
 
-    def _watch(self) -> None:
+    def _supervise(self) -> None:
         LOOPS.named("ledger-watch").run_until(self._ended, self._keep_one)
 
     def _keep_one(self) -> None:

@@ -46,8 +46,8 @@ class State(msgspec.Struct):
         return not self.failed_at or (self.began_at > 0 and now - self.began_at >= RECOVERED_S)
 
 
-class Told(msgspec.Struct):
-    """The file."""
+class LoopStates(msgspec.Struct):
+    """The file in which a process keeps the states of its loops."""
 
     loops: dict[str, State] = {}
 
@@ -136,13 +136,13 @@ class Loops:
     def named(self, name: str, *, needed: bool = False) -> Loop:
         """The loop of this name, whose failures count on from one run of it to the next."""
         with self._lock:
-            found = self._loops.get(name)
-            is_new = found is None
-            if found is None:
-                found = self._loops[name] = Loop(name, State(needed=needed), self._tell)
+            loop = self._loops.get(name)
+            is_new = loop is None
+            if loop is None:
+                loop = self._loops[name] = Loop(name, State(needed=needed), self._tell)
         if is_new:
             self._tell()
-        return found
+        return loop
 
     def states(self) -> dict[str, State]:
         with self._lock:
@@ -157,9 +157,9 @@ class Loops:
         if self._file is None:
             return
         with self._lock:
-            told = Told({name: loop.state for name, loop in self._loops.items()})
+            states = LoopStates({name: loop.state for name, loop in self._loops.items()})
             try:
-                replace_file(self._file, told)
+                replace_file(self._file, states)
             except OSError as error:
                 log.warning("How the loops are cannot be told: %s", error.strerror)
 
@@ -168,6 +168,6 @@ LOOPS = Loops()
 """This process's."""
 
 
-def told_in(directory: Path) -> dict[str, State]:
-    """How the loops of the process are that writes the ledger from this journal. Raises `OSError`."""
-    return read_file(directory / FILE, Told).loops
+def read_states(directory: Path) -> dict[str, State]:
+    """The states of the loops of the process that writes the ledger from this journal. Raises `OSError`."""
+    return read_file(directory / FILE, LoopStates).loops

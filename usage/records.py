@@ -28,21 +28,21 @@ class RequestQuerySet(models.QuerySet["RequestRecord"]):
     since: str | None = None
     until: str | None = None
 
-    def made_between(self, since: datetime | None = None, until: datetime | None = None) -> Self:
-        """From `since` on, and before `until`. Of ids of another kind none: they say no time."""
-        found = self.all()
+    def between(self, since: datetime | None = None, until: datetime | None = None) -> Self:
+        """Requests from `since` on, and before `until`. Ids of another kind are left out: they have no time."""
+        records = self.all()
         if since is not None:
-            found.since = max(filter(None, (found.since, id_at(since, -SLACK_MS))))
-            found = found.filter(created_at__gte=since, pk__gte=found.since)
+            records.since = max(filter(None, (records.since, id_at(since, -SLACK_MS))))
+            records = records.filter(created_at__gte=since, pk__gte=records.since)
         if until is not None:
-            found.until = min(filter(None, (found.until, id_at(until, SLACK_MS))))
-            found = found.filter(created_at__lt=until, pk__lt=found.until)
-        return found
+            records.until = min(filter(None, (records.until, id_at(until, SLACK_MS))))
+            records = records.filter(created_at__lt=until, pk__lt=records.until)
+        return records
 
     def _clone(self) -> Self:
-        found: Self = super()._clone()  # type: ignore[misc]
-        found.since, found.until = self.since, self.until
-        return found
+        clone: Self = super()._clone()  # type: ignore[misc]
+        clone.since, clone.until = self.since, self.until
+        return clone
 
 
 class RequestRecord(models.Model):

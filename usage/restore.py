@@ -74,8 +74,8 @@ def has_data() -> bool:
     database = Path(settings.DATABASES["default"]["NAME"])
     if not database.exists():
         return False
-    with closing(sqlite3.connect(database)) as found:
-        return bool(found.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone())
+    with closing(sqlite3.connect(database)) as source:
+        return bool(source.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone())
 
 
 def restore_postgres(dump: Path) -> None:

@@ -77,8 +77,8 @@ def _end_of_lines(descriptor: int, size: int, step: int = 64 * 1024) -> int:
     end = size
     while end > 0:
         start = max(0, end - step)
-        found = os.pread(descriptor, end - start, start).rfind(b"\n")
-        if found >= 0:
-            return start + found + 1
+        offset = os.pread(descriptor, end - start, start).rfind(b"\n")
+        if offset >= 0:
+            return start + offset + 1
         end = start
     return 0

@@ -39,8 +39,8 @@ def prune_audit() -> str:
 @shared_task
 def check_rollups() -> str:
     """Compare the last days' sums with the ledger, and mend what differs; the log tells of it."""
-    found = check(timezone.now().date() - timedelta(days=CHECKED_DAYS), repair=True)
-    return f"{counted(len(found), 'day')} mended"
+    differences = check(timezone.now().date() - timedelta(days=CHECKED_DAYS), repair=True)
+    return f"{counted(len(differences), 'day')} mended"
 
 
 @shared_task

@@ -22,7 +22,7 @@ from redis.exceptions import RedisError
 from providers.health import DOWN, UNKNOWN, Health, health_of_providers
 from proxy.components import Components
 from usage.journal.health import JournalHealth, journal_health
-from usage.loops import LOOPS, State, told_in
+from usage.loops import LOOPS, State, read_states
 
 TIMEOUT_S = 1.0
 KEPT_S = 1.0
@@ -217,7 +217,7 @@ def is_ready() -> bool:
 
 def read_loops() -> dict[str, State]:
     try:
-        return told_in(settings.JOURNAL_DIR)
+        return read_states(settings.JOURNAL_DIR)
     except OSError:
         return {}
 

@@ -186,7 +186,7 @@ def test_a_crash_before_the_mark_is_taken_away_tells_nothing_twice(monkeypatch: 
     key = make_key(budget=Decimal(1))
     spend("0.9", key=key.pk)
     with monkeypatch.context() as crash:
-        crash.setattr(look_module, "_seen", lambda _: (_ for _ in ()).throw(SystemExit()))
+        crash.setattr(look_module, "_mark_seen", lambda _: (_ for _ in ()).throw(SystemExit()))
         with pytest.raises(SystemExit):
             look_for_alerts()
     assert look_for_alerts() == 0
@@ -197,7 +197,7 @@ def test_who_comes_second_in_the_same_moment_makes_no_second_row(monkeypatch: py
     key = make_key(budget=Decimal(1))
     spend("0.9", key=key.pk)
     look_for_alerts()
-    monkeypatch.setattr(look_module, "_known", lambda *_: set())  # it had looked before the first one wrote
+    monkeypatch.setattr(look_module, "_existing_identities", lambda *_: set())  # it had looked before the first one wrote
     spend("0.01", key=key.pk)
     assert look_for_alerts() == 0
     assert (Alert.objects.count(), AlertDelivery.objects.count()) == (1, 1)

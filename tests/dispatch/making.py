@@ -8,7 +8,7 @@ from typing import Any
 from usage.dispatch.base import Dispatcher, Rejected
 from usage.dispatch.target import Target
 from usage.event import RequestEvent
-from usage.journal.source import Backlog, Source, Taken
+from usage.journal.source import Backlog, PendingEvent, Source
 
 SECRET = "a-secret-of-the-tests-0123456789"
 AT = 1_790_000_000.25
@@ -37,14 +37,14 @@ class ListSource(Source):
         self.read_at_most = 0
         self.away: OSError | None = None
 
-    def read(self, most: int) -> list[Taken]:
+    def read(self, most: int) -> list[PendingEvent]:
         self._look()
-        new = [Taken(id_, each) for id_, each in self.waiting.items() if id_ not in self.given][:most]
+        new = [PendingEvent(id_, each) for id_, each in self.waiting.items() if id_ not in self.given][:most]
         self.given |= {each.token for each in new}
         self.read_at_most = max(self.read_at_most, len(self.given & set(self.waiting)))
         return new
 
-    def done(self, taken: Sequence[Taken]) -> None:
+    def done(self, taken: Sequence[PendingEvent]) -> None:
         self._look()
         for each in taken:
             del self.waiting[each.token]

@@ -97,7 +97,7 @@ def test_a_target_that_is_away_gets_the_same_later_and_nothing_else_is_read(tmp_
 
 def test_the_pause_outlives_the_process(tmp_path: Path):
     """A task that is called by the clock must not knock on a closed door each time."""
-    bench = Bench(tmp_path, Later("away", asked_s=100.0), events=1)
+    bench = Bench(tmp_path, Later("away", retry_after_s=100.0), events=1)
     bench.drain()
     bench.reopen()
     bench.now += 99
@@ -192,7 +192,7 @@ def test_dead_letters_are_sent_again_when_somebody_asks_for_it(tmp_path: Path):
     assert mended.delivery.drain(float("inf"))
     mended.source.close()
     assert [letter.event.id for letter in mended.letters.read()] == ["req_2"]
-    assert not mended.letters.taken.exists()
+    assert not mended.letters.resending.exists()
     assert mended.counts == (3, 0, 3)
 
 
@@ -218,7 +218,7 @@ def test_a_line_that_is_no_dead_letter_is_named_and_nothing_is_lost(tmp_path: Pa
     bench.letters.file.write_text(whole + "edited\n")
     with pytest.raises(OSError, match=r"line 3 of .*b.resending.jsonl is no dead letter"):
         DeadLetterSource(bench.letters)
-    bench.letters.taken.write_text(whole)
+    bench.letters.resending.write_text(whole)
     assert len(DeadLetterSource(bench.letters).read(9)) == 2
 
 

@@ -243,7 +243,7 @@ def test_what_is_the_targets_or_the_settings_fault_is_tried_again(
     upstream.answers(json_answer({}, status, {"retry-after": "7", "location": "/elsewhere"}))
     with pytest.raises(Later, match=str(status)) as later:
         make(kind).deliver([event(1)])
-    assert later.value.asked_s == 7
+    assert later.value.retry_after_s == 7
     assert len(upstream.requests) == 1
 
 

@@ -40,7 +40,7 @@ def test_what_is_not_in_the_sums_is_in_the_ring_wherever_it_wraps(tmp_path: Path
     counted = 0
     waiting: list[str] = []
     for number in range(3_000):
-        at = worker.note(document(number, draw.randrange(90)), 3)
+        at = worker.append(document(number, draw.randrange(90)), 3)
         waiting.append(f"req_{number}")
         if len(waiting) == 4:
             found = [event.id for event in events(worker.ring.read_bytes(), counted)]
@@ -53,7 +53,7 @@ def test_what_is_not_in_the_sums_is_in_the_ring_wherever_it_wraps(tmp_path: Path
 def test_without_room_an_event_is_left_out_and_the_others_stay(tmp_path: Path):
     worker = Worker(tmp_path)
     for number in range(50):
-        worker.note(document(number, 10), 3)
+        worker.append(document(number, 10), 3)
     found = [event.id for event in events(worker.ring.read_bytes(), 0)]
     assert found == [f"req_{number}" for number in range(len(found))]
     assert 5 < len(found) < 50
@@ -61,11 +61,11 @@ def test_without_room_an_event_is_left_out_and_the_others_stay(tmp_path: Path):
 
 def test_of_a_worker_its_sums_count_and_what_it_has_answered_since(tmp_path: Path):
     own, other = Worker(tmp_path), Worker(tmp_path)
-    at = other.note(document(1, 10), 3)
+    at = other.append(document(1, 10), 3)
     numbers = Numbers(active=3)
     numbers.count(("x",), 5)
     other.publish(at, numbers, lambda: 3)
-    other.note(document(2, 10), 3)
+    other.append(document(2, 10), 3)
     (told,) = others(tmp_path, own.ring)
     assert (told.alive, told.numbers, [event.id for event in told.uncounted]) == (True, numbers, ["req_2"])
     die(other)
@@ -85,7 +85,7 @@ def test_what_ends_while_the_sums_are_told_is_no_longer_under_way(tmp_path: Path
         found = running[0]
         if found:
             running[0] = 0
-            other.note(document(1, 10), 0)
+            other.append(document(1, 10), 0)
         return found
 
     other.publish(0, Numbers(active=1), active)
@@ -104,7 +104,7 @@ def test_a_ring_that_is_written_while_it_is_read_tells_each_event_once(tmp_path:
             at = 0
             for _ in range(200):
                 number += 1
-                at = other.note(document(number, 5_000), 3)
+                at = other.append(document(number, 5_000), 3)
                 numbers.count(("x",), 1)
             other.publish(at, numbers, lambda: 3)
 
@@ -127,7 +127,7 @@ def test_a_ring_that_is_written_while_it_is_read_tells_each_event_once(tmp_path:
 
 def test_one_that_died_before_it_told_anything_is_read_from_its_ring(tmp_path: Path):
     own, other = Worker(tmp_path), Worker(tmp_path)
-    other.note(document(1, 10), 3)
+    other.append(document(1, 10), 3)
     die(other)
     (told,) = others(tmp_path, own.ring)
     assert [event.id for event in told.uncounted] == ["req_1"]

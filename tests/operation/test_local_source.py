@@ -16,7 +16,7 @@ from usage.event import RequestEvent
 from usage.journal.local_source import LocalSource
 from usage.journal.record import encode, sealed
 from usage.journal.segments import segments
-from usage.journal.source import Taken
+from usage.journal.source import PendingEvent
 from usage.journal.spool import Spool
 from usage.journal.subscribers import DROPPED, PROGRESS, bound_backlogs
 
@@ -53,16 +53,16 @@ def add(spool: Spool, numbers: range) -> None:
         spool.flush()
 
 
-def all_of(source: LocalSource, most: int = 7) -> list[Taken]:
+def all_of(source: LocalSource, most: int = 7) -> list[PendingEvent]:
     """Read until there is nothing more, done with each."""
-    found: list[Taken] = []
+    found: list[PendingEvent] = []
     while taken := source.read(most):
         source.done(taken)
         found += taken
     return found
 
 
-def ids(taken: list[Taken]) -> list[str]:
+def ids(taken: list[PendingEvent]) -> list[str]:
     return [one.event.id for one in taken]
 
 

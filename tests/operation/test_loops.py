@@ -29,7 +29,7 @@ from usage import ledger_process as process
 from usage.dispatch import beside
 from usage.journal import shipping, spool, stream_source, writer
 from usage.journal.consumer import State as JournalState
-from usage.loops import LOOPS, Loops, told_in
+from usage.loops import LOOPS, Loops, read_states
 from usage.periodic import run as periodic_run
 from usage.periodic import scheduler, table
 from usage.periodic.state import moment
@@ -122,10 +122,10 @@ def test_what_the_process_tells_another_can_read(tmp_path: Path):
     loops = Loops()
     loops.tell_in(tmp_path / "loops.json")
     loops.named("a").failed(Boom())
-    told = told_in(tmp_path)["a"]
+    told = read_states(tmp_path)["a"]
     assert (told.failures, told.error, told.is_up(2e9)) == (1, "Boom", False)
     loops.named("a").is_well()
-    assert told_in(tmp_path)["a"].is_up(2e9)
+    assert read_states(tmp_path)["a"].is_up(2e9)
 
 
 # --- timers: one bad entry stops neither the others nor the timer ------------------------------------------
@@ -416,7 +416,7 @@ def test_another_ledger_process_is_tried_again_where_none_could_be_started(
     kept = process.LedgerProcess(tmp_path)
     keep = Failing(kept._ended.wait)
     monkeypatch.setattr(kept, "_keep_one", keep)
-    thread = threading.Thread(target=kept._watch)
+    thread = threading.Thread(target=kept._supervise)
     thread.start()
     goes_on("ledger-watch", keep)
     kept._ended.set()

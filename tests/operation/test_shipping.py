@@ -13,7 +13,7 @@ from tests.services import RedisServer, Services
 from usage.journal.record import read
 from usage.journal.segments import count_lines, segments
 from usage.journal.shipper import Shipper
-from usage.journal.source import Taken
+from usage.journal.source import PendingEvent
 from usage.journal.stream import EVENTS, LINE, Stream, connect
 from usage.journal.stream_source import START, StreamSource
 from usage.journal.subscribers import LEDGER
@@ -40,7 +40,7 @@ class Host:
             self.directory, self.stream, self.booked, most_events, lambda bad, name, why: self.quarantined.append(bad)
         )
 
-    def write(self, most: int = MOST) -> list[Taken]:
+    def write(self, most: int = MOST) -> list[PendingEvent]:
         taken = self.ledger.read(most)
         self.ledger.done(taken)
         return taken

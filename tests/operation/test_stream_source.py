@@ -11,7 +11,7 @@ import redis
 
 from tests.operation.test_local_source import expected, ids, line
 from tests.services import RedisServer, Services, processes
-from usage.journal.source import Source, Taken
+from usage.journal.source import PendingEvent, Source
 from usage.journal.stream import EVENTS, QUARANTINE, Stream, connect
 from usage.journal.stream_source import MOST_DELIVERIES, NOW, START, StreamSource
 from usage.journal.subscribers import LEDGER
@@ -65,17 +65,17 @@ def ship(stream: Stream, numbers: range) -> None:
     assert stream.ship(lines, epoch, MOST).id
 
 
-def all_of(source: Source, most: int = 7) -> list[Taken]:
-    found: list[Taken] = []
+def all_of(source: Source, most: int = 7) -> list[PendingEvent]:
+    found: list[PendingEvent] = []
     while taken := source.read(most):
         source.done(taken)
         found += taken
     return found
 
 
-def eventually(source: Source, count: int) -> list[Taken]:
+def eventually(source: Source, count: int) -> list[PendingEvent]:
     """So many, done with each, once they come."""
-    found: list[Taken] = []
+    found: list[PendingEvent] = []
 
     def enough() -> bool:
         found.extend(all_of(source))

@@ -73,4 +73,4 @@ def test_names_that_clients_make_up_do_not_fill_the_memory():
     prices = Prices([override("*", 1)])
     for number in range(KEPT + 500):
         prices.price_of("openai", "openai", "", f"made-up-{number}", NOW)
-    assert len(prices._known) == KEPT
+    assert len(prices._listed) == KEPT

@@ -40,7 +40,7 @@ class DeliveryInline(AnyInline):
 
 @admin.register(Alert)
 class AlertAdmin(AnyAlertAdmin):
-    list_display = ("created_at", "level", "kind", "name", *MONEY, "period", "told")
+    list_display = ("created_at", "level", "kind", "name", *MONEY, "period", "channels")
     list_filter = ("level", "kind", "period", "created_at")
     list_per_page = 50
     paginator = CappedPaginator
@@ -59,7 +59,7 @@ class AlertAdmin(AnyAlertAdmin):
         return super().get_queryset(request).prefetch_related("deliveries", "user")
 
     @admin.display(description="told by")
-    def told(self, alert: Alert) -> str:
+    def channels(self, alert: Alert) -> str:
         return ", ".join(
             delivery.channel
             if delivery.sent_at

@@ -30,20 +30,20 @@ LATE = timedelta(hours=1)
 """For so long after a period's end it is still looked at: what it ended with may reach the ledger in the next one."""
 
 LOOKED_AT_ONCE = 500
-SEEN_AT_ONCE = 100
+MARKED_AT_ONCE = 100
 
 
 def look(now: datetime) -> int:
     """Write down what was reached. Returns how many alerts are new. Raises `DatabaseError`."""
-    made = 0
+    count = 0
     for moved in _moved():
         by_kind: defaultdict[str, list[str]] = defaultdict(list)
         for total in moved:
             by_kind[total.kind].append(total.ident)
         for kind, idents in by_kind.items():
-            made += _look_at(kind, idents, now)
-        _seen(moved)
-    return made
+            count += _look_at(kind, idents, now)
+        _mark_seen(moved)
+    return count
 
 
 def _moved() -> Iterator[list[ScopeTotal]]:
@@ -60,10 +60,10 @@ def _moved() -> Iterator[list[ScopeTotal]]:
         kind, ident = page[-1].kind, page[-1].ident
 
 
-def _seen(totals: Sequence[ScopeTotal]) -> None:
-    for start in range(0, len(totals), SEEN_AT_ONCE):
+def _mark_seen(totals: Sequence[ScopeTotal]) -> None:
+    for start in range(0, len(totals), MARKED_AT_ONCE):
         unmoved = Q()
-        for total in totals[start : start + SEEN_AT_ONCE]:
+        for total in totals[start : start + MARKED_AT_ONCE]:
             as_it_was = {"cost_millions": total.cost_millions, "cost_picousd": total.cost_picousd}
             unmoved |= Q(kind=total.kind, ident=total.ident, **as_it_was)
         ScopeTotal.objects.filter(unmoved, slot=EVER).update(unseen=False)
@@ -82,8 +82,8 @@ def _look_at(kind: str, idents: Sequence[str], now: datetime) -> int:
             spent = {ident: amount - later.get(ident, 0) for ident, amount in spent.items()}
         for ident, budget in budgets.items():
             reached += reached_of(kind, budget, spent.get(ident, 0), now)
-    known = _known(kind, reached)
-    return sum(_make(alert, now) for alert in reached if _identity(alert) not in known)
+    existing = _existing_identities(kind, reached)
+    return sum(_make(alert, now) for alert in reached if _identity(alert) not in existing)
 
 
 def reached_of(kind: str, budget: Budget, spent: int, now: datetime) -> list[Alert]:
@@ -113,7 +113,7 @@ def _identity(alert: Alert) -> tuple[str, str, str, int, int]:
     return alert.ident, alert.level, alert.period, alert.since, alert.limit_picousd
 
 
-def _known(kind: str, alerts: Sequence[Alert]) -> set[tuple[str, str, str, int, int]]:
+def _existing_identities(kind: str, alerts: Sequence[Alert]) -> set[tuple[str, str, str, int, int]]:
     if not alerts:
         return set()
     idents = {alert.ident for alert in alerts}

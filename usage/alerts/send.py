@@ -50,7 +50,7 @@ def _send(delivery: AlertDelivery) -> bool:
 
 def _put_off(delivery: AlertDelivery, error: NotDelivered) -> None:
     now = timezone.now()
-    wait = BACKOFF.wait_s(delivery.attempts + 1, error.asked_s if isinstance(error, Later) else None)
+    wait = BACKOFF.wait_s(delivery.attempts + 1, error.retry_after_s if isinstance(error, Later) else None)
     next_try_at = now + timedelta(seconds=wait)
     is_over = next_try_at - delivery.alert.created_at > GIVE_UP_AFTER
     log.log(

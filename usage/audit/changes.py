@@ -69,20 +69,22 @@ def after_save(
             is_secret = bool(SECRET.search(field.name)) or isinstance(field, models.BinaryField)
             changes[field.name] = [MASK, MASK] if is_secret else [shown(old), shown(new)]
     if created:
-        note(instance, "create", {name: new for name, (_, new) in changes.items() if new not in (None, "", [], {})})
+        record_change(
+            instance, "create", {name: new for name, (_, new) in changes.items() if new not in (None, "", [], {})}
+        )
     elif changes:
-        note(instance, "rotate" if "secret_hash" in changes else "update", changes)
+        record_change(instance, "rotate" if "secret_hash" in changes else "update", changes)
 
 
 def after_delete(sender: type[models.Model], instance: models.Model, **_: Any) -> None:
     if is_audited(sender):
-        note(instance, "delete", {})
+        record_change(instance, "delete", {})
 
 
 def after_relation(instance: Any, action: str, model: type[models.Model], pk_set: Any, **_: Any) -> None:
     """Groups and permissions of users, and the like."""
     if action in ("post_add", "post_remove", "post_clear") and is_audited(type(instance)) and pk_set != set():
-        note(instance, "update", {kind_of(model): {action.removeprefix("post_"): sorted(pk_set or ())}})
+        record_change(instance, "update", {kind_of(model): {action.removeprefix("post_"): sorted(pk_set or ())}})
 
 
 def after_action(sender: type[models.Model], action: str, ids: list[int], **_: Any) -> None:
@@ -93,7 +95,7 @@ def after_action(sender: type[models.Model], action: str, ids: list[int], **_: A
         take([AuditEntry(action=action, target_kind=kind_of(sender), changes={"rows": len(ids)})])
         return
     for instance in sender._base_manager.filter(pk__in=ids):
-        note(instance, action, {})
+        record_change(instance, action, {})
 
 
 def after_login(user: Any, **_: Any) -> None:
@@ -112,10 +114,10 @@ def after_failed_login(credentials: dict[str, Any], **_: Any) -> None:
     from django.contrib.auth import get_user_model
 
     name = str(credentials.get("username", ""))[:150]
-    known = get_user_model()._default_manager.filter(username=name).first()
+    user = get_user_model()._default_manager.filter(username=name).first()
     entry = signed(AuditEntry(action="login", target_kind="user", result=Result.REFUSED, code="login_failed"))
-    if known is not None:
-        entry.target_id, entry.target = str(known.pk), name
+    if user is not None:
+        entry.target_id, entry.target = str(user.pk), name
     current = scope.get()
     if current is not None:
         current.attempted.append(entry)
@@ -123,7 +125,7 @@ def after_failed_login(credentials: dict[str, Any], **_: Any) -> None:
         keep([entry])
 
 
-def note(instance: models.Model, action: str, changes: dict[str, Any]) -> None:
+def record_change(instance: models.Model, action: str, changes: dict[str, Any]) -> None:
     entry = AuditEntry(
         action=action,
         target_kind=kind_of(type(instance)),

@@ -25,8 +25,8 @@ class RequestBodiesSerializer(serializers.Serializer[RequestBodies]):
 
     @extend_schema_field(BodySerializer)
     def get_request(self, bodies: RequestBodies) -> dict[str, Any]:
-        return bodies.told("request")
+        return bodies.render("request")
 
     @extend_schema_field(BodySerializer)
     def get_answer(self, bodies: RequestBodies) -> dict[str, Any]:
-        return bodies.told("answer")
+        return bodies.render("answer")

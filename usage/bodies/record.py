@@ -27,8 +27,8 @@ class RequestBodies(models.Model):
     def __str__(self) -> str:
         return self.id
 
-    def told(self, name: str) -> dict[str, Any]:
-        """`request` or `answer` as people are told it: text where it is text, else base64."""
+    def render(self, name: str) -> dict[str, Any]:
+        """`request` or `answer` as people read it: text where it is text, else base64."""
         raw = bytes(getattr(self, name))
         return {
             "content_type": getattr(self, f"{name}_type"),

@@ -91,10 +91,10 @@ class Redaction:
         self._patterns = tuple(patterns)
 
     def redacted(self, body: bytes, secrets: Iterable[bytes], *, is_stream: bool = False) -> bytes:
-        known = frozenset(secret for secret in secrets if len(secret) >= SHORTEST_SECRET)
+        long_secrets = frozenset(secret for secret in secrets if len(secret) >= SHORTEST_SECRET)
         if is_stream:
-            body = self._without_pieces(body, known)
-        for way in ways_of(known, body):
+            body = self._without_pieces(body, long_secrets)
+        for way in ways_of(long_secrets, body):
             body = way.sub(keep_what_leads, body)
         for search in self._looks(body):
             body = search.sub(keep_what_leads, body)
@@ -113,12 +113,12 @@ class Redaction:
         if any(word in lowered for word in _WORDS):
             yield from _NAMED
 
-    def _without_pieces(self, body: bytes, known: frozenset[bytes]) -> bytes:
+    def _without_pieces(self, body: bytes, secrets: frozenset[bytes]) -> bytes:
         """A stream without those of its pieces that make up a secret when they are put together."""
         cuts: list[tuple[int, int]] = []
         for spans in texts_of(body):
             text = b"".join(body[start:end] for start, end in spans)
-            for start, end in self._hits(text, known):
+            for start, end in self._hits(text, secrets):
                 cuts += within(spans, start, end)
         out, at = [], 0
         for start, end in sorted(cuts):
@@ -127,8 +127,8 @@ class Redaction:
             at = max(at, end)
         return b"".join([*out, body[at:]])
 
-    def _hits(self, text: bytes, known: frozenset[bytes]) -> Iterator[tuple[int, int]]:
-        for search in (*ways_of(known, text), *self._looks(text)):
+    def _hits(self, text: bytes, secrets: frozenset[bytes]) -> Iterator[tuple[int, int]]:
+        for search in (*ways_of(secrets, text), *self._looks(text)):
             for match in search.finditer(text):
                 yield match.end(1), match.end()
         for pattern in self._patterns:
@@ -169,10 +169,10 @@ def within(spans: list[tuple[int, int]], start: int, end: int) -> Iterator[tuple
         at += length
 
 
-def ways_of(known: frozenset[bytes], body: bytes) -> Iterator[re.Pattern[bytes]]:
+def ways_of(secrets: frozenset[bytes], body: bytes) -> Iterator[re.Pattern[bytes]]:
     """What finds these secrets in the ways in which they are written in this body; the last part may be torn off."""
     plain = _ESCAPE.sub(unescaped, body) if b"%" in body or b"\\u00" in body or b"\\/" in body else b""
-    for secret in sorted(known, key=lambda each: (-len(each), each)):
+    for secret in sorted(secrets, key=lambda each: (-len(each), each)):
         for way in written(secret):
             if way in body:
                 yield re.compile(rb"()" + re.escape(way))

@@ -18,7 +18,7 @@ STREAM = "text/event-stream"
 
 
 class RawBody(NamedTuple):
-    """A body as it was taken: its first bytes, how many there were in all, and how its head describes it."""
+    """A body before redaction: its first bytes, how many there were in all, and how its head describes it."""
 
     start: bytearray
     size: int

@@ -28,7 +28,7 @@ class PartlyDelivered(Later):
     """Those arrived; the others may be taken later."""
 
     def __init__(self, delivered: Sequence[RequestEvent], cause: Later) -> None:
-        super().__init__(str(cause), cause.asked_s)
+        super().__init__(str(cause), cause.retry_after_s)
         self.delivered = delivered
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from usage.event import RequestEvent
-from usage.journal.source import Backlog, Source, Taken
+from usage.journal.source import Backlog, PendingEvent, Source
 
 
 class DeadLetter(msgspec.Struct):
@@ -30,7 +30,7 @@ class DeadLetters:
 
     def __init__(self, directory: Path, name: str, most_bytes: int) -> None:
         self.file = directory / f"{name}.dead.jsonl"
-        self.taken = directory / f"{name}.resending.jsonl"
+        self.resending = directory / f"{name}.resending.jsonl"
         self._most_bytes = most_bytes
 
     def add(self, letters: Sequence[DeadLetter]) -> None:
@@ -44,7 +44,7 @@ class DeadLetters:
 
         Raises `OSError`.
         """
-        for file in files or (self.taken, self.file):
+        for file in files or (self.resending, self.file):
             for number, line in enumerate(_lines(file), 1):
                 try:
                     yield msgspec.json.decode(line, type=DeadLetter)
@@ -67,28 +67,28 @@ class DeadLetterSource(Source):
 
     def __init__(self, letters: DeadLetters) -> None:
         self._letters = letters
-        if not letters.taken.exists() and letters.file.exists():
-            letters.file.replace(letters.taken)
-        self._unread = enumerate(letters.read(letters.taken))
-        self._left = sum(1 for _ in letters.read(letters.taken))
-        self._given: dict[str, DeadLetter] = {}
+        if not letters.resending.exists() and letters.file.exists():
+            letters.file.replace(letters.resending)
+        self._unread = enumerate(letters.read(letters.resending))
+        self._left = sum(1 for _ in letters.read(letters.resending))
+        self._unfinished: dict[str, DeadLetter] = {}
 
-    def read(self, most: int) -> list[Taken]:
+    def read(self, most: int) -> list[PendingEvent]:
         new = {str(number): letter for number, letter in islice(self._unread, most)}
-        self._given |= new
-        return [Taken(token, letter.event) for token, letter in new.items()]
+        self._unfinished |= new
+        return [PendingEvent(token, letter.event) for token, letter in new.items()]
 
-    def done(self, taken: Sequence[Taken]) -> None:
-        for each in taken:
-            del self._given[each.token]
-        self._left -= len(taken)
+    def done(self, events: Sequence[PendingEvent]) -> None:
+        for each in events:
+            del self._unfinished[each.token]
+        self._left -= len(events)
 
     def backlog(self) -> Backlog:
         return Backlog(self._left, 0, None)
 
     def close(self) -> None:
-        self._letters.put_back(chain(self._given.values(), (letter for _, letter in self._unread)))
-        self._letters.taken.unlink(missing_ok=True)
+        self._letters.put_back(chain(self._unfinished.values(), (letter for _, letter in self._unread)))
+        self._letters.resending.unlink(missing_ok=True)
 
 
 def _lines(file: Path) -> Iterator[bytes]:

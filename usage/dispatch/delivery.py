@@ -17,7 +17,7 @@ from redis import RedisError
 from usage.dispatch.base import Dispatcher, Later, PartlyDelivered, Refused
 from usage.dispatch.book import Book
 from usage.dispatch.dead_letters import DeadLetter, DeadLetters
-from usage.journal.source import Source, Taken
+from usage.journal.source import PendingEvent, Source
 from usage.sending.backoff import Backoff
 
 log = logging.getLogger("sluice.dispatch")
@@ -56,12 +56,12 @@ class Delivery:
         self._dispatcher, self._source, self._book, self._dead_letters = dispatcher, source, book, dead_letters
         self._pace, self._clock = pace, clock
         self._most = min(pace.batch_events, dispatcher.most_events)
-        self._gathered: list[Taken] = []
+        self._gathered: list[PendingEvent] = []
         self._since = 0.0
         """When the first of the gathered was read."""
-        self._parts: deque[list[Taken]] = deque()
+        self._parts: deque[list[PendingEvent]] = deque()
         """A batch that is to be sent, or what it was cut into."""
-        self._done: list[Taken] = []
+        self._done: list[PendingEvent] = []
         """The journal does not know it yet."""
         self._measured_at = 0.0
 
@@ -109,21 +109,21 @@ class Delivery:
 
     def _gather(self, hurried: bool) -> float:
         """Make a batch, or go on making one. Returns how long to wait for more of it."""
-        taken = self._source.read(self._most - len(self._gathered))
-        if taken and not self._gathered:
+        events = self._source.read(self._most - len(self._gathered))
+        if events and not self._gathered:
             self._since = self._clock()
-        for each in taken:
+        for each in events:
             (self._gathered if self._dispatcher.wants(each.event) else self._done).append(each)
         if not self._gathered:
-            return 0 if taken else LOOK_S
+            return 0 if events else LOOK_S
         age_s = self._clock() - self._since
-        is_due = len(self._gathered) >= self._most or age_s >= self._pace.batch_s or (hurried and not taken)
+        is_due = len(self._gathered) >= self._most or age_s >= self._pace.batch_s or (hurried and not events)
         if is_due:
             self._parts.append(self._gathered)
             self._gathered = []
-        return 0 if is_due or taken else min(LOOK_S, self._pace.batch_s - age_s)
+        return 0 if is_due or events else min(LOOK_S, self._pace.batch_s - age_s)
 
-    def _send(self, part: list[Taken]) -> None:
+    def _send(self, part: list[PendingEvent]) -> None:
         try:
             rejected = self._dispatcher.deliver([each.event for each in part])
         except Refused as refused:
@@ -135,7 +135,7 @@ class Delivery:
                 self._arrived([each for each in part if each.event.id in there])
                 self._parts[0] = [each for each in part if each.event.id not in there]
             self._book.state.failed += 1
-            self._put_off(str(later), later.asked_s)
+            self._put_off(str(later), later.retry_after_s)
             return
         reasons = {each.event.id: each.reason for each in rejected}
         self._arrived([each for each in part if each.event.id not in reasons])
@@ -143,7 +143,7 @@ class Delivery:
         self._bury(self._parts[0], reasons)
         self._parts.popleft()
 
-    def _cut(self, part: list[Taken], refused: Refused) -> None:
+    def _cut(self, part: list[PendingEvent], refused: Refused) -> None:
         """Look for the event that the target will not have, in one half and the other."""
         if len(part) == 1:
             self._bury(part, {part[0].event.id: f"{refused}: {refused.detail}"})
@@ -153,7 +153,7 @@ class Delivery:
         self._parts[0] = part[half:]
         self._parts.appendleft(part[:half])
 
-    def _bury(self, part: list[Taken], reasons: dict[str, str]) -> None:
+    def _bury(self, part: list[PendingEvent], reasons: dict[str, str]) -> None:
         if not part:
             return
         now = self._clock()
@@ -163,7 +163,7 @@ class Delivery:
         self._done += part
         log.error("Dispatcher %s: %d events are refused for good; see its dead letters.", self._book.name, len(part))
 
-    def _arrived(self, part: list[Taken]) -> None:
+    def _arrived(self, part: list[PendingEvent]) -> None:
         if not part:
             return
         self._book.state.delivered += len(part)
@@ -171,10 +171,10 @@ class Delivery:
         self._book.write()  # before the journal hears of it: what comes again after a crash was delivered again
         self._done += part
 
-    def _put_off(self, reason: str, asked_s: float | None = None) -> None:
+    def _put_off(self, reason: str, retry_after_s: float | None = None) -> None:
         state = self._book.state
         state.tries += 1
-        wait_s = self._pace.backoff.wait_s(state.tries, asked_s)
+        wait_s = self._pace.backoff.wait_s(state.tries, retry_after_s)
         state.retry_at = self._clock() + wait_s
         if state.error != reason:
             log.warning("Dispatcher %s cannot deliver: %s. Next try in %.1f s.", self._book.name, reason, wait_s)

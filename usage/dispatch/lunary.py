@@ -88,8 +88,8 @@ def run_of(event: RequestEvent) -> list[dict[str, Any]]:
     end: dict[str, Any] = {**run, "timestamp": _moment(event.at + max(event.duration_ms, 1.0) / 1000)}
     if event.outcome == "complete":
         counts = {"prompt": event.prompt_tokens, "completion": event.completion_tokens}
-        known = {name: count for name, count in counts.items() if count is not None}
-        return [start, {**end, "event": "end", **({"tokensUsage": known} if known else {})}]
+        token_counts = {name: count for name, count in counts.items() if count is not None}
+        return [start, {**end, "event": "end", **({"tokensUsage": token_counts} if token_counts else {})}]
     return [start, {**end, "event": "error", "error": {"message": event.error or event.outcome}}]
 
 

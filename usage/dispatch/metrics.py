@@ -29,10 +29,10 @@ class DispatchCollector(Collector):
         self._directory, self._journal, self._configured = directory, journal, list(configured)
 
     def collect(self) -> Iterator[Metric]:
-        found = {**dict.fromkeys(self._configured, State()), **states(self._directory)}
+        all_states = {**dict.fromkeys(self._configured, State()), **states(self._directory)}
         for name, text in COUNTERS.items():
             counter = CounterMetricFamily(f"llm_proxy_dispatch_{name}", text, labels=["dispatcher"])
-            for dispatcher, state in found.items():
+            for dispatcher, state in all_states.items():
                 counter.add_metric([dispatcher], getattr(state, name))
             yield counter
         backlog = GaugeMetricFamily(
@@ -41,7 +41,7 @@ class DispatchCollector(Collector):
         failing = GaugeMetricFamily(
             "llm_proxy_dispatch_failing", "1 while a target takes nothing.", labels=["dispatcher"]
         )
-        for dispatcher, state in found.items():
+        for dispatcher, state in all_states.items():
             backlog.add_metric([dispatcher], self._waiting(dispatcher, state))
             failing.add_metric([dispatcher], int(bool(state.error)))
         yield from (backlog, failing)

@@ -71,14 +71,14 @@ def named(text: str, variable: str = "DISPATCH_TO") -> tuple[str, str]:
     return name, kind
 
 
-def target_from(variables: Mapping[str, str], name: str, kind: str, **said: str | None) -> Target:
-    """The target of this name. `said` goes before the variables. Raises `BadTarget`."""
+def target_from(variables: Mapping[str, str], name: str, kind: str, **overrides: str | None) -> Target:
+    """The target of this name. `overrides` goes before the variables. Raises `BadTarget`."""
     dispatcher = DISPATCHERS[kind]
     prefix = f"DISPATCH_{name.upper().replace('-', '_')}_"
     options: dict[str, object] = {}
     for option in (*dispatcher.needs, *dispatcher.takes):
         variable = prefix + VARIABLES[option]
-        value = said.get(option) or variables.get(variable, "").strip()
+        value = overrides.get(option) or variables.get(variable, "").strip()
         value = value or (dispatcher.default_url if option == "url" else "")
         if value:
             try:

@@ -28,7 +28,7 @@ LONGEST_S = 60.0
 """A task that is called by the clock comes to an end, also where events come as fast as they go."""
 
 
-LONGEST_ASKED_S = 3600.0
+LONGEST_DRAIN_S = 3600.0
 """Nor does a command that was asked for what waits."""
 
 
@@ -100,7 +100,7 @@ def _hurried(delivery: Delivery, book: Book) -> Outcome:
     state = book.state
     delivered, refused = state.delivered, state.dead_letters
     state.retry_at = 0.0
-    is_all = delivery.drain(time.time() + LONGEST_ASKED_S)
+    is_all = delivery.drain(time.time() + LONGEST_DRAIN_S)
     return Outcome(state.delivered - delivered, state.dead_letters - refused, is_all, state.error)
 
 

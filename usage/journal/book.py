@@ -64,7 +64,7 @@ class Booking(NamedTuple):
                 self.write(first, middle, is_mended=True)
                 self.write(middle, end, is_mended=True)
                 return
-            make_sure_that_a_plain_row_is_taken(error)
+            write_trial_row(error)
             new = self._write_last(first)
         self.done(end)
         audit_refusals(new)
@@ -83,9 +83,11 @@ class Booking(NamedTuple):
         return self.positions[number] if self.positions else None
 
 
-def make_sure_that_a_plain_row_is_taken(error: Exception) -> None:
-    """Write one with which nothing is wrong, and roll it back. Raises `RefusesEveryRow` where that one is refused too,
-    and what `AWAY` has."""
+def write_trial_row(error: Exception) -> None:
+    """Write a row with which nothing is wrong, and roll it back.
+
+    Raises `RefusesEveryRow` from `error` where the database refuses that row as well, and what `AWAY` has.
+    """
     now = time.time()
     row_id = f"{id_at(datetime.fromtimestamp(now, UTC))}-trial"
     plain = RequestEvent(row_id, now, "GET", "/v1/models", 200, "complete", 1.0, cost_picousd=1, requests=1)

@@ -74,7 +74,7 @@ class Consumer:
         self._state = State()
         self._lock = threading.RLock()
         """Guards the state, where another thread moves it on as well."""
-        self._told = b""
+        self._written_state = b""
         self._tend_at = 0.0
         self._pause_s = self._try_at = 0.0
 
@@ -205,11 +205,11 @@ class Consumer:
 
     def _tell(self) -> None:
         with self._lock:
-            told = msgspec.json.encode(self._state)
-        if told == self._told:
+            document = msgspec.json.encode(self._state)
+        if document == self._written_state:
             return
         try:
             replace_file(self._directory / STATE, self._state)
-            self._told = told
+            self._written_state = document
         except OSError as error:
             log.warning("How far the ledger is cannot be told: %s", error.strerror)

@@ -12,7 +12,7 @@ from usage.journal.backlog import backlog_of
 from usage.journal.damaged_lines import quarantine
 from usage.journal.record import Damaged, read
 from usage.journal.segments import is_being_written, read_lines, segments, torn_end
-from usage.journal.source import Backlog, Source, Taken
+from usage.journal.source import Backlog, PendingEvent, Source
 from usage.journal.subscribers import PROGRESS, Progress, subscribe, take_open_segments
 from usage.replace import read_file, replace_file
 
@@ -52,25 +52,25 @@ class LocalSource(Source):
         self._readings: dict[str, Reading] = {}
         self._take_over()
 
-    def read(self, most: int) -> list[Taken]:
-        taken: list[Taken] = []
+    def read(self, most: int) -> list[PendingEvent]:
+        events: list[PendingEvent] = []
         if self._lock is None and not self._take_over():
-            return taken
+            return events
         quarantined_before = self._progress.quarantined
         for segment in segments(self._directory):
-            if len(taken) >= most:
+            if len(events) >= most:
                 break
             try:
-                taken += self._read(segment, most - len(taken))
+                events += self._read(segment, most - len(events))
             except FileNotFoundError:  # dropped, because this consumer is too far behind
                 self._forget(segment.name)
         if self._progress.quarantined != quarantined_before:
             self._save()
-        return taken
+        return events
 
-    def done(self, taken: Sequence[Taken]) -> None:
+    def done(self, events: Sequence[PendingEvent]) -> None:
         by_segment: defaultdict[str, list[int]] = defaultdict(list)
-        for one in taken:
+        for one in events:
             name, _, offset = one.token.rpartition(":")
             by_segment[name].append(int(offset))
         finished = []
@@ -113,7 +113,7 @@ class LocalSource(Source):
         self._save()
         return True
 
-    def _read(self, segment: Path, most: int) -> list[Taken]:
+    def _read(self, segment: Path, most: int) -> list[PendingEvent]:
         name = segment.name
         reading = self._readings.get(name)
         if reading is None:
@@ -121,12 +121,12 @@ class LocalSource(Source):
         if reading.is_over:
             return []
         is_open = is_being_written(segment)  # asked first: what it writes before it closes is read below
-        taken: list[Taken] = []
-        while len(taken) < most:
-            lines, _ = read_lines(segment, reading.at, max(LEAST_BYTES, (most - len(taken)) * LINE_BYTES))
+        events: list[PendingEvent] = []
+        while len(events) < most:
+            lines, _ = read_lines(segment, reading.at, max(LEAST_BYTES, (most - len(events)) * LINE_BYTES))
             if not lines:
                 break
-            for line in lines[: most - len(taken)]:
+            for line in lines[: most - len(events)]:
                 start = reading.at
                 reading.at += len(line) + 1
                 try:
@@ -135,9 +135,9 @@ class LocalSource(Source):
                     self._quarantine(line, name, str(error))
                 else:
                     reading.pending[start] = None
-                    taken.append(Taken(f"{name}:{start}", event))
+                    events.append(PendingEvent(f"{name}:{start}", event))
         else:
-            return taken  # there may be more
+            return events  # there may be more
         if not is_open:
             if torn := torn_end(segment, reading.at):
                 self._quarantine(torn, name, "its writer did not finish it")
@@ -145,7 +145,7 @@ class LocalSource(Source):
             reading.is_over = True
             if not reading.pending:
                 self._finish(name)
-        return taken
+        return events
 
     def _finish(self, name: str) -> None:
         """All of it is where it belongs."""

@@ -52,12 +52,12 @@ def in_file(directory: Path) -> Iterator[Quarantined]:
     except FileNotFoundError:
         return
     for line in filter(None, lines):
-        found = _LINE.fullmatch(line)
-        if found is None:
+        match = _LINE.fullmatch(line)
+        if match is None:
             segment, _, why = line.decode(errors="replace").partition(": ")
             yield Quarantined(segment, why, None, line)
         else:
-            yield Quarantined(found[1].decode(), found[2].decode(errors="replace"), understood(found[3]), line)
+            yield Quarantined(match[1].decode(), match[2].decode(errors="replace"), understood(match[3]), line)
 
 
 def in_redis(stream: Stream) -> Iterator[Quarantined]:
@@ -75,10 +75,10 @@ def understood(line: bytes) -> RequestEvent | None:
 
 def quarantined(directory: Path) -> list[Quarantined]:
     """Raises `OSError` and `redis.RedisError`."""
-    found = list(in_file(directory))
+    entries = list(in_file(directory))
     if settings.REDIS_URL:
-        found += in_redis(Stream(connect(settings.REDIS_URL)))
-    return found
+        entries += in_redis(Stream(connect(settings.REDIS_URL)))
+    return entries
 
 
 def put_back(directory: Path) -> PutBack:

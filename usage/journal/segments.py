@@ -51,9 +51,9 @@ def last_line_end(segment: Path) -> int:
         while end:
             start = max(0, end - PIECE_BYTES)
             file.seek(start)
-            found = file.read(end - start).rfind(b"\n")
-            if found >= 0:
-                return start + found + 1
+            offset = file.read(end - start).rfind(b"\n")
+            if offset >= 0:
+                return start + offset + 1
             end = start
     return 0
 

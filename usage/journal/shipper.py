@@ -69,8 +69,8 @@ class Shipper:
         before = dict(self._file.at)
         try:
             for segment in segments(self._spool):
-                while (found := self._next(segment)).lines:
-                    if not self._send(segment.name, found):
+                while (piece := self._next(segment)).lines:
+                    if not self._send(segment.name, piece):
                         return
         finally:
             if self._file.at != before:
@@ -82,16 +82,16 @@ class Shipper:
     def _at(self, name: str) -> int:
         return self._file.at.get(name, 0)
 
-    def _send(self, name: str, found: Lines) -> bool:
+    def _send(self, name: str, piece: Lines) -> bool:
         """False where the stream is full."""
-        good = [line for line in found.lines if is_sealed(line)]
+        good = [line for line in piece.lines if is_sealed(line)]
         entry = self._file.last.get(name, FIRST_ID)
         if good:
-            told = self._stream.ship(good, self._file.epoch, self._most_entries)
-            if told.id is None:
-                self._begin_anew(told.epoch)
+            reply = self._stream.ship(good, self._file.epoch, self._most_entries)
+            if reply.id is None:
+                self._begin_anew(reply.epoch)
                 return True
-            if self._is_full != (told.id == ""):
+            if self._is_full != (reply.id == ""):
                 self._is_full = not self._is_full
                 log.warning(
                     "The stream has reached JOURNAL_STREAM_MAX_EVENTS; events wait in the spool."
@@ -100,13 +100,13 @@ class Shipper:
                 )
             if self._is_full:
                 return False
-            entry = told.id
-        if len(good) < len(found.lines):
-            for line in found.lines:
+            entry = reply.id
+        if len(good) < len(piece.lines):
+            for line in piece.lines:
                 if not is_sealed(line):
                     self._quarantine(line, name, BROKEN_SEAL)
-        self._file.at[name], self._file.last[name] = found.end, entry
-        self._marks[name].append(Mark(found.end, entry))
+        self._file.at[name], self._file.last[name] = piece.end, entry
+        self._marks[name].append(Mark(piece.end, entry))
         return True
 
     def _begin_anew(self, epoch: str) -> None:
@@ -145,8 +145,8 @@ class Shipper:
             if torn := torn_end(segment, end):
                 self._quarantine(torn, segment.name, "its writer did not finish it")
             segment.unlink()
-            for known in (self._file.at, self._file.last, self._booked, self._marks):
-                known.pop(segment.name, None)
+            for positions in (self._file.at, self._file.last, self._booked, self._marks):
+                positions.pop(segment.name, None)
         if unshipped:
             log.error("%d events were written to the ledger and never sent to Redis, which is away.", unshipped)
         return unshipped

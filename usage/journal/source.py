@@ -9,7 +9,7 @@ from typing import NamedTuple
 from usage.event import RequestEvent
 
 
-class Taken(NamedTuple):
+class PendingEvent(NamedTuple):
     """An event, and the token by which its consumer says that it is done with it."""
 
     token: str
@@ -32,11 +32,11 @@ class Source(ABC):
     """
 
     @abstractmethod
-    def read(self, most: int) -> list[Taken]:
-        """The next events that nobody has been given yet, at most so many; none when there are none now."""
+    def read(self, most: int) -> list[PendingEvent]:
+        """The next events that no reader has yet, at most so many; none when there are none now."""
 
     @abstractmethod
-    def done(self, taken: Sequence[Taken]) -> None:
+    def done(self, events: Sequence[PendingEvent]) -> None:
         """These are where they belong, and need never come again."""
 
     @abstractmethod

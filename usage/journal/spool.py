@@ -24,7 +24,7 @@ from usage.loops import LOOPS
 
 log = logging.getLogger("sluice.journal")
 
-HELD_BYTES = 64 * 1024 * 1024
+MOST_UNWRITTEN_BYTES = 64 * 1024 * 1024
 """Kept in memory while the disk takes nothing. Beyond that events are dropped, and counted."""
 
 LOOK_AGAIN_S = 1.0
@@ -41,7 +41,7 @@ class Spool:
         self._dropped = dropped
         self._loop = asyncio.get_running_loop()
         self._pending: list[bytes] = []
-        self._held = b""
+        self._unwritten = b""
         """What the disk has not taken yet; may begin in the middle of a line."""
         self._fd = -1
         self._begun_ms = 0
@@ -60,7 +60,7 @@ class Spool:
     @property
     def is_holding(self) -> bool:
         """The disk takes nothing, and events wait in memory."""
-        return bool(self._held)
+        return bool(self._unwritten)
 
     def add(self, event: RequestEvent) -> bytes:
         """Take an event; it is on disk before the loop's next turn. Returns it as JSON, for who needs it as well."""
@@ -75,7 +75,7 @@ class Spool:
         if not self._pending:
             return
         pending, self._pending = self._pending, []
-        if self._full or len(self._held) > HELD_BYTES:
+        if self._full or len(self._unwritten) > MOST_UNWRITTEN_BYTES:
             self._dropped(len(pending))
             return
         self._write(b"".join([sealed(document) for document in pending]))
@@ -85,10 +85,10 @@ class Spool:
         if self._retry is not None:
             self._retry.cancel()
         self.flush()
-        if self._held:
+        if self._unwritten:
             self._write(b"")
-        if self._held:
-            lost = self._held.count(b"\n")
+        if self._unwritten:
+            lost = self._unwritten.count(b"\n")
             self._dropped(lost)
             log.error("Stopped with %d events that the disk did not take.", lost)
         if self._fd >= 0:
@@ -96,8 +96,8 @@ class Spool:
             self._fd = -1
 
     def _write(self, data: bytes) -> None:
-        if self._held:
-            data, self._held = self._held + data, b""
+        if self._unwritten:
+            data, self._unwritten = self._unwritten + data, b""
         done = 0
         try:
             while done < len(data):
@@ -106,7 +106,7 @@ class Spool:
             if self._written > self._segment_bytes:
                 self._rotate()
         except OSError as error:
-            self._held = data[done:]
+            self._unwritten = data[done:]
             if self._retry is None:
                 log.error("The journal takes no events (%s); they wait in memory.", error.strerror)
                 self._retry = self._loop.call_later(LOOK_AGAIN_S, self._try_again)
@@ -116,9 +116,9 @@ class Spool:
         try:
             if self._full:
                 self._look_for_room()
-            elif self._held:
+            elif self._unwritten:
                 self._write(b"")
-                if not self._held:
+                if not self._unwritten:
                     log.warning("The journal takes events again.")
         except Exception as error:
             self._failures.failed_alone(error)

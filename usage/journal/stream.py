@@ -28,7 +28,7 @@ LINE = b"line"
 TIMEOUT_S = 2.0
 DROPPED_AT_ONCE = 1_000
 PAGE = 10_000
-GIVEN_BACK_MS = 10**9
+GIVE_BACK_IDLE_MS = 10**9
 QUARANTINED_ENTRIES = 10_000
 """Kept of what is quarantined; the oldest go."""
 
@@ -95,14 +95,14 @@ class Stream:
         """Add lines, if the stream is still the one of that epoch. The epoch changes when Redis was emptied, started
         again or replaced: then what it held may be gone.
         """
-        told: Any = self._ship(keys=[EVENTS, EPOCH], args=[epoch, secrets.token_hex(8), most_entries, *lines])
-        return Shipped(told[0].decode(), told[1].decode() if len(told) > 1 else None)
+        reply: Any = self._ship(keys=[EVENTS, EPOCH], args=[epoch, secrets.token_hex(8), most_entries, *lines])
+        return Shipped(reply[0].decode(), reply[1].decode() if len(reply) > 1 else None)
 
     def tend(self, ledger: str, most_entries: int) -> Tended:
         """Delete what nobody needs any more; beyond the bound, also what the ledger alone is done with."""
-        told: Any = self._tend(keys=[EVENTS, EPOCH, COUNTS], args=[ledger, most_entries, DROPPED_AT_ONCE])
-        groups = [Group(name.decode(), needs.decode(), *numbers) for name, needs, *numbers in told[2:]]
-        return Tended(told[0].decode(), told[1], {group.name: group for group in groups})
+        reply: Any = self._tend(keys=[EVENTS, EPOCH, COUNTS], args=[ledger, most_entries, DROPPED_AT_ONCE])
+        groups = [Group(name.decode(), needs.decode(), *numbers) for name, needs, *numbers in reply[2:]]
+        return Tended(reply[0].decode(), reply[1], {group.name: group for group in groups})
 
     def entry_bytes(self) -> float:
         """What an entry takes in Redis' memory, on the average."""
@@ -119,23 +119,23 @@ class Stream:
 
     def new(self, group: str, member: str, most: int) -> list[Entry]:
         """What nobody of the group has been given yet."""
-        return self._given(group, member, ">", most)
+        return self._read_group(group, member, ">", most)
 
     def own(self, group: str, member: str, after: str, most: int) -> list[Entry]:
         """What this member was given before, behind that id, and has not acknowledged."""
-        return self._given(group, member, after, most)
+        return self._read_group(group, member, after, most)
 
     def take_over(self, group: str, member: str, idle_ms: int, most: int) -> list[Entry]:
         """What others were given and left alone for so long, or gave back."""
-        found: list[Entry] = []
+        entries: list[Entry] = []
         cursor = b"0-0"
-        while len(found) < most:
-            options = (idle_ms, cursor, "COUNT", most - len(found))
+        while len(entries) < most:
+            options = (idle_ms, cursor, "COUNT", most - len(entries))
             cursor, pairs, *_ = self._client.execute_command("XAUTOCLAIM", EVENTS, group, member, *options)
-            found += [entry_of(pair) for pair in pairs if pair[0] is not None]
+            entries += [entry_of(pair) for pair in pairs if pair[0] is not None]
             if cursor == b"0-0":
                 break
-        return found
+        return entries
 
     def deliveries(self, group: str, member: str, first: str, last: str) -> dict[str, int]:
         """How often each entry of this range that the member has was given to somebody."""
@@ -155,7 +155,7 @@ class Stream:
         """Say that the member does not work on these, and was no worse for them: another one need not wait."""
         for start in range(0, len(ids), PAGE):
             page = ids[start : start + PAGE]
-            self._client.xclaim(EVENTS, group, member, 0, page, idle=GIVEN_BACK_MS, retrycount=0, justid=True)
+            self._client.xclaim(EVENTS, group, member, 0, page, idle=GIVE_BACK_IDLE_MS, retrycount=0, justid=True)
 
     def acknowledge(self, group: str, ids: Sequence[str]) -> None:
         if ids:
@@ -191,17 +191,17 @@ class Stream:
 
     def first_at(self, since: str) -> float | None:
         """When the first entry from this id on was shipped, in Unix seconds."""
-        found = self._client.xrange(EVENTS, since, "+", count=1)
-        return id_number(found[0][0].decode())[0] / 1000 if found else None
+        entries = self._client.xrange(EVENTS, since, "+", count=1)
+        return id_number(entries[0][0].decode())[0] / 1000 if entries else None
 
     def _pending(self, group: str, member: str, *, first: str = "-", last: str = "+") -> list[dict[str, Any]]:
         """At most a page."""
-        found: list[dict[str, Any]] = self._client.xpending_range(EVENTS, group, first, last, PAGE, member)
-        return found
+        entries: list[dict[str, Any]] = self._client.xpending_range(EVENTS, group, first, last, PAGE, member)
+        return entries
 
-    def _given(self, group: str, member: str, after: str, most: int) -> list[Entry]:
-        told = self._client.xreadgroup(group, member, {EVENTS: after}, count=most)
-        return [entry_of(pair) for _, pairs in told for pair in pairs]
+    def _read_group(self, group: str, member: str, after: str, most: int) -> list[Entry]:
+        reply = self._client.xreadgroup(group, member, {EVENTS: after}, count=most)
+        return [entry_of(pair) for _, pairs in reply for pair in pairs]
 
 
 def is_unknown_group(error: redis.RedisError) -> bool:

@@ -17,7 +17,7 @@ from usage.journal.consumer import BATCH, Consumer
 from usage.journal.record import Damaged, read
 from usage.journal.segments import read_lines, segments
 from usage.journal.shipping import Shipping
-from usage.journal.source import Taken
+from usage.journal.source import PendingEvent
 from usage.journal.stream_source import START, StreamSource
 from usage.journal.subscribers import LEDGER
 
@@ -33,9 +33,9 @@ class StreamConsumer(Consumer):
         self._url = url
         self._shipping: Shipping
         self._source: StreamSource | None = None
-        self._taken: list[Taken] = []
+        self._events: list[PendingEvent] = []
         """Given to us, and not in the ledger yet."""
-        self._written: list[Taken] = []
+        self._written: list[PendingEvent] = []
         """In the ledger, and not acknowledged."""
 
     def _begin(self) -> None:
@@ -54,7 +54,7 @@ class StreamConsumer(Consumer):
         if is_last:
             self._shipping.step(is_last=True)
         if is_last or not self._shipping.is_redis_there:
-            self._write_taken()
+            self._write_events()
             self._write_from_the_spool()
         if is_last:
             self._shipping.step(is_last=True)
@@ -72,21 +72,21 @@ class StreamConsumer(Consumer):
             stream, claim_s = self._shipping.stream, settings.JOURNAL_CLAIM_SECS
             self._source = StreamSource(stream, LEDGER, since=START, claim_s=claim_s)
         for _ in range(BATCHES):
-            self._write_taken()
+            self._write_events()
             self._source.done(self._written)
             self._written = []
-            self._taken = self._source.read(BATCH)
-            if not self._taken:
+            self._events = self._source.read(BATCH)
+            if not self._events:
                 return
 
-    def _write_taken(self) -> None:
-        batch = self._taken
+    def _write_events(self) -> None:
+        batch = self._events
         if not batch:
             return
 
         def done(count: int) -> None:
-            self._written += batch[len(batch) - len(self._taken) : count]
-            self._taken = batch[count:]
+            self._written += batch[len(batch) - len(self._events) : count]
+            self._events = batch[count:]
 
         self._book([one.event for one in batch], LEDGER, done)
 
@@ -94,9 +94,9 @@ class StreamConsumer(Consumer):
         """Write what is on this host and may not be in the ledger yet. Damaged lines are left to the shipper."""
         for segment in segments(self._directory):
             with contextlib.suppress(FileNotFoundError):  # it is in the ledger, and was removed in this very moment
-                while (found := read_lines(segment, self._state.read.get(segment.name, 0))).lines:
+                while (piece := read_lines(segment, self._state.read.get(segment.name, 0))).lines:
                     events: list[RequestEvent] = []
-                    for line in found.lines:
+                    for line in piece.lines:
                         with contextlib.suppress(Damaged):
                             events.append(read(line))
                     for first in range(0, len(events), BATCH):
@@ -104,7 +104,7 @@ class StreamConsumer(Consumer):
                     with self._lock:
                         if not segment.exists():
                             break
-                        self._state.read[segment.name] = found.end
+                        self._state.read[segment.name] = piece.end
 
 
 def nothing(count: int) -> None:

@@ -18,7 +18,7 @@ import redis
 from django.conf import settings
 
 from usage.journal.record import Damaged, read
-from usage.journal.source import Backlog, Source, Taken
+from usage.journal.source import Backlog, PendingEvent, Source
 from usage.journal.stream import Entry, Stream, connect, is_unknown_group
 from usage.journal.subscribers import LEDGER, checked_name
 from usage.loops import LOOPS
@@ -41,7 +41,7 @@ class StreamSource(Source):
         self._group = group
         self._claim_s = claim_s
         self._member = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
-        self._held: dict[str, None] = {}
+        self._open_ids: dict[str, None] = {}
         """What was given out and is not done with."""
         self._look_at = self._forget_at = 0.0
         self._is_unsure = False
@@ -57,56 +57,56 @@ class StreamSource(Source):
         checked_name(name)
         return cls(Stream(connect(url)), name, since=NOW, claim_s=settings.JOURNAL_CLAIM_SECS)
 
-    def read(self, most: int) -> list[Taken]:
+    def read(self, most: int) -> list[PendingEvent]:
         was_unsure, self._is_unsure = self._is_unsure, True
         try:
-            taken = self._recovered(most) if was_unsure else []
-            if taken:
-                return taken  # and look again the next time
-            taken = self._read(most)
+            events = self._recover(most) if was_unsure else []
+            if events:
+                return events  # and look again the next time
+            events = self._read(most)
         except redis.RedisError as error:
             if not is_unknown_group(error):
                 raise
             # Redis was emptied: all that has come since is for us.
             self._stream.register(self._group, START)
-            taken = []
+            events = []
         self._is_unsure = False
-        return taken
+        return events
 
-    def _read(self, most: int) -> list[Taken]:
-        taken: list[Taken] = []
+    def _read(self, most: int) -> list[PendingEvent]:
+        events: list[PendingEvent] = []
         now = time.monotonic()
         if now >= self._look_at:
-            taken = self._taken_over(most)
-            if len(taken) < most:
+            events = self._claim_idle(most)
+            if len(events) < most:
                 self._look_at = now + self._claim_s / 3
         if now >= self._forget_at:
             self._stream.forget_idle_members(self._group, FORGOTTEN_MS)
             self._forget_at = now + FORGET_EVERY_S
-        if len(taken) < most:
-            taken += self._opened(self._stream.new(self._group, self._member, most - len(taken)))
-        return taken
+        if len(events) < most:
+            events += self._decode(self._stream.new(self._group, self._member, most - len(events)))
+        return events
 
-    def done(self, taken: Sequence[Taken]) -> None:
-        ids = [one.token for one in taken]
+    def done(self, events: Sequence[PendingEvent]) -> None:
+        ids = [one.token for one in events]
         self._stream.acknowledge(self._group, ids)
         for entry in ids:
-            self._held.pop(entry, None)
+            self._open_ids.pop(entry, None)
 
     def backlog(self) -> Backlog:
-        told = self._stream.tend(LEDGER, UNBOUNDED).groups.get(self._group)
-        if told is None or not told.waiting:
+        group = self._stream.tend(LEDGER, UNBOUNDED).groups.get(self._group)
+        if group is None or not group.waiting:
             return Backlog(0, 0, None)
         entry_bytes = self._stream.entry_bytes()
-        return Backlog(told.waiting, round(told.waiting * entry_bytes), self._stream.first_at(told.needs))
+        return Backlog(group.waiting, round(group.waiting * entry_bytes), self._stream.first_at(group.needs))
 
     def close(self) -> None:
         """Another process need not wait for what was given out and is not done with."""
         self._closed.set()
         self._keeping.join()
-        held, self._held = list(self._held), {}
+        ids, self._open_ids = list(self._open_ids), {}
         try:
-            self._stream.give_back(self._group, self._member, held)
+            self._stream.give_back(self._group, self._member, ids)
         except redis.RedisError as error:
             if not is_unknown_group(error):
                 raise
@@ -119,16 +119,16 @@ class StreamSource(Source):
 
         LOOPS.named("journal-membership").run_until(self._closed, step)
 
-    def _recovered(self, most: int) -> list[Taken]:
+    def _recover(self, most: int) -> list[PendingEvent]:
         """What Redis gave us in an answer that did not arrive."""
         after = START
         while page := self._stream.own(self._group, self._member, after, most):
             after = page[-1].id
-            if taken := self._opened([entry for entry in page if entry.id not in self._held]):
-                return taken
+            if events := self._decode([entry for entry in page if entry.id not in self._open_ids]):
+                return events
         return []
 
-    def _taken_over(self, most: int) -> list[Taken]:
+    def _claim_idle(self, most: int) -> list[PendingEvent]:
         entries = self._stream.take_over(self._group, self._member, int(self._claim_s * 1000), most)
         if not entries:
             return []
@@ -139,10 +139,10 @@ class StreamSource(Source):
                 self._stream.quarantine(self._group, entry, f"given out {MOST_DELIVERIES} times and never done with")
             else:
                 good.append(entry)
-        return self._opened(good)
+        return self._decode(good)
 
-    def _opened(self, entries: Sequence[Entry]) -> list[Taken]:
-        taken: list[Taken] = []
+    def _decode(self, entries: Sequence[Entry]) -> list[PendingEvent]:
+        events: list[PendingEvent] = []
         gone: list[str] = []
         for entry in entries:
             if entry.line is None:
@@ -153,7 +153,7 @@ class StreamSource(Source):
             except Damaged as error:
                 self._stream.quarantine(self._group, entry, str(error))
             else:
-                taken.append(Taken(entry.id, event))
-                self._held[entry.id] = None
+                events.append(PendingEvent(entry.id, event))
+                self._open_ids[entry.id] = None
         self._stream.acknowledge(self._group, gone)
-        return taken
+        return events

@@ -29,7 +29,7 @@ else:
     RecordAdmin = admin.ModelAdmin
 
 
-SAID = "What was said"
+BODIES_TITLE = "What was said"
 BODIES = ("request_body", "answer_body")
 
 
@@ -74,15 +74,15 @@ class MomentFilter(admin.DateFieldListFilter):
         assert isinstance(queryset, RequestQuerySet)
         try:
             since, until = (self._moment(name) for name in (self.lookup_kwarg_since, self.lookup_kwarg_until))
-            return queryset.made_between(since, until)
+            return queryset.between(since, until)
         except (ValidationError, OverflowError) as error:
             raise IncorrectLookupParameters(error) from None
 
     def _moment(self, name: str) -> datetime | None:
-        given: Any = self.used_parameters.get(name)
-        if not given:
+        values: Any = self.used_parameters.get(name)
+        if not values:
             return None
-        moment: datetime = self.field.to_python(given[-1])
+        moment: datetime = self.field.to_python(values[-1])
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
@@ -127,7 +127,7 @@ class RequestRecordAdmin(RecordAdmin):
         (None, {"fields": ("id", "created_at", "correlation_id", "response_id")}),
         ("Who", {"fields": ("key", "project", "user", "ip", "tags")}),
         ("What", {"fields": ("method", "endpoint", "model", "model_served", "stream", "provider", "credential")}),
-        (SAID, {"fields": BODIES, "classes": ("collapse",)}),
+        (BODIES_TITLE, {"fields": BODIES, "classes": ("collapse",)}),
         ("How it ended", {"fields": ("status_code", "outcome", "error", "cache", "attempts")}),
         (
             "What it took",
@@ -147,7 +147,7 @@ class RequestRecordAdmin(RecordAdmin):
         """Without the part of what was said, where nothing of it is kept."""
         if obj is not None and self._bodies_of(obj) is not None:
             return self.fieldsets
-        return tuple(part for part in self.fieldsets if part[0] != SAID)
+        return tuple(part for part in self.fieldsets if part[0] != BODIES_TITLE)
 
     def get_readonly_fields(self, request: HttpRequest, obj: RequestRecord | None = None) -> Any:
         return (*BODIES, "cost")
@@ -166,16 +166,16 @@ class RequestRecordAdmin(RecordAdmin):
         """Read once for a page, and kept with its record."""
         if not hasattr(record, "its_bodies"):
             record.its_bodies = RequestBodies.objects.filter(pk=record.pk).first()  # type: ignore[attr-defined]
-        found: RequestBodies | None = record.its_bodies  # type: ignore[attr-defined]
-        return found
+        bodies: RequestBodies | None = record.its_bodies  # type: ignore[attr-defined]
+        return bodies
 
     def _shown(self, record: RequestRecord, name: str) -> str:
         bodies = self._bodies_of(record)
         if bodies is None:
             return ""
-        told = bodies.told(name)
-        note = " ".join(part for part in (told["content_type"], told["encoding"], told["note"]) if part)
-        return format_html('{}<pre style="max-height: 40em; overflow: auto">{}</pre>', note, told["body"])
+        body = bodies.render(name)
+        note = " ".join(part for part in (body["content_type"], body["encoding"], body["note"]) if part)
+        return format_html('{}<pre style="max-height: 40em; overflow: auto">{}</pre>', note, body["body"])
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[RequestRecord], search_term: str

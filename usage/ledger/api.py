@@ -41,9 +41,9 @@ class RequestFilters(filters.FilterSet):  # type: ignore[misc]
     stream = filters.BooleanFilter()
     response_id = filters.CharFilter(method="answered_as")
     correlation_id = filters.CharFilter(method="correlated_by")
-    created_after = filters.IsoDateTimeFilter(method="made_since", validators=[representable])
-    created_before = filters.IsoDateTimeFilter(method="made_before", validators=[representable])
-    search = filters.CharFilter(method="found_by", help_text=MEANS)
+    created_after = filters.IsoDateTimeFilter(method="filter_since", validators=[representable])
+    created_before = filters.IsoDateTimeFilter(method="filter_before", validators=[representable])
+    search = filters.CharFilter(method="filter_by_search", help_text=MEANS)
 
     def of_project(self, records: RequestQuerySet, _name: str, value: str) -> RequestQuerySet:
         # Its number first: an index cannot be read in order for a number that is still to be found.
@@ -60,13 +60,13 @@ class RequestFilters(filters.FilterSet):  # type: ignore[misc]
     def correlated_by(self, records: RequestQuerySet, _name: str, value: str) -> RequestQuerySet:
         return records.filter(~Q(correlation_id=""), correlation_id=value)
 
-    def made_since(self, records: RequestQuerySet, _name: str, moment: datetime) -> RequestQuerySet:
-        return records.made_between(since=moment)
+    def filter_since(self, records: RequestQuerySet, _name: str, moment: datetime) -> RequestQuerySet:
+        return records.between(since=moment)
 
-    def made_before(self, records: RequestQuerySet, _name: str, moment: datetime) -> RequestQuerySet:
-        return records.made_between(until=moment)
+    def filter_before(self, records: RequestQuerySet, _name: str, moment: datetime) -> RequestQuerySet:
+        return records.between(until=moment)
 
-    def found_by(self, records: RequestQuerySet, _name: str, term: str) -> RequestQuerySet:
+    def filter_by_search(self, records: RequestQuerySet, _name: str, term: str) -> RequestQuerySet:
         return search(records, term)
 
 

@@ -74,9 +74,9 @@ def let_go(holder: str, now: datetime) -> None:
 
 def take_over(holder: str, now: datetime, most: int) -> Sequence[RequestEvent]:
     """What nobody asks for any more is asked for by this process from now on. Each is taken by one process alone."""
-    taken = []
+    events = []
     for row in BackgroundResponse.objects.filter(alive_until__lt=now).order_by("made_at")[:most]:
         ours = {"holder": holder, "alive_until": now + timedelta(seconds=ALIVE_S)}
         if BackgroundResponse.objects.filter(pk=row.pk, holder=row.holder, alive_until=row.alive_until).update(**ours):
-            taken.append(msgspec.convert(row.event, RequestEvent))
-    return taken
+            events.append(msgspec.convert(row.event, RequestEvent))
+    return events

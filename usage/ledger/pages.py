@@ -32,10 +32,10 @@ class LedgerPages(Pages):
         size: int = self.get_page_size(request)  # type: ignore[assignment]
         cursor: Any = self.decode_cursor(request)
         start, back = (cursor.position, not cursor.reverse) if cursor else (None, True)
-        found = walk(queryset.prefetch_related(None), size + 1, start=start, back=back)
-        page = found.rows[:size]
+        result = walk(queryset.prefetch_related(None), size + 1, start=start, back=back)
+        page = result.rows[:size]
         prefetch_related_objects(page, *queryset._prefetch_related_lookups)
-        ahead: str | None = page[-1].pk if len(found.rows) > size else found.edge
+        ahead: str | None = page[-1].pk if len(result.rows) > size else result.edge
         behind: str | None = page[0].pk if page and start else start
         self._older, self._newer = (ahead, behind) if back else (behind, ahead)
         return page if back else page[::-1]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.paginator import Page, Paginator
 from django.db.models import QuerySet
 
-from usage.ledger.walk import Found, walk
+from usage.ledger.walk import WalkResult, walk
 from usage.records import RequestQuerySet, RequestRecord
 
 MOST_COUNTED = 10_000
@@ -33,7 +33,7 @@ class LedgerPaginator(CappedPaginator):
     """Looks back for as long as people wait for a page, and leafs through what it found."""
 
     @cached_property
-    def found(self) -> Found:
+    def result(self) -> WalkResult:
         assert isinstance(self.object_list, RequestQuerySet)
         records = self.object_list.prefetch_related(None).values_list("pk", flat=True)
         return walk(records, MOST_COUNTED)  # type: ignore[arg-type]
@@ -41,16 +41,16 @@ class LedgerPaginator(CappedPaginator):
     @property
     def edge(self) -> str | None:
         """Where it stopped looking; None where it has seen all, or enough."""
-        return self.found.edge if self.count < MOST_COUNTED else None
+        return self.result.edge if self.count < MOST_COUNTED else None
 
     @cached_property
     def count(self) -> int:
-        return len(self.found.rows)
+        return len(self.result.rows)
 
     def page(self, number: int | str) -> Page[Any]:
         number = self.validate_number(number)
         first = (number - 1) * self.per_page
-        shown = self.found.rows[first : first + self.per_page]
+        shown = self.result.rows[first : first + self.per_page]
         lookups = self.object_list._prefetch_related_lookups  # type: ignore[attr-defined]
         records = RequestRecord.objects.filter(pk__in=shown).order_by("-pk").prefetch_related(*lookups)
         return Page(records, number, self)

@@ -72,8 +72,10 @@ def partitions() -> list[Partition]:
             "JOIN pg_class child ON child.oid = inhrelid WHERE inhparent = %s::regclass",
             [TABLE],
         )
-        found = [(name, _BOUNDS.fullmatch(bounds)) for name, bounds in cursor.fetchall()]
-    return sorted((Partition(name, *match.groups()) for name, match in found if match), key=lambda each: each.first)
+        bounds_by_name = [(name, _BOUNDS.fullmatch(bounds)) for name, bounds in cursor.fetchall()]
+    return sorted(
+        (Partition(name, *match.groups()) for name, match in bounds_by_name if match), key=lambda each: each.first
+    )
 
 
 def make_ahead(now: datetime | None = None) -> list[str]:

@@ -10,7 +10,7 @@ from usage.records import Outcome, RequestRecord
 
 SINCE = timedelta(minutes=10)
 LOOKED_AT = 3
-TOLD = (Outcome.COMPLETE, Outcome.UPSTREAM_ERROR)
+TELLING_OUTCOMES = (Outcome.COMPLETE, Outcome.UPSTREAM_ERROR)
 """Ends that say something of the provider."""
 
 
@@ -27,14 +27,14 @@ class Traffic(NamedTuple):
 
 def latest_traffic(providers: Iterable[str], now: datetime) -> dict[str, Traffic]:
     """Of those providers, by name, that were asked in the last minutes. Raises `DatabaseError`."""
-    found = {}
+    traffic = {}
     for name in providers:
-        rows = RequestRecord.objects.made_between(now - SINCE, None).filter(provider=name, outcome__in=TOLD)
+        rows = RequestRecord.objects.between(now - SINCE, None).filter(provider=name, outcome__in=TELLING_OUTCOMES)
         newest = list(
             rows.order_by("-pk").values_list("outcome", "status_code", "upstream_ms", "created_at")[:LOOKED_AT]
         )
         if newest:
             served = tuple(outcome == Outcome.COMPLETE and status < 500 for outcome, status, *_ in newest)
             _, status, latency_ms, at = newest[0]
-            found[name] = Traffic(served, status, latency_ms, at)
-    return found
+            traffic[name] = Traffic(served, status, latency_ms, at)
+    return traffic

@@ -20,10 +20,10 @@ def search(records: RequestQuerySet, term: str) -> RequestQuerySet:
     answered = ~Q(response_id="") & Q(response_id=term)
     correlated = ~Q(correlation_id="") & Q(correlation_id=term)
     for question in (Q(pk=term), answered, correlated):
-        found = records.filter(question)
+        matches = records.filter(question)
         with ended_after(FIRST_TIMEOUT_MS):
-            if found.exists():
-                return found
+            if matches.exists():
+                return matches
     if time_of(term):
         return records.none()  # an id of ours that is not there, and no model's name
     return records.filter(model__startswith=term)

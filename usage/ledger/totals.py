@@ -46,8 +46,8 @@ class Wanted(NamedTuple):
     day: int
 
 
-class Found(NamedTuple):
-    """Picodollars since `Wanted.since`, requests ever, requests since `Wanted.day`."""
+class ScopeUsage(NamedTuple):
+    """What a scope has used: picodollars since `Wanted.since`, requests ever, requests since `Wanted.day`."""
 
     spent_picousd: int
     requests: int
@@ -105,15 +105,15 @@ def add_totals(events: Iterable[RequestEvent]) -> None:
             cursor.executemany(statement, rows)
 
 
-def read_totals(wanted: Sequence[Wanted]) -> list[Found]:
+def read_totals(wanted: Sequence[Wanted]) -> list[ScopeUsage]:
     """In the order asked for. Raises `DatabaseError`."""
-    found: list[Found] = []
+    usages: list[ScopeUsage] = []
     for start in range(0, len(wanted), READ_AT_ONCE):
-        found += _read(wanted[start : start + READ_AT_ONCE])
-    return found
+        usages += _read(wanted[start : start + READ_AT_ONCE])
+    return usages
 
 
-def _read(wanted: Sequence[Wanted]) -> list[Found]:
+def _read(wanted: Sequence[Wanted]) -> list[ScopeUsage]:
     which = Q()
     for want in wanted:
         slots = Q(slot=EVER) | Q(slot__gte=min(want.day, want.since or want.day) // SLOT_S)
@@ -123,17 +123,17 @@ def _read(wanted: Sequence[Wanted]) -> list[Found]:
         "kind", "ident", "slot", "requests", "cost_millions", "cost_picousd"
     ):
         rows[kind, ident].append((slot, requests, millions * MILLION_PICOUSD + cost))
-    return [_found(want, rows[want.kind, want.id]) for want in wanted]
+    return [_usage_of(want, rows[want.kind, want.id]) for want in wanted]
 
 
-def _found(want: Wanted, rows: Sequence[tuple[int, int, int]]) -> Found:
+def _usage_of(want: Wanted, rows: Sequence[tuple[int, int, int]]) -> ScopeUsage:
     ever_requests = sum(requests for slot, requests, _ in rows if slot == EVER)
     today = sum(requests for slot, requests, _ in rows if slot != EVER and slot >= want.day // SLOT_S)
     if want.since:
         spent = sum(cost for slot, _, cost in rows if slot != EVER and slot >= want.since // SLOT_S)
     else:
         spent = sum(cost for slot, _, cost in rows if slot == EVER)
-    return Found(spent, ever_requests, today)
+    return ScopeUsage(spent, ever_requests, today)
 
 
 def spent_since(kind: str, idents: Sequence[str], since: int) -> dict[str, int]:

@@ -39,8 +39,8 @@ class Slow(Exception):
     """A query did not come to its end in time."""
 
 
-class Found(NamedTuple):
-    """Rows in the order of the walk. `edge`: all up to this id was looked at; None: all there is, to the end."""
+class WalkResult(NamedTuple):
+    """Rows in the order of the walk. `edge` is the id up to which the walk looked; None: it looked to the end."""
 
     rows: list[Any]
     edge: str | None
@@ -48,13 +48,13 @@ class Found(NamedTuple):
 
 def walk(
     records: RequestQuerySet, wanted: int, *, start: str | None = None, back: bool = True, now: Clock = time.monotonic
-) -> Found:
+) -> WalkResult:
     """Up to so many of the records beyond the id `start`, back in time or forth.
 
     Raises `Slow` where not even the first step came to its end.
     """
     if records.query.is_empty():
-        return Found([], None)
+        return WalkResult([], None)
     rows: list[Any] = []
     edge: str | None = None
     deadline = now() + BUDGET_S
@@ -75,7 +75,7 @@ def walk(
                 edge = steps.take(now() - began, deadline - now())
             if len(rows) >= wanted or now() >= deadline:
                 break
-    return Found(rows, edge)
+    return WalkResult(rows, edge)
 
 
 class Steps:

@@ -140,8 +140,8 @@ def insert_each(events: list[RequestEvent]) -> list[RequestEvent]:
         if insert_all(events):
             return events
         transaction.set_rollback(True)
-    known = set(RequestRecord.objects.filter(pk__in=[event.id for event in events]).values_list("pk", flat=True))
-    new = [event for event in events if event.id not in known]
+    existing = set(RequestRecord.objects.filter(pk__in=[event.id for event in events]).values_list("pk", flat=True))
+    new = [event for event in events if event.id not in existing]
     if new:
         insert_all(new)
     return new

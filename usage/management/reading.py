@@ -23,5 +23,5 @@ def add_filters(parser: CommandParser, filters: Filters) -> None:
 
 def listed(api: Any, path: str, filters: Iterable[str], options: dict[str, Any]) -> Any:
     """As many rows as were asked for, also where a page ended early."""
-    said = {name: options[name] for name in filters if options[name] is not None}
-    return api.everything(path, most=max(0, options["limit"]) or None, **said)
+    query = {name: options[name] for name in filters if options[name] is not None}
+    return api.everything(path, most=max(0, options["limit"]) or None, **query)

@@ -38,7 +38,7 @@ def attempt(
     result, error = "", ""
     with Lease(claimed):
         try:
-            result = _said((body or periodic.body())())
+            result = _result_text((body or periodic.body())())
         except Exception as problem:
             log.exception("The task %s failed.", periodic.name)
             error = f"{type(problem).__name__}: {problem}"[:LONGEST_ERROR]
@@ -75,7 +75,7 @@ def claim(periodic: Periodic, now: float, *, only_if_due: bool) -> ScheduledTask
 def end(periodic: Periodic, task: ScheduledTask, now: float, result: str, error: str) -> None:
     """Let go of it until it is due again: however often it was due meanwhile, it runs once."""
     planned = task.next_run_at
-    told = {
+    fields = {
         "outcome": TaskOutcome.FAILED if error else TaskOutcome.OK,
         "result": result,
         "error": error,
@@ -83,9 +83,9 @@ def end(periodic: Periodic, task: ScheduledTask, now: float, result: str, error:
         "next_run_at": planned if planned > moment(now) else moment(periodic.following(now)),
         "lease_until": None,
     }
-    if not ScheduledTask.objects.filter(pk=task.pk, runner=task.runner).update(**told):
+    if not ScheduledTask.objects.filter(pk=task.pk, runner=task.runner).update(**fields):
         log.warning("The task %s took so long without its lease that somebody else runs it as well.", task.name)
-    for name, value in told.items():
+    for name, value in fields.items():
         setattr(task, name, value)
 
 
@@ -121,5 +121,5 @@ class Lease:
         connections.close_all()  # this thread's
 
 
-def _said(result: Any) -> str:
+def _result_text(result: Any) -> str:
     return "" if result is None else str(result)[:200]

@@ -50,9 +50,9 @@ class PriceViewSet(Resource, ModelViewSet[PriceOverride]):
     @action(detail=False, pagination_class=None)
     def effective(self, request: Request) -> Response:
         """The price in force now for a provider's model, and where it comes from. `unknown`: nobody knows it."""
-        asked = EffectiveQuerySerializer(data=request.query_params.dict())
-        asked.is_valid(raise_exception=True)
-        provider, model = asked.validated_data["provider"], asked.validated_data["model"]
+        query = EffectiveQuerySerializer(data=request.query_params.dict())
+        query.is_valid(raise_exception=True)
+        provider, model = query.validated_data["provider"], query.validated_data["model"]
         address = PRICE_ADDRESS()(provider, model)
         if address is None:
             raise NotFound(f"There is no provider {provider!r}.")
@@ -63,15 +63,17 @@ class PriceViewSet(Resource, ModelViewSet[PriceOverride]):
 
 def written(price: Price | None) -> dict[str, Any]:
     """A price as decimals, USD for a million tokens."""
-    told = price or NOTHING
+    shown_price = price or NOTHING
     return {
-        "price_source": told.source,
-        **rates_written(told.base),
-        "per_request": machine(usd(told.per_request)) if price else None,
-        "per_image": written_unit(told.per_picture, 1),
-        "per_million_characters": written_unit(told.per_character, 1_000_000),
-        "per_minute": written_unit(told.per_second, 60),
-        "tiers": [{"above_prompt_tokens": start, **rates_written(rates)} for start, rates in reversed(told.tiers)],
+        "price_source": shown_price.source,
+        **rates_written(shown_price.base),
+        "per_request": machine(usd(shown_price.per_request)) if price else None,
+        "per_image": written_unit(shown_price.per_picture, 1),
+        "per_million_characters": written_unit(shown_price.per_character, 1_000_000),
+        "per_minute": written_unit(shown_price.per_second, 60),
+        "tiers": [
+            {"above_prompt_tokens": start, **rates_written(rates)} for start, rates in reversed(shown_price.tiers)
+        ],
     }
 
 

@@ -28,29 +28,29 @@ class Prices:
 
     def __init__(self, overrides: Iterable[Override] = ()) -> None:
         self._overrides = tuple(overrides)
-        self._known: OrderedDict[tuple[str, str, str, str], Listed] = OrderedDict()
+        self._listed: OrderedDict[tuple[str, str, str, str], Listed] = OrderedDict()
 
     def price_of(self, provider: str, kind: str, base_url: str, model: str, now: float) -> Price | None:
         """The price of the provider's own model at `now` (Unix seconds); None when nobody knows it."""
-        asked = (provider, kind, base_url, model)
-        known = self._known.get(asked)
-        if known is None or known.until <= now:
-            known = self._known[asked] = self._look_up(provider, kind, base_url, model, now)
-            if len(self._known) > KEPT:
-                self._known.popitem(last=False)
-        return known.price
+        address = (provider, kind, base_url, model)
+        listed = self._listed.get(address)
+        if listed is None or listed.until <= now:
+            listed = self._listed[address] = self._look_up(provider, kind, base_url, model, now)
+            if len(self._listed) > KEPT:
+                self._listed.popitem(last=False)
+        return listed.price
 
     def _look_up(self, provider: str, kind: str, base_url: str, model: str, now: float) -> Listed:
         fitting = [override for override in self._overrides if override.fits(provider, model)]
         begin = [override.valid_from for override in fitting if override.valid_from > now]
         in_force = [override for override in fitting if override.valid_from <= now]
         if in_force:
-            found = Listed(max(in_force, key=Override.rank).price, float("inf"))
+            listed = Listed(max(in_force, key=Override.rank).price, float("inf"))
         elif kind == SIMULATOR:
-            found = Listed(FREE, float("inf"))
+            listed = Listed(FREE, float("inf"))
         else:
-            found = listed_price(provider, kind, base_url, model, now)
-        return Listed(found.price, min([found.until, *begin]))
+            listed = listed_price(provider, kind, base_url, model, now)
+        return Listed(listed.price, min([listed.until, *begin]))
 
 
 def log_bad(what: str, error: Exception) -> None:

@@ -43,11 +43,11 @@ def load() -> dict[str, Provider]:
 def listed_price(name: str, kind: str, base_url: str, model: str, now: float) -> Listed:
     """What the package says of a provider's model, at this moment."""
     vendor = vendor_of(name, kind, base_url)
-    found = vendor.find_model(model, all_providers=list(load().values())) if vendor and model else None
-    if found is None:
+    info = vendor.find_model(model, all_providers=list(load().values())) if vendor and model else None
+    if info is None:
         return Listed(None, FOREVER)
     moment = datetime.fromtimestamp(now, UTC)
-    return Listed(compiled(found.get_prices(moment), found.context_window), next_change(found, moment))
+    return Listed(compiled(info.get_prices(moment), info.context_window), next_change(info, moment))
 
 
 def vendor_of(name: str, kind: str, base_url: str) -> Provider | None:
@@ -67,31 +67,31 @@ def vendor_of(name: str, kind: str, base_url: str) -> Provider | None:
 
 def compiled(prices: ModelPrice, window: int | None = None) -> Price:
     """The package's decimals as a `Price`."""
-    told = {key: value for key, value in vars(prices).items() if value is not None}
-    starts = sorted({tier.start for value in told.values() for tier in getattr(value, "tiers", ())}, reverse=True)
-    requests = told.get("requests_kcount")
+    values = {key: value for key, value in vars(prices).items() if value is not None}
+    starts = sorted({tier.start for value in values.values() for tier in getattr(value, "tiers", ())}, reverse=True)
+    requests = values.get("requests_kcount")
     per_request = picousd(at(requests, 0) / 1000) if requests is not None else 0
     return Price(
         SOURCE,
-        rates_at(told, 0),
-        tuple((start, rates_at(told, start + 1)) for start in starts),
+        rates_at(values, 0),
+        tuple((start, rates_at(values, start + 1)) for start in starts),
         per_request,
         window,
-        per_character=by_unit(told, ("input_mchars",), 1_000_000),
-        per_second=by_unit(told, ("input_audio_hours", "audio_hours"), 3_600),
+        per_character=by_unit(values, ("input_mchars",), 1_000_000),
+        per_second=by_unit(values, ("input_audio_hours", "audio_hours"), 3_600),
     )
 
 
-def by_unit(told: dict[str, Any], names: tuple[str, ...], units: int) -> int | None:
+def by_unit(values: dict[str, Any], names: tuple[str, ...], units: int) -> int | None:
     """Pico-dollars of one of so many units that a price is for; None: it has none."""
-    amounts = [at(told[name], 0) for name in names if name in told]
+    amounts = [at(values[name], 0) for name in names if name in values]
     return picousd(amounts[0] / units) if amounts else None
 
 
-def rates_at(told: dict[str, Any], prompt: int) -> Rates:
+def rates_at(values: dict[str, Any], prompt: int) -> Rates:
     """The rates for a prompt of so many tokens. What has no price of its own costs what it is a part of."""
-    into, out, cached, written, thought, heard, spoken, seen, drawn = (
-        rate(at(told[key], prompt)) if key in told else None
+    into, out, cached, written, thought, heard, spoken, picture_in, drawn = (
+        rate(at(values[key], prompt)) if key in values else None
         for key in (
             "input_mtok",
             "output_mtok",
@@ -112,7 +112,7 @@ def rates_at(told: dict[str, Any], prompt: int) -> Rates:
         reasoning=out if thought is None else thought,
         audio_in=into if heard is None else heard,
         audio_out=out if spoken is None else spoken,
-        picture_in=into if seen is None else seen,
+        picture_in=into if picture_in is None else picture_in,
         picture_out=out if drawn is None else drawn,
     )
 

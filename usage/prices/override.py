@@ -111,8 +111,8 @@ class PriceOverride(models.Model):
         if self.model != self.model.strip() or not self.model.isprintable():
             raise ValidationError({"model": "A model's name has no spaces around it and no control characters."})
         if self.provider and not self._has_provider():
-            known = PROVIDER_NAMES()()
-            raise ValidationError({"provider": unknown(self.provider, sorted(known), "provider")})
+            names = PROVIDER_NAMES()()
+            raise ValidationError({"provider": unknown(self.provider, sorted(names), "provider")})
 
     def _has_provider(self) -> bool:
         """Also one that is gone and stood there before: such a price may still be changed otherwise."""

@@ -87,24 +87,24 @@ class ReportSerializer(Renamed):
         return report["totals"]
 
 
-def lines_told(lines: Sequence[Line], question: Question) -> list[dict[str, Any]]:
+def render_lines(lines: Sequence[Line], question: Question) -> list[dict[str, Any]]:
     """Asks the database for the names, once for each noun."""
     names: dict[str, dict[int, str]] = {}
     for place, noun in enumerate(question.group_by):
         if noun in BY_NUMBER:
             names[noun] = names_of(noun, (line.group[place] for line in lines))
-    told = []
+    rows = []
     for line in lines:
         row: dict[str, Any] = {"from": line.at.astimezone(question.zone).isoformat()}
         for noun, value in zip(question.group_by, line.group, strict=True):
             row[noun] = (value or None) if noun in BY_NUMBER else value
             if noun in names:
                 row[f"{noun}_name"] = names[noun].get(value)
-        told.append({**row, **sums_told(line.sums)})
-    return told
+        rows.append({**row, **render_sums(line.sums)})
+    return rows
 
 
-def sums_told(sums: dict[str, int]) -> dict[str, Any]:
+def render_sums(sums: dict[str, int]) -> dict[str, Any]:
     return {
         **{name: sums[name] for name in COUNTS},
         "cost_usd": machine(usd(sums["cost_picousd"])),

@@ -17,7 +17,7 @@ from rest_framework.utils.urls import replace_query_param
 from rest_framework.viewsets import GenericViewSet
 
 from strict.resource import Resource
-from usage.reports.answer import ReportSerializer, csv_columns, csv_lines, lines_told, sums_told
+from usage.reports.answer import ReportSerializer, csv_columns, csv_lines, render_lines, render_sums
 from usage.reports.cursors import cursor_of
 from usage.reports.question import Question, QuestionSerializer, question_from
 from usage.reports.sources import Source
@@ -78,10 +78,10 @@ class UsageViewSet(Resource, ListModelMixin, GenericViewSet[Any]):
                 "period": question.period,
                 "time_zone": question.zone.key,
                 "group_by": question.group_by,
-                "totals": sums_told(sums),
+                "totals": render_sums(sums),
                 "next": following,
                 "previous": None,
-                "results": lines_told(lines, question),
+                "results": render_lines(lines, question),
             }
         )
 
@@ -111,7 +111,7 @@ def csv_pages(source: Source) -> Iterator[str]:
 
 
 def as_csv(lines: Sequence[Line], question: Question, *, head: bool = True) -> str:
-    return csv_lines(csv_columns(question.group_by), lines_told(lines, question), head=head)
+    return csv_lines(csv_columns(question.group_by), render_lines(lines, question), head=head)
 
 
 async def _in_threads(first: str, pieces: Iterator[str]) -> AsyncIterator[str]:

@@ -20,15 +20,15 @@ def cursor_of(at: datetime, group: tuple[Any, ...]) -> str:
 def cursor_from(text: str) -> list[Any]:
     """The span's beginning, and the group in it. Raises `ValidationError`."""
     try:
-        found = msgspec.json.decode(base64.b64decode(text.encode("ascii"), altchars=b"-_", validate=True), type=list)
-        at = datetime.fromisoformat(found[0]).astimezone(UTC)
+        values = msgspec.json.decode(base64.b64decode(text.encode("ascii"), altchars=b"-_", validate=True), type=list)
+        at = datetime.fromisoformat(values[0]).astimezone(UTC)
     except (ValueError, TypeError, LookupError, OverflowError, binascii.Error, msgspec.MsgspecError):
         raise serializers.ValidationError(REFUSAL) from None
     if not 1900 <= at.year <= 2900:
         raise serializers.ValidationError(REFUSAL)
-    for value in found[1:]:
+    for value in values[1:]:
         if not isinstance(value, str | int) or isinstance(value, bool) or "\0" in str(value):
             raise serializers.ValidationError(REFUSAL)
         if isinstance(value, int) and abs(value) >= 2**63:
             raise serializers.ValidationError(REFUSAL)
-    return [at, *found[1:]]
+    return [at, *values[1:]]

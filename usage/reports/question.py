@@ -116,7 +116,7 @@ class QuestionSerializer(serializers.Serializer[Any]):
             if zone_name is None and not _is_whole_hours_away(zone):
                 zone = ZoneInfo("UTC")
             start, end = _span(attrs.get("from"), attrs.get("to"), zone)
-            found = all_spans(attrs["period"], start, end, zone)
+            starts = all_spans(attrs["period"], start, end, zone)
         except Unanswerable as problem:
             raise serializers.ValidationError(str(problem)) from None
         after = attrs.get("cursor")
@@ -124,7 +124,7 @@ class QuestionSerializer(serializers.Serializer[Any]):
             raise serializers.ValidationError({"cursor": ["This cursor is of another question."]})
         filters = {noun: str(attrs[noun]) for noun in (*NOUNS, TAG) if noun in attrs}
         group_by, period, fill = attrs["group_by"], attrs["period"], attrs["fill"]
-        question = Question(group_by, period, start, end, zone, found, filters, fill, attrs["page_size"], after)
+        question = Question(group_by, period, start, end, zone, starts, filters, fill, attrs["page_size"], after)
         return {**attrs, "question": question}
 
 

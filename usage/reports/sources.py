@@ -144,10 +144,10 @@ def split(spans: Sequence[Range], *, by_hours: bool) -> tuple[list[Range], list[
 
 
 def within(ranges: Sequence[Range]) -> Q:
-    found = Q()
+    condition = Q()
     for start, end in ranges:
-        found |= Q(at__gte=start, at__lt=end)
-    return found
+        condition |= Q(at__gte=start, at__lt=end)
+    return condition
 
 
 def _is(noun: str, value: str) -> Q:

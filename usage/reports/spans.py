@@ -90,10 +90,10 @@ def following(period: str, at: datetime, zone: ZoneInfo) -> datetime:
 
 def all_spans(period: str, start: datetime, end: datetime, zone: ZoneInfo) -> list[datetime]:
     """Raises `Unanswerable`: where there are too many, and where one begins in the middle of an hour of UTC."""
-    found: list[datetime] = []
+    starts: list[datetime] = []
     for at in spans(period, start, end, zone):
-        found.append(at)
-        if len(found) > MOST_SPANS:
+        starts.append(at)
+        if len(starts) > MOST_SPANS:
             raise Unanswerable(
                 f"That is more than {MOST_SPANS:,} of `{period}`; ask for a shorter span, or longer ones."
             )
@@ -102,4 +102,4 @@ def all_spans(period: str, start: datetime, end: datetime, zone: ZoneInfo) -> li
                 f"A {period} in {zone.key} begins in the middle of an hour of UTC, and there are sums by the hour "
                 "alone; ask with time_zone=UTC, or for a zone that is whole hours away from it."
             )
-    return found
+    return starts

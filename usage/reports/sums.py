@@ -53,11 +53,11 @@ def page(source: Source) -> tuple[list[Line], Line | None]:
     count = 1 if question.group_by else size + 1
     while spans and len(lines) <= size:
         some = spans[: 1 if after is not None else min(count, MOST_SPANS_AT_ONCE)]
-        found = read(source, some, after, size + 1 - len(lines))
-        lines += found
+        more_lines = read(source, some, after, size + 1 - len(lines))
+        lines += more_lines
         spans, after = spans[len(some) :], None
-        wanted = (size + 1 - len(lines)) * len(some) // max(len(found), 1) + 1
-        count = min(max(wanted, 1), GROWTH * len(some)) if found else GROWTH * len(some)
+        wanted = (size + 1 - len(lines)) * len(some) // max(len(more_lines), 1) + 1
+        count = min(max(wanted, 1), GROWTH * len(some)) if more_lines else GROWTH * len(some)
     return lines[:size], lines[size - 1] if len(lines) > size else None
 
 
@@ -117,8 +117,10 @@ def _by_tag(source: Source, spans: Sequence[Range], after: tuple[Any, ...] | Non
         raise _of_another_question()
     by_sets = _read(source, spans, ["tags_id"], most=MOST_SETS + 1)
     if len(by_sets) > MOST_SETS:
-        told = f"That is more than {MOST_SETS:,} sums of sets of tags; ask for a shorter span, or by shorter periods."
-        raise ValidationError({"group_by": [told]})
+        problem = (
+            f"That is more than {MOST_SETS:,} sums of sets of tags; ask for a shorter span, or by shorter periods."
+        )
+        raise ValidationError({"group_by": [problem]})
     tags = _tags_of({number for _, (number,), _ in by_sets})
     lines: defaultdict[tuple[datetime, tuple[str]], dict[str, int]] = defaultdict(lambda: dict.fromkeys(SUMS, 0))
     for at, (number,), sums in by_sets:
@@ -160,10 +162,10 @@ def _behind(columns: Sequence[str], group: Sequence[Any]) -> Q:
 
 def _moment(value: Any, question: Question) -> datetime:
     """Of an hour, or of a day of the question's time zone; SQLite has texts."""
-    found = datetime.fromisoformat(value) if isinstance(value, str) else value
+    moment = datetime.fromisoformat(value) if isinstance(value, str) else value
     if question.period != Period.HOUR:
-        return midnight(found.date(), question.zone)
-    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+        return midnight(moment.date(), question.zone)
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _sums(numbers: Sequence[Any]) -> dict[str, int]:

@@ -36,7 +36,7 @@ ADVISORY_LOCK = 5_713_002
 """One mends at a time: two would add what is missing twice."""
 
 
-MADE_FROM: dict[type[Sums], type[Sums]] = {
+SOURCES: dict[type[Sums], type[Sums]] = {
     DayRollup: HourRollup,
     HourModelRollup: HourRollup,
     DayModelRollup: HourModelRollup,
@@ -61,8 +61,8 @@ def check(since: date | None = None, *, repair: bool) -> list[Difference]:
 
     Raises `DatabaseError`.
     """
-    found = [difference for day in held_days(since) if (difference := check_day(day, repair=repair))]
-    for difference in found:
+    differences = [difference for day in whole_days(since) if (difference := check_day(day, repair=repair))]
+    for difference in differences:
         log.warning(
             "Rollups of %s lacked %d requests and %d picodollars, in %d rows%s.",
             difference.day,
@@ -71,28 +71,28 @@ def check(since: date | None = None, *, repair: bool) -> list[Difference]:
             difference.rows,
             "; mended" if repair else "",
         )
-    return found
+    return differences
 
 
-def held_days(since: date | None) -> list[date]:
-    """The days of which the ledger has all rows: without those that retention has taken, or begun to take."""
-    found = ends()
-    if found is None:
+def whole_days(since: date | None) -> list[date]:
+    """The days of which the ledger has all rows: not those of which retention has deleted any."""
+    bounds = ends()
+    if bounds is None:
         return []
-    oldest, day = found[0], found[1].date()
+    oldest, day = bounds[0], bounds[1].date()
     first = oldest.date()
     if HourRollup.objects.filter(at__lt=oldest.replace(minute=0, second=0, microsecond=0)).exists():
         first += DAY  # what came before is gone, and so may be some of this day
     first = max(first, since or first)
-    held: list[date] = []
+    days: list[date] = []
     while day >= first:
         if rows_of(span_of(day)).exists():
-            held.append(day)
+            days.append(day)
         elif sums_of_day(DayRollup, day).exists():
             # Taken whole, and the day after it maybe in part; what is older came late.
-            return held[-2::-1]
+            return days[-2::-1]
         day -= DAY
-    return held[::-1]
+    return days[::-1]
 
 
 def sums_of_day(model: type[Sums], day: date) -> QuerySet[Any]:
@@ -111,13 +111,13 @@ def check_day(day: date, *, repair: bool) -> Difference | None:
         if repair:
             keep_tag_sets(sets)
             move(HourRollup, lack)
-        for model, source in MADE_FROM.items():
-            lacked = lacking(model, rows_made_from(source, model, span), span)
+        for model, source in SOURCES.items():
+            lacked = lacking(model, rows_from_source(source, model, span), span)
             if repair:
                 move(model, lacked)
             lack = lack or lacked
         if repair:
-            tables: list[type[Sums]] = [HourRollup, *MADE_FROM]
+            tables: list[type[Sums]] = [HourRollup, *SOURCES]
             for each in tables:
                 sums_of_day(each, day).filter(requests=0).delete()
     if not lack and not sets:
@@ -134,13 +134,13 @@ def check_day(day: date, *, repair: bool) -> Difference | None:
 def lacking_hours(span: Span) -> tuple[dict[Place, list[int]], dict[int, tuple[str, ...]]]:
     """What must be added to the hours, and the sets of tags that are missing."""
     while True:
-        known = tags_of(span)
-        hours = lacking(HourRollup, ledger_rows(span, known), span)
+        tag_lists = tags_of(span)
+        hours = lacking(HourRollup, ledger_rows(span, tag_lists), span)
         if all(place[-1] is not None for place in hours):
             break
         # Tags that nobody had before came with a request between the two statements.
-    there = set(TagSet.objects.filter(pk__in=known.sets).values_list("pk", flat=True))
-    return hours, {number: tags for number, tags in known.sets.items() if tags and number not in there}
+    there = set(TagSet.objects.filter(pk__in=tag_lists.sets).values_list("pk", flat=True))
+    return hours, {number: tags for number, tags in tag_lists.sets.items() if tags and number not in there}
 
 
 def lacking(model: type[Sums], source: tuple[str, list[Any]], span: Span) -> dict[Place, list[int]]:
@@ -161,7 +161,7 @@ def lacking(model: type[Sums], source: tuple[str, list[Any]], span: Span) -> dic
         return {(_moment(row[0]), *row[1:width]): [int(number) for number in row[width:]] for row in cursor.fetchall()}
 
 
-def rows_made_from(source: type[Sums], model: type[Sums], span: Span) -> tuple[str, list[Any]]:
+def rows_from_source(source: type[Sums], model: type[Sums], span: Span) -> tuple[str, list[Any]]:
     """The source's rows of a span as rows of what is made from them."""
     at = "at"
     if model in BY_DAY:

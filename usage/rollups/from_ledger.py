@@ -48,14 +48,14 @@ def rows_of(span: Span) -> QuerySet[RequestRecord]:
 
 def ends() -> tuple[datetime, datetime] | None:
     """When the oldest and the newest row were made, to the moment in which ids and rows may differ."""
-    made = RequestRecord.objects.filter(pk__gte=PREFIX, pk__lt=AFTER_ALL).values_list("created_at", flat=True)
+    own_rows = RequestRecord.objects.filter(pk__gte=PREFIX, pk__lt=AFTER_ALL).values_list("created_at", flat=True)
     others = RequestRecord.objects.filter(OTHERS).aggregate(oldest=Min("created_at"), newest=Max("created_at"))
-    found = [made.order_by("pk").first(), made.order_by("-pk").first(), *others.values()]
-    moments = [moment.astimezone(UTC) for moment in found if moment is not None]
+    ends_found = [own_rows.order_by("pk").first(), own_rows.order_by("-pk").first(), *others.values()]
+    moments = [moment.astimezone(UTC) for moment in ends_found if moment is not None]
     return (min(moments), max(moments)) if moments else None
 
 
-class Known(NamedTuple):
+class TagLists(NamedTuple):
     """Lists of tags as the ledger's rows have them, text for text, and the number of the set that each one is."""
 
     ids: dict[str, int]
@@ -71,13 +71,13 @@ class Known(NamedTuple):
         return [json.dumps(list(self.ids.items()))]
 
 
-def tags_of(span: Span | None = None) -> Known:
+def tags_of(span: Span | None = None) -> TagLists:
     """Of the rows of a span, or of all."""
     table = connection.ops.quote_name(RequestRecord._meta.db_table)
     condition, values = where(span)
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT DISTINCT CAST(tags AS text) FROM {table} WHERE {condition}", values)  # noqa: S608
-        return Known({text: tags_id(tags_from(text)) for (text,) in cursor.fetchall()})
+        return TagLists({text: tags_id(tags_from(text)) for (text,) in cursor.fetchall()})
 
 
 def where(span: Span | None) -> tuple[str, list[Any]]:
@@ -89,7 +89,7 @@ def where(span: Span | None) -> tuple[str, list[Any]]:
     return condition, [*ids, *span.as_values]
 
 
-def ledger_rows(span: Span | None, known: Known) -> tuple[str, list[Any]]:
+def ledger_rows(span: Span | None, tag_lists: TagLists) -> tuple[str, list[Any]]:
     """A statement for the ledger's rows of a span, or all, as rows of sums, and its values.
 
     `tags_id` is null where a row has tags that are not known.
@@ -123,7 +123,7 @@ def ledger_rows(span: Span | None, known: Known) -> tuple[str, list[Any]]:
         f"SELECT {hour} AS at, {', '.join(numbers)}, provider, model, number AS tags_id, {sums} "  # noqa: S608
         f"FROM {table} LEFT JOIN {source} WHERE {condition}"
     )
-    return statement, [*known.as_values, *values]
+    return statement, [*tag_lists.as_values, *values]
 
 
 def names(columns: tuple[str, ...] = (*PLACE, *SUMS)) -> str:

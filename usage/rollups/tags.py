@@ -32,8 +32,8 @@ def tags_id(tags: tuple[str, ...]) -> int:
 
 def tags_from(text: str) -> tuple[str, ...]:
     """The tags of a row of the ledger, whose column holds JSON; what is not a list of texts was never one of tags."""
-    found = msgspec.json.decode(text)
-    return in_order(tag for tag in found if isinstance(tag, str)) if isinstance(found, list) else ()
+    tags = msgspec.json.decode(text)
+    return in_order(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else ()
 
 
 def keep_tag_sets(sets: Mapping[int, tuple[str, ...]]) -> None:

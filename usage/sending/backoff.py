@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
-LONGEST_ASKED_S = 3600.0
+LONGEST_RETRY_AFTER_S = 3600.0
 """A server may ask for more patience than this; it does not get it."""
 
 
@@ -19,11 +19,13 @@ class Backoff(NamedTuple):
     first_s: float = 1.0
     most_s: float = 300.0
 
-    def wait_s(self, tries: int, asked_s: float | None = None, draw: Callable[[], float] = random.random) -> float:
+    def wait_s(
+        self, tries: int, retry_after_s: float | None = None, draw: Callable[[], float] = random.random
+    ) -> float:
         """After so many tries in vain, from 1; at least what the server asked for."""
         whole: float = min(self.most_s, self.first_s * 2 ** min(tries - 1, 30))
         wait = whole * (0.5 + draw() / 2)
-        return max(wait, min(asked_s or 0.0, LONGEST_ASKED_S))
+        return max(wait, min(retry_after_s or 0.0, LONGEST_RETRY_AFTER_S))
 
 
 def retry_after_s(header: str | None, now: float) -> float | None:

@@ -29,9 +29,9 @@ class NotDelivered(Exception):
 class Later(NotDelivered):
     """The same may be taken later."""
 
-    def __init__(self, reason: str, asked_s: float | None = None) -> None:
+    def __init__(self, reason: str, retry_after_s: float | None = None) -> None:
         super().__init__(reason)
-        self.asked_s = asked_s
+        self.retry_after_s = retry_after_s
 
 
 class Refused(NotDelivered):

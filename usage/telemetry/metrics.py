@@ -18,7 +18,7 @@ from prometheus_client.registry import REGISTRY, Collector
 from usage.dispatch.metrics import DispatchCollector
 from usage.event import RequestEvent
 from usage.journal.lag import JournalCollector
-from usage.loops import LOOPS, State, told_in
+from usage.loops import LOOPS, State, read_states
 from usage.telemetry.counting.labels import Labels
 from usage.telemetry.counting.numbers import Numbers
 from usage.telemetry.counting.series import families
@@ -58,7 +58,7 @@ class RequestMetrics:
         self._counted = 0
         """How far in the worker's ring the numbers are."""
         self._events = 0
-        self._told: tuple[object, ...] | None = None
+        self._published: tuple[object, ...] | None = None
         self._active = 0
         self._rest_until = 0.0
         self._lock = threading.Lock()
@@ -75,7 +75,7 @@ class RequestMetrics:
     def ended(self, event: RequestEvent, document: bytes) -> None:
         """`document` is the event as JSON."""
         self._active -= 1
-        self._ended.append((event, self._worker.note(document, self._active) if self._worker is not None else 0))
+        self._ended.append((event, self._worker.append(document, self._active) if self._worker is not None else 0))
 
     def dropped(self, events: int) -> None:
         _dropped.inc(events)
@@ -91,7 +91,7 @@ class RequestMetrics:
         numbers = self._numbers
         loops = tuple(numbers.loop_failures.items()), tuple(numbers.loops_up.items())
         state = numbers.active, numbers.limiter_up, self._events, loops
-        if self._worker is None or state == self._told:
+        if self._worker is None or state == self._published:
             return
         began = time.thread_time()  # the processor's: where it is busy with others, nobody has to rest for that
         try:
@@ -99,7 +99,7 @@ class RequestMetrics:
         except OSError as error:
             log.warning("What was counted cannot be told to the other workers: %s", error.strerror)
         else:
-            self._told = state
+            self._published = state
         self._rest_until = time.monotonic() + (time.thread_time() - began) * REST_AFTER_PUBLISHING
 
     def _count(self) -> None:
@@ -121,9 +121,9 @@ class RequestMetrics:
             whole = Numbers()
             whole.add(self._numbers)
             if self._directory is not None and self._worker is not None:
-                for told in others(self._directory, self._worker.ring):
-                    whole.add(told.numbers, alive=told.alive)
-                    self._counting.count(told.uncounted, whole)
+                for worker in others(self._directory, self._worker.ring):
+                    whole.add(worker.numbers, alive=worker.alive)
+                    self._counting.count(worker.uncounted, whole)
         return whole
 
 
@@ -144,7 +144,7 @@ class RequestCollector(Collector):
         for metrics in reporting[-1:]:
             numbers = metrics.everybody()
             # Those of the process that writes the ledger.
-            failures, up = loop_numbers(told_in(settings.JOURNAL_DIR))
+            failures, up = loop_numbers(read_states(settings.JOURNAL_DIR))
             numbers.add(Numbers(loop_failures=failures, loops_up=up))
             yield from families(numbers)
 

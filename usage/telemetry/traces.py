@@ -140,7 +140,7 @@ class Traces:
 
 def attributes_of(event: RequestEvent, operation: str | None, target: Target | None) -> dict[str, Any]:
     """Those of OpenTelemetry's conventions, then Sluice's own. What is not known is left out."""
-    told: dict[str, Any] = {
+    attributes: dict[str, Any] = {
         "gen_ai.operation.name": operation,
         "gen_ai.provider.name": target.vendor if target is not None else None,
         "gen_ai.request.model": event.model,
@@ -169,7 +169,7 @@ def attributes_of(event: RequestEvent, operation: str | None, target: Target | N
         "sluice.cache": event.cache,
         "sluice.cost_usd": event.cost_picousd / 1e12 if event.cost_picousd is not None else None,
     }
-    return {name: value for name, value in told.items() if value is not None and value != ""}
+    return {name: value for name, value in attributes.items() if value is not None and value != ""}
 
 
 def read_parent(traceparent: bytes, tracestates: Sequence[bytes]) -> SpanContext | None:

@@ -19,11 +19,11 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, to: Path, **options: Any) -> None:
         try:
-            made = back_up(to)
+            manifest = back_up(to)
         except (CannotBackUp, OSError) as error:
             raise CommandError(str(error)) from None
-        self.stdout.write(f"{to} has the database ({made.database}) and the journal.")
-        if made.has_secrets:
+        self.stdout.write(f"{to} has the database ({manifest.database}) and the journal.")
+        if manifest.has_secrets:
             self.stdout.write("It also has secrets.env, which opens the stored credentials: keep it as safe as those.")
         else:
             self.stdout.write("SECRET_KEY and ENCRYPTION_KEY are not in it: they come from the environment. Keep them.")

@@ -43,7 +43,7 @@ class Command(BaseCommand):
                 self._run(self._show_dead_letters, target)
         elif options["once"] or options["resend"]:
             deliver = dispatch_once if options["once"] else resend
-            went_well = [self._told(target, self._run(deliver, target)) for target in targets]
+            went_well = [self._report(target, self._run(deliver, target)) for target in targets]
             if not all(went_well):
                 sys.exit(1)
         else:
@@ -61,13 +61,13 @@ class Command(BaseCommand):
         if options["url"] or options["path"]:
             raise CommandError("--url and --path go with --to.", returncode=2)
         configured: Sequence[Target] = settings.DISPATCHERS
-        found = [target for target in configured if name in (None, target.name)]
-        if not found:
+        targets = [target for target in configured if name in (None, target.name)]
+        if not targets:
             wanted = "no dispatcher in it" if name is None else f"no {name!r} in it"
             raise CommandError(f"DISPATCH_TO has {wanted}; name one there, or use --to.", returncode=2)
-        return found
+        return targets
 
-    def _told(self, target: Target, outcome: Outcome) -> bool:
+    def _report(self, target: Target, outcome: Outcome) -> bool:
         """Whether all of it was delivered or refused."""
         self.stdout.write(
             f"dispatcher {target.name}: {outcome.delivered} delivered, {outcome.refused} refused for good"

@@ -105,13 +105,13 @@ def _named(api: Any, options: dict[str, Any]) -> Any:
     return [row for row in rows if row["provider"] == options["provider"]]
 
 
-def _starts_alike(stored: str | None, given: str | None) -> bool:
+def _starts_alike(stored: str | None, wanted: str | None) -> bool:
     """Whether both name the same moment; the API answers in UTC."""
     from django.utils.dateparse import parse_datetime
 
-    if stored is None or given is None:
-        return stored == given
+    if stored is None or wanted is None:
+        return stored == wanted
     try:
-        return parse_datetime(stored) == parse_datetime(given)
+        return parse_datetime(stored) == parse_datetime(wanted)
     except (ValueError, TypeError):
         return False  # the API says what is wrong with it

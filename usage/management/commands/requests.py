@@ -73,8 +73,8 @@ class Command(BaseCommand):
             raise self.cli.refuse(str(error)) from None
 
     def list(self, api: Any, options: dict[str, Any]) -> tuple[Any, str]:
-        found = listed(api, "requests", FILTERS, options)
-        return found, table(COLUMNS, found["results"])
+        page = listed(api, "requests", FILTERS, options)
+        return page, table(COLUMNS, page["results"])
 
     def show(self, api: Any, options: dict[str, Any]) -> tuple[Any, str]:
         return api.call("GET", f"requests/{options['id']}"), ""
@@ -90,12 +90,13 @@ class Command(BaseCommand):
     def partitions(self, _api: Any, _options: dict[str, Any]) -> tuple[Any, str]:
         partitions.make_ahead()
         rows = [
-            {"name": each.name, "first": told(each.first), "end": told(each.end)} for each in partitions.partitions()
+            {"name": each.name, "first": render_bound(each.first), "end": render_bound(each.end)}
+            for each in partitions.partitions()
         ]
         return {"results": rows}, "" if rows else "This database has no partitions: they are PostgreSQL's."
 
 
-def told(bound: str) -> str:
+def render_bound(bound: str) -> str:
     moment = time_of(bound)
     return bound if moment is None else moment.isoformat()
 

@@ -28,15 +28,15 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         repair = options["verb"] == "rebuild"
-        found = check(options["since"], repair=repair)
+        differences = check(options["since"], repair=repair)
         if options["json"]:
-            rows = [{**difference._asdict(), "day": difference.day.isoformat()} for difference in found]
+            rows = [{**difference._asdict(), "day": difference.day.isoformat()} for difference in differences]
             self.stdout.write(json.dumps({"differences": rows, "mended": repair}, indent=2))
         else:
-            days = ", ".join(str(difference.day) for difference in found)
-            said = "were mended" if repair else "differ from the ledger"
-            self.stdout.write(f"{days}: {said}." if found else "They are what the ledger says.")
-        if found and not repair:
+            days = ", ".join(str(difference.day) for difference in differences)
+            statement = "were mended" if repair else "differ from the ledger"
+            self.stdout.write(f"{days}: {statement}." if differences else "They are what the ledger says.")
+        if differences and not repair:
             raise CommandError("The rollups differ from the ledger; `manage.py rollups rebuild` mends them.")
 
 

@@ -31,7 +31,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if options["verb"] == "list":
             rows = ScheduledTask.objects.in_bulk()
-            self._write({"results": [told(periodic, rows.get(periodic.name)) for periodic in schedule()]}, options)
+            self._write({"results": [describe(periodic, rows.get(periodic.name)) for periodic in schedule()]}, options)
             return
         periodic = periodic_of(options["name"])
         if periodic is None:
@@ -40,7 +40,7 @@ class Command(BaseCommand):
         task = attempt(periodic)
         if task is None:
             raise CommandError(f"{periodic.name} is running at this moment; `manage.py tasks list` says where.")
-        self._write(told(periodic, task), options)
+        self._write(describe(periodic, task), options)
         if task.outcome == TaskOutcome.FAILED:
             raise CommandError(f"{periodic.name} failed: {task.error}")
 
@@ -51,18 +51,18 @@ class Command(BaseCommand):
         self.stdout.write(table(COLUMNS, document.get("results", [document])))
 
 
-def told(periodic: Periodic, task: ScheduledTask | None) -> dict[str, Any]:
+def describe(periodic: Periodic, task: ScheduledTask | None) -> dict[str, Any]:
     """A task for people and programs; without a row it has not been due since it was installed."""
     when = f"every {periodic.every_s} s" if periodic.at is None else f"{periodic.at:%H:%M} UTC"
-    seen = task or ScheduledTask()
+    row = task or ScheduledTask()
     return {
         "name": periodic.name,
         "task": periodic.task,
         "when": when,
-        "next_run_at": seen.next_run_at,
-        "started_at": seen.started_at,
-        "duration_s": seen.duration_s,
-        "outcome": seen.outcome,
-        "runner": seen.runner,
-        "told": seen.error or seen.result,
+        "next_run_at": row.next_run_at,
+        "started_at": row.started_at,
+        "duration_s": row.duration_s,
+        "outcome": row.outcome,
+        "runner": row.runner,
+        "told": row.error or row.result,
     }

@@ -55,10 +55,10 @@ class Command(BaseCommand):
 
     def report(self, api: Any, options: dict[str, Any]) -> tuple[Any, str]:
         query = {name: options[name] for name in ("group_by", "period", "time_zone", "fill", *NOUNS, TAG)}
-        asked = {name: value for name, value in query.items() if value is not None}
-        first = api.call("GET", "usage", **asked, **{"from": options["since"], "to": options["until"]})
+        filters = {name: value for name, value in query.items() if value is not None}
+        first = api.call("GET", "usage", **filters, **{"from": options["since"], "to": options["until"]})
         # The span is named by now, so that it is the same for every page, however long they take.
-        pages = api.everything("usage", **asked, **{name: first[name] for name in ("from", "to", "time_zone")})
+        pages = api.everything("usage", **filters, **{name: first[name] for name in ("from", "to", "time_zone")})
         report = {**first, "next": None, "results": pages["results"]}
         nouns, rows = report["group_by"], report["results"]
         if options["csv"]:

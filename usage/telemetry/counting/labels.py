@@ -21,34 +21,34 @@ class Labels:
     def __init__(self, kind: str, most: int, directory: Path | None) -> None:
         """`directory` is shared by the workers; None: there is one process."""
         self._most = most
-        self._known: set[str] = {""}
+        self._names: set[str] = {""}
         self._read = 0
         self._path = directory / f"{kind}.labels" if directory is not None else None
 
     def of(self, name: str) -> str:
         """The label of this name."""
-        if name in self._known:
+        if name in self._names:
             return name
-        if len(self._known) > self._most:
+        if len(self._names) > self._most:
             return OTHER
         if self._path is None:
-            self._known.add(name)
+            self._names.add(name)
         else:
             try:
                 self._look_up(name, self._path)
             except OSError as error:
                 log.warning("The book of labels takes no name (%s): counted as %r.", error.strerror, OTHER)
-        return name if name in self._known else OTHER
+        return name if name in self._names else OTHER
 
     def _look_up(self, name: str, path: Path) -> None:
         with path.open("a+b", buffering=0) as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             file.seek(self._read)
             for line in file.readlines():
-                self._known.add(json.loads(line))
+                self._names.add(json.loads(line))
                 self._read += len(line)
-            if name not in self._known and len(self._known) <= self._most:
+            if name not in self._names and len(self._names) <= self._most:
                 line = json.dumps(name).encode() + b"\n"
                 os.write(file.fileno(), line)
-                self._known.add(name)
+                self._names.add(name)
                 self._read += len(line)

@@ -37,11 +37,11 @@ class Numbers(msgspec.Struct):
         self.counters[place] = self.counters.get(place, 0) + amount
 
     def measure(self, place: Place, total: int, buckets: list[int]) -> None:
-        known = self.measures.get(place)
-        if known is None:
+        existing = self.measures.get(place)
+        if existing is None:
             self.measures[place] = Measure(total, list(buckets))
         else:
-            known.add(total, buckets)
+            existing.add(total, buckets)
 
     def add(self, other: Numbers, *, alive: bool = True) -> None:
         """What somebody else counted besides; of one who is dead, nothing is under way any more."""

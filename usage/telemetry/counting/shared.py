@@ -60,9 +60,8 @@ class Worker:
         new.rename(self.ring)
         self._written = self._counted = 0
 
-    def note(self, document: bytes, active: int) -> int:
-        """Keep an event, as JSON, until it is in the sums, and how many requests are under way now. Returns where the
-        ring has got to.
+    def append(self, document: bytes, active: int) -> int:
+        """Write an event, as JSON, into the ring, and how many requests are under way now. Returns the ring's new end.
 
         Without room it is not kept: that is where the sums are minutes behind.
         """
@@ -85,30 +84,30 @@ class Worker:
         new.write_bytes(_encoder.encode(Sums(counted, numbers)))
         new.replace(self._numbers)
         self._counted = counted
-        told = None
-        while told != (told := active()):  # the event loop's thread may have noted another number meanwhile
-            self._map[HEAD.size - ACTIVE.size : HEAD.size] = ACTIVE.pack(told)
+        count = None
+        while count != (count := active()):  # the event loop's thread may have set another number meanwhile
+            self._map[HEAD.size - ACTIVE.size : HEAD.size] = ACTIVE.pack(count)
 
 
-class Told(NamedTuple):
-    """What a worker counted, and what it has answered since."""
+class WorkerCounts(NamedTuple):
+    """A worker's sums, and the events that are not in them yet."""
 
     numbers: Numbers
     uncounted: list[RequestEvent]
     alive: bool
 
 
-def others(directory: Path, own: Path) -> Iterator[Told]:
+def others(directory: Path, own: Path) -> Iterator[WorkerCounts]:
     """All other workers, the dead ones too. Raises `OSError`."""
     for ring in sorted(directory.glob("*.ring")):
         if ring == own:
             continue
         alive = is_locked(ring)  # asked first: what it writes before it dies is read below
-        numbers, uncounted = told_by(ring)
-        yield Told(numbers, uncounted, alive)
+        numbers, uncounted = read_ring(ring)
+        yield WorkerCounts(numbers, uncounted, alive)
 
 
-def told_by(ring: Path) -> tuple[Numbers, list[RequestEvent]]:
+def read_ring(ring: Path) -> tuple[Numbers, list[RequestEvent]]:
     """A worker's sums, and the events after them. Raises `OSError`."""
     while True:
         try:

@@ -106,8 +106,8 @@ class Counting:
         method, endpoint, model, provider, status, key_id, refusal, cache = kind
         provider = self._providers.of(provider)
         count, measure, requests = numbers.count, numbers.measure, tally.requests
-        known_method = method if method in METHODS else OTHER
-        count((series.REQUESTS.name, known_method, endpoint, model, provider, str(status)), requests)
+        method_label = method if method in METHODS else OTHER
+        count((series.REQUESTS.name, method_label, endpoint, model, provider, str(status)), requests)
         measure((series.DURATION.name, endpoint, provider), tally.took_us, tally.buckets)
         if tally.ttft_buckets is not None:
             measure((series.TTFT.name, model, provider), tally.ttft_us, tally.ttft_buckets)
