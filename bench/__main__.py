@@ -78,16 +78,16 @@ def main() -> int:
         began = time.monotonic()
         try:
             with Servers() as servers:
-                given = {"rows": options.rows} if name == "ledger" else {}
-                results += BENCHES[name](servers, quick=options.quick, **given)
+                arguments = {"rows": options.rows} if name == "ledger" else {}
+                results += BENCHES[name](servers, quick=options.quick, **arguments)
         except (Failed, RuntimeError) as error:
             failed = True
             print(f"{name}: {error}", file=sys.stderr)
         print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr)
     print(table(results))
     if options.json:
-        told = {"quick": options.quick, "machine": ground, "results": [result.as_dict() for result in results]}
-        options.json.write_text(json.dumps(told, indent=2) + "\n")
+        document = {"quick": options.quick, "machine": ground, "results": [result.as_dict() for result in results]}
+        options.json.write_text(json.dumps(document, indent=2) + "\n")
     return 1 if failed else 0
 
 

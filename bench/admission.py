@@ -44,8 +44,8 @@ def admission(servers: Servers, *, quick: bool) -> list[Result]:
     """64 connections; one worker of each kind, in turn."""
     rounds, seconds = (2, 1.0) if quick else (7, 3.0)
     upstream = servers.nginx_answering()
-    with ExitStack() as held:
-        stores = {name: held.enter_context(RedisServer()) for name in (SHARED_NONE, SHARED)}
+    with ExitStack() as stack:
+        stores = {name: stack.enter_context(RedisServer()) for name in (SHARED_NONE, SHARED)}
         for store in stores.values():
             assert store.process is not None
             machine.pin(store.process.pid, machine.REST)

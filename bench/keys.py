@@ -74,13 +74,13 @@ def keys(servers: Servers, *, quick: bool) -> list[Result]:
                 cold[count] = latencies(server, random.sample(numbers, 900))
             for turn in range(5):
                 for count, server in tested.items():
-                    found = latencies(server, [number for number in range(1, 1_001) if number % 100])
+                    times_ms = latencies(server, [number for number in range(1, 1_001) if number % 100])
                     if turn:
-                        warm.setdefault(count, []).append(median(found))
+                        warm.setdefault(count, []).append(median(times_ms))
             servers.end(tested.pop(FEW))
-            for name, found_ms in (("warm, of 990", warm), ("cold", cold)):
+            for name, by_count in (("warm, of 990", warm), ("cold", cold)):
                 results += [
-                    middle("keys", f"{database}, {count:,}: p50, {name}", found_ms[count], "ms")
+                    middle("keys", f"{database}, {count:,}: p50, {name}", by_count[count], "ms")
                     for count in (FEW, many)
                 ]
             results += growth_of(tested[many], database, 30_000 if quick else 200_000)
@@ -114,12 +114,12 @@ def with_keys(servers: Servers, upstream: Server, count: int, database: str, pos
 
 def latencies(server: Server, numbers: Sequence[int]) -> list[float]:
     """In milliseconds, of one request after the other, each with another key."""
-    found: list[float] = []
-    uvloop.run(ask_with(server, iter(numbers), found))
-    return found
+    times_ms: list[float] = []
+    uvloop.run(ask_with(server, iter(numbers), times_ms))
+    return times_ms
 
 
-async def ask_with(server: Server, numbers: Iterator[int], found: list[float]) -> None:
+async def ask_with(server: Server, numbers: Iterator[int], times_ms: list[float]) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     head = (
         "POST /v1/chat/completions HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n"
@@ -134,7 +134,7 @@ async def ask_with(server: Server, numbers: Iterator[int], found: list[float]) -
         if not answer.startswith(b"HTTP/1.1 200 ") or length is None:
             raise Failed(f"with key {number}: {answer!r} {await reader.read(300)!r}")
         await reader.readexactly(int(length[1]))
-        found.append((time.perf_counter() - began) * 1e3)
+        times_ms.append((time.perf_counter() - began) * 1e3)
     writer.close()
 
 

@@ -97,9 +97,9 @@ def disk(url: str) -> Iterator[Result]:
     with psycopg.connect(url) as connection:
 
         def one(statement: str) -> float:
-            found = connection.execute(statement).fetchone()
-            assert found
-            return float(found[0])
+            row = connection.execute(statement).fetchone()
+            assert row
+            return float(row[0])
 
         rows = one(f"SELECT count(*) FROM {TABLE}")
         each = f"FROM pg_inherits WHERE inhparent = '{TABLE}'::regclass"
@@ -118,18 +118,18 @@ def lists(server: Server, url: str, end: datetime, samples: int) -> list[Result]
     token = {"authorization": f"Bearer {MANAGEMENT_TOKEN}"}
     with httpx.Client(base_url=server.root, headers=token, timeout=120, trust_env=False) as api:
         for name, query in api_queries(url, end).items():
-            results.append(asked(api, f"API: {name}", "/api/requests?", query, samples, ends_early))
+            results.append(time_queries(api, f"API: {name}", "/api/requests?", query, samples, ends_early))
         results.append(next_pages(api, samples))
     with signed_in(server) as admin:
         for name, query in admin_queries(url, end).items():
             path = "/admin/usage/requestrecord/?"
             results.append(
-                asked(admin, f"admin: {name}", path, query, samples, lambda page: "Look further" in page.text)
+                time_queries(admin, f"admin: {name}", path, query, samples, lambda page: "Look further" in page.text)
             )
     return results
 
 
-def asked(
+def time_queries(
     client: httpx.Client, name: str, path: str, query: Query, samples: int, is_cut: Callable[[Any], bool]
 ) -> Result:
     """The 95th percentile; each sample asks for something else, where there is something else to ask for."""
@@ -146,12 +146,12 @@ def ends_early(answer: Any) -> bool:
 
 
 def next_pages(api: httpx.Client, samples: int) -> Result:
-    found, path = [], "/api/requests?page_size=500"
+    times_ms, path = [], "/api/requests?page_size=500"
     for _ in range(samples + 1):
         answer, ms = timed(api, path)
-        found.append(ms)
+        times_ms.append(ms)
         path = answer.json()["next"]
-    return slow("ledger", "API: next pages of 500", found[1:], at_most=MOST_MS)
+    return slow("ledger", "API: next pages of 500", times_ms[1:], at_most=MOST_MS)
 
 
 def api_queries(url: str, end: datetime) -> dict[str, Query]:

@@ -116,13 +116,13 @@ def fill(url: str, rows: int, end: datetime, keys: int = KEYS) -> Iterator[int]:
         assert newest
         connection.execute(KEYS_OWN, [newest[0] - keys + 1])
         connection.execute("SELECT setseed(0.5)")
-        given = {
+        parameters = {
             "start": start, "days": DAYS, "rows": rows, "keys": keys, "first_key": newest[0] - keys + 1,
             "retired": end - timedelta(days=60),
         }  # fmt: skip
         for first in range(0, rows, AT_ONCE):
             last = min(first + AT_ONCE, rows) - 1
-            connection.execute(ROWS, {**given, "first": first, "last": last})
+            connection.execute(ROWS, {**parameters, "first": first, "last": last})
             yield last + 1
         for kind, ident in SCOPES.items():
             for slot in (str(EVER), f"floor(extract(epoch FROM created_at) / {SLOT_S})::int"):

@@ -79,8 +79,8 @@ def ledger_of(server: Server) -> int:
 def grown(name: str, points: list[float], size: int, *, quick: bool) -> list[Result]:
     slope = slope_of(points) * 100_000 / size
     megabytes = [point / MB for point in points]
-    told = " ".join(f"{point:.1f}" for point in megabytes)
-    print(f"growth: {name}, MB after each {size:,} requests: {told}", file=sys.stderr)
+    points_text = " ".join(f"{point:.1f}" for point in megabytes)
+    print(f"growth: {name}, MB after each {size:,} requests: {points_text}", file=sys.stderr)
     requests = (len(points) - 1) * size
     return [
         Result("growth", f"{name} before {requests:,} requests", megabytes[0], "MB"),

@@ -46,7 +46,7 @@ def latency(servers: Servers, *, quick: bool) -> list[Result]:
     rounds, requests = (2, 300) if quick else (7, 1000)
     upstream = servers.nginx_answering()
     sluice = servers.sluice(upstream)
-    found: dict[Server, list[list[float]]] = {upstream: [], sluice: []}
+    samples: dict[Server, list[list[float]]] = {upstream: [], sluice: []}
     used = 0.0
     for turn in range(rounds + 1):
         if turn == 1:  # all before warmed up
@@ -57,12 +57,12 @@ def latency(servers: Servers, *, quick: bool) -> list[Result]:
             if tally.failed:
                 raise Failed(str(tally.errors))
             if turn:
-                found[server].append(sorted(tally.latencies_s))
+                samples[server].append(sorted(tally.latencies_s))
 
     used = sluice.cpu_seconds() - used
 
     def at(server: Server, percent: float) -> list[float]:
-        return [percentile(latencies, percent) * 1000 for latencies in found[server]]
+        return [percentile(latencies, percent) * 1000 for latencies in samples[server]]
 
     def added(percent: float) -> list[float]:
         return [through - direct for through, direct in zip(at(sluice, percent), at(upstream, percent), strict=True)]

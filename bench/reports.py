@@ -32,10 +32,10 @@ def disk_of_sums(url: str, rows: float) -> Iterator[Result]:
         total = 0.0
         for name in SUMS:
             table = f"usage_{name}rollup"
-            found = connection.execute(f"SELECT count(*), pg_total_relation_size('{table}') FROM {table}").fetchone()
-            assert found
-            yield Result("ledger", f"sums for a row: {name}", found[0] / rows, "")
-            total += found[1]
+            row = connection.execute(f"SELECT count(*), pg_total_relation_size('{table}') FROM {table}").fetchone()
+            assert row
+            yield Result("ledger", f"sums for a row: {name}", row[0] / rows, "")
+            total += row[1]
         yield Result("ledger", "disk for its share of the sums", total / rows, "bytes")
 
 
@@ -45,17 +45,17 @@ def reports(server: Server, url: str, end: datetime, samples: int) -> list[Resul
     with httpx.Client(base_url=server.root, headers=token, timeout=120, trust_env=False) as api:
         for name, query in queries(url, end).items():
             draw = random.Random(name)
-            asked = [timed(api, query(draw)) for _ in range(samples)]
-            results.append(slow("ledger", f"usage: {name}", [ms for _, ms in asked], at_most=MOST_MS))
+            answers = [timed(api, query(draw)) for _ in range(samples)]
+            results.append(slow("ledger", f"usage: {name}", [ms for _, ms in answers], at_most=MOST_MS))
     return results
 
 
 def queries(url: str, end: datetime) -> dict[str, Query]:
     """Each sample has another span, or another filter, where there is one to have."""
     with psycopg.connect(url) as connection:
-        found = connection.execute("SELECT max(id) FROM keys_virtualkey").fetchone()
-        assert found
-        key = found[0] - KEYS + 1
+        row = connection.execute("SELECT max(id) FROM keys_virtualkey").fetchone()
+        assert row
+        key = row[0] - KEYS + 1
 
     def span(draw: random.Random, days: int) -> str:
         """So many days that the ledger has; the last of them is drawn from the last week's."""
@@ -80,32 +80,32 @@ def queries(url: str, end: datetime) -> dict[str, Query]:
         return lambda draw: f"{noun.removeprefix('busy ')}={values[noun](draw)}"
 
     nouns = {"nothing": "", **{noun: noun for noun in BY}}
-    asked: dict[str, Query] = {}
+    by_name: dict[str, Query] = {}
     for name, noun in nouns.items():
         by = f"group_by={noun}"
-        asked[f"by {name}, 30 days"] = usage(by)
-        asked[f"by {name}, 90 days"] = usage(by, days=90)
-        asked[f"by {name}, a day by hour"] = usage(by, "period=hour", days=1)
-        asked[f"by {name}, 30 days by hour"] = usage(by, "period=hour")
+        by_name[f"by {name}, 30 days"] = usage(by)
+        by_name[f"by {name}, 90 days"] = usage(by, days=90)
+        by_name[f"by {name}, a day by hour"] = usage(by, "period=hour", days=1)
+        by_name[f"by {name}, 30 days by hour"] = usage(by, "period=hour")
         for period in ("week", "month", "total"):
-            asked[f"by {name}, 90 days by {period}"] = usage(by, f"period={period}", days=90)
-        asked[f"by {name}, Europe/Berlin, 30 days"] = usage(by, ZONE)
-        asked[f"by {name}, Europe/Berlin, 90 days in total"] = usage(by, ZONE, "period=total", days=90)
-        asked[f"by {name}, 500 lines"] = usage(by, "page_size=500", days=90)
+            by_name[f"by {name}, 90 days by {period}"] = usage(by, f"period={period}", days=90)
+        by_name[f"by {name}, Europe/Berlin, 30 days"] = usage(by, ZONE)
+        by_name[f"by {name}, Europe/Berlin, 90 days in total"] = usage(by, ZONE, "period=total", days=90)
+        by_name[f"by {name}, 500 lines"] = usage(by, "page_size=500", days=90)
     for pair in ("project,model", "key,model"):
         for period in ("day", "total"):
-            asked[f"by {pair}, 30 days by {period}"] = usage(f"group_by={pair}", f"period={period}")
-        asked[f"by {pair}, 90 days by month"] = usage(f"group_by={pair}", "period=month", days=90)
+            by_name[f"by {pair}, 30 days by {period}"] = usage(f"group_by={pair}", f"period={period}")
+        by_name[f"by {pair}, 90 days by month"] = usage(f"group_by={pair}", "period=month", days=90)
     for noun in ("busy key", "key", "user", "team", "project", "provider", "model", "tag"):
         by = "group_by=key" if noun == "model" else "group_by=model"
-        asked[f"of a {noun}, by {by[9:]}, 30 days"] = usage(by, one=spread(noun))
-        asked[f"of a {noun}, by {by[9:]}, 90 days in total"] = usage(by, "period=total", days=90, one=spread(noun))
-    asked["of a tag, by key, Europe/Berlin, 30 days"] = usage("group_by=key", ZONE, one=spread("tag"))
-    asked["gaps filled: by project, 30 days"] = usage("group_by=project", "fill=true")
-    asked["file: by key, 30 days in total, whole"] = usage("group_by=key", "period=total", "format=csv")
-    asked["file: by model, 30 days, whole"] = usage("group_by=model", "format=csv")
-    asked["file: by tag, 30 days, whole"] = usage("group_by=tag", "format=csv")
-    asked["budgets"] = lambda draw: "/api/usage/budgets"
-    asked["a busy key's own, 30 days"] = lambda draw: f"/api/keys/{key + draw.randrange(5)}/usage?days=30"
-    asked["a key's own, 30 days"] = lambda draw: f"/api/keys/{key + draw.randrange(KEYS)}/usage?days=30"
-    return asked
+        by_name[f"of a {noun}, by {by[9:]}, 30 days"] = usage(by, one=spread(noun))
+        by_name[f"of a {noun}, by {by[9:]}, 90 days in total"] = usage(by, "period=total", days=90, one=spread(noun))
+    by_name["of a tag, by key, Europe/Berlin, 30 days"] = usage("group_by=key", ZONE, one=spread("tag"))
+    by_name["gaps filled: by project, 30 days"] = usage("group_by=project", "fill=true")
+    by_name["file: by key, 30 days in total, whole"] = usage("group_by=key", "period=total", "format=csv")
+    by_name["file: by model, 30 days, whole"] = usage("group_by=model", "format=csv")
+    by_name["file: by tag, 30 days, whole"] = usage("group_by=tag", "format=csv")
+    by_name["budgets"] = lambda draw: "/api/usage/budgets"
+    by_name["a busy key's own, 30 days"] = lambda draw: f"/api/keys/{key + draw.randrange(5)}/usage?days=30"
+    by_name["a key's own, 30 days"] = lambda draw: f"/api/keys/{key + draw.randrange(KEYS)}/usage?days=30"
+    return by_name

@@ -91,13 +91,13 @@ class Sender(asyncio.Protocol):
         self.body += body
 
     def on_message_complete(self) -> None:
-        asked: dict[str, Any] = json.loads(self.body) if self.body else {}
+        options: dict[str, Any] = json.loads(self.body) if self.body else {}
         self.body = b""
-        if not asked.get("stream"):
+        if not options.get("stream"):
             self.transport.write(PLAIN)
             return
-        self.left = int(asked.get("frames", 100))
-        self.every_s = float(asked.get("every_s", 0))
+        self.left = int(options.get("frames", 100))
+        self.every_s = float(options.get("every_s", 0))
         self.transport.write(HEAD)
         if self.every_s:
             # Not in step with the other streams, as in life.

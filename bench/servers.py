@@ -92,16 +92,16 @@ class Servers:
     """Starts servers, and ends them with the `with`."""
 
     def __init__(self) -> None:
-        self._held = ExitStack()
+        self._stack = ExitStack()
         self.directory = processes.make_directory("bench")
-        self._held.callback(shutil.rmtree, self.directory, ignore_errors=True)
+        self._stack.callback(shutil.rmtree, self.directory, ignore_errors=True)
         self._installation: tuple[Path, str] | None = None
 
     def __enter__(self) -> Servers:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._held.close()
+        self._stack.close()
 
     def nginx_answering(self) -> Server:
         """A provider that answers a chat completion of 600 bytes from memory."""
@@ -180,9 +180,9 @@ class Servers:
     def _start(
         self, command: list[str], port: int, cores: set[int], name: str, env: dict[str, str] | None = None
     ) -> Server:
-        output: IO[bytes] = self._held.enter_context((self.directory / f"{name}-{port}.out").open("wb"))
+        output: IO[bytes] = self._stack.enter_context((self.directory / f"{name}-{port}.out").open("wb"))
         process = processes.start(command, env=env or server_environment(), cwd=ROOT, output=output)
-        self._held.callback(processes.end, process, timeout=30)
+        self._stack.callback(processes.end, process, timeout=30)
         machine.pin(process.pid, cores)  # in time: it has neither threads nor children yet
         return Server(process, port)
 

@@ -45,9 +45,9 @@ class Sink(asyncio.Protocol):
         self.url += url
 
     def on_message_complete(self) -> None:
-        asked = parse_qs(urlsplit(self.url.decode()).query).get("answer_mib", ["0"])
+        sizes = parse_qs(urlsplit(self.url.decode()).query).get("answer_mib", ["0"])
         self.url = b""
-        body = answer(int(asked[0]))
+        body = answer(int(sizes[0]))
         self.transport.write(HEAD % len(body) + body)
 
 

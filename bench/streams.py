@@ -68,9 +68,9 @@ def pacing(sender: Server, sluice: Server, *, rounds: int, seconds: float) -> li
     direct, through, rates, shares = [], [], [], []
     for _ in range(rounds):
         direct.append(uvloop.run(delays(sender, PACED, PACE_S, seconds))[0])
-        found, share = uvloop.run(delays(sluice, PACED, PACE_S, seconds, watched=sluice))
-        through.append(found)
-        rates.append(len(found) / seconds)
+        delays_s, share = uvloop.run(delays(sluice, PACED, PACE_S, seconds, watched=sluice))
+        through.append(delays_s)
+        rates.append(len(delays_s) / seconds)
         shares.append(share)
     by_cpu = [rate / share for rate, share in zip(rates, shares, strict=True)]
 

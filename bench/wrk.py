@@ -38,7 +38,7 @@ def ask(server: Server, *, seconds: float, connections: int = 64) -> tuple[int, 
     line = next((line for line in done.stdout.splitlines() if line.startswith(MARK)), "")
     if done.returncode or not line:
         raise Failed(f"wrk ended with {done.returncode}: {done.stdout}{done.stderr}")
-    told = json.loads(line.removeprefix(MARK))
-    if told["failed"] or not told["requests"]:
-        raise Failed(f"{told['failed']} of {told['requests']} requests failed")
-    return int(told["requests"]), float(told["seconds"])
+    report = json.loads(line.removeprefix(MARK))
+    if report["failed"] or not report["requests"]:
+        raise Failed(f"{report['failed']} of {report['requests']} requests failed")
+    return int(report["requests"]), float(report["seconds"])

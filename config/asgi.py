@@ -90,20 +90,20 @@ async def no_websocket(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "websocket.close", "code": 1000})
 
 
-def seen_through_proxies(plane: Application) -> Application:
+def behind_proxies(plane: Application) -> Application:
     return TrustedProxies(settings.TRUSTED_PROXIES, plane) if settings.TRUSTED_PROXIES else plane
 
 
-class Doors(ProtocolTypeRouter):  # type: ignore[misc]  # it has no types
+class PlaneRouter(ProtocolTypeRouter):  # type: ignore[misc]  # it has no types
     """Channels' router, which like `planes` hands on what it chose and is no coroutine itself."""
 
     _asgi_single_callable = True
     """Says to asgiref, and so to daphne, what it takes of other applications from their being coroutines."""
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        door: Application = self.application_mapping[scope["type"]]
-        return door(scope, receive, send)
+        plane: Application = self.application_mapping[scope["type"]]
+        return plane(scope, receive, send)
 
 
-doors = {"http": seen_through_proxies(planes), REFUSED: seen_through_proxies(refused)}
-application = Doors({**doors, "lifespan": lifespan, "websocket": no_websocket})
+http_planes = {"http": behind_proxies(planes), REFUSED: behind_proxies(refused)}
+application = PlaneRouter({**http_planes, "lifespan": lifespan, "websocket": no_websocket})

@@ -103,10 +103,10 @@ def has_encrypted(url: str, data_dir: Path) -> bool | None:
     import psycopg
 
     named = {"host": "HOST", "port": "PORT", "user": "USER", "password": "PASSWORD", "dbname": "NAME"}
-    told = {name: database[key] for name, key in named.items() if database[key]}
-    told |= {name: value for name, value in database.get("OPTIONS", {}).items() if name.startswith("ssl")}
+    parameters = {name: database[key] for name, key in named.items() if database[key]}
+    parameters |= {name: value for name, value in database.get("OPTIONS", {}).items() if name.startswith("ssl")}
     try:
-        with psycopg.connect(connect_timeout=5, **told) as connection:
+        with psycopg.connect(connect_timeout=5, **parameters) as connection:
             return connection.execute(STORED).fetchone() is not None
     except psycopg.errors.UndefinedTable:
         return False

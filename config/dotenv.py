@@ -50,11 +50,11 @@ def load(path: Path, variables: MutableMapping[str, str]) -> None:
 def bindings(text: str, variables: MutableMapping[str, str] = os.environ) -> dict[str, str]:
     """Names and values, `${NAME}` and `${NAME:-default}` filled in. Raises `Unreadable`."""
     text = text.removeprefix("\ufeff")
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
 
     def value_of(variable: re.Match[str]) -> str:
         name = variable["name"]
-        return variables.get(name) or found.get(name) or variable["default"] or ""
+        return variables.get(name) or values.get(name) or variable["default"] or ""
 
     position = BLANKS_AND_COMMENTS.match(text).end()  # type: ignore[union-attr]  # it matches nothing too
     while position < len(text):
@@ -63,9 +63,9 @@ def bindings(text: str, variables: MutableMapping[str, str] = os.environ) -> dic
             line = len(re.findall(r"\r\n|\n|\r", text[:position])) + 1
             raise Unreadable(f"line {line} cannot be read; write NAME=value, and close what is quoted")
         if binding["equals"]:
-            found[binding["quoted_name"] or binding["name"]] = VARIABLE.sub(value_of, _value(binding))
+            values[binding["quoted_name"] or binding["name"]] = VARIABLE.sub(value_of, _value(binding))
         position = BLANKS_AND_COMMENTS.match(text, binding.end()).end()  # type: ignore[union-attr]
-    return found
+    return values
 
 
 def _value(binding: re.Match[str]) -> str:

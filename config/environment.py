@@ -134,13 +134,13 @@ class Environment:
 
     def networks(self, name: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
         """Addresses and networks, comma-separated."""
-        found = []
+        networks = []
         for item in self.listed(name):
             try:
-                found.append(ipaddress.ip_network(item))
+                networks.append(ipaddress.ip_network(item))
             except ValueError:
                 self.refuse(name, f"{item!r} is no address and no network; write 10.0.0.7 or 10.0.0.0/8")
-        return found
+        return networks
 
     def matching(self, name: str, default: str, pattern: str, remedy: str) -> str:
         def parse(value: str) -> str:
@@ -155,12 +155,12 @@ class Environment:
 
         def parse(value: str) -> re.Pattern[bytes]:
             try:
-                found = re.compile(value.encode())
+                pattern = re.compile(value.encode())
             except re.error as error:
                 raise ValueError(f"use a regular expression of Python ({error})") from None
-            if found.search(b""):
+            if pattern.search(b""):
                 raise ValueError("use a regular expression that does not match nothing at all")
-            return found
+            return pattern
 
         return self._parsed(name, None, parse)
 

@@ -57,8 +57,8 @@ class TextLines(logging.Formatter):
 def request_text(line: str) -> str:
     event = msgspec.json.decode(line)
     at = datetime.fromisoformat(event["time"]).astimezone().strftime("%H:%M:%S")
-    told = [event.get(name, "") for name in ("method", "path", "model", "provider", "outcome", "error")]
-    words = " ".join(str(word) for word in told if word and word != "complete")
+    parts = [event.get(name, "") for name in ("method", "path", "model", "provider", "outcome", "error")]
+    words = " ".join(str(word) for word in parts if word and word != "complete")
     return shown(f"{at} {event.get('status', '-'):<7} {words} {event.get('duration_ms', 0)} ms {event.get('id', '')}")
 
 

@@ -72,10 +72,10 @@ class ManagementSchema(AutoSchema):
         schema: dict[str, Any] = super()._map_basic_serializer(serializer, direction)  # type: ignore[no-untyped-call]
         if direction == "request" and isinstance(serializer, Strict):
             schema["additionalProperties"] = False
-            for name, example in serializer.asked_for.items():
+            for name, example in serializer.required_examples.items():
                 schema["properties"][name]["example"] = example
-            if serializer.asked_for and not getattr(serializer, "partial", False):
-                schema["required"] = sorted({*schema.get("required", []), *serializer.asked_for})
+            if serializer.required_examples and not getattr(serializer, "partial", False):
+                schema["required"] = sorted({*schema.get("required", []), *serializer.required_examples})
         if direction == "response" and isinstance(serializer, Strict | serializers.ModelSerializer):
             # Rows are told whole, whatever of them may be left out of what is written.
             schema["required"] = sorted(name for name, field in schema["properties"].items() if not hidden(field))

@@ -45,7 +45,7 @@ def alert_webhook_from(env: Environment) -> tuple[str, str]:
 
 def mail_from(env: Environment) -> dict[str, Any]:
     """Django's settings for mail, from `EMAIL_URL` or one by one."""
-    found = {
+    mail = {
         "EMAIL_HOST": env.text("EMAIL_HOST"),
         "EMAIL_PORT": env.integer("EMAIL_PORT", 0, most=65535),
         "EMAIL_HOST_USER": env.text("EMAIL_HOST_USER"),
@@ -54,11 +54,11 @@ def mail_from(env: Environment) -> dict[str, Any]:
         "EMAIL_USE_SSL": env.flag("EMAIL_USE_SSL", False),
     }
     if url := env.text("EMAIL_URL"):
-        found |= _from_url(env, url)
-    if found["EMAIL_USE_TLS"] and found["EMAIL_USE_SSL"]:
+        mail |= _from_url(env, url)
+    if mail["EMAIL_USE_TLS"] and mail["EMAIL_USE_SSL"]:
         env.refuse("EMAIL_USE_SSL", "a server is spoken to with EMAIL_USE_TLS (STARTTLS) or EMAIL_USE_SSL, not both")
-    usual = 465 if found["EMAIL_USE_SSL"] else 587 if found["EMAIL_USE_TLS"] else 25
-    return {**found, "EMAIL_PORT": found["EMAIL_PORT"] or usual}
+    usual = 465 if mail["EMAIL_USE_SSL"] else 587 if mail["EMAIL_USE_TLS"] else 25
+    return {**mail, "EMAIL_PORT": mail["EMAIL_PORT"] or usual}
 
 
 def _from_url(env: Environment, url: str) -> dict[str, Any]:

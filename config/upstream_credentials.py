@@ -9,22 +9,22 @@ from config.environment import Environment
 
 def credentials_from(env: Environment) -> dict[str, str]:
     """Alias → secret. `OPENAI_API_KEY` is the alias `default`; aliases are lower case."""
-    found: dict[str, str] = {}
+    credentials: dict[str, str] = {}
     if secret := env.text("OPENAI_API_KEY"):
-        found["default"] = secret
+        credentials["default"] = secret
     for position, pair in enumerate(env.listed("OPENAI_KEYS"), 1):
         alias, equals, secret = pair.partition("=")
         if not equals or not re.fullmatch(r"[A-Za-z0-9_.-]+", alias) or not secret:
             # The pair is not repeated: whatever was meant by it, part of it is a secret.
             env.refuse("OPENAI_KEYS", f"entry {position} does not fit; write alias=key,alias=key")
             continue
-        found[alias.lower()] = secret
+        credentials[alias.lower()] = secret
     for name in env.variables:
         if name.startswith("OPENAI_KEY_") and (secret := env.text(name)):
-            found[name.removeprefix("OPENAI_KEY_").lower()] = secret
-    for alias, secret in found.items():
+            credentials[name.removeprefix("OPENAI_KEY_").lower()] = secret
+    for alias, secret in credentials.items():
         if not secret.isascii() or not secret.isprintable():
             env.refuse(
                 "OPENAI_API_KEY, OPENAI_KEYS", f"the key of alias {alias!r} has a character no HTTP header can carry"
             )
-    return found
+    return credentials

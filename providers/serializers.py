@@ -70,7 +70,7 @@ class HealthSerializer(serializers.Serializer[Health]):
 
 class ProviderSerializer(Strict, serializers.ModelSerializer[Provider]):
     moving = Strict.moving | {"health", "version"}
-    asked_for: ClassVar = {"base_url": "https://api.openai.com/v1"}
+    required_examples: ClassVar = {"base_url": "https://api.openai.com/v1"}
     """Only the simulator can do without."""
 
     credential = serializers.CharField(

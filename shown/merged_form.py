@@ -19,8 +19,8 @@ from django.utils.safestring import SafeString
 from shown.posted import as_posted, digest, parts, sealed
 
 MEMBER = "_shown"
-LONGEST_TOLD = 500
-MOST_TOLD = 20
+LONGEST_TEXT = 500
+MOST_VALUES_SHOWN = 20
 
 
 class Masked(NamedTuple):
@@ -38,7 +38,7 @@ class MergedForm:
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.taken_over: list[str] = []
+        self.merged_fields: list[str] = []
         """What others changed meanwhile, and the person did not."""
         self._touched: set[str] = set()
         self._disputed: list[str] = []
@@ -85,7 +85,7 @@ class MergedForm:
                 if now not in (shown, sent):
                     self._disputed.append(name)
             elif now != shown and name not in self._masked:
-                self.taken_over.append(name)
+                self.merged_fields.append(name)
                 for part in parts(field.widget, prefixed):
                     data.setlist(part, self._in_force[name].getlist(part))
         self.data = data
@@ -93,10 +93,12 @@ class MergedForm:
     def _read_member(self) -> dict[str, str]:
         """Nothing where a program sends a form that no page showed it: such a form means what is in force."""
         try:
-            found = json.loads(self.data.get(self.add_prefix(MEMBER)) or "{}")  # type: ignore[attr-defined]
+            digests = json.loads(self.data.get(self.add_prefix(MEMBER)) or "{}")  # type: ignore[attr-defined]
         except ValueError:
-            found = {}
-        return {name: text for name, text in found.items() if isinstance(text, str)} if isinstance(found, dict) else {}
+            digests = {}
+        return (
+            {name: text for name, text in digests.items() if isinstance(text, str)} if isinstance(digests, dict) else {}
+        )
 
     @cached_property
     def changed_data(self) -> list[str]:
@@ -113,11 +115,11 @@ class MergedForm:
     def _clean_form(self) -> None:
         super()._clean_form()  # type: ignore[misc]
         for name in self._disputed:
-            told = (
-                f"Somebody else changed this while the form stood open. Now in force: {self._told(name)}. "
+            message = (
+                f"Somebody else changed this while the form stood open. Now in force: {self._render_value(name)}. "
                 "Save again to set what stands here, or write what is in force."
             )
-            self.add_error(name, forms.ValidationError(told, code="changed_meanwhile"))  # type: ignore[attr-defined]
+            self.add_error(name, forms.ValidationError(message, code="changed_meanwhile"))  # type: ignore[attr-defined]
 
     def _save_m2m(self) -> None:
         """Only what was touched: members that were added meanwhile stay."""
@@ -128,7 +130,7 @@ class MergedForm:
         finally:
             self.cleaned_data = everything
 
-    def _told(self, name: str) -> str:
+    def _render_value(self, name: str) -> str:
         if name in self._masked:
             return self._masked[name].mask
         field, data = self.fields[name], self._in_force[name]
@@ -142,10 +144,10 @@ class MergedForm:
         elif isinstance(field, forms.ChoiceField):
             labels = {str(value): str(label) for value, label in field.widget.choices}
             texts = [labels.get(text, text) for text in texts]
-        more = f" and {len(texts) - MOST_TOLD} more" if len(texts) > MOST_TOLD else ""
+        more = f" and {len(texts) - MOST_VALUES_SHOWN} more" if len(texts) > MOST_VALUES_SHOWN else ""
         separator = " " if isinstance(field.widget, forms.MultiWidget) else ", "
-        told = separator.join(texts[:MOST_TOLD]) + more
-        return f"“{told[:LONGEST_TOLD]}{'…' if len(told) > LONGEST_TOLD else ''}”" if told else "nothing"
+        line = separator.join(texts[:MOST_VALUES_SHOWN]) + more
+        return f"“{line[:LONGEST_TEXT]}{'…' if len(line) > LONGEST_TEXT else ''}”" if line else "nothing"
 
 
 def merged(form: type[forms.ModelForm[Any]]) -> Any:

@@ -75,10 +75,10 @@ class Merging:
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)  # type: ignore[misc]
-        if isinstance(form, MergedForm) and form.taken_over:
-            labels = ", ".join(f"“{form.fields[name].label or name}”" for name in form.taken_over)
-            told = f"Others changed {labels} of “{form.instance}” while the form stood open; that was left as it is."
-            self.tell(request, told, messages.WARNING)
+        if isinstance(form, MergedForm) and form.merged_fields:
+            labels = ", ".join(f"“{form.fields[name].label or name}”" for name in form.merged_fields)
+            message = f"Others changed {labels} of “{form.instance}” while the form stood open; that was left as it is."
+            self.tell(request, message, messages.WARNING)
 
     def get_changelist_form(self, request: HttpRequest, **options: Any) -> type[ModelForm[Any]]:
         return merged(super().get_changelist_form(request, **options))  # type: ignore[misc, no-any-return]
@@ -102,8 +102,8 @@ class Merging:
 
     def tell_gone(self, request: HttpRequest, pk: str) -> None:
         noun = self.opts.verbose_name
-        told = f"The {noun} with ID “{pk}” was deleted meanwhile. Nothing that you wrote for it was saved."
-        self.tell(request, told, messages.ERROR)
+        message = f"The {noun} with ID “{pk}” was deleted meanwhile. Nothing that you wrote for it was saved."
+        self.tell(request, message, messages.ERROR)
 
     def tell(self, request: HttpRequest, text: str, level: int) -> None:
         self.message_user(request, text, level)  # type: ignore[attr-defined]

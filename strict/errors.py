@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import TypedDict
 
-MOST_TOLD = 10
+MOST_PROBLEMS_SHOWN = 10
 """Problems in `detail`; all of them are in `errors`."""
 
 
@@ -27,7 +27,11 @@ def is_management(path: str) -> bool:
 
 
 def error_document(detail: str, code: str, errors: Mapping[str, Iterable[str]] | None = None) -> ErrorDocument:
-    return {"detail": detail, "code": code, "errors": {name: list(told) for name, told in (errors or {}).items()}}
+    return {
+        "detail": detail,
+        "code": code,
+        "errors": {name: list(problems) for name, problems in (errors or {}).items()},
+    }
 
 
 def error_bytes(detail: str, code: str) -> bytes:
@@ -37,6 +41,6 @@ def error_bytes(detail: str, code: str) -> bytes:
 
 def in_words(problems: Iterable[tuple[str, str]]) -> str:
     """Pairs of a name, blank where the problem is nobody's own, and what is wrong, as one line."""
-    told = [f"{name}: {problem}" if name else problem for name, problem in problems]
-    more = len(told) - MOST_TOLD
-    return " ".join(told[:MOST_TOLD]) + (f" And {more} more." if more > 0 else "")
+    lines = [f"{name}: {problem}" if name else problem for name, problem in problems]
+    more = len(lines) - MOST_PROBLEMS_SHOWN
+    return " ".join(lines[:MOST_PROBLEMS_SHOWN]) + (f" And {more} more." if more > 0 else "")

@@ -29,7 +29,7 @@ class Strict:
     """Read-only members that change while nobody changes the row. They are not compared where a whole answer is written
     back, or a key in use could never be: it is older than the row by then."""
 
-    asked_for: ClassVar[Mapping[str, Any]] = {}
+    required_examples: ClassVar[Mapping[str, Any]] = {}
     """Members that the OpenAPI document requires, each with an example: only some rows can do without."""
 
     def run_validation(self: Any, data: Any = empty) -> Any:
@@ -54,18 +54,18 @@ class Strict:
             raise ValidationError(problems)
         return data
 
-    def _changed(self: Any, told: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, list[str]]:
-        """What is wrong with the read-only members that were told."""
-        if not told:
+    def _changed(self: Any, members: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, list[str]]:
+        """Problems with read-only members: those of a new row, and those that say something else than the row."""
+        if not members:
             return {}
         if self.instance is None:
-            return {name: [READ_ONLY] for name in told}
+            return {name: [READ_ONLY] for name in members}
         # Another serializer: this one must not remember what it would say before the change.
         shown = json.loads(JSONRenderer().render(type(self)(self.instance, context=self.context).data))
-        is_whole = all(name in told for name, field in fields.items() if field.read_only)
+        is_whole = all(name in members for name, field in fields.items() if field.read_only)
         return {
             name: [f"{READ_ONLY} It is {json.dumps(shown[name], ensure_ascii=False)}."]
-            for name, value in told.items()
+            for name, value in members.items()
             if not (is_whole and name in self.moving) and shown[name] != value
         }
 
@@ -74,9 +74,9 @@ def is_blank(value: Any) -> bool:
     return isinstance(value, str) and not value.strip()
 
 
-def check_members(body: Any, known: Iterable[str]) -> None:
+def check_members(body: Any, allowed: Iterable[str]) -> None:
     """Of a body that no serializer reads. Raises `ValidationError`."""
     if isinstance(body, Mapping):
-        names = tuple(known)
+        names = tuple(allowed)
         if problems := {name: [unknown(name, names, "member")] for name in body if name not in names}:
             raise ValidationError(problems)

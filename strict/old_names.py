@@ -62,27 +62,27 @@ OLD_NAMES: Mapping[str, NewName] = {
 
 
 def with_new_names(
-    body: Mapping[str, Any], known: Mapping[str, Any], writable: Mapping[str, Any]
+    body: Mapping[str, Any], fields: Mapping[str, Any], writable: Mapping[str, Any]
 ) -> tuple[dict[str, Any], dict[str, list[str]]]:
-    """The body by the names of today, and what is wrong with it, by the names that it has."""
-    told: dict[str, Any] = {}
+    """The body with today's names, and its problems by the names that it has."""
+    new_body: dict[str, Any] = {}
     problems: dict[str, list[str]] = {}
     for name, value in body.items():
         new = OLD_NAMES.get(name)
-        if new is None or name in known or new.name not in writable:
-            told[name] = value
-        elif new.name in body or new.name in told:
+        if new is None or name in fields or new.name not in writable:
+            new_body[name] = value
+        elif new.name in body or new.name in new_body:
             problems[name] = [f"It is an old name for `{new.name}`, which is said already; leave one of them out."]
         else:
-            note(name, new.name)
+            warn_of_old_name(name, new.name)
             try:
-                told[new.name] = new.convert(value)
+                new_body[new.name] = new.convert(value)
             except ValidationError as error:
                 problems[name] = [str(text) for text in error.detail]
-    return told, problems
+    return new_body, problems
 
 
 @lru_cache(maxsize=len(OLD_NAMES) * 2)
-def note(old: str, new: str) -> None:
-    """Once for each name and process."""
+def warn_of_old_name(old: str, new: str) -> None:
+    """Log it, once for each name and process."""
     log.warning("A management request says `%s`, an old name for `%s`; write the new one", old, new)

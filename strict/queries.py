@@ -52,9 +52,9 @@ class StrictView:
     def check_query(self: Any, request: Request, action: str) -> None:
         """Raises `ValidationError`."""
         names = self.parameters(action)
-        given = request.query_params
-        problems = {name: [unknown(name, names, "parameter")] for name in given if name not in names}
-        problems |= {name: ["It stands twice."] for name, values in given.lists() if name in names and len(values) > 1}
+        query = request.query_params
+        problems = {name: [unknown(name, names, "parameter")] for name in query if name not in names}
+        problems |= {name: ["It stands twice."] for name, values in query.lists() if name in names and len(values) > 1}
         if problems:
             raise ValidationError(problems)
 
@@ -93,10 +93,10 @@ class StrictNegotiation(DefaultContentNegotiation):
     """DRF's, which takes the name of a format that it does not have for an address that is not there."""
 
     def filter_renderers(self, renderers: Any, format: str) -> Any:  # noqa: A002
-        if found := [renderer for renderer in renderers if renderer.format == format]:
-            return found
-        known = ", ".join(sorted({str(renderer.format) for renderer in renderers}))
-        raise ValidationError({api_settings.URL_FORMAT_OVERRIDE: [f"There is no such format. There are: {known}."]})
+        if matches := [renderer for renderer in renderers if renderer.format == format]:
+            return matches
+        formats = ", ".join(sorted({str(renderer.format) for renderer in renderers}))
+        raise ValidationError({api_settings.URL_FORMAT_OVERRIDE: [f"There is no such format. There are: {formats}."]})
 
 
 class StrictFilters(DjangoFilterBackend):  # type: ignore[misc]
