@@ -58,7 +58,7 @@ def children(pid: int) -> list[int]:
 IDLE_S = 0.25
 """Looked at for so long; the ledger's process wakes ten times a second for a millisecond."""
 
-PATIENCE_S = 120.0
+TIMEOUT_S = 120.0
 
 
 def wait_until_idle(pids: Iterable[int]) -> None:
@@ -66,7 +66,7 @@ def wait_until_idle(pids: Iterable[int]) -> None:
     next, on Linux as much as its half, since priorities count within a session alone there (`sched(7)`, autogroups).
     """
     pids = list(pids)
-    before, deadline = sum(map(cpu_seconds, pids)), time.monotonic() + PATIENCE_S
+    before, deadline = sum(map(cpu_seconds, pids)), time.monotonic() + TIMEOUT_S
     while time.monotonic() < deadline:
         time.sleep(IDLE_S)
         now = sum(map(cpu_seconds, pids))

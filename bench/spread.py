@@ -12,7 +12,7 @@ from tests.sluice import Sluice
 from tests.spread import connections, held, spread
 
 WORKERS = 4
-PATIENCE_S = 30.0
+TIMEOUT_S = 30.0
 
 
 def spreads(servers: Servers, *, quick: bool) -> list[Result]:
@@ -22,7 +22,7 @@ def spreads(servers: Servers, *, quick: bool) -> list[Result]:
         assert server.process is not None
         for pid in (server.process.pid, *server.worker_pids()):
             machine.pin(pid, machine.TESTED | machine.REST)
-        processes.poll(lambda: all(burst(server, 2 * WORKERS)[0]), timeout=PATIENCE_S)
+        processes.poll(lambda: all(burst(server, 2 * WORKERS)[0]), timeout=TIMEOUT_S)
         return [result for count in (32, 200) for result in bursts(server, count, 5 if quick else 20)]
     finally:
         server.close()
@@ -40,7 +40,7 @@ def bursts(server: Sluice, count: int, rounds: int) -> list[Result]:
 
 def burst(server: Sluice, count: int) -> tuple[list[float], float]:
     """(How many each worker got, in how many ms all were answered.)"""
-    processes.poll(lambda: not held(server.port), timeout=PATIENCE_S)
+    processes.poll(lambda: not held(server.port), timeout=TIMEOUT_S)
     began = time.monotonic()
     with connections(server.port, count):
         took_s = time.monotonic() - began

@@ -19,7 +19,7 @@ from proxy.bench.tally import percentile
 
 MIB = 1024 * 1024
 QUIET_S = 2.0
-PATIENCE_S = 120
+TIMEOUT_S = 120
 LIGHT = b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n"
 CHAT, EMBEDDINGS = "/v1/chat/completions", "/v1/embeddings"
 MESSAGE = '{"role":"user","content":"How many messages are these?"},'
@@ -113,7 +113,7 @@ def gaps(name: str, server: Server, work: Callable[[], None]) -> list[Result]:
 
     waited_ms: list[float] = []
     worked_ms: list[float] = []
-    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as light:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=TIMEOUT_S) as light:
         light.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         thread = threading.Thread(target=worked)
         thread.start()
@@ -144,7 +144,7 @@ def processor_s(pid: int) -> float:
 
 def post(server: Server, head: bytes, body: bytes) -> None:
     """Raises `Failed` unless it is answered in full with 200."""
-    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as heavy:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=TIMEOUT_S) as heavy:
         heavy.sendall(head)
         heavy.sendall(body)
         begun = heavy.recv(65536)

@@ -9,7 +9,7 @@ from django.db import DatabaseError, connection, transaction
 from django.http import HttpRequest, HttpResponse
 
 from config.failures import shaped
-from keys.api.errors import Conflict, collided
+from keys.api.errors import Conflict, is_collision
 from keys.hashing import Hashes, HashOutside, hashes
 from proxy.configuration.changes import changes_written_last
 from usage.audit.acting import scope
@@ -72,7 +72,7 @@ def in_transaction(get_response: GetResponse, request: HttpRequest) -> HttpRespo
                 check_references()
                 write_changes()
     except DatabaseError as error:
-        if not collided(error):
+        if not is_collision(error):
             raise
         log.warning("A change collided with another one", exc_info=error)
         return shaped(request.path_info, Conflict.status_code, Conflict.default_detail, Conflict.default_code)

@@ -98,12 +98,12 @@ def as_api_exception(error: Exception) -> Exception:
         case EmailTaken():
             return Conflict(str(error), code="duplicate_email", fields=["email"])
         case ProtectedError():
-            return _protected(error)
+            return _in_use(error)
         case RequestDataTooBig():
             return BodyTooLarge()
         case Http404():
             return exceptions.NotFound()  # its own words name a class
-        case DatabaseError() if collided(error):
+        case DatabaseError() if is_collision(error):
             # Checked before, and yet refused by the database: another transaction was faster.
             logger.warning("A change collided with another one", exc_info=error)
             return Conflict()
@@ -114,7 +114,7 @@ CIRCLES = frozenset({"40001", "40P01"})
 """What PostgreSQL calls transactions that cannot both be: a serialization failure, a deadlock."""
 
 
-def collided(error: DatabaseError) -> bool:
+def is_collision(error: DatabaseError) -> bool:
     """Whether another change is the reason. `DatabaseError` itself is Django's, of a row that went away meanwhile."""
     is_circle = getattr(error.__cause__, "sqlstate", None) in CIRCLES
     return isinstance(error, IntegrityError) or type(error) is DatabaseError or is_circle
@@ -134,7 +134,7 @@ def _invalid(error: ValidationError) -> exceptions.APIException:
     return exceptions.ValidationError(messages)
 
 
-def _protected(error: ProtectedError) -> Conflict:
+def _in_use(error: ProtectedError) -> Conflict:
     users = list(error.protected_objects)
     numbers = Counter((str(user._meta.verbose_name), str(user._meta.verbose_name_plural)) for user in users)
     numbers_text = " and ".join(counted(number, one, many) for (one, many), number in sorted(numbers.items()))

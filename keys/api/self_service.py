@@ -99,7 +99,7 @@ class Signup(SelfServiceView):
             raise exceptions.PermissionDenied(
                 "This gateway takes no sign-ups. Ask whoever runs it for an account.", code="signup_disabled"
             )
-        fields = checked(SignupSerializer, request)
+        fields = read_fields(SignupSerializer, request)
         try:
             account = Account.of(make_user(fields["email"], fields["password"]))
         except EmailTaken as error:
@@ -121,7 +121,7 @@ class Login(SelfServiceView):
     throttle_classes = (ByAddress, ByEmail)
 
     def post(self, request: Request) -> Response:
-        fields = checked(LoginSerializer, request)
+        fields = read_fields(LoginSerializer, request)
         # Django hashes the password also where there is no such user, so that the time taken tells nothing.
         user = authenticate(request._request, username=fields["email"].strip().lower(), password=fields["password"])
         if user is None:
@@ -148,7 +148,7 @@ class OwnKeys(SelfServiceView):
     queryset = VirtualKey.objects.all()
 
     def post(self, request: Request) -> Response:
-        fields = checked(KeyRequestSerializer, request)
+        fields = read_fields(KeyRequestSerializer, request)
         account = Account.of(request.user)
         key, token = mint_for(account, fields.get("name"))
         return uncached_response({"api_key": token, "prefix": prefix_of(key)}, HTTPStatus.CREATED)
@@ -167,7 +167,7 @@ class OwnKey(SelfServiceView):
         return uncached_response({"revoked": True})
 
 
-def checked(serializer_class: type[serializers.Serializer[Any]], request: Request) -> dict[str, Any]:
+def read_fields(serializer_class: type[serializers.Serializer[Any]], request: Request) -> dict[str, Any]:
     """The body's fields. Raises `ValidationError`."""
     serializer = serializer_class(data=request.data)
     serializer.is_valid(raise_exception=True)

@@ -69,7 +69,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Reply).decode
 
 
-class Sent:
+class SentBatch:
     """A batch that may or may not have been applied."""
 
     __slots__ = ("lines", "number", "operations", "scopes")
@@ -92,7 +92,7 @@ class Batches:
         lease_s: float,
         timeout_s: float,
         clock: Callable[[], float] | None,
-        on_reply: Callable[[Sent, Reply], None],
+        on_reply: Callable[[SentBatch, Reply], None],
         on_away: Callable[[Exception], None],
         on_failure: OnFailure | None = None,
     ) -> None:
@@ -112,7 +112,7 @@ class Batches:
         self._loop: asyncio.AbstractEventLoop
         self.up = False
         self.epoch = ""
-        self.uncertain: Sent | None = None
+        self.uncertain: SentBatch | None = None
 
     def now(self) -> float:
         """Unix time by Redis' clock, as well as it is known here."""
@@ -144,7 +144,7 @@ class Batches:
         if self._busy is not None:
             await asyncio.wait([self._busy])
         self._session += 1
-        sent = Sent(self._next_number(), [])
+        sent = SentBatch(self._next_number(), [])
         return await self._call(sent)
 
     def drop_what_belongs_to_the_epoch(self) -> list[Operation]:
@@ -203,9 +203,9 @@ class Batches:
         queue = self._queue
         operations = [queue.popleft() for _ in range(min(len(queue), LARGEST_BATCH))]
         self._paced_until = self._loop.time() + PACE_S if len(operations) >= CROWD else 0
-        self._busy = self._loop.create_task(self._run(Sent(self._next_number(), operations)))
+        self._busy = self._loop.create_task(self._run(SentBatch(self._next_number(), operations)))
 
-    async def _run(self, sent: Sent) -> None:
+    async def _run(self, sent: SentBatch) -> None:
         try:
             reply = await self._call(sent)
         except Away as error:
@@ -224,7 +224,7 @@ class Batches:
         else:
             self.go_on()
 
-    def _lose(self, sent: Sent, error: Exception) -> None:
+    def _lose(self, sent: SentBatch, error: Exception) -> None:
         """A batch that fails by a fault of this process fails alone: those who ask with it are told, the next go on."""
         self._busy = None
         self._on_failure("limits-batches", error)
@@ -250,7 +250,7 @@ class Batches:
             if not operation.answer.done():
                 operation.answer.set_exception(error)
 
-    async def _call(self, sent: Sent) -> Reply:
+    async def _call(self, sent: SentBatch) -> Reply:
         batch = Batch(self._wording, self.now())
         lines = self._write(sent, batch)
         now_us = 0 if self._clock is None else round(self._clock() * 1e6)
@@ -263,20 +263,20 @@ class Batches:
             batch = Batch(self._wording, self.now())
             lines = self._write(sent, batch)
             argument = _encode([*head, *lease, batch.specs, lines])
-        reply = await self._within_patience(batch.keys, argument)
+        reply = await self._run_script(batch.keys, argument)
         if reply.outcome == "late" or (reply.outcome == "done" and reply.applied != sent.number):
             raise Away("the answer was to another question")
         if self._clock is None:
             self._offset_us = reply.now_us - round(time.time() * 1e6)
         return reply
 
-    def _write(self, sent: Sent, batch: Batch) -> list[list[Any]]:
+    def _write(self, sent: SentBatch, batch: Batch) -> list[list[Any]]:
         sent.lines = lines_of(sent.operations, batch, self._cannot_be_written)
         sent.operations = [operation for line in sent.lines for operation in line.operations]
         sent.scopes = batch.scopes
         return [line.words for line in sent.lines]
 
-    def _take_out_what_cannot_be_encoded(self, sent: Sent) -> None:
+    def _take_out_what_cannot_be_encoded(self, sent: SentBatch) -> None:
         """A number that is too large, say. What ends with one ends with the largest that there is."""
         good: list[Operation] = []
         for operation in sent.operations:
@@ -297,7 +297,7 @@ class Batches:
             operation.answer.set_exception(error)
             operation.answer.exception()  # whoever asked may be gone by now
 
-    async def _within_patience(self, keys: list[bytes], argument: bytes) -> Reply:
+    async def _run_script(self, keys: list[bytes], argument: bytes) -> Reply:
         deadline = Deadline(self._timeout_s)
         try:
             return _decode(await script.run(self._client, keys, argument))

@@ -26,7 +26,7 @@ from keys.limits.script import Client
 log = logging.getLogger("sluice.limits")
 
 PROBE_EVERY_S = 0.5
-LEDGER_PATIENCE_S = 0.1
+LEDGER_TIMEOUT_S = 0.1
 """How long the ledger is waited for where Redis' last word can stand in for it: both may be away."""
 
 OnChange = Callable[[bool, str], None]
@@ -116,7 +116,7 @@ class FallbackLimits(LimitsBackend):
         except Unknown as unknown:
             limits = {(scope.kind, scope.id): scope.limits for scope in scopes}
             is_known = all(self._last_known.knows(need, limits[need.kind, need.id]) for need in unknown.needs)
-            raise Unknown(unknown.needs, LEDGER_PATIENCE_S if is_known else None) from None
+            raise Unknown(unknown.needs, LEDGER_TIMEOUT_S if is_known else None) from None
         reservation = self._shared.new_reservation(scopes, ask)
         reservation.local, reservation.reserved_at = local, round(now * 1e6)
         if reservation.ends:

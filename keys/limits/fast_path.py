@@ -23,7 +23,7 @@ PLENTY = 1 << 80
 """More than any limit, in any unit."""
 
 
-class Counted(Protocol):
+class ScopeCounters(Protocol):
     """A scope, as far as its fast path asks."""
 
     counters: tuple[Counter, ...]
@@ -47,7 +47,7 @@ class FastPath:
         *("token_window", "tokens", "tokens_at_first", "tokens_beyond", "until"),
     )
 
-    def __init__(self, state: Counted, now: int) -> None:
+    def __init__(self, state: ScopeCounters, now: int) -> None:
         self.state = state
         self.at = now
         self.until = now + SHARED_US
@@ -198,7 +198,7 @@ def take(fast_paths: Sequence[FastPath], ask: Ask, now: int) -> Rates:
     )
 
 
-def open_fast_path(state: Counted, now: int) -> FastPath | None:
+def open_fast_path(state: ScopeCounters, now: int) -> FastPath | None:
     """For counters that have taken a request at `now`. None where there is no room, or the clock was set back."""
     fast_path = FastPath(state, now)
     for counter in state.counters:

@@ -31,7 +31,7 @@ OnBad = Callable[[Operation, Exception], None]
 def lines_of(operations: Iterable[Operation], batch: Batch, on_bad: OnBad) -> list[Line]:
     """What cannot be written (a time zone that does not exist) is told to `on_bad`, and fails alone."""
     lines: list[Line] = []
-    ending, beginning = Shared(), Shared()
+    ending, beginning = SharedLines(), SharedLines()
     for operation in operations:
         try:
             if isinstance(operation, OfOne):
@@ -44,7 +44,7 @@ def lines_of(operations: Iterable[Operation], batch: Batch, on_bad: OnBad) -> li
     return lines + ending.take() + beginning.take()
 
 
-class Shared:
+class SharedLines:
     """Lines that others of the same scopes may join."""
 
     def __init__(self) -> None:

@@ -107,7 +107,7 @@ class MemoryLimits(LimitsBackend):
             for counter in state.counters:
                 if counter.check(ask, now_us) is not None:
                     try:
-                        raise self._refused(scopes, ask, now_us)
+                        raise self._longest_refusal(scopes, ask, now_us)
                     finally:
                         self._forget_idle(now_us, len(self._states) - states_before)
             counted.append(OneByOne(state, state.counters, []))
@@ -214,8 +214,8 @@ class MemoryLimits(LimitsBackend):
                 counters += state.counters
         return statuses_of(counters, now)
 
-    def _refused(self, scopes: Scopes, ask: Ask, now: int) -> Exception:
-        """Every limit is asked, so that what is told is the longest wait of all."""
+    def _longest_refusal(self, scopes: Scopes, ask: Ask, now: int) -> Exception:
+        """The refusal with the longest wait: every limit is asked."""
         needs: list[Need] = []
         refusals: list[tuple[Scope, Refusal]] = []
         for scope in scopes:

@@ -34,7 +34,7 @@ from keys.limits.base import (
     Reservation,
     Unknown,
 )
-from keys.limits.batches import Away, Batches, OnFailure, Reply, Sent
+from keys.limits.batches import Away, Batches, OnFailure, Reply, SentBatch
 from keys.limits.lines import Line
 from keys.limits.memory import need_of
 from keys.limits.operations import (
@@ -147,7 +147,7 @@ class RedisLimits:
             lease_s=lease_s,
             timeout_s=timeout_s,
             clock=clock,
-            on_reply=self._replied,
+            on_reply=self._apply_reply,
             on_away=self._went_away,
             on_failure=on_failure,
         )
@@ -230,7 +230,7 @@ class RedisLimits:
         if not kept:
             if uncertain is not None:
                 batches.add_first(without_reservations(uncertain))
-            self._emptied(reply)
+            self._begin_epoch(reply)
         else:
             if uncertain is not None and uncertain.number <= reply.applied_before:
                 # All of it was done; but those who asked have been told no, or were decided here.
@@ -246,8 +246,11 @@ class RedisLimits:
         batches.go_on()
         return kept
 
-    def _emptied(self, reply: Reply) -> None:
-        """Redis has lost everything. What runs is told anew; what has ended is in the ledger, or will be."""
+    def _begin_epoch(self, reply: Reply) -> None:
+        """Begin anew with a Redis that has lost everything.
+
+        What runs is written there again; what has ended is in the ledger, or will be.
+        """
         first_time = not self._batches.epoch
         self._batches.epoch = reply.epoch
         for operation in self._batches.drop_what_belongs_to_the_epoch():
@@ -278,15 +281,15 @@ class RedisLimits:
         if reservation.ends:
             self._batches.add(Cancel(reservation), waits=False)
 
-    def _replied(self, sent: Sent, reply: Reply) -> None:
+    def _apply_reply(self, sent: SentBatch, reply: Reply) -> None:
         if reply.outcome == "another epoch":
             self._batches.add_first(sent.operations)
-            self._emptied(reply)
+            self._begin_epoch(reply)
             return
         for line, answer in zip(sent.lines, reply.answers, strict=True):
             first = line.operations[0]
             if isinstance(first, Reserve):
-                self._answered(line, answer, sent, reply.now_us)
+                self._apply_answer(line, answer, sent, reply.now_us)
             elif isinstance(first, Settle):
                 self._record_settlements(line.operations)
         for threshold in reply.thresholds:
@@ -312,14 +315,14 @@ class RedisLimits:
             for scope in reservation.scopes:
                 self._last_known.spend(scope, reservation.reserved_at, Baseline(cost, requests, requests))
 
-    def _answered(self, line: Line, answer: Any, sent: Sent, now_us: int) -> None:
+    def _apply_answer(self, line: Line, answer: Any, sent: SentBatch, now_us: int) -> None:
         """`all` together with the limits as they stand after the last, or `each` by itself."""
         kind, content = answer
         operations: list[Any] = line.operations
         if kind == "each":
             for operation, own in zip(operations, content, strict=True):
                 operation.reservation.record = operation.reservation.id
-                self._decided(operation, own, sent, now_us)
+                self._apply_decision(operation, own, sent, now_us)
             return
         tokens = 0
         for requests, operation in enumerate(reversed(operations)):
@@ -328,7 +331,7 @@ class RedisLimits:
             if not operation.answer.done():
                 operation.answer.set_result(RESERVED)
 
-    def _decided(self, operation: Reserve, answer: Any, sent: Sent, now_us: int) -> None:
+    def _apply_decision(self, operation: Reserve, answer: Any, sent: SentBatch, now_us: int) -> None:
         if answer[0] == "held":
             self._grant(operation, answer[1], now_us, NOTHING_AFTER)
         elif answer[0] == "refused":
@@ -375,7 +378,7 @@ class RedisLimits:
             self._batches.add(Operation(), waits=True)
 
 
-def without_reservations(sent: Sent) -> list[Operation]:
+def without_reservations(sent: SentBatch) -> list[Operation]:
     return [operation for operation in sent.operations if not isinstance(operation, Reserve)]
 
 

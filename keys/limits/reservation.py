@@ -9,7 +9,7 @@ import msgspec
 
 from keys.limits.base import Ask, CrossedThreshold, LimitStatuses, Rates, Used
 from keys.limits.counters import Counter
-from keys.limits.fast_path import Counted, FastPath
+from keys.limits.fast_path import FastPath, ScopeCounters
 from keys.limits.scope import Scopes
 from keys.limits.state import ScopeState
 
@@ -91,7 +91,7 @@ class MemoryReservation(msgspec.Struct, eq=False):
         if cost and self.adoptions != backend.adoptions:
             backend.charge_new_budgets(self.scopes, self._budgets(), cost, self.at)
 
-    def _settle_late(self, state: Counted, part: FastPath | OneByOne, used: Used) -> None:
+    def _settle_late(self, state: ScopeCounters, part: FastPath | OneByOne, used: Used) -> None:
         """By the counters. The fast path that the scope has by now goes on, unless this is more than it can bear."""
         ask = self.ask
         current = state.fast_path

@@ -19,7 +19,7 @@ from django.db import Error
 
 from keys.limits import Baseline, Need
 from keys.limits.base import LimitsBackend
-from usage.ledger.totals import Wanted, read_totals
+from usage.ledger.totals import TotalQuery, read_totals
 from usage.loops import LOOPS
 
 log = logging.getLogger("sluice.limits")
@@ -102,7 +102,7 @@ class Baselines:
                 self._wanted.pop(need).set_result(None)  # whatever failed: nobody waits for ever
 
     async def _read(self, needs: Sequence[Need]) -> list[Baseline]:
-        wanted = [Wanted(need.kind, need.id, need.since, need.day) for need in needs]
+        wanted = [TotalQuery(need.kind, need.id, need.since, need.day) for need in needs]
         return await self._run(lambda: [Baseline(*total) for total in read_totals(wanted)])
 
     async def _follow(self) -> None:

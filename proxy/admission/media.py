@@ -40,7 +40,7 @@ def cost_at_most(exchange: Exchange, price: Price) -> int | None:
     cost = price.cost_of_units(units)
     if cost is not None:
         return cost
-    usage = estimated(exchange, units)
+    usage = estimated_usage(exchange, units)
     return price.estimate(usage.prompt or 0, usage.completion or 0)
 
 
@@ -50,7 +50,7 @@ def cost_of_result(exchange: Exchange, provider_usage: Usage | None, price: Pric
     cost = price.cost_of_units(units)
     if cost is not None:
         return cost, provider_usage
-    usage = provider_usage or estimated(exchange, units)
+    usage = provider_usage or estimated_usage(exchange, units)
     parts = usage.cached, usage.reasoning, usage.audio_in, usage.audio_out, usage.cache_write
     return price.cost(usage.prompt, usage.completion, *parts, usage.picture_in, usage.picture_out), usage
 
@@ -78,7 +78,7 @@ def spoken_text(body: JSONBody | None) -> tuple[int, int]:
     return (len(text), bytes_of(text)) if isinstance(text, str) else (0, 0)
 
 
-def estimated(exchange: Exchange, units: Units) -> Usage:
+def estimated_usage(exchange: Exchange, units: Units) -> Usage:
     """The tokens of what a provider did not count."""
     media, body = exchange.endpoint.media, exchange.body
     prompt = estimated_prompt(body, exchange.dialect.words) or 0

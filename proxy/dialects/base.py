@@ -144,7 +144,7 @@ class StreamReader:
         """The response is still being made, also where nobody waits for it."""
         return False
 
-    def counted(self) -> Usage | None:
+    def usage_so_far(self) -> Usage | None:
         """The tokens so far: the provider's count, else an estimate that says so; None where nothing came.
 
         What a provider counted in the middle of an answer that broke off after it, or counted as nothing, is completed.

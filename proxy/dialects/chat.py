@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from proxy.dialects.base import AnswerContext, Dialect, Facts, StreamFault, StreamReader
-from proxy.dialects.counts import decoded_or_mended, find_usage, lenient_json, mended, read_usage
+from proxy.dialects.counts import decoded_or_mended, find_usage, lenient_json, mend, read_usage
 from proxy.dialects.openai_object import read_object, tells_error
 from proxy.dialects.text import bytes_within
 from proxy.wire.jsonbody import JSONBody, NotAnObject, decoded
@@ -150,7 +150,7 @@ class ChunkReader(StreamReader):
         except (msgspec.DecodeError, UnicodeDecodeError):
             if not data.lstrip().startswith(b"{"):
                 return frame
-            readable = mended(data)
+            readable = mend(data)
             if readable is None:
                 raise StreamFault("upstream_malformed", "The provider sent a malformed chunk.") from None
             try:

@@ -229,7 +229,7 @@ def _as_null(name: str) -> None:
     """NaN and the like: no number that anybody could count with."""
 
 
-def mended(raw: bytes) -> bytes | None:
+def mend(raw: bytes) -> bytes | None:
     """JSON that says the same for all that is read here, and that every decoder takes; None for what is no object."""
     value = lenient_json(raw)
     return json.dumps(value).encode() if type(value) is dict else None
@@ -242,7 +242,7 @@ def decoded_or_mended(decoder: msgspec.json.Decoder[T], raw: bytes) -> T | None:
     except msgspec.ValidationError:
         return None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        readable = mended(raw)
+        readable = mend(raw)
     try:
         return None if readable is None else decoded(decoder, readable)
     except msgspec.MsgspecError:

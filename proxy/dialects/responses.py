@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from proxy.dialects.base import AnswerContext, Dialect, Facts, RareFacts, StreamFault, StreamReader
-from proxy.dialects.counts import decoded_or_mended, mended, read_usage
+from proxy.dialects.counts import decoded_or_mended, mend, read_usage
 from proxy.dialects.openai_object import read_object, text_of
 from proxy.dialects.text import bytes_within
 from proxy.wire.jsonbody import JSONBody, decoded
@@ -97,7 +97,7 @@ class EventReader(StreamReader):
         except (msgspec.DecodeError, UnicodeDecodeError):
             if not data.lstrip().startswith(b"{"):
                 return frame
-            readable = mended(data)
+            readable = mend(data)
             if readable is None:
                 raise StreamFault("upstream_malformed", "The provider sent a malformed event.") from None
             data = readable

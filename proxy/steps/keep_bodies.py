@@ -11,7 +11,7 @@ from keys.records import ALL
 from proxy.capture import Capture
 from proxy.exchange import Exchange
 from proxy.steps.passed_headers import secret_of
-from usage.bodies.keep import Captured
+from usage.bodies.keep import CapturedBodies
 
 if TYPE_CHECKING:
     from usage.bodies.keep import BodyKeeper
@@ -27,7 +27,7 @@ def keep_bodies(exchange: Exchange, capture: Capture, event: RequestEvent, body_
     if capture.keeps != ALL and event.outcome == COMPLETE:
         return
     request, answer = capture.bodies(exchange.head.fields)
-    body_keeper.add(Captured(event.id, event.at, request, answer, secrets_of(exchange)))
+    body_keeper.add(CapturedBodies(event.id, event.at, request, answer, secrets_of(exchange)))
 
 
 def with_bodies(document: bytes, exchange: Exchange, capture: Capture, showing: Showing) -> bytes:

@@ -29,13 +29,15 @@ async def answer_own(exchange: Exchange, components: Components) -> None:
         data = [model_object(name, *model) for name, model in models.items() if key is None or key.may_use(name)]
         await respond.send_whole(exchange, 200, respond.JSON, msgspec.json.encode({"object": "list", "data": data}))
         return
-    model = models.get(wanted) or await unlisted(wanted, components) if key is None or key.may_use(wanted) else None
+    model = (
+        models.get(wanted) or await find_unlisted(wanted, components) if key is None or key.may_use(wanted) else None
+    )
     if model is None:
         raise NotFound("model_not_found", f"The model {wanted!r} does not exist or no provider has it.", param="model")
     await respond.send_whole(exchange, 200, respond.JSON, msgspec.json.encode(model_object(wanted, *model)))
 
 
-async def unlisted(name: str, components: Components) -> tuple[str, Members] | None:
+async def find_unlisted(name: str, components: Components) -> tuple[str, Members] | None:
     """A model that no list names, though a chat would be sent to somebody: by a pattern, or to who takes every name."""
     catalog = components.snapshot.catalog
     try:

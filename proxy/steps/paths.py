@@ -49,7 +49,7 @@ def canonical_path(raw: str, *, slash_in_name: bool = False) -> str:
         plain = "/v1/" + "/".join(filter(None, segments))
         raise not_canonical(raw, f"it has an empty segment; say {plain[:SHOWN_CHARS]}")
     if "%" in raw:
-        raw = _ESCAPE.sub(lambda escape: _checked(escape, raw, slash_in_name), raw)
+        raw = _ESCAPE.sub(lambda escape: _check_escape(escape, raw, slash_in_name), raw)
     if any(_DOTS.fullmatch(_PARAMETERS.sub("", segment)) for segment in segments):
         raise not_canonical(raw, "it has a dot segment")
     first = segments[0]
@@ -77,7 +77,7 @@ def not_canonical(raw: str, reason: str) -> NotFound:
     return NotFound("path_not_canonical", f"{raw[:SHOWN_CHARS]} is not the spelling of a path here: {reason}.")
 
 
-def _checked(escape: re.Match[str], raw: str, slash_in_name: bool) -> str:
+def _check_escape(escape: re.Match[str], raw: str, slash_in_name: bool) -> str:
     digits = escape[1]
     if digits is None:
         raise BadRequest("invalid_path", "The path has a '%' without two hexadecimal digits; write %25 for a '%'.")

@@ -51,13 +51,13 @@ async def relay_stream(
             exchange.outcome, exchange.error_code = "internal_error" if is_stop else "upstream_error", failure.code
             await respond.send_piece(exchange, reader.error_frame(failure.code, failure.message))
         if is_stop:
-            exchange.usage = reader.counted()
+            exchange.usage = reader.usage_so_far()
         else:
             await count(exchange, reader)
         await respond.end(exchange)
     finally:
         if not exchange.answer_ended:
-            exchange.usage = reader.counted()
+            exchange.usage = reader.usage_so_far()
         exchange.response_id, exchange.units = reader.response_id, reader.units
         if reader.goes_on:
             exchange.goes_on, exchange.usage = True, None  # all of it is counted when it is over
@@ -109,7 +109,7 @@ async def pump(
 
 async def count(exchange: Exchange, reader: StreamReader) -> None:
     """What the stream took; before its end leaves."""
-    exchange.usage = reader.counted()
+    exchange.usage = reader.usage_so_far()
     await finish_estimate(exchange)
 
 

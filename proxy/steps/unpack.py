@@ -54,22 +54,22 @@ class Unpacker:
                 try:
                     step, left = self._decoder.decode(left, STEP_BYTES)
                 except Undecodable:
-                    raise self._damaged() from None
+                    raise self._damage_error() from None
                 if step:
                     yield step
 
     def end(self) -> None:
         """Raises `BadRequest` when the body broke off."""
         if not self._decoder.is_over:
-            raise self._damaged()
+            raise self._damage_error()
 
     def _begin_member(self) -> None:
         self._members += 1
         if self._coding not in MEMBERS or self._members > MOST_MEMBERS:
-            raise self._damaged()
+            raise self._damage_error()
         self._decoder = DECODERS[self._coding]()
 
-    def _damaged(self) -> BadRequest:
+    def _damage_error(self) -> BadRequest:
         return BadRequest("invalid_content_encoding", f"The body is not whole and valid {self._coding}.")
 
 

@@ -187,7 +187,7 @@ class Background:
         response = decoded_or_mended(_response, raw)
         if response is None or not isinstance(response.status, str) or response.status in UNFINISHED:
             return False
-        usage = read_usage(response.usage) or estimated(raw)
+        usage = read_usage(response.usage) or estimated_usage(raw)
         self._settle(waiting, 200, usage, *self._cost(waiting.event, usage))
         return True
 
@@ -283,6 +283,6 @@ async def whole(answer: Answer) -> bytes:
     return b"".join(pieces)
 
 
-def estimated(raw: bytes) -> Usage:
+def estimated_usage(raw: bytes) -> Usage:
     """Of a response that its provider did not count: by what it says."""
     return Usage(0, tokens_of_bytes(output_bytes(raw) or 0), source=ESTIMATED)

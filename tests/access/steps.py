@@ -100,7 +100,7 @@ def provider_of(name: str = "openai", **fields: Any) -> ProviderRecord:
 def override_of(model: str = "m", provider: str = "", **usd: object) -> Any:
     """A price in USD for a million tokens, or by another unit."""
     rates = {name: Decimal(str(value)) for name, value in {"input": 0, "output": 0, **usd}.items()}
-    return PriceOverride(pk=1, provider=provider, model=model, **rates).compiled()
+    return PriceOverride(pk=1, provider=provider, model=model, **rates).compile()
 
 
 def snapshot_of(*everybody: Scope, providers: Sequence[ProviderRecord] = (), prices: Sequence[Any] = ()) -> Snapshot:

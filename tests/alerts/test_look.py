@@ -197,7 +197,9 @@ def test_who_comes_second_in_the_same_moment_makes_no_second_row(monkeypatch: py
     key = make_key(budget=Decimal(1))
     spend("0.9", key=key.pk)
     look_for_alerts()
-    monkeypatch.setattr(look_module, "_existing_identities", lambda *_: set())  # it had looked before the first one wrote
+    monkeypatch.setattr(
+        look_module, "_existing_identities", lambda *_: set()
+    )  # it had looked before the first one wrote
     spend("0.01", key=key.pk)
     assert look_for_alerts() == 0
     assert (Alert.objects.count(), AlertDelivery.objects.count()) == (1, 1)

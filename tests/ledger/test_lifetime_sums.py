@@ -8,7 +8,7 @@ import pytest
 
 from config.spending import usage_of_key
 from tests.ledger.making import NOW, event
-from usage.ledger.totals import EVER, SLOT_S, Wanted, read_totals, spent_since
+from usage.ledger.totals import EVER, SLOT_S, TotalQuery, read_totals, spent_since
 from usage.ledger.write import write_events
 from usage.models import ScopeTotal
 from usage.prices.price import MOST_PICOUSD
@@ -28,7 +28,7 @@ def test_a_lifetime_sum_has_no_end() -> None:
     assert spent_since("key", ["7"], 0) == {"7": spent}
     assert spent_since("key", ["7"], int(NOW.timestamp()) // SLOT_S * SLOT_S) == {"7": spent}
     since = int((NOW + timedelta(days=DAYS - 1)).timestamp()) // SLOT_S * SLOT_S
-    ever, today = read_totals([Wanted("key", "7", 0, since), Wanted("global", "1", since, since)])
+    ever, today = read_totals([TotalQuery("key", "7", 0, since), TotalQuery("global", "1", since, since)])
     assert (ever.spent_picousd, ever.requests, ever.requests_since_day) == (spent, 2 * DAYS, 2)
     assert today.spent_picousd == 2 * COST
     (used,) = usage_of_key(7, NOW - timedelta(days=1))

@@ -15,7 +15,7 @@ from tests.access.asking import soon
 from tests.management.conftest import make_key, make_project, make_record
 from usage.bodies import keep as keeping
 from usage.bodies import prune_bodies
-from usage.bodies.keep import BodyKeeper, Captured
+from usage.bodies.keep import BodyKeeper, CapturedBodies
 from usage.bodies.redact import Redaction
 from usage.bodies.show import RawBody, Showing
 from usage.models import RequestBodies, RequestRecord
@@ -152,8 +152,8 @@ def test_the_admin_has_it_on_the_projects_page(admin: Any):
 # --- the thread that writes them -------------------------------------------------------------------------------
 
 
-def captured(pk: str, said: bytes = b"hello") -> Captured:
-    return Captured(
+def captured(pk: str, said: bytes = b"hello") -> CapturedBodies:
+    return CapturedBodies(
         pk, NOW.timestamp(), RawBody(bytearray(said), len(said), "", ""), RawBody(bytearray(), 0, "", ""), []
     )
 

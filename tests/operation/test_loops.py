@@ -299,7 +299,7 @@ def test_a_reply_that_cannot_be_read_fails_its_batch_alone(server: RedisServer, 
             key = scope(rpm=100)
             await process.reserve(key)
             shared = process.limits._shared
-            monkeypatch.setattr(shared, "_answered", Failing(shared._answered))
+            monkeypatch.setattr(shared, "_apply_answer", Failing(shared._apply_answer))
             with pytest.raises(Boom):
                 await process.reserve(key)
             await process.reserve(key)

@@ -18,7 +18,7 @@ from proxy.exchange import Exchange
 from proxy.steps.account import NO_USAGE, account, cost_of, cost_of_media, event_of, tokens_of, usage_of
 from tests.access.steps import asked, key_of, override_of, project_of, provider_of, snapshot_of
 from tests.limits.making import scope
-from usage.bodies.keep import BodyKeeper, Captured
+from usage.bodies.keep import BodyKeeper, CapturedBodies
 from usage.event import RequestEvent
 from usage.prices.book import Prices
 from usage.prices.price import Units
@@ -387,7 +387,7 @@ def test_bodies_are_kept_where_the_project_says_so(keeps: str, outcome: str, kep
     capture.take_answer(b"told")
     told.components.bodies = cast(BodyKeeper, SimpleNamespace(add=told.said.append))
     account(answered(outcome=outcome, capture=capture), told.components)
-    captured = [said for said in told.said if isinstance(said, Captured)]
+    captured = [said for said in told.said if isinstance(said, CapturedBodies)]
     assert [(bytes(one.request.start), bytes(one.answer.start)) for one in captured] == [(b"asked", b"told")] * kept
 
 

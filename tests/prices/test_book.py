@@ -19,7 +19,7 @@ MINI = "gpt-4.1-mini"
 def override(model: str, price: int, provider: str = "", pk: int = 1, **fields: Any) -> Any:
     return PriceOverride(
         pk=pk, provider=provider, model=model, input=Decimal(price), output=Decimal(0), **fields
-    ).compiled()
+    ).compile()
 
 
 def asked(prices: Prices, model: str = MINI, provider: str = "openai", kind: str = "openai", now: float = NOW) -> Any:

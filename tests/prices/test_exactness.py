@@ -18,7 +18,7 @@ KINDS = ("input", "output", "cached_input", "cache_write", "reasoning", "audio_i
 @given(st.fixed_dictionaries(dict.fromkeys(KINDS, prices)), st.lists(tokens, min_size=7, max_size=7), prices)
 def test_a_cost_is_the_sum_of_tokens_times_their_price(said, counts, per_request):
     cached, written, heard, text_in, thought, spoken, text_out = counts
-    price = PriceOverride(model="m", per_request=per_request, **said).compiled().price
+    price = PriceOverride(model="m", per_request=per_request, **said).compile().price
     cost = price.cost(
         cached + written + heard + text_in, thought + spoken + text_out, cached, thought, heard, spoken, written
     )
@@ -40,7 +40,7 @@ def test_no_token_is_charged_twice_whatever_a_provider_counts(into, out, prompt,
 
 @given(prices, prices, tokens, tokens, tokens, tokens)
 def test_an_estimate_is_never_less_than_the_cost_of_text(into, out, prompt, completion, cached, reasoning):
-    price = PriceOverride(model="m", input=into, output=out, cached_input=into / 2, reasoning=out * 2).compiled().price
+    price = PriceOverride(model="m", input=into, output=out, cached_input=into / 2, reasoning=out * 2).compile().price
     cost, estimate = price.cost(prompt, completion, cached, reasoning), price.estimate(prompt, completion)
     assert cost is not None
     assert estimate is not None
@@ -48,7 +48,7 @@ def test_an_estimate_is_never_less_than_the_cost_of_text(into, out, prompt, comp
 
 
 def test_what_a_price_leaves_out_costs_what_it_is_a_part_of():
-    price = PriceOverride(model="m", input=Decimal(2), output=Decimal(8)).compiled().price
+    price = PriceOverride(model="m", input=Decimal(2), output=Decimal(8)).compile().price
     assert price.cost(10, 10, cached=5, reasoning=5, audio_in=2, audio_out=1, cache_write=1) == (20 + 80) * 10**6
 
 

@@ -12,7 +12,7 @@ import pytest
 from genai_prices.types import ModelPrice, StartDateConstraint, Tier, TieredPrices, Usage
 
 from tests.environment import ROOT
-from usage.prices.listed import compiled, listed_price, load, next_change, vendor_of
+from usage.prices.listed import compile_price, listed_price, load, next_change, vendor_of
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC).timestamp()
 OPENAI = "https://api.openai.com/v1"
@@ -49,7 +49,7 @@ def test_a_model_that_is_not_listed_has_no_price(model):
 
 
 def test_a_long_prompt_costs_its_tier_all_of_it():
-    price = compiled(
+    price = compile_price(
         ModelPrice(
             input_mtok=TieredPrices(base=Decimal(3), tiers=[Tier(200, Decimal(6)), Tier(1000, Decimal(7))]),
             output_mtok=TieredPrices(base=Decimal(15), tiers=[Tier(500, Decimal(20))]),
@@ -62,7 +62,7 @@ def test_a_long_prompt_costs_its_tier_all_of_it():
 
 
 def test_a_price_for_each_request_is_in_it():
-    price = compiled(ModelPrice(input_mtok=Decimal(1), output_mtok=Decimal(1), requests_kcount=Decimal(5)))
+    price = compile_price(ModelPrice(input_mtok=Decimal(1), output_mtok=Decimal(1), requests_kcount=Decimal(5)))
     assert price.cost(1, 1) == 5 * 10**9 + 2 * 10**6
 
 
@@ -73,7 +73,7 @@ def test_every_listed_model_costs_what_the_package_says(vendor, prompt):
     moment, compared = datetime.fromtimestamp(NOON, UTC), 0
     for model in load()[vendor].models:
         prices = model.get_prices(moment)
-        cost = compiled(prices).cost(prompt, 300, cached=4)
+        cost = compile_price(prices).cost(prompt, 300, cached=4)
         try:
             said = prices.calc_price(Usage(input_tokens=prompt, output_tokens=300, cache_read_tokens=4))
         except ValueError:

@@ -149,7 +149,7 @@ def test_a_streamed_count_is_the_same(name: str):
     reader = ChunkReader(AnswerContext())
     frames = frames_of(vendor)
     assert [reader.frame(each) for each in frames] == frames
-    usage = reader.counted()
+    usage = reader.usage_so_far()
     assert usage is not None
     assert (told(usage), usage.source) == (vendor.tokens, "provider")
 

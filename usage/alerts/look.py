@@ -36,7 +36,7 @@ MARKED_AT_ONCE = 100
 def look(now: datetime) -> int:
     """Write down what was reached. Returns how many alerts are new. Raises `DatabaseError`."""
     count = 0
-    for moved in _moved():
+    for moved in _moved_totals():
         by_kind: defaultdict[str, list[str]] = defaultdict(list)
         for total in moved:
             by_kind[total.kind].append(total.ident)
@@ -46,8 +46,8 @@ def look(now: datetime) -> int:
     return count
 
 
-def _moved() -> Iterator[list[ScopeTotal]]:
-    """Each once, in pages: what moves meanwhile is for the next look."""
+def _moved_totals() -> Iterator[list[ScopeTotal]]:
+    """Pages of the totals that have moved, each total once. What moves meanwhile is for the next look."""
     kind, ident = "", ""
     while True:
         behind = Q(kind__gt=kind) | Q(kind=kind, ident__gt=ident)

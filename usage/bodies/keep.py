@@ -35,7 +35,7 @@ AWAY = (DatabaseError, InterfaceError)
 _dropped = Counter("llm_proxy_bodies_dropped", "Captured bodies lost because the database did not take them in time.")
 
 
-class Captured(NamedTuple):
+class CapturedBodies(NamedTuple):
     """A request's bodies. `secrets` are those that it had to do with; `at` is in Unix seconds."""
 
     id: str
@@ -55,7 +55,7 @@ class BodyKeeper:
     def __init__(self, showing: Showing) -> None:
         """`showing`: what is kept of each body."""
         self._showing = showing
-        self._waiting: deque[Captured] = deque()
+        self._waiting: deque[CapturedBodies] = deque()
         self._waiting_bytes = 0
         self._lock = threading.Lock()
         self._stopping = threading.Event()
@@ -64,7 +64,7 @@ class BodyKeeper:
         """Redacted, and not taken by the database yet."""
         self._is_away = False
 
-    def add(self, captured: Captured) -> None:
+    def add(self, captured: CapturedBodies) -> None:
         """Neither waits nor raises."""
         size = captured.size
         with self._lock:
@@ -107,7 +107,7 @@ class BodyKeeper:
             while self._waiting and len(ready) < WRITTEN_AT_ONCE:
                 captured = self._next()
                 try:
-                    ready.append(self._redacted(captured))
+                    ready.append(self._render(captured))
                 except Exception as error:  # of one: the others are still to be kept
                     _dropped.inc()
                     # Without its text and its traceback, which may have the body in them.
@@ -124,13 +124,13 @@ class BodyKeeper:
             ready.clear()
         return True
 
-    def _next(self) -> Captured:
+    def _next(self) -> CapturedBodies:
         with self._lock:
             captured = self._waiting.popleft()
             self._waiting_bytes -= captured.size
         return captured
 
-    def _redacted(self, captured: Captured) -> RequestBodies:
+    def _render(self, captured: CapturedBodies) -> RequestBodies:
         request = self._showing.of(captured.request, captured.secrets)
         answer = self._showing.of(captured.answer, captured.secrets)
         return RequestBodies(

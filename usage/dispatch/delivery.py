@@ -132,13 +132,13 @@ class Delivery:
         except Later as later:
             if isinstance(later, PartlyDelivered):
                 there = {event.id for event in later.delivered}
-                self._arrived([each for each in part if each.event.id in there])
+                self._mark_delivered([each for each in part if each.event.id in there])
                 self._parts[0] = [each for each in part if each.event.id not in there]
             self._book.state.failed += 1
             self._put_off(str(later), later.retry_after_s)
             return
         reasons = {each.event.id: each.reason for each in rejected}
-        self._arrived([each for each in part if each.event.id not in reasons])
+        self._mark_delivered([each for each in part if each.event.id not in reasons])
         self._parts[0] = [each for each in part if each.event.id in reasons]
         self._bury(self._parts[0], reasons)
         self._parts.popleft()
@@ -163,7 +163,7 @@ class Delivery:
         self._done += part
         log.error("Dispatcher %s: %d events are refused for good; see its dead letters.", self._book.name, len(part))
 
-    def _arrived(self, part: list[PendingEvent]) -> None:
+    def _mark_delivered(self, part: list[PendingEvent]) -> None:
         if not part:
             return
         self._book.state.delivered += len(part)

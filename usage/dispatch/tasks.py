@@ -86,16 +86,16 @@ def dispatch(target: Target, stopping: threading.Event) -> None:
 def dispatch_once(target: Target) -> Outcome:
     """Deliver what waits. Raises `AlreadyAtWork`, and what `open_source` raises."""
     with at_work(target) as (delivery, book):
-        return _hurried(delivery, book)
+        return _drain_now(delivery, book)
 
 
 def resend(target: Target) -> Outcome:
     """Send the dead letters again. Raises `AlreadyAtWork` and `OSError`."""
     with at_work(target, DeadLetterSource(dead_letters_of(target.name))) as (delivery, book):
-        return _hurried(delivery, book)
+        return _drain_now(delivery, book)
 
 
-def _hurried(delivery: Delivery, book: Book) -> Outcome:
+def _drain_now(delivery: Delivery, book: Book) -> Outcome:
     """Somebody asks for it now: a pause that was made before does not count."""
     state = book.state
     delivered, refused = state.delivered, state.dead_letters

@@ -17,7 +17,7 @@ import msgspec
 
 from usage.journal.record import BROKEN_SEAL, is_sealed
 from usage.journal.segments import Lines, count_lines, is_being_written, last_line_end, read_lines, segments, torn_end
-from usage.journal.stream import Stream, Tended, id_before
+from usage.journal.stream import Stream, TendResult, id_before
 from usage.replace import read_file, replace_file
 
 log = logging.getLogger("sluice.journal")
@@ -117,7 +117,7 @@ class Shipper:
         self._file = ShippedFile(epoch, at)
         self._marks.clear()
 
-    def heed(self, tended: Tended, ledger: str) -> None:
+    def heed(self, tended: TendResult, ledger: str) -> None:
         """What the ledger's group has passed is in the ledger."""
         group = tended.groups.get(ledger)
         if group is None or tended.epoch != self._file.epoch:

@@ -16,14 +16,14 @@ from django.conf import settings
 
 from usage.journal.consumer import EVERY_S, TEND_EVERY_S, GroupState, State
 from usage.journal.shipper import Quarantine, Shipper
-from usage.journal.stream import Stream, Tended, connect
+from usage.journal.stream import Stream, TendResult, connect
 from usage.journal.subscribers import LEDGER
 from usage.loops import LOOPS
 
 log = logging.getLogger("sluice.ledger")
 
 PROBE_EVERY_S = 0.5
-PROBE_PATIENCE_S = 0.25
+PROBE_TIMEOUT_S = 0.25
 
 Lock = AbstractContextManager[bool]
 
@@ -33,7 +33,7 @@ class Shipping:
 
     def __init__(self, spool: Path, url: str, state: State, lock: Lock, quarantine: Quarantine) -> None:
         self.stream = Stream(connect(url))
-        self._probe = connect(url, PROBE_PATIENCE_S)
+        self._probe = connect(url, PROBE_TIMEOUT_S)
         self._state = state
         self._lock = lock
         self._most_events = settings.JOURNAL_STREAM_MAX_EVENTS
@@ -101,7 +101,7 @@ class Shipping:
         self._state.redis_failing = ""
         return True
 
-    def _heed(self, tended: Tended) -> None:
+    def _heed(self, tended: TendResult) -> None:
         entry_bytes = self.stream.entry_bytes()
         self._state.groups = {
             group.name: GroupState(group.waiting, round(group.waiting * entry_bytes), group.dropped, group.quarantined)

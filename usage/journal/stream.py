@@ -42,7 +42,7 @@ class Entry(NamedTuple):
     line: bytes | None
 
 
-class Shipped(NamedTuple):
+class ShipResult(NamedTuple):
     """`id` is the last entry's; empty where the stream was full, None where the epoch is another one."""
 
     epoch: str
@@ -60,7 +60,7 @@ class Group(NamedTuple):
     quarantined: int
 
 
-class Tended(NamedTuple):
+class TendResult(NamedTuple):
     epoch: str
     length: int
     groups: dict[str, Group]
@@ -91,18 +91,18 @@ class Stream:
         self._ship = client.register_script((LUA / "ship.lua").read_text())
         self._tend = client.register_script((LUA / "tend.lua").read_text())
 
-    def ship(self, lines: Sequence[bytes], epoch: str, most_entries: int) -> Shipped:
+    def ship(self, lines: Sequence[bytes], epoch: str, most_entries: int) -> ShipResult:
         """Add lines, if the stream is still the one of that epoch. The epoch changes when Redis was emptied, started
         again or replaced: then what it held may be gone.
         """
         reply: Any = self._ship(keys=[EVENTS, EPOCH], args=[epoch, secrets.token_hex(8), most_entries, *lines])
-        return Shipped(reply[0].decode(), reply[1].decode() if len(reply) > 1 else None)
+        return ShipResult(reply[0].decode(), reply[1].decode() if len(reply) > 1 else None)
 
-    def tend(self, ledger: str, most_entries: int) -> Tended:
+    def tend(self, ledger: str, most_entries: int) -> TendResult:
         """Delete what nobody needs any more; beyond the bound, also what the ledger alone is done with."""
         reply: Any = self._tend(keys=[EVENTS, EPOCH, COUNTS], args=[ledger, most_entries, DROPPED_AT_ONCE])
         groups = [Group(name.decode(), needs.decode(), *numbers) for name, needs, *numbers in reply[2:]]
-        return Tended(reply[0].decode(), reply[1], {group.name: group for group in groups})
+        return TendResult(reply[0].decode(), reply[1], {group.name: group for group in groups})
 
     def entry_bytes(self) -> float:
         """What an entry takes in Redis' memory, on the average."""
@@ -118,15 +118,15 @@ class Stream:
                 raise
 
     def new(self, group: str, member: str, most: int) -> list[Entry]:
-        """What nobody of the group has been given yet."""
+        """The next entries that no member of the group has yet."""
         return self._read_group(group, member, ">", most)
 
     def own(self, group: str, member: str, after: str, most: int) -> list[Entry]:
-        """What this member was given before, behind that id, and has not acknowledged."""
+        """Entries behind that id that this member has and has not acknowledged."""
         return self._read_group(group, member, after, most)
 
     def take_over(self, group: str, member: str, idle_ms: int, most: int) -> list[Entry]:
-        """What others were given and left alone for so long, or gave back."""
+        """Entries that other members left alone for so long, or gave back."""
         entries: list[Entry] = []
         cursor = b"0-0"
         while len(entries) < most:

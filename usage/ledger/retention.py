@@ -20,14 +20,14 @@ from usage.ledger.stored import forget_unused
 BATCH = 1_000
 
 
-class Pruned(NamedTuple):
+class PruneResult(NamedTuple):
     """The partitions that were dropped, and how many rows were deleted beside them."""
 
     partitions: list[str]
     rows: int
 
 
-def prune_requests(now: datetime | None = None, days: int | None = None) -> Pruned:
+def prune_requests(now: datetime | None = None, days: int | None = None) -> PruneResult:
     """Forget what is older than so many days (REQUEST_RETENTION_DAYS; 0: nothing is forgotten).
 
     Raises `partitions.TableBusy`, `DatabaseError`; what was dropped and deleted until then stays so.
@@ -35,12 +35,12 @@ def prune_requests(now: datetime | None = None, days: int | None = None) -> Prun
     is_by_setting = days is None
     days = settings.REQUEST_RETENTION_DAYS if days is None else days
     if not days:
-        return Pruned([], 0)
+        return PruneResult([], 0)
     before = (now or datetime.now(UTC)) - timedelta(days=days)
     if is_by_setting:  # who is short of room for once does not mean to lose files that are in use
         forget_unused(before)
     dropped = drop_before(before)
-    return Pruned(dropped, delete_before(before, DEFAULT if connection.vendor == "postgresql" else TABLE))
+    return PruneResult(dropped, delete_before(before, DEFAULT if connection.vendor == "postgresql" else TABLE))
 
 
 def delete_before(before: datetime, table: str) -> int:

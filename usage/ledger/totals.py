@@ -37,7 +37,7 @@ KEPT_DAYS = 40
 """A month, wherever its days begin, and some more: no limit asks for slots from before."""
 
 
-class Wanted(NamedTuple):
+class TotalQuery(NamedTuple):
     """A scope, and since when: `since` for money (0: ever), `day` for requests, in Unix seconds."""
 
     kind: str
@@ -47,7 +47,7 @@ class Wanted(NamedTuple):
 
 
 class ScopeUsage(NamedTuple):
-    """What a scope has used: picodollars since `Wanted.since`, requests ever, requests since `Wanted.day`."""
+    """What a scope has used: picodollars since `TotalQuery.since`, requests ever, requests since `TotalQuery.day`."""
 
     spent_picousd: int
     requests: int
@@ -105,7 +105,7 @@ def add_totals(events: Iterable[RequestEvent]) -> None:
             cursor.executemany(statement, rows)
 
 
-def read_totals(wanted: Sequence[Wanted]) -> list[ScopeUsage]:
+def read_totals(wanted: Sequence[TotalQuery]) -> list[ScopeUsage]:
     """In the order asked for. Raises `DatabaseError`."""
     usages: list[ScopeUsage] = []
     for start in range(0, len(wanted), READ_AT_ONCE):
@@ -113,7 +113,7 @@ def read_totals(wanted: Sequence[Wanted]) -> list[ScopeUsage]:
     return usages
 
 
-def _read(wanted: Sequence[Wanted]) -> list[ScopeUsage]:
+def _read(wanted: Sequence[TotalQuery]) -> list[ScopeUsage]:
     which = Q()
     for want in wanted:
         slots = Q(slot=EVER) | Q(slot__gte=min(want.day, want.since or want.day) // SLOT_S)
@@ -126,7 +126,7 @@ def _read(wanted: Sequence[Wanted]) -> list[ScopeUsage]:
     return [_usage_of(want, rows[want.kind, want.id]) for want in wanted]
 
 
-def _usage_of(want: Wanted, rows: Sequence[tuple[int, int, int]]) -> ScopeUsage:
+def _usage_of(want: TotalQuery, rows: Sequence[tuple[int, int, int]]) -> ScopeUsage:
     ever_requests = sum(requests for slot, requests, _ in rows if slot == EVER)
     today = sum(requests for slot, requests, _ in rows if slot != EVER and slot >= want.day // SLOT_S)
     if want.since:

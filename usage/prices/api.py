@@ -58,10 +58,10 @@ class PriceViewSet(Resource, ModelViewSet[PriceOverride]):
             raise NotFound(f"There is no provider {provider!r}.")
         kind, base_url, served = address
         price = load_prices([kind]).price_of(provider, kind, base_url, served, timezone.now().timestamp())
-        return Response({"provider": provider, "model": model, "model_served": served, **written(price)})
+        return Response({"provider": provider, "model": model, "model_served": served, **render_price(price)})
 
 
-def written(price: Price | None) -> dict[str, Any]:
+def render_price(price: Price | None) -> dict[str, Any]:
     """A price as decimals, USD for a million tokens."""
     shown_price = price or NOTHING
     return {

@@ -67,7 +67,7 @@ def load_prices(kinds: Iterable[str], on_bad: OnBad = log_bad) -> Prices:
     overrides: list[Override] = []
     for row in rows_of(on_bad):
         try:
-            overrides.append(row.compiled())
+            overrides.append(row.compile())
         except Exception as error:  # it must not keep what changes elsewhere from being heard
             on_bad(f"price {row.pk}", error)
     return Prices(overrides)

@@ -47,7 +47,7 @@ def listed_price(name: str, kind: str, base_url: str, model: str, now: float) ->
     if info is None:
         return Listed(None, FOREVER)
     moment = datetime.fromtimestamp(now, UTC)
-    return Listed(compiled(info.get_prices(moment), info.context_window), next_change(info, moment))
+    return Listed(compile_price(info.get_prices(moment), info.context_window), next_change(info, moment))
 
 
 def vendor_of(name: str, kind: str, base_url: str) -> Provider | None:
@@ -65,7 +65,7 @@ def vendor_of(name: str, kind: str, base_url: str) -> Provider | None:
     return vendors.get(name.lower())
 
 
-def compiled(prices: ModelPrice, window: int | None = None) -> Price:
+def compile_price(prices: ModelPrice, window: int | None = None) -> Price:
     """The package's decimals as a `Price`."""
     values = {key: value for key, value in vars(prices).items() if value is not None}
     starts = sorted({tier.start for value in values.values() for tier in getattr(value, "tiers", ())}, reverse=True)

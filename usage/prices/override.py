@@ -127,7 +127,7 @@ class PriceOverride(models.Model):
         self.full_clean()
         self.save()
 
-    def compiled(self) -> Override:
+    def compile(self) -> Override:
         def or_else(value: Decimal | None, other: Decimal) -> int | None:
             return rate(other if value is None else value)
 

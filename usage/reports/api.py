@@ -21,7 +21,7 @@ from usage.reports.answer import ReportSerializer, csv_columns, csv_lines, rende
 from usage.reports.cursors import cursor_of
 from usage.reports.question import Question, QuestionSerializer, question_from
 from usage.reports.sources import Source
-from usage.reports.sums import Line, filled, page, totals, whole
+from usage.reports.sums import Line, fill_gaps, page, totals, whole
 from usage.rollups.state import HourRollup
 
 LINES_AT_ONCE = 10_000
@@ -66,7 +66,7 @@ class UsageViewSet(Resource, ListModelMixin, GenericViewSet[Any]):
         if is_file:
             return as_file(request, csv_pages(source))
         sums = totals(source)
-        lines, last = (filled(whole(source), question), None) if question.fill else page(source)
+        lines, last = (fill_gaps(whole(source), question), None) if question.fill else page(source)
         following = None
         if last is not None:
             here = request.build_absolute_uri()
@@ -98,7 +98,7 @@ def as_file(request: Request, pieces: Iterator[str]) -> StreamingHttpResponse:
 
 def csv_pages(source: Source) -> Iterator[str]:
     if source.question.fill:
-        yield as_csv(filled(whole(source), source.question), source.question)
+        yield as_csv(fill_gaps(whole(source), source.question), source.question)
         return
     question = source.question._replace(page_size=LINES_AT_ONCE)
     is_first = True

@@ -70,7 +70,7 @@ def whole(source: Source) -> list[Line]:
     return lines
 
 
-def filled(lines: Sequence[Line], question: Question) -> list[Line]:
+def fill_gaps(lines: Sequence[Line], question: Question) -> list[Line]:
     """Each group in each span. Raises `ValidationError` where that is too much for one answer."""
     there = {(line.at, line.group): line for line in lines}
     groups = sorted({line.group for line in lines}) if question.group_by else [()]
