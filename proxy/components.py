@@ -90,6 +90,6 @@ class Components:
         self.bodies = bodies
         self.background = background
         self.shown_errors = shown_errors
-        """What may be told of providers' errors that are no JSON."""
+        """Shows clients a part of providers' errors that are no JSON."""
         self.reporter = Reporter(metrics, request_log, traces)
         self.request_deadlines = RequestDeadlines()

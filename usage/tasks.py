@@ -64,7 +64,7 @@ def prune_bodies() -> str:
 
 @shared_task
 def alert() -> str:
-    """Find the budgets and soft thresholds that were reached, and tell of what is due to be told."""
+    """Find the budgets and soft thresholds that were reached, and send the alerts that are due."""
     return f"{look_for_alerts()} new, {send_waiting_alerts()} sent"
 
 

@@ -27,7 +27,7 @@ log = logging.getLogger("sluice.limits")
 LARGEST_BATCH = 128
 """Operations. Redis does nothing else while it decides them: a few milliseconds."""
 SETTLE_WITHIN_S = 0.01
-"""How long what nobody waits for waits for company."""
+"""How long an operation that no request waits for waits for others, to share their round trip."""
 LARGEST = 2**53
 """Of numbers that Lua counts exactly."""
 CROWD = 16
@@ -166,7 +166,7 @@ class Batches:
         return True
 
     async def drain(self) -> None:
-        """Until Redis has been told all that waits, or has gone away."""
+        """Wait until Redis has all that waits, or has gone away."""
         while self.up and (self._queue or self._busy is not None):
             self.go_on()
             if self._busy is None:
@@ -225,7 +225,7 @@ class Batches:
             self.go_on()
 
     def _lose(self, sent: SentBatch, error: Exception) -> None:
-        """A batch that fails by a fault of this process fails alone: those who ask with it are told, the next go on."""
+        """A batch that fails through a bug here fails alone: its requests get the error, the next ones go on."""
         self._busy = None
         self._on_failure("limits-batches", error)
         for operation in sent.operations:
@@ -235,7 +235,7 @@ class Batches:
         self.go_on()
 
     def _fall(self, error: Away) -> None:
-        """Nobody waits any longer; what has to be told to Redis is kept."""
+        """No request waits any longer; operations that Redis must still get are kept."""
         self.up = False
         waiting = [operation for operation in self._queue if isinstance(operation, Reserve)]
         kept = [operation for operation in self._queue if not isinstance(operation, Reserve)]

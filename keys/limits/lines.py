@@ -29,7 +29,7 @@ OnBad = Callable[[Operation, Exception], None]
 
 
 def lines_of(operations: Iterable[Operation], batch: Batch, on_bad: OnBad) -> list[Line]:
-    """What cannot be written (a time zone that does not exist) is told to `on_bad`, and fails alone."""
+    """An operation that cannot be written (its time zone does not exist) goes to `on_bad`, and fails alone."""
     lines: list[Line] = []
     ending, beginning = SharedLines(), SharedLines()
     for operation in operations:

@@ -72,7 +72,7 @@ RESERVED: list[Any] = ["held"]
 
 
 class SharedReservation(RecordedReservation):
-    """What one request has taken, in Redis, or in this process (`local`), or in both."""
+    """The reservation of one request, in Redis, in this process (`local`), or in both."""
 
     limits: RedisLimits
     readings: Sequence[Any] = ()
@@ -162,11 +162,11 @@ class RedisLimits:
         await self.come_back()
 
     async def drain(self) -> None:
-        """Until Redis has been told all that waits, or has gone away."""
+        """Wait until Redis has all that waits, or has gone away."""
         await self._batches.drain()
 
     async def close(self) -> None:
-        """Tell Redis what waits to be told. What still runs comes back when the lease ends."""
+        """Send Redis all that waits. The reservations of requests that still run come back when the lease ends."""
         if self._renewal is not None:
             self._renewal.cancel()
         await self._batches.close()

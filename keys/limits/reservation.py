@@ -1,4 +1,4 @@
-"""What a request has taken in this process, until it ends."""
+"""The reservation of a request in this process, until it ends."""
 
 from __future__ import annotations
 

@@ -142,7 +142,7 @@ class VirtualKey(Aliased, Limited, Changing):
     is_active = models.BooleanField(default=True)
     expires_at = models.DateTimeField(null=True, blank=True)
     expiry_noted = models.DateTimeField(null=True, editable=False)
-    """The `expires_at` that the audit log has been told to be over."""
+    """The `expires_at` that the audit log has an entry for."""
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
     allowed_models = models.JSONField(
         default=list,

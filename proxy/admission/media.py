@@ -28,7 +28,7 @@ SPOKEN_TOKENS_PER_CHARACTER = 2
 
 HEARD_TOKENS_PER_S = 10
 HEARD_BYTES_PER_S = 4_000
-"""Of an upload whose length nobody told: 32 kbit/s, about the least that speech is sent around with."""
+"""Of an upload of unknown length: 32 kbit/s, about the least that speech is sent around with."""
 
 UNTOLD_BYTES = 25 * 1024 * 1024
 """Of an upload that does not say how large it is: as much as OpenAI takes."""

@@ -87,7 +87,7 @@ def read_usage(raw: bytes | msgspec.Raw | None) -> Usage | None:
 
 
 def usage_of(counts: ProviderUsage) -> Usage | None:
-    """Most answers are in OpenAI's own words and add up, which is told in one go; of all others, by a closer look."""
+    """Most usage has OpenAI's own members and adds up, which one comparison shows; all other usage is read closely."""
     prompt, completion = counts.prompt_tokens, counts.completion_tokens
     of_prompt, of_completion = counts.prompt_tokens_details or _NOTHING, counts.completion_tokens_details or _NOTHING
     if (

@@ -51,7 +51,7 @@ async def answer_health(scope: Scope, send: Send, condition: Condition | None) -
 
 
 async def answer_detailed(scope: Scope, send: Send, condition: Condition | None) -> None:
-    """Operators are told all of it; everybody else which parts there are and how each is."""
+    """Operators get the whole report, everybody else the names of the parts and their statuses."""
     authorization = authorization_of(scope)
     if authorization is not None and not is_bearer(authorization, settings.MANAGEMENT_TOKEN):
         body = error_body(
@@ -128,7 +128,7 @@ def whole(report: Report) -> dict[str, Any]:
 
 
 class ProviderCollector(Collector):
-    """What is known of the providers; of one that was never asked, nothing is told."""
+    """The last check of each provider; a provider without one is left out."""
 
     def __init__(self, providers: Sequence[Health]) -> None:
         self._providers = providers

@@ -35,10 +35,10 @@ from proxy.wire.text import bytes_of
 EMBEDDINGS, AUDIO = "/v1/embeddings", "/v1/audio"
 
 MOST_NAME_BYTES = 1024 * 1024
-"""Of the names of all members together: the worker is told them."""
+"""Of the names of all members together: the worker gets them."""
 
 SHORT_BYTES = 16 * 1024
-"""A member of an answer that is told as it is."""
+"""A member of an answer up to this size goes to the worker as it is."""
 
 MOST_ITEMS = 1000
 """Told of a long list of an answer; a provider's `data` with more pictures is none."""

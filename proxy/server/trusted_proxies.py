@@ -33,7 +33,7 @@ class Forwarded(NamedTuple):
 
 
 class TrustedProxies:
-    """An ASGI application before another one, which sees what the proxies told as if it were the connection's own."""
+    """An ASGI application before another one, which sees what the proxies report as if it were the connection's own."""
 
     def __init__(self, networks: Sequence[Network], application: Application) -> None:
         self._networks, self._application = networks, application

@@ -117,7 +117,7 @@ def tokens_of(exchange: Exchange, event: RequestEvent) -> int:
 
 
 def usage_of(exchange: Exchange) -> Usage:
-    """What this request used. Who reads a stored response is told again what was counted when it was made."""
+    """What this request used. A stored response repeats the usage that was counted when it was made."""
     usage = exchange.usage
     if usage is None or exchange.endpoint is STORED_RESPONSE:
         return NO_USAGE

@@ -31,7 +31,7 @@ def keep_bodies(exchange: Exchange, capture: Capture, event: RequestEvent, body_
 
 
 def with_bodies(document: bytes, exchange: Exchange, capture: Capture, showing: Showing) -> bytes:
-    """An event as JSON, for the log, with what was asked and answered."""
+    """An event as JSON, for the log, with the bodies of its request and its answer."""
     secrets = secrets_of(exchange)
     request, answer = (showing.of(body, secrets) for body in capture.bodies(exchange.head.fields))
     texts = [shown.body.decode(errors="replace") + ("…" if shown.note else "") for shown in (request, answer)]

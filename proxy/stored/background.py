@@ -72,7 +72,7 @@ class Waiting:
         self.next_at = time.monotonic() + FIRST_PAUSE_S
 
     def settle(self, tokens: int | None, cost: int | None) -> None:
-        """What nobody knows stays as it was reserved."""
+        """Settle the reservation. Tokens or a cost that are not known (None) stay as they were reserved."""
         if self.reservation is not None:
             tokens_used = self.tokens if tokens is None else tokens
             self.reservation.settle(tokens_used, self.reservation.ask.cost if cost is None else cost)

@@ -21,7 +21,7 @@ PAUSES_S = (0.1, 0.1, 0.1, 0.2, 0.3, 0.4)
 """Between looks into the database."""
 
 RECORD_AGAIN_AFTER_S = 86_400
-"""After so long the database is told again that an object is in use."""
+"""Seconds after which the database gets a new time of use for an object."""
 
 NOBODYS_FOR_S = 60
 """How long it is believed that no project made something. The provider knows it by then, so nobody will."""

@@ -139,7 +139,7 @@ class Consumer:
         return not self._state.failing
 
     def _begin(self) -> None:
-        """Whoever had the lock before has gone on since it last told how far it is; the ledger knows."""
+        """Take the position from the ledger: the last holder of the lock may have gone on after its last report."""
         self._state.read.clear()
 
     def _work(self, is_last: bool) -> None:

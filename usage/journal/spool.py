@@ -34,7 +34,7 @@ class Spool:
     """One for each process. All of it happens on the event loop's thread."""
 
     def __init__(self, directory: Path, *, segment_bytes: int, most_bytes: int, dropped: Callable[[int], None]) -> None:
-        """`dropped` is told how many events were lost, when some are. Raises `OSError`."""
+        """`dropped` is called with the number of events that are lost. Raises `OSError`."""
         self._directory = directory
         self._segment_bytes = min(segment_bytes, most_bytes // 8)  # the bound is looked at when one is full
         self._most_bytes = most_bytes

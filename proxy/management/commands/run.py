@@ -66,7 +66,7 @@ class Command(BaseCommand):
 
 
 def never_used() -> list[str]:
-    """What the first start told, and nobody has used: it may have been lost with a terminal."""
+    """Reminders of secrets that the first start showed and nobody has used: they may be lost with a terminal."""
     lines = []
     if get_user_model().objects.filter(username="admin", last_login=None).exists():
         lines.append("Nobody has signed in as admin yet, whose password was shown at the first start.")
