@@ -12,17 +12,12 @@ from bench import machine
 from bench.result import Result, middle
 from bench.servers import Server, Servers
 from bench.wrk import ask
+from keys.limits.scope import COUNT_LIMITS
 from tests.environment import MANAGEMENT_TOKEN
 from tests.services.redis import RedisServer
 
 EVERY_KIND = {
-    "rpm": 10_000_000,
-    "tpm": 100_000_000_000,
-    "rps": 1_000_000,
-    "burst": 1_000_000,
-    "parallel": 1_000_000,
-    "daily": 1_000_000_000,
-    "max_requests": 1_000_000_000_000,
+    **{name: count.most for name, count in COUNT_LIMITS.items()},
     "budget": "9000000",
     "period": "month",
     "time_zone": "Europe/Berlin",

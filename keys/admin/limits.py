@@ -13,7 +13,8 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.functional import cached_property
 
-from keys.models import Limited
+from keys.limits.scope import COUNT_LIMITS
+from keys.models import COUNTS, Limited
 from keys.spending import spending_of
 from shown.money import about, exact, share
 from shown.words import moment
@@ -23,7 +24,7 @@ MOST_COUNTED = 10_000
 LIMIT_FIELDSETS: Any = (
     (
         "Limits",
-        {"fields": (("rpm", "tpm"), ("rps", "burst"), ("parallel", "daily", "max_requests"))},
+        {"fields": (COUNTS[:2], COUNTS[2:4], COUNTS[4:])},
     ),
     ("Budget", {"fields": (("budget", "period"), ("soft_threshold", "time_zone"), "spending")}),
 )
@@ -77,16 +78,8 @@ class SpendingShown:
 
 
 def _written(row: Limited) -> Iterable[str]:
-    units = (
-        ("rpm", "requests/min"),
-        ("tpm", "tokens/min"),
-        ("rps", "requests/s"),
-        ("parallel", "at once"),
-        ("daily", "requests/day"),
-        ("max_requests", "altogether"),
-    )
-    for name, unit in units:
-        if (limit := getattr(row, name)) is not None:
-            yield f"{limit:,} {unit}"
+    for name, count in COUNT_LIMITS.items():
+        if count.unit and (limit := getattr(row, name)) is not None:
+            yield f"{limit:,} {count.unit}"
     if row.budget is not None:
         yield f"{exact(row.budget)} {'altogether' if row.period == 'total' else 'a ' + row.period}"

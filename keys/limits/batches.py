@@ -52,7 +52,7 @@ class Away(Exception):
 
 
 class Reply(msgspec.Struct, array_like=True):
-    """What `lua/11_batch.lua` returns."""
+    """What `lua/23_batch.lua` returns."""
 
     outcome: str
     epoch: str

@@ -212,6 +212,8 @@ def open_fast_path(state: ScopeCounters, now: int) -> FastPath | None:
                 fast_path.requests, fast_path.request_entry, fast_path.room = counter, newest, min(fast_path.room, left)
             elif isinstance(counter, TokenWindow):
                 fast_path.token_window, fast_path.token_entry, fast_path.tokens = counter, newest, left
+            else:
+                return None
         elif isinstance(counter, Bucket):
             # As if nothing ran out meanwhile.
             fast_path.buckets = (counter,)

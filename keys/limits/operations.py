@@ -1,23 +1,28 @@
-"""What is asked of Redis, and how it is written into a batch for `lua/11_batch.lua`."""
+"""What is asked of Redis, and how it is written into a batch for `lua/23_batch.lua`."""
 
 from __future__ import annotations
 
 import asyncio
 import math
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import msgspec
 
 from keys.limits.base import DAY_US, SECOND_US, Ask, Baseline, Need
+from keys.limits.counters import COUNTERS, Counter
 from keys.limits.counters.budget import threshold_of
 from keys.limits.periods import span_at
-from keys.limits.scope import Scope, Scopes
+from keys.limits.scope import COUNT_LIMITS, Limits, Scope, Scopes
 from strict.units import PICO
 
 Money = tuple[int, int]
 
 SCOPES_KEPT = 10_000
+
+TOLD = ("key", "budget", "threshold", "period", "start", "end", *COUNT_LIMITS)
+"""How a scope is told to Redis, in this order: the number of its key, its budget, and its limits."""
 
 
 def money(picousd: int | None) -> Money:
@@ -72,13 +77,10 @@ class Wording:
 
     def _spec_for(self, scope: Scope, now: float) -> ScopeSpec:
         limits = scope.limits
-        rps = limits.rps
-        burst = rps if limits.burst is None else limits.burst
-        numbers = (limits.rpm, limits.tpm, rps, burst, limits.parallel, limits.daily, limits.max_requests)
-        values: list[Any] = [0, *(-1 if number is None else number for number in numbers)]
         since, until = -math.inf, math.inf
+        values: list[Any]
         if limits.budget is None:
-            values += [-1, -1, "", 0, -1]
+            values = [0, -1, -1, "", 0, -1]
         else:
             span = span_at(limits.period, limits.time_zone, now)
             since = span.start
@@ -86,7 +88,10 @@ class Wording:
             if span.end is not None:
                 until, end = span.end, span.end * SECOND_US
             name = f"{limits.period} {limits.time_zone}"
-            values += [money(limits.budget), money(threshold_of(limits)), name, span.start * SECOND_US, end]
+            values = [0, money(limits.budget), money(threshold_of(limits)), name, span.start * SECOND_US, end]
+        for limit in COUNT_LIMITS:
+            number = getattr(limits, limit)
+            values.append(-1 if number is None else number)
         raw = msgspec.Raw(msgspec.msgpack.encode(values))
         return ScopeSpec(self.key(scope.kind, scope.id), raw, since, until)
 
@@ -142,17 +147,14 @@ class Batch:
         return index
 
 
+settled_limits = attrgetter(*(kind.limit_kind for kind in COUNTERS if kind.settle is not Counter.settle))
+NONE_SETTLED = settled_limits(Limits())
+
+
 def anything_ends(scopes: Scopes) -> bool:
     """Whether a request that these limit has anything to settle."""
-    for scope in scopes:
-        limits = scope.limits
-        if (
-            limits.budget is not None
-            or limits.tpm is not None
-            or limits.parallel is not None
-            or limits.daily is not None
-            or limits.max_requests is not None
-        ):
+    for scope in scopes:  # noqa: SIM110 (for every request, and a generator takes longer)
+        if settled_limits(scope.limits) != NONE_SETTLED:
             return True
     return False
 

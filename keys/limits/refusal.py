@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Literal, NamedTuple
 
 from keys.limits.base import SECOND_US, LimitStatuses
-from keys.limits.scope import Scope
+from keys.limits.scope import COUNT_LIMITS, Scope
 from shown.money import plain
 
 Cure = Literal["time", "others", "never"]
@@ -16,15 +16,7 @@ Cure = Literal["time", "others", "never"]
 IN_FLIGHT_WAIT_US = SECOND_US
 """What is told where only the end of other requests makes room: nobody knows when that is."""
 
-TITLES = {
-    "rpm": "requests per minute",
-    "tpm": "tokens per minute",
-    "rps": "requests per second",
-    "parallel": "requests at once",
-    "daily": "requests per day",
-    "max_requests": "requests in all",
-    "budget": "budget",
-}
+TITLES = {**{name: count.title for name, count in COUNT_LIMITS.items()}, "budget": "budget"}
 QUOTAS = {"max_requests", "budget"}
 
 

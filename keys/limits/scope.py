@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import NamedTuple
 
 import msgspec
 
@@ -21,6 +22,30 @@ class Limits(msgspec.Struct, frozen=True):
     period: str = "total"  # total | day | week | month
     soft_threshold: float = 0.8
     time_zone: str = "UTC"
+
+
+class Count(NamedTuple):
+    """What is said of a limit that is a whole number, wherever it is told of.
+
+    `title`: in refusals, forms and commands. `most`: beyond what one gateway can serve. A larger number is a slip of
+    the hand, and no limit is written as none. `unit`: behind the number, in lists of the admin; "": it is not shown.
+    """
+
+    title: str
+    most: int
+    unit: str = ""
+
+
+COUNT_LIMITS = {
+    "rpm": Count("requests per minute", 10_000_000, "requests/min"),
+    "tpm": Count("tokens per minute", 100_000_000_000, "tokens/min"),
+    "rps": Count("requests per second", 1_000_000, "requests/s"),
+    "burst": Count("burst of requests under rps", 1_000_000),
+    "parallel": Count("requests at once", 1_000_000, "at once"),
+    "daily": Count("requests per day", 1_000_000_000, "requests/day"),
+    "max_requests": Count("requests in all", 1_000_000_000_000, "altogether"),
+}
+"""By the fields of `Limits`. Models, forms, commands and the script in Redis have these, in this order."""
 
 
 class Scope(msgspec.Struct, frozen=True, eq=False):

@@ -1,4 +1,6 @@
-"""The one script that Redis runs. Its parts are in `lua/`, joined in the order of their numbers."""
+"""The one script that Redis runs. Its parts are in `lua/`, joined in the order of their numbers, behind the places of
+what Python tells of a scope: `L_RPM` is where its requests per minute are.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,16 @@ from typing import Any, Protocol
 
 from redis.exceptions import NoScriptError
 
-SOURCE = "\n".join(part.read_text() for part in sorted((Path(__file__).parent / "lua").glob("*.lua")))
+from keys.limits.operations import TOLD
+
+
+def _places() -> str:
+    names = ", ".join(f"L_{name.upper()}" for name in TOLD)
+    return f"local {names} = {', '.join(str(place) for place, _ in enumerate(TOLD, 1))}"
+
+
+PARTS = sorted((Path(__file__).parent / "lua").glob("*.lua"))
+SOURCE = "\n".join([_places(), *(part.read_text() for part in PARTS)])
 DIGEST = hashlib.sha1(SOURCE.encode(), usedforsecurity=False).hexdigest()
 
 

@@ -8,25 +8,18 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
+from keys.limits.scope import COUNT_LIMITS
+
 NONE = "none"
 """What is written for no limit; in the body of a request it is null."""
 
-COUNTS = {
-    "rpm": "Requests per minute.",
-    "tpm": "Tokens per minute.",
-    "rps": "Requests per second.",
-    "burst": "Requests at once under --rps.",
-    "parallel": "Requests at the same time.",
-    "daily": "Requests per day.",
-    "max_requests": "Requests altogether.",
-}
 PERIODS = ("total", "day", "week", "month")
 
 
 def add_limits(parser: CommandParser) -> None:
     """`none` takes a limit away."""
-    for name, summary in COUNTS.items():
-        parser.add_argument(option(name), type=count_or_none, metavar="N", help=summary)
+    for name, count in COUNT_LIMITS.items():
+        parser.add_argument(option(name), type=count_or_none, metavar="N", help=f"{count.title.capitalize()}.")
     parser.add_argument("--budget", type=usd_or_none, metavar="USD", help="What may be spent in a period.")
     parser.add_argument("--period", choices=PERIODS, help="What the budget is for; total, where nothing is said.")
     parser.add_argument("--soft-threshold", type=share, metavar="S", help="Alert at this share of the budget: 0.8.")
@@ -35,7 +28,7 @@ def add_limits(parser: CommandParser) -> None:
 
 def limit_fields(options: dict[str, Any]) -> dict[str, Any]:
     """The limits' fields for the API, of the options that the command line has."""
-    names = (*COUNTS, "budget", "period", "soft_threshold", "time_zone")
+    names = (*COUNT_LIMITS, "budget", "period", "soft_threshold", "time_zone")
     return {name: unwritten(options[name]) for name in names if options[name] is not None}
 
 

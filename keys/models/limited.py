@@ -10,23 +10,17 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 
+from keys.limits.scope import COUNT_LIMITS
 from keys.models.usd import MOST_USD, USDField
 from keys.models.validators import validate_time_zone
 
-MOST = {
-    "rpm": 10_000_000,
-    "tpm": 100_000_000_000,
-    "rps": 1_000_000,
-    "burst": 1_000_000,
-    "parallel": 1_000_000,
-    "daily": 1_000_000_000,
-    "max_requests": 1_000_000_000_000,
-}
-"""Beyond what one gateway can serve: a larger number is a slip of the hand, and no limit is written as none."""
-
-COUNTS = tuple(MOST)
+COUNTS = tuple(COUNT_LIMITS)
 LIMIT_FIELDS = (*COUNTS, "budget", "period", "soft_threshold", "time_zone")
 """The names of the columns, of the API's fields and, with dashes, of the commands' options."""
+
+
+LARGEST_INTEGER = 2**31 - 1
+"""Of PostgreSQL's smaller type."""
 
 
 class Period(models.TextChoices):
@@ -38,10 +32,12 @@ class Period(models.TextChoices):
     MONTH = "month"
 
 
-def count_field(name: str, what: str, field: type[models.IntegerField[Any, Any]] = models.PositiveIntegerField) -> Any:
-    most = MOST[name]
+def count_field(name: str, label: str = "") -> Any:
+    """A column for one of `COUNT_LIMITS`. `label`: in forms, where its title would not do."""
+    title, most, _ = COUNT_LIMITS[name]
+    field = models.PositiveIntegerField if most <= LARGEST_INTEGER else models.PositiveBigIntegerField
     return field(
-        what,
+        label or title,
         null=True,
         blank=True,
         validators=[
@@ -55,21 +51,21 @@ def count_field(name: str, what: str, field: type[models.IntegerField[Any, Any]]
 def possible_counts() -> Q:
     """Also where a row is written past the validators."""
     condition = Q()
-    for name, most in MOST.items():
-        condition &= Q(**{f"{name}__gte": 1, f"{name}__lte": most}) | Q(**{f"{name}__isnull": True})
+    for name, count in COUNT_LIMITS.items():
+        condition &= Q(**{f"{name}__gte": 1, f"{name}__lte": count.most}) | Q(**{f"{name}__isnull": True})
     return condition
 
 
 class Limited(models.Model):
     """Limits and a budget; what is blank is not limited."""
 
-    rpm = count_field("rpm", "requests per minute")
-    tpm = count_field("tpm", "tokens per minute", models.PositiveBigIntegerField)
-    rps = count_field("rps", "requests per second")
+    rpm = count_field("rpm")
+    tpm = count_field("tpm")
+    rps = count_field("rps")
     burst = count_field("burst", "burst")
     parallel = count_field("parallel", "parallel requests")
-    daily = count_field("daily", "requests per day")
-    max_requests = count_field("max_requests", "requests altogether", models.PositiveBigIntegerField)
+    daily = count_field("daily")
+    max_requests = count_field("max_requests", "requests altogether")
     budget = USDField(
         "budget in USD",
         null=True,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from keys.limits import Ask, Baseline, Limits, Need, Scope
 from keys.limits.base import DAY_US
 from keys.limits.periods import span_at
+from keys.limits.scope import COUNT_LIMITS
 
 MINUTE = 60_000_000
 SECOND = 1_000_000
@@ -49,7 +50,7 @@ class Model:
         """See these limits: what is not limited is not counted."""
         for scope in scopes:
             past = self.past(scope)
-            for name in ("rpm", "tpm", "rps", "parallel", "daily", "max_requests", "budget"):
+            for name in (*COUNT_LIMITS, "budget"):
                 if getattr(scope.limits, name) is None:
                     past.since.pop(name, None)
                 else:

@@ -8,6 +8,8 @@ import pytest
 import redis
 
 from keys.limits import Ask, Baseline
+from keys.limits.counters import COUNTERS
+from keys.limits.scope import COUNT_LIMITS
 from tests.limits.conftest import Gate, RedisGate
 from tests.limits.making import USD, scope
 
@@ -20,6 +22,11 @@ EVERY_KIND: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "max_requests": ({"max_requests": 2}, {}),
     "budget": ({"budget": 2 * USD}, {"cost": USD, "bounded": True}),
 }
+
+
+def test_every_limit_is_counted_and_has_its_row_here():
+    # A burst says how the bucket of `rps` is filled.
+    assert set(EVERY_KIND) == {counter.limit_kind for counter in COUNTERS} == {*COUNT_LIMITS, "budget"} - {"burst"}
 
 
 @pytest.mark.parametrize("kind", EVERY_KIND)

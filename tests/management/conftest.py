@@ -13,7 +13,7 @@ from django.db.models import Q
 from django.test import Client
 from rest_framework.test import APIClient
 
-from keys.models import Project, VirtualKey
+from keys.models import COUNTS, Project, VirtualKey
 from providers.models import Credential, Provider
 from usage.audit import middleware as audit_middleware
 from usage.audit.bound import Bound
@@ -21,7 +21,7 @@ from usage.models import Alert, RequestRecord
 
 TOKEN = "management-token-of-the-tests"
 LIMITS = {
-    *("rpm", "tpm", "rps", "burst", "parallel", "daily", "max_requests"),
+    *COUNTS,
     *("budget", "period", "soft_threshold", "time_zone", "spent", "remaining", "resets_at"),
 }
 """The fields of whatever can be limited."""

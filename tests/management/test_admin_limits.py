@@ -9,14 +9,14 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from keys.models import Account, GlobalLimits, Project, Team, Tier, VirtualKey
+from keys.models import COUNTS, Account, GlobalLimits, Project, Team, Tier, VirtualKey
 from keys.tokens import read_token
 from proxy.configuration.changes import current_version
 from tests.management.conftest import make_key, make_project
 from tests.management.test_admin_keys import confirmed, form, tokens_in
 
 BLANK = {
-    **dict.fromkeys(("rpm", "tpm", "rps", "burst", "parallel", "daily", "max_requests", "budget", "time_zone"), ""),
+    **dict.fromkeys((*COUNTS, "budget", "time_zone"), ""),
     "period": "total",
     "soft_threshold": "0.8",
 }

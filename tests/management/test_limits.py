@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.db.models import Sum
 
-from keys.models import Account, GlobalLimits, Project, Team, VirtualKey
+from keys.models import COUNTS, Account, GlobalLimits, Project, Team, VirtualKey
 from tests.management.conftest import make_key, make_project, new_user
 
 ALL = {
@@ -25,9 +25,11 @@ ALL = {
     "soft_threshold": "0.75",
     "time_zone": "Europe/Berlin",
 }
+ALONE = [name for name in COUNTS if name != "burst"]
+"""Those that need no other beside them."""
 WRONG = [
-    *({name: bad} for name in ("rpm", "tpm", "rps", "parallel", "daily", "max_requests") for bad in (0, -1, 1.5, "x")),
-    *({name: 10**15} for name in ("rpm", "tpm", "rps", "parallel", "daily", "max_requests")),
+    *({name: bad} for name in ALONE for bad in (0, -1, 1.5, "x")),
+    *({name: 10**15} for name in ALONE),
     *({name: 10**30} for name in ("rpm", "max_requests", "budget")),
     {"burst": 5},
     {"rps": 5, "burst": 0},
@@ -81,7 +83,7 @@ def test_every_limit_is_set_shown_and_taken_away(api, limited):
 
 def test_what_is_not_said_is_no_limit(api, limited):
     shown = api.get(limited).json()
-    unlimited = ("rpm", "tpm", "rps", "burst", "parallel", "daily", "max_requests", "budget")
+    unlimited = (*COUNTS, "budget")
     assert [shown[name] for name in unlimited] == [None] * len(unlimited)
     assert (shown["period"], shown["soft_threshold"], shown["time_zone"]) == ("total", "0.8", "")
     assert (shown["spent"], shown["remaining"], shown["resets_at"]) == (None, None, None)

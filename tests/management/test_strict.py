@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from keys.models import Account, Team, Tier
+from keys.models import COUNTS, Account, Team, Tier
 from tests.management.conftest import (
     make_alert,
     make_credential,
@@ -139,7 +139,7 @@ def test_what_a_change_answers_is_of_after_it_also_where_an_answer_was_written_b
 
 
 BLANKS = [
-    *(("keys", name) for name in ("budget", "rpm", "tpm", "rps", "parallel", "daily", "max_requests", "expires_at")),
+    *(("keys", name) for name in (*COUNTS, "budget", "expires_at") if name != "burst"),
     *(("keys", name) for name in ("owner", "team", "soft_threshold", "is_active")),
     *(("projects", name) for name in ("budget", "rpm", "soft_threshold")),
     *(("teams", "budget"), ("users", "budget"), ("tiers", "daily_embeddings")),

@@ -1,4 +1,7 @@
-"""What counts each kind of limit in one process."""
+"""What counts each kind of limit in one process. A file in here is enough: its counters are found."""
+
+from importlib import import_module
+from pkgutil import iter_modules
 
 from keys.limits.counters.base import UNKNOWN, BaselineCounter, Counter
 from keys.limits.counters.bucket import Bucket
@@ -6,6 +9,7 @@ from keys.limits.counters.budget import Budget
 from keys.limits.counters.quota import Daily, Lifetime
 from keys.limits.counters.slots import Slots
 from keys.limits.counters.window import RequestWindow, TokenWindow
+from keys.limits.scope import Limits
 
 __all__ = [
     "COUNTERS",
@@ -21,4 +25,15 @@ __all__ = [
     "TokenWindow",
 ]
 
-COUNTERS: tuple[type[Counter], ...] = (RequestWindow, TokenWindow, Bucket, Slots, Daily, Lifetime, Budget)
+
+def found() -> tuple[type[Counter], ...]:
+    """The counters of all files here, in the order of the fields of `Limits`."""
+    counters: dict[str, type[Counter]] = {}
+    for file in iter_modules(__path__):
+        for one in vars(import_module(f"{__name__}.{file.name}")).values():
+            if isinstance(one, type) and issubclass(one, Counter) and hasattr(one, "limit_kind"):
+                counters[one.limit_kind] = one
+    return tuple(counters[name] for name in Limits.__struct_fields__ if name in counters)
+
+
+COUNTERS = found()

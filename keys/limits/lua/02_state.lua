@@ -4,12 +4,34 @@ local RPM, TPM, RPS, PARALLEL, DAILY, LIFETIME, BUDGET = 1, 2, 3, 4, 5, 6, 7
 local SECOND, DAY = 1e6, 86400e6
 local IDLE_MS, PAST_MS, TOKENS_MS, RUNNING_MS = 120e3, 600e3, 3600e3, 86400e3
 
--- A scope's limits as Python sends them (`Wording` in operations.py); -1: no limit.
-local L_KEY, L_RPM, L_TPM, L_RPS, L_BURST, L_PARALLEL, L_DAILY, L_LIFETIME = 1, 2, 3, 4, 5, 6, 7, 8
-local L_BUDGET, L_THRESHOLD, L_PERIOD, L_START, L_END = 9, 10, 11, 12, 13
-
 -- What a running request has of a scope; 0: nothing of it.
 local P_KEY, P_SLOTS, P_TOKENS, P_FIRST, P_DAY_BIRTH, P_DAY, P_LIFETIME, P_BUDGET = 1, 2, 3, 4, 5, 6, 7, 8
+local marks = 8
+
+-- A place of its own in what a running request has, for a kind that settles.
+local function new_mark()
+  marks = marks + 1
+  return marks
+end
+
+-- The kinds of limits, each with these; `state` is what is counted of a scope, false: nothing yet.
+--   limit: where the limit is in `spec`, a scope's limits as Python tells them (TOLD in operations.py; -1: no limit)
+--   check(state, spec, ask): nil where there is room, else a refusal, or 'unknown' where a baseline is wanted.
+--     `ask` is of `count` requests at once; all of them or none.
+--   take(state, spec, ask, part): returns the state with them; what `settle` needs goes into `part`
+--   keep: for how many milliseconds the state is kept after it was written, or a function of the state
+-- and if it has any use for them:
+--   settle(state, part, ended, key): turn what was reserved into what was used
+--   restore(state, spec, ask, part): take it again after the lease had ended, whatever the limit says
+--   unheld(state, held, used, key): count what was used by a request whose lease had ended
+local KINDS, ENDING = {}, {}
+
+-- States that are stored have the places of the kinds in this order, so that a new kind comes last.
+local function add_kind(kind)
+  KINDS[#KINDS + 1] = kind
+  kind.place = #KINDS
+  if kind.settle then ENDING[#ENDING + 1] = kind end
+end
 
 local states, dirty, crossings, now = {}, {}, {}, 0
 
@@ -17,7 +39,8 @@ local function load(key)
   local state = states[key]
   if state == nil then
     local stored = redis.call('GET', key)
-    state = stored and cmsgpack.unpack(stored) or {false, false, false, false, false, false, false}
+    state = stored and cmsgpack.unpack(stored) or {}
+    for place = #state + 1, #KINDS do state[place] = false end
     states[key] = state
   end
   return state
@@ -28,24 +51,26 @@ local function birth()
   return redis.call('INCR', KEYS[5])
 end
 
+-- For as long as the kind says that wants it longest; 0: there is nothing to keep.
 local function ttl_of(state)
-  local slots, budget, bucket = state[PARALLEL], state[BUDGET], state[RPS]
-  if (slots and slots[2] > 0) or (budget and budget[11] > 0) then return RUNNING_MS end
-  -- Who has reserved tokens is not counted here: what a request used beyond them must find its window when it ends.
-  if state[TPM] then return TOKENS_MS end
-  if budget or state[DAILY] or state[LIFETIME] then return PAST_MS end
-  -- The bucket's third is the rate that it was last asked with.
-  if bucket and bucket[3] > 0 then return math.max(IDLE_MS, math.ceil(bucket[1] / bucket[3] / 1e3)) end
-  return IDLE_MS
+  local longest = 0
+  for place = 1, #KINDS do
+    local counted = state[place]
+    if counted then
+      local keep = KINDS[place].keep
+      if type(keep) == 'function' then keep = keep(counted) end
+      if keep > longest then longest = keep end
+    end
+  end
+  return longest
 end
 
 local function store()
   for key in pairs(dirty) do
     local state = states[key]
-    local empty = true
-    for place = 1, 7 do empty = empty and not state[place] end
-    if empty then redis.call('DEL', key)
-    else redis.call('SET', key, cmsgpack.pack(state), 'PX', ttl_of(state)) end
+    local ttl = ttl_of(state)
+    if ttl == 0 then redis.call('DEL', key)
+    else redis.call('SET', key, cmsgpack.pack(state), 'PX', ttl) end
   end
 end
 

@@ -61,20 +61,21 @@ local function give_back(window, first, amount)
   end
 end
 
-local requests = {
-  place = RPM,
+add_kind({
   limit = L_RPM,
+  keep = IDLE_MS,
   check = function(window, spec, ask) return window_check('rpm', window, spec[L_RPM], ask.count) end,
   take = function(window, spec, ask)
     window = window or {0, 0}
     window_take(window, ask.count)
     return window
   end,
-}
+})
 
-local tokens = {
-  place = TPM,
+add_kind({
   limit = L_TPM,
+  -- Who has reserved tokens is not counted here: what a request used beyond them must find its window when it ends.
+  keep = TOKENS_MS,
   check = function(window, spec, ask) return window_check('tpm', window, spec[L_TPM], ask.tokens) end,
   take = function(window, spec, ask, part)
     window = window or {birth(), 0}
@@ -91,4 +92,4 @@ local tokens = {
     expire(window)
     window_take(window, used.tokens)
   end,
-}
+})

@@ -4,11 +4,15 @@ local function run_out(bucket, rate)
   bucket[2], bucket[3] = now, rate
 end
 
-local bursts = {
-  place = RPS,
+add_kind({
   limit = L_RPS,
+  -- The third is the rate that it was last asked with.
+  keep = function(bucket)
+    return bucket[3] > 0 and math.max(IDLE_MS, math.ceil(bucket[1] / bucket[3] / 1e3)) or IDLE_MS
+  end,
   check = function(bucket, spec, ask)
     local rate, burst, level = spec[L_RPS], spec[L_BURST], 0
+    if burst == -1 then burst = rate end
     if bucket then
       run_out(bucket, rate)
       level = bucket[1]
@@ -24,4 +28,4 @@ local bursts = {
     bucket[1] = bucket[1] + ask.count * SECOND
     return bucket
   end,
-}
+})

@@ -2,8 +2,8 @@
 local IN_FLIGHT_WAIT = 1e6
 
 local slots = {
-  place = PARALLEL,
   limit = L_PARALLEL,
+  keep = function(state) return state[2] > 0 and RUNNING_MS or IDLE_MS end,
   check = function(state, spec, ask)
     local limit, running = spec[L_PARALLEL], state and state[2] or 0
     if running + ask.count <= limit then return nil end
@@ -20,3 +20,4 @@ local slots = {
   end,
 }
 slots.restore = slots.take
+add_kind(slots)

@@ -5,9 +5,9 @@ local function turn(state)
   return day >= state[2] - 1  -- else the clock was set far back
 end
 
-local daily = {
-  place = DAILY,
+add_kind({
   limit = L_DAILY,
+  keep = PAST_MS,
   check = function(state, spec, ask)
     if not state or not turn(state) then return 'unknown' end
     local limit, n = spec[L_DAILY], ask.requests
@@ -30,14 +30,14 @@ local daily = {
       state[3] = math.max(0, state[3] + used.requests - held.requests)
     end
   end,
-}
+})
 
-local lifetime = {
-  place = LIFETIME,
-  limit = L_LIFETIME,
+add_kind({
+  limit = L_MAX_REQUESTS,
+  keep = PAST_MS,
   check = function(state, spec, ask)
     if not state then return 'unknown' end
-    local limit, n = spec[L_LIFETIME], ask.requests
+    local limit, n = spec[L_MAX_REQUESTS], ask.requests
     if state[2] + n <= limit or n == 0 then return nil end
     return refusal('max_requests', limit, state[2], n, 'never', 0)
   end,
@@ -52,4 +52,4 @@ local lifetime = {
   unheld = function(state, held, used)
     if used.requests >= 0 then state[2] = math.max(0, state[2] + used.requests - held.requests) end
   end,
-}
+})

@@ -75,10 +75,9 @@ local function hold(state, spec, ask, part)
   return state
 end
 
-local budgets = {
-  place = BUDGET,
+add_kind({
   limit = L_BUDGET,
-  current = current,
+  keep = function(state) return state[B_RUNNING] > 0 and RUNNING_MS or PAST_MS end,
   check = function(state, spec, ask)
     if not state[B_KNOWN] then return 'unknown' end
     local limit = spec[L_BUDGET]
@@ -112,4 +111,4 @@ local budgets = {
   unheld = function(state, held, used, key)
     if state[B_KNOWN] and held.at >= state[B_START] then spend(state, used.cost, key) end
   end,
-}
+})

@@ -1,6 +1,4 @@
 -- All or nothing: every limit of every scope is asked first, then taken.
-local KINDS = {requests, tokens, bursts, slots, daily, lifetime, budgets}
-
 local function limit_of(kind, spec)
   local limit = spec[kind.limit]
   if limit == -1 then return nil end
@@ -149,6 +147,7 @@ local function take(specs, ask, asked, number, members, manner)
     local key = KEYS[spec[L_KEY]]
     local state = load(key)
     local part = {key, 0, 0, 0, 0, 0, 0, 0}
+    for mark = 9, marks do part[mark] = 0 end
     local active = active_of(spec)
     for k = 1, #active do
       local kind = active[k]

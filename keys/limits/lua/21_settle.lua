@@ -1,5 +1,3 @@
-local ENDING = {tokens, slots, daily, lifetime, budgets}
-
 -- What requests of one record have used, together: what they used beyond what they held of tokens and requests, what they
 -- give back, and their costs.
 local function nothing_ended(record)
