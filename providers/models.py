@@ -134,6 +134,11 @@ def mask_secret(secret: str) -> str:
     return f"…{secret[-4:]}" if len(secret) >= 12 else "…"
 
 
+def kind_choices() -> list[tuple[str, str]]:
+    """A function, so that another kind needs no migration."""
+    return [(kind, kind) for kind in KINDS]
+
+
 class Provider(models.Model):
     """An upstream that answers for some models."""
 
@@ -142,7 +147,7 @@ class Provider(models.Model):
         unique=True,
         validators=[RegexValidator(r"^[A-Za-z0-9_.-]+\Z", "Use letters, digits, dots, dashes and underscores.")],
     )
-    kind = models.CharField(max_length=32, choices=[(kind, kind) for kind in KINDS], default="openai")
+    kind = models.CharField(max_length=32, choices=kind_choices, default="openai")
     base_url = models.CharField(
         max_length=500,
         blank=True,

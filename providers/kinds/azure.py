@@ -22,6 +22,7 @@ class Azure(Kind):
 
     name = "azure"
     addresses_models = True
+    telemetry_name = "azure.ai.openai"
 
     def problem_with(self, options: Any) -> str | None:
         if problem := super().problem_with(options):

@@ -30,6 +30,9 @@ class Kind:
     addresses_models = False
     """True: where a request goes depends on its model, also within the provider."""
 
+    telemetry_name: str | None = None
+    """What OpenTelemetry calls its vendor, where the kind means one; None: traces tell it by the address."""
+
     def problem_with(self, options: Any) -> str | None:
         """What is wrong with a provider's `options`, as a sentence for the operator; None when they fit."""
         return "Write a JSON object." if not isinstance(options, dict) else None

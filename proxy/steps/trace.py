@@ -49,11 +49,11 @@ def target_of(exchange: Exchange) -> Target | None:
         return None
     provider = attempt.provider
     host, port = (provider.origin.host, provider.origin.port) if provider.origin is not None else ("", None)
-    return target(provider.name, provider.kind.name, host, port)
+    return target(provider.name, provider.kind.telemetry_name, host, port)
 
 
 @lru_cache(maxsize=1024)
-def target(name: str, kind: str, host: str, port: int | None) -> Target:
+def target(name: str, vendor: str | None, host: str, port: int | None) -> Target:
     from usage.telemetry.traces import Target
 
-    return Target("azure.ai.openai" if kind == "azure" else VENDORS.get(host, name), host, port)
+    return Target(vendor or VENDORS.get(host, name), host, port)

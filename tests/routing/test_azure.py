@@ -10,6 +10,8 @@ from urllib.parse import parse_qs
 import pytest
 from openai import AzureOpenAI, NotFoundError
 
+from providers.kinds.azure import Azure
+from proxy.steps.trace import target
 from tests.access.asking import JSON, ask, minted
 from tests.routing.conftest import AddProvider
 from tests.sluice import Sluice
@@ -134,3 +136,8 @@ def test_no_odd_path_gets_far(router: Sluice, upstream: Upstream, path: str):
     answer = ask(router, path=path, content=b"{}", headers=JSON)
     assert answer.status_code in (400, 401, 404), answer.text
     assert upstream.requests == []
+
+
+def test_traces_call_it_as_opentelemetry_does():
+    told = target("anything", Azure.telemetry_name, "proxy.example.com", None)
+    assert told.vendor == "azure.ai.openai"
