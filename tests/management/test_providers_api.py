@@ -105,6 +105,24 @@ def test_a_field_that_does_not_fit_is_400_and_named(api, wrong):
     assert not Provider.objects.exists()
 
 
+@pytest.mark.parametrize(
+    "kind, options",
+    [
+        ("openai", {"api_version": "2024-10-21"}),
+        ("openai", {"headers": {"a b": "c"}}),
+        ("azure", {"headers": {}}),
+        ("azure", {"api_version": "2024 10"}),
+        ("custom", {"auth_format": "Token"}),
+        ("custom", {"paths": {"/chat/completions": "generate"}}),
+        ("simulator", {"model": "x"}),
+    ],
+    ids=str,
+)
+def test_what_a_kind_has_no_option_for_is_400_and_named(api, kind, options):
+    answer = api.post("/api/providers", {**OPENAI, "kind": kind, "options": options})
+    assert (answer.status_code, list(answer.json()["errors"])) == (400, ["options"])
+
+
 def test_a_simulator_needs_no_url(api):
     assert api.post("/api/providers", {"name": "sim", "kind": "simulator"}).status_code == 201
 
