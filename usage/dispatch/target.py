@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
@@ -16,18 +17,6 @@ from usage.sending.signature import key_of
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-SECRETS = frozenset({"secret", "api_key", "headers", "url"})
-"""What is not repeated in a complaint: an address may carry a password too."""
-
-VARIABLES = {
-    "url": "URL",
-    "secret": "SECRET",
-    "api_key": "KEY",
-    "headers": "HEADERS",
-    "path": "PATH",
-    "max_bytes": "MAX_BYTES",
-    "backups": "BACKUPS",
-}
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -77,23 +66,19 @@ def target_from(variables: Mapping[str, str], name: str, kind: str, **overrides:
     prefix = f"DISPATCH_{name.upper().replace('-', '_')}_"
     options: dict[str, object] = {}
     for option in (*dispatcher.needs, *dispatcher.takes):
-        variable = prefix + VARIABLES[option]
+        variable, parse, is_secret = OPTIONS[option]
+        variable = prefix + variable
         value = overrides.get(option) or variables.get(variable, "").strip()
         value = value or (dispatcher.default_url if option == "url" else "")
         if value:
             try:
-                options[option] = _parsed(option, value)
+                options[option] = parse(value)
             except ValueError as error:
-                shown = "its value" if option in SECRETS else repr(value)
+                shown = "its value" if is_secret else repr(value)
                 raise BadTarget(variable, f"{shown} does not fit; {error} (see docs/configuration.md)") from None
         elif option in dispatcher.needs:
             raise BadTarget(variable, f"a dispatcher of kind {kind} needs it")
     return msgspec.convert({"name": name, "kind": kind, **options}, Target)
-
-
-def _parsed(option: str, value: str) -> object:
-    parse = PARSERS.get(option)
-    return parse(value) if parse else value
 
 
 def _url(value: str) -> str:
@@ -127,11 +112,24 @@ def _whole(least: int, value: str) -> int:
     return int(value)
 
 
-PARSERS: dict[str, Callable[[str], object]] = {
-    "url": _url,
-    "secret": _secret,
-    "api_key": _key,
-    "headers": _headers,
-    "max_bytes": lambda value: _whole(1024, value),
-    "backups": lambda value: _whole(0, value),
+class Option(NamedTuple):
+    """One of a target's fields, as an operator writes it.
+
+    `variable` is how the setting's name ends. `parse` raises `ValueError` with a remedy. A secret is not repeated in a
+    complaint; an address is one, since it may carry a password.
+    """
+
+    variable: str
+    parse: Callable[[str], object] = str
+    is_secret: bool = False
+
+
+OPTIONS = {
+    "url": Option("URL", _url, is_secret=True),
+    "secret": Option("SECRET", _secret, is_secret=True),
+    "api_key": Option("KEY", _key, is_secret=True),
+    "headers": Option("HEADERS", _headers, is_secret=True),
+    "path": Option("PATH"),
+    "max_bytes": Option("MAX_BYTES", lambda value: _whole(1024, value)),
+    "backups": Option("BACKUPS", lambda value: _whole(0, value)),
 }
