@@ -171,7 +171,7 @@ _FREE = {
 }
 
 # Who lists or reads what is stored, asks with GET; the rest of what OpenAI has no use for is refused here.
-ONLY_POST = frozenset({"/v1/completions", "/v1/embeddings", "/v1/responses", "/v1/responses/compact"})
+ONLY_POST = frozenset(READ) - {CHAT.label}
 CHAT_METHODS = frozenset({"GET", "POST"})
 
 

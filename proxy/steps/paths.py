@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 
+from proxy.endpoints import READ
 from proxy.errors import BadRequest, NotFound
 
 SHOWN_CHARS = 200
@@ -31,7 +32,8 @@ _SEPARATING = frozenset(b"/\\%?#;")
 """Escaped, they are letters to one reader and separators to the next, who unescapes once more."""
 
 WORDS_OF_ENDPOINTS = ("/chat/completions", "/completions", "/embeddings", "/responses")
-"""Behind other segments they name the same endpoint with another server, and a model in the path."""
+"""Behind other segments they name the same endpoint with another server, and a model in the path. Not those that have a
+meaning of their own there: `/threads/ID/messages` is no `/messages`."""
 
 
 def canonical_path(raw: str, *, slash_in_name: bool = False) -> str:
@@ -57,7 +59,7 @@ def canonical_path(raw: str, *, slash_in_name: bool = False) -> str:
         raise not_canonical(raw, "its first segment is not in small letters, digits, '_' and '-'")
     if _VERSION.match(first):
         raise not_canonical(raw, "it names a version twice")
-    if first in RESERVED:
+    if first in RESERVED and raw not in READ:
         raise NotFound("reserved_path", f"{raw[:SHOWN_CHARS]} is not there. /v1/{first} is the gateway's own.")
     return raw
 

@@ -11,18 +11,13 @@ from usage.dispatch.base import Dispatcher, Later, Rejected
 from usage.dispatch.ids import trace_and_span_of
 from usage.dispatch.shape import dollars
 from usage.event import RequestEvent
+from usage.operations import OPERATIONS
 from usage.sending.post import post
 
 SIGNAL_PATH = "/v1/traces"
 CLIENT, OK, ERROR = 3, 1, 2
 """`SPAN_KIND_CLIENT`, `STATUS_CODE_OK`, `STATUS_CODE_ERROR`."""
 
-OPERATIONS = {
-    "/v1/chat/completions": "chat",
-    "/v1/responses": "chat",
-    "/v1/completions": "text_completion",
-    "/v1/embeddings": "embeddings",
-}
 PROVIDERS = {"azure": "azure.ai.openai", "gemini": "gcp.gemini", "vertex": "gcp.vertex_ai", "bedrock": "aws.bedrock"}
 """What the conventions call them, where that is not the name alone."""
 

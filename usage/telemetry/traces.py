@@ -33,6 +33,7 @@ from opentelemetry.trace import (
 )
 
 from usage.event import RequestEvent
+from usage.operations import OPERATIONS
 
 log = logging.getLogger("sluice.traces")
 
@@ -42,12 +43,6 @@ KEPT = 10_000
 STOP_S = 2.0
 """How long the end of a process waits for its last spans to be sent."""
 
-OPERATIONS = {
-    "/v1/chat/completions": "chat",
-    "/v1/responses": "chat",
-    "/v1/completions": "text_completion",
-    "/v1/embeddings": "embeddings",
-}
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 NOWHERE: Context = Context()
 
