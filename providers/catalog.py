@@ -160,6 +160,13 @@ class Catalog:
         headers = (header for provider in self.providers for header in provider.extra_headers)
         return frozenset(secrets | {value for name, value in headers if _CREDENTIAL.search(name)})
 
+    @cached_property
+    def credential_headers(self) -> frozenset[bytes]:
+        """The names of the headers that carry a credential, of all kinds and by what their options say."""
+        own = {name for each in self.providers for name, _ in each.kind.auth_headers("", each.options)}
+        extra = {name for each in self.providers for name, _ in each.extra_headers if _CREDENTIAL.search(name)}
+        return frozenset(own | extra)
+
     def named(self, name: str) -> ProviderRecord | None:
         return next((provider for provider in self.providers if provider.name == name), None)
 

@@ -36,6 +36,7 @@ from proxy.configuration.changes_feed import ChangedKeys, ConfigurationChanges, 
 from proxy.configuration.database_thread import DatabaseThread
 from proxy.configuration.origins import AnyOrigin, origins_of
 from proxy.errors import Unavailable
+from proxy.wire.headers import keep_here
 from usage.loops import LOOPS
 from usage.prices.book import Prices
 
@@ -244,6 +245,7 @@ class Snapshot:
         """Take in what was read. On the event loop's thread, so that no request sees half of it."""
         if changes.catalog is not None:
             self.catalog = changes.catalog
+            keep_here(changes.catalog.credential_headers)
         if changes.prices is not None:
             self.prices = changes.prices
         if changes.projects is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from providers.kinds.base import Headers
 
@@ -81,6 +81,12 @@ class Names(dict[bytes, bytes | None]):
 
 _above = Names(name_above)
 _below = Names(name_below)
+
+
+def keep_here(names: Iterable[bytes]) -> None:
+    """A client's headers of these names no longer go up: they are what providers have their credentials in."""
+    for name in names:
+        _above[name] = None
 
 
 def upward(headers: Headers) -> Headers:

@@ -75,6 +75,19 @@ def test_a_kind_is_called_at_its_path_with_its_credential(
     assert UPSTREAM_KEY not in str(received.headers)
 
 
+def test_a_clients_header_does_not_stand_beside_the_credential_of_a_kind(
+    router: Sluice, upstream: Upstream, key: str, add_provider: AddProvider
+):
+    upstream.script = chat_answer()
+    options = {"auth_header": "X-Pass", "auth_format": "{key}", "headers": {"X-Team-Token": "ours", "X-Trace": "ours"}}
+    add_provider("custom-headers", "/x", kind="custom", models={"odd-model": ""}, options=options, **OWN)
+    sent = {"x-pass": "the client's", "x-team-token": "the client's", "x-trace": "the client's"}
+    assert ask(router, key, model="odd-model", headers=sent).status_code == 200
+    assert upstream.last.header_values("x-pass") == [SECRET]
+    assert upstream.last.header_values("x-team-token") == ["ours"]
+    assert upstream.last.header_values("x-trace") == ["the client's", "ours"]  # no credential, by its name
+
+
 def test_a_provider_without_a_credential_gets_none(
     router: Sluice, upstream: Upstream, key: str, add_provider: AddProvider
 ):
