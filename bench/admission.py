@@ -12,8 +12,8 @@ from bench import machine
 from bench.result import Result, middle
 from bench.servers import Server, Servers
 from bench.wrk import ask
-from tests.environment import MANAGEMENT_TOKEN
-from tests.services.redis import RedisServer
+from tests.kit.environment import MANAGEMENT_TOKEN
+from tests.kit.services.redis import RedisServer
 
 EVERY_KIND = {
     "rpm": 10_000_000,

@@ -7,9 +7,9 @@ import time
 from bench import machine
 from bench.result import Result, middle
 from bench.servers import Servers
-from tests.services import processes
-from tests.sluice import Sluice
-from tests.spread import connections, held, spread
+from tests.kit.services import processes
+from tests.kit.sluice import Sluice
+from tests.kit.spread import connections, held, spread
 
 WORKERS = 4
 PATIENCE_S = 30.0

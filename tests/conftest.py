@@ -11,8 +11,8 @@ import django
 import hypothesis
 import pytest
 
-from tests.environment import isolate
-from tests.services import SERVICES, Missing, Services, packages
+from tests.kit.environment import isolate
+from tests.kit.services import SERVICES, Missing, Services, packages
 
 ON_POSTGRES = os.environ.get("TEST_DATABASE", "sqlite") == "postgres"
 
@@ -30,8 +30,8 @@ django.setup()
 hypothesis.settings.register_profile("suite", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("suite")
 
-from tests.sluice import Sluice  # noqa: E402
-from tests.upstream import Upstream  # noqa: E402
+from tests.kit.sluice import Sluice  # noqa: E402
+from tests.kit.upstream import Upstream  # noqa: E402
 
 StartSluice = Callable[..., Sluice]
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Upstream
+from tests.kit.services import Services
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream
 
 MAX_PAYLOAD_BYTES = 1_000_000
 

@@ -8,8 +8,8 @@ import pytest
 
 from tests.abuse.conftest import MAX_PAYLOAD_BYTES
 from tests.abuse.wire import CHAT, chunked, dial, read_reply, request, send, sized, statuses, still_serves
-from tests.sluice import Sluice
-from tests.upstream import Upstream, chat_answer
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, chat_answer
 
 CHUNKED = b"transfer-encoding: chunked"
 CLOSE = b"connection: close"

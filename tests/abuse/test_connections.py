@@ -8,8 +8,8 @@ import pytest
 
 from tests.abuse.wire import CHAT, dial, read_reply, request, send, sized, statuses, still_serves
 from tests.access.asking import soon
-from tests.sluice import Sluice
-from tests.upstream import Upstream
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream
 
 GET = b"GET /v1/models HTTP/1.1"
 

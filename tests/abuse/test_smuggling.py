@@ -8,8 +8,8 @@ import pytest
 
 from tests.abuse.wire import CHAT, chunked, request, send, sized, statuses, still_serves
 from tests.access.asking import row_of
-from tests.sluice import Sluice
-from tests.upstream import Upstream
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream
 
 CHUNKED = b"transfer-encoding: chunked"
 HIDDEN = b"POST /v1/smuggled HTTP/1.1\r\nhost: s\r\ncontent-length: 0\r\n\r\n"

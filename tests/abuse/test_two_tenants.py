@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from tests.abuse.wire import dial
 from tests.access.asking import new_project
 from tests.conftest import StartSluice
-from tests.sluice import Sluice
-from tests.upstream import Received, Script, Upstream, json_answer
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Received, Script, Upstream, json_answer
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "150"))
 MODEL = "gpt-4.1-mini"

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.sluice import Sluice
+from tests.kit.sluice import Sluice
 
 TIMEOUT_S = 8.0
 CHAT = b'{"model":"gpt-4.1-mini","messages":[]}'

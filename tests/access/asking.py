@@ -12,9 +12,9 @@ from typing import Any
 
 import httpx
 
-from tests import plain
-from tests.services import processes
-from tests.sluice import Sluice
+from tests.kit import plain
+from tests.kit.services import processes
+from tests.kit.sluice import Sluice
 
 MODEL = "gpt-4.1-mini"
 MESSAGES = [{"role": "user", "content": "hi"}]

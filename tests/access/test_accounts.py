@@ -13,13 +13,13 @@ import httpx
 import jwt
 import pytest
 
-from tests import plain
 from tests.access.asking import ask, error_of, in_force, refused
 from tests.conftest import StartSluice
-from tests.databases import query
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Upstream
+from tests.kit import plain
+from tests.kit.databases import query
+from tests.kit.services import Services
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream
 
 PASSWORD = "correct horse"
 

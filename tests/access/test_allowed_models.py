@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from tests.access.asking import JSON, ask, error_of, minted, new_project, refused
-from tests.sluice import Sluice
-from tests.upstream import Upstream
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream
 
 ALLOWED, FORBIDDEN = "gpt-4.1-mini", "o1-forbidden"
 

@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from tests.access.asking import error_of, minted, new_project
-from tests.sluice import Sluice
-from tests.upstream import Upstream
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream
 
 FORBIDDEN = b"o1-forbidden"
 FILE = b'--B\r\nContent-Disposition: form-data; name="file"; filename="a.mp3"\r\n\r\n' + b"\0" * 100_000 + b"\r\n"

@@ -9,9 +9,9 @@ import pytest
 
 from keys.tokens import new_token, write_token
 from tests.access.asking import ask, changed, from_now, in_force, minted, refused, row_of, soon
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Upstream
+from tests.kit.services import Services
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,10 @@ import pytest
 
 from tests.access.asking import ask, changed, minted, new_project, soon
 from tests.conftest import StartSluice
-from tests.databases import databases
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Upstream
+from tests.kit.databases import databases
+from tests.kit.services import Services
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream
 
 PER_SECOND = 5
 LARGEST_BODY = 50_000

@@ -10,12 +10,12 @@ from typing import Any
 import httpx
 import pytest
 
-from tests import plain
 from tests.conftest import StartSluice
-from tests.databases import databases
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Upstream
+from tests.kit import plain
+from tests.kit.databases import databases
+from tests.kit.services import Services
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream
 
 PASSWORD = "password-canary-71fe"
 

@@ -8,9 +8,9 @@ import httpx
 import pytest
 
 from tests.access.asking import ask, changed, in_force, minted, new_project, refused
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Upstream, chat_answer, chat_stream, error_answer
+from tests.kit.services import Services
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, chat_answer, chat_stream, error_answer
 
 PAGE = "https://app.example.org"
 OTHER = "https://evil.example"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.access.asking import CHAT, ask, error_of, refused
-from tests.sluice import Sluice
-from tests.upstream import Upstream
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream
 
 
 @pytest.fixture(scope="module")

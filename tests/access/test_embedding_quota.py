@@ -5,8 +5,8 @@ from __future__ import annotations
 import httpx
 
 from tests.access.asking import ask, in_force, refused
-from tests.sluice import Sluice
-from tests.upstream import Upstream, json_answer
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, json_answer
 
 PATH = "/v1/embeddings"
 

@@ -12,10 +12,10 @@ import pytest
 
 from keys.tokens import Token, new_token, read_token, write_token
 from tests.access.asking import ask
-from tests.databases import query
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Upstream
+from tests.kit.databases import query
+from tests.kit.services import Services
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream
 
 TOKENS, CONNECTIONS = 2000, 100
 

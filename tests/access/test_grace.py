@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tests.access.asking import ask, in_force, minted, refused, soon
-from tests.sluice import Sluice
-from tests.upstream import Upstream
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream
 
 
 def rotated(sluice: Sluice, key_id: int, grace: float) -> str:

@@ -23,9 +23,9 @@ from tests.access.asking import (
     refused,
     soon,
 )
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Upstream, chat_answer
+from tests.kit.services import Services
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, chat_answer
 
 pytestmark = pytest.mark.elapsed
 
@@ -200,7 +200,7 @@ def test_a_key_revoked_by_a_command_is_refused_on_sqlite(sluice: Sluice, upstrea
 
 
 def test_a_stream_under_way_goes_on_after_its_key_was_revoked(sluice: Sluice, upstream: Upstream):
-    from tests.upstream import WaitFor, chat_stream
+    from tests.kit.upstream import WaitFor, chat_stream
 
     key_id, key = minted(sluice)
     go = threading.Event()

@@ -10,8 +10,8 @@ import pytest
 
 from keys.tokens import new_token, read_token, write_token
 from tests.access.asking import ask, changed, from_now, in_force, minted, new_project, refused, row_of, soon
-from tests.sluice import Sluice
-from tests.upstream import Upstream
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream
 
 PREFIX = "sk-sluice-"
 

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 import pytest
 
 from tests.access.asking import CHAT, ask, changed, in_force, let_a_second_pass, minted, refused
+from tests.kit.services import Services
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, chat_answer, usage_of
 from tests.promises.crowd import at_once, statuses
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Upstream, chat_answer, usage_of
 
 ADDRESS_RPM = 30
 

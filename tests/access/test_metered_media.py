@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from tests.access.asking import JSON, ask, minted, new_project, refused, row_of, soon
-from tests.sluice import Sluice
-from tests.upstream import Received, Script, Upstream, body_answer, frame, json_answer, sse
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Received, Script, Upstream, body_answer, frame, json_answer, sse
 
 FORM = {"content-type": "multipart/form-data; boundary=B"}
 PAINTER = "painter-1"

@@ -11,10 +11,10 @@ import httpx
 import pytest
 
 from tests.access.asking import JSON, MODEL, ask, changed, in_force, minted, new_project, refused, row_of
+from tests.kit.services import Services
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, json_answer
 from tests.promises.spending import SCOPES, new_crew
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Upstream, json_answer
 
 BUDGET = "0.0001"
 CODE = "endpoint_not_metered"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from tests.access.asking import ask, changed, in_force, minted, refused
-from tests.sluice import Sluice
-from tests.upstream import Upstream
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream
 
 
 def test_the_request_above_the_limit_is_429_with_what_a_client_needs(sluice: Sluice, upstream: Upstream):

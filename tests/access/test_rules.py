@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.access.asking import ask, changed, in_force, minted, new_project, refused, soon
-from tests.sluice import Sluice
-from tests.upstream import Upstream
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream
 
 MINI = "gpt-4.1-mini"
 

@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 import pytest
 
-from tests import plain
 from tests.access.asking import CHAT, JSON, ask, contents, in_force, minted, new_provider, soon
-from tests.environment import MANAGEMENT_TOKEN, UPSTREAM_KEY
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import (
+from tests.kit import plain
+from tests.kit.environment import MANAGEMENT_TOKEN, UPSTREAM_KEY
+from tests.kit.services import Services
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import (
     Answer,
     Received,
     Reset,

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from tests.access.asking import CHAT, ask, minted, new_project, soon
-from tests.databases import query
-from tests.environment import MANAGEMENT_TOKEN, UPSTREAM_KEY
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import (
+from tests.kit.databases import query
+from tests.kit.environment import MANAGEMENT_TOKEN, UPSTREAM_KEY
+from tests.kit.services import Services
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import (
     Chunk,
     Reset,
     Script,
@@ -29,7 +29,7 @@ from tests.upstream import (
     json_answer,
     responses_stream,
 )
-from tests.upstream.scripts import frame, stream_head
+from tests.kit.upstream.scripts import frame, stream_head
 from usage.bodies.redact import Redaction
 
 MOST = 4096

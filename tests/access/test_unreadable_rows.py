@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from tests import plain
 from tests.access.asking import ask, in_force, minted, new_project, new_provider, refused, soon
 from tests.conftest import StartSluice
-from tests.databases import databases, execute
-from tests.environment import MANAGEMENT_TOKEN
-from tests.sluice import Sluice
+from tests.kit import plain
+from tests.kit.databases import databases, execute
+from tests.kit.environment import MANAGEMENT_TOKEN
+from tests.kit.sluice import Sluice
 
 PRICE = {"provider": "", "model": "priced", "input": "1", "output": "1"}
 

@@ -13,8 +13,8 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from django.utils import timezone
 
-from tests.services import processes
-from tests.upstream import Upstream
+from tests.kit.services import processes
+from tests.kit.upstream import Upstream
 from usage.event import RequestEvent
 from usage.ledger.write import write_events
 

@@ -12,12 +12,12 @@ import pytest
 
 from tests.access.asking import ask, changed, soon
 from tests.alerts.conftest import SECRET, MailServer
-from tests.environment import ROOT
+from tests.kit.environment import ROOT
+from tests.kit.services import Services, processes
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, chat_answer, json_answer, usage_of
 from tests.promises.fleet import Fleet, fleet_of, key_of
 from tests.promises.spending import set_price
-from tests.services import Services, processes
-from tests.sluice import Sluice
-from tests.upstream import Upstream, chat_answer, json_answer, usage_of
 from usage.sending.signature import verify
 
 pytestmark = pytest.mark.any_database

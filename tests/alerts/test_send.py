@@ -14,9 +14,9 @@ from django.utils import timezone
 
 from keys.models import VirtualKey
 from tests.alerts.conftest import SECRET, TO, MailServer, spend
+from tests.kit.services import processes
+from tests.kit.upstream import Upstream, error_answer, json_answer
 from tests.management.conftest import make_key
-from tests.services import processes
-from tests.upstream import Upstream, error_answer, json_answer
 from usage.alerts import send as send_module
 from usage.alerts.alert import Alert, AlertDelivery
 from usage.alerts.channels.webhook import WebhookChannel

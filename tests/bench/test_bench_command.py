@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.sluice import Sluice
-from tests.upstream import Upstream, chat_stream, error_answer
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, chat_stream, error_answer
 
 MODEL = "simulator-bench"
 PERCENTILES = {"p50", "p90", "p99", "max", "mean"}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.sluice import Sluice
+from tests.kit.sluice import Sluice
 
 BODY = json.dumps({"model": "gpt-4.1-mini", "messages": [{"role": "user", "content": "hi"}]})
 

@@ -10,8 +10,8 @@ from typing import Any
 import openai
 import pytest
 
-from tests.sluice import Sluice
-from tests.upstream import Upstream, body_answer, error_answer, json_answer
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, body_answer, error_answer, json_answer
 
 MESSAGES: Any = [{"role": "user", "content": "hi"}]
 MODEL = "gpt-4.1-mini"

@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.sluice import Sluice
-from tests.upstream import TOKENS, Received, Script, Upstream, chat_stream, default_answer
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import TOKENS, Received, Script, Upstream, chat_stream, default_answer
 
 HERE = Path(__file__).parent
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tests.access.asking import ask, soon
-from tests.sluice import Sluice
-from tests.upstream import Upstream
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream
 
 
 def delivered(server: Sluice) -> list[str]:

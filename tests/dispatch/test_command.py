@@ -14,10 +14,10 @@ from django.core.management import CommandError, call_command
 
 from tests.access.asking import ask, soon
 from tests.dispatch.making import SECRET
-from tests.environment import ROOT
-from tests.services import Services, processes
-from tests.sluice import Sluice
-from tests.upstream import Received, Upstream, WaitFor, error_answer, json_answer
+from tests.kit.environment import ROOT
+from tests.kit.services import Services, processes
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Received, Upstream, WaitFor, error_answer, json_answer
 
 pytestmark = pytest.mark.timeout(180)  # many processes are started
 

@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from tests.databases import databases, drop_database, make_database, query
-from tests.environment import ROOT, server_environment
+from tests.kit.databases import databases, drop_database, make_database, query
+from tests.kit.environment import ROOT, server_environment
+from tests.kit.services import SERVICES, Services, processes
 from tests.ledger.making import made_id
-from tests.services import SERVICES, Services, processes
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 ROWS = {

@@ -11,9 +11,9 @@ import pytest
 from keys.limits import Ask, Baseline, CrossedThreshold, LimitExceeded, MemoryLimits, Need, Reservation, Scope, Unknown
 from keys.limits.connection import connect
 from keys.limits.redis import RedisLimits
+from tests.kit.services import Services, packages
+from tests.kit.services.redis import RedisServer
 from tests.limits.making import Clock
-from tests.services import Services, packages
-from tests.services.redis import RedisServer
 
 _serial = count()
 

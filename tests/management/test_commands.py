@@ -13,9 +13,9 @@ from keys.models import Project, VirtualKey
 from keys.tokens import read_token
 from providers.models import Credential, Provider
 from proxy.configuration.changes import current_version
-from tests.environment import ROOT
+from tests.kit.environment import ROOT
+from tests.kit.services import processes
 from tests.management.conftest import SECRET, TOKEN, make_credential, make_key, make_project, make_provider
-from tests.services import processes
 
 pytestmark = pytest.mark.django_db(transaction=True)  # a server in another thread has to see the rows
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.access.asking import ask, soon
-from tests.databases import databases, drop_database, query
+from tests.kit.databases import databases, drop_database, query
+from tests.kit.services import SERVICES, Services
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream
 from tests.promises.load import Load, Numbered
-from tests.services import SERVICES, Services
-from tests.sluice import Sluice
-from tests.upstream import Upstream
 
 ANSWERS = 150
 

@@ -9,12 +9,12 @@ from typing import Any
 import httpx
 import pytest
 
-from tests import plain
 from tests.access.asking import CHAT, soon
-from tests.environment import MANAGEMENT_TOKEN
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Upstream, chat_answer
+from tests.kit import plain
+from tests.kit.environment import MANAGEMENT_TOKEN
+from tests.kit.services import Services
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, chat_answer
 
 CLIENT = "203.0.113.9"
 TOLD = {

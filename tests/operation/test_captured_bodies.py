@@ -15,12 +15,10 @@ import httpx
 import pytest
 
 from tests.access.asking import CHAT, ask, changed, contents, let_a_second_pass, minted, new_project, soon
-from tests.databases import databases, query
-from tests.promises.breaking import HALF
-from tests.relay.wire import answer_on, connect, request_bytes
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import (
+from tests.kit.databases import databases, query
+from tests.kit.services import Services
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import (
     Reset,
     Upstream,
     WaitFor,
@@ -31,6 +29,8 @@ from tests.upstream import (
     json_answer,
     usage_of,
 )
+from tests.promises.breaking import HALF
+from tests.relay.wire import answer_on, connect, request_bytes
 
 MOST = 4096
 

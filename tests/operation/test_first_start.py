@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from tests import plain
-from tests.environment import ROOT, server_environment
+from tests.kit import plain
+from tests.kit.environment import ROOT, server_environment
+from tests.kit.services import Services, packages, processes
+from tests.kit.sluice import Sluice
 from tests.operation.test_newcomer import start
-from tests.services import Services, packages, processes
-from tests.sluice import Sluice
 
 
 def test_a_port_that_is_taken_ends_the_start_before_anything_is_made(tmp_path: Path):

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests import plain
 from tests.access.asking import ask, row_of
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Upstream
+from tests.kit import plain
+from tests.kit.services import Services
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream
 
 HEALTH = ["/health", "/healthz", "/live", "/ready", "/v1/health"]
 

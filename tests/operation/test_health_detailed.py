@@ -7,12 +7,12 @@ from typing import Any
 
 import httpx
 
-from tests import plain
 from tests.access.asking import ask, soon
-from tests.environment import MANAGEMENT_TOKEN, ROOT
-from tests.services import PostgresServer, processes
-from tests.sluice import Sluice
-from tests.upstream import Upstream, error_answer
+from tests.kit import plain
+from tests.kit.environment import MANAGEMENT_TOKEN, ROOT
+from tests.kit.services import PostgresServer, processes
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, error_answer
 
 WAIT_S = 20.0
 STATUSES = {"ok", "degraded", "down", "unknown"}
@@ -128,7 +128,7 @@ def prepared(postgres: PostgresServer) -> str:
     """An empty installation's database there."""
     import sys
 
-    from tests.environment import server_environment
+    from tests.kit.environment import server_environment
 
     url = postgres.url_of(postgres.create())
     env = server_environment(DATABASE_URL=url, DATA_DIR=postgres.directory / "sluice")

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.access.asking import ask
-from tests.services import Services, processes
-from tests.sluice import Sluice
-from tests.upstream import Upstream, chat_answer
+from tests.kit.services import Services, processes
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, chat_answer
 
 
 @pytest.fixture

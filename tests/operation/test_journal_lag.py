@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from tests.access.asking import ask
-from tests.services import Services, processes
-from tests.sluice import Sluice
-from tests.upstream import Upstream
+from tests.kit.services import Services, processes
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream
 from usage.journal.local_source import LocalSource
 from usage.journal.source import Source
 from usage.journal.stream import EVENTS, Stream, connect

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 from tests.access.asking import CHAT, soon
-from tests.environment import ROOT, server_environment
-from tests.upstream import Upstream, chat_answer
+from tests.kit.environment import ROOT, server_environment
+from tests.kit.upstream import Upstream, chat_answer
 
 MAKES_A_LINE = "import django, logging; django.setup(); logging.getLogger('sluice').warning('told\\n\\x1b[31m')"
 

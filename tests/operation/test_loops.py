@@ -22,9 +22,9 @@ from proxy.server import deadlines, timeouts
 from proxy.wire import coalesced
 from tests.access.asking import ask, minted, soon
 from tests.conftest import StartSluice
+from tests.kit.services import RedisServer, Services, packages, processes
 from tests.limits.ground import Ground, run
 from tests.limits.making import scope
-from tests.services import RedisServer, Services, packages, processes
 from usage import ledger_process as process
 from usage.dispatch import beside
 from usage.journal import shipping, spool, stream_source, writer

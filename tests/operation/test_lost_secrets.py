@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.access.asking import ask, minted, new_provider
-from tests.databases import databases
+from tests.kit.databases import databases
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream
 from tests.operation.test_health_detailed import becomes
-from tests.sluice import Sluice
-from tests.upstream import Upstream
 
 SECRET = "sk-stored-canary"
 

@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.access.asking import ask, minted, soon
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Upstream, chat_answer, error_answer, usage_of
+from tests.kit.services import Services
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, chat_answer, error_answer, usage_of
 
 REQUESTS = "llm_proxy_requests_total"
 
@@ -67,7 +67,7 @@ def test_each_answer_is_in_the_numbers_when_it_has_come(workers: Sluice):
 def test_requests_under_way_are_counted_and_forgotten(workers: Sluice, upstream: Upstream):
     import threading
 
-    from tests.upstream import WaitFor
+    from tests.kit.upstream import WaitFor
 
     _, key = minted(workers)
     go = threading.Event()

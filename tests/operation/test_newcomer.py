@@ -10,9 +10,9 @@ from pathlib import Path
 
 import httpx
 
-from tests import plain
-from tests.environment import ROOT, server_environment
-from tests.services import processes
+from tests.kit import plain
+from tests.kit.environment import ROOT, server_environment
+from tests.kit.services import processes
 
 
 def start(data: Path, log: Path) -> tuple[subprocess.Popen[bytes], str]:

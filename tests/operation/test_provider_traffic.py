@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.access.asking import ask, soon
-from tests.sluice import Sluice
-from tests.upstream import Upstream, chat_answer, error_answer, json_answer
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, chat_answer, error_answer, json_answer
 
 
 def health(server: Sluice) -> dict[str, Any]:

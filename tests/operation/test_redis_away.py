@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tests.access.asking import ask
-from tests.services import processes
-from tests.upstream import Upstream
+from tests.kit.services import processes
+from tests.kit.upstream import Upstream
 
 
 def test_changes_arrive_while_redis_is_away_and_after(start_sluice, upstream: Upstream):

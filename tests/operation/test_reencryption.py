@@ -10,8 +10,8 @@ from cryptography.fernet import Fernet
 
 from tests.access.asking import ask, changed, in_force, minted, new_provider
 from tests.conftest import StartSluice
-from tests.sluice import Sluice
-from tests.upstream import Upstream, chat_answer
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, chat_answer
 
 OLD, NEW = (Fernet.generate_key().decode() for _ in range(2))
 STORED = "sk-stored-canary-0123456789"

@@ -17,10 +17,10 @@ import psycopg
 import pytest
 
 from tests.access.asking import ask, minted, soon
+from tests.kit.services import Services
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream
 from tests.operation.test_health_detailed import becomes
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Upstream
 from usage.event import RequestEvent
 from usage.journal.record import encode, sealed
 

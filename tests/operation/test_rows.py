@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.access.asking import CHAT, ask, minted, new_project, row_of, soon
-from tests.databases import databases
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Upstream, WaitFor, chat_answer, chat_stream, error_answer, usage_of
+from tests.kit.databases import databases
+from tests.kit.services import Services
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, WaitFor, chat_answer, chat_stream, error_answer, usage_of
 
 
 @pytest.fixture(scope="module", params=databases)

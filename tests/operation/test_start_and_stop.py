@@ -16,10 +16,10 @@ import pytest
 from tests.abuse.wire import CHAT as CHAT_BYTES
 from tests.abuse.wire import Reply, dial, read_reply, request, sized
 from tests.access.asking import CHAT, soon
-from tests.environment import ROOT, server_environment
-from tests.services import processes
-from tests.sluice import Sluice
-from tests.upstream import Upstream, WaitFor, chat_answer, chat_stream
+from tests.kit.environment import ROOT, server_environment
+from tests.kit.services import processes
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, WaitFor, chat_answer, chat_stream
 
 
 @pytest.mark.parametrize("workers", [1, 2])

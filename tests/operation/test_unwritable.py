@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from tests.access.asking import CHAT, ask, minted, row_of
-from tests.databases import databases
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Upstream, chat_answer, json_answer, usage_of
+from tests.kit.databases import databases
+from tests.kit.services import Services
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, chat_answer, json_answer, usage_of
 
 HUGE = 2**53 - 1
 

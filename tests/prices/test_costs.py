@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from tests.access.asking import ask, minted, soon
-from tests.relay.wire import add_provider, client_of
-from tests.sluice import Sluice
-from tests.upstream import (
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import (
     Upstream,
     WaitFor,
     chat_answer,
@@ -23,7 +22,8 @@ from tests.upstream import (
     responses_stream,
     usage_of,
 )
-from tests.upstream.answers import embeddings_answer
+from tests.kit.upstream.answers import embeddings_answer
+from tests.relay.wire import add_provider, client_of
 
 # gpt-4.1-mini: 0.4 USD for a million input tokens, 0.1 cached, 1.6 output.
 USAGE = usage_of(

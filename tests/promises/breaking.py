@@ -7,11 +7,11 @@ import threading
 from typing import Any, NamedTuple
 
 from tests.access.asking import soon
-from tests.databases import query
+from tests.kit.databases import query
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Action, Chunk, Head, Upstream, WaitFor, error_answer, frame, stream_head, usage_of
+from tests.kit.upstream.answers import response_object
 from tests.promises.spending import Crew, Got, post, totals_of
-from tests.sluice import Sluice
-from tests.upstream import Action, Chunk, Head, Upstream, WaitFor, error_answer, frame, stream_head, usage_of
-from tests.upstream.answers import response_object
 
 MODEL = "broken-model"
 PRICE = {"input": "1", "output": "4"}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.access.asking import CHAT
-from tests.sluice import Sluice
+from tests.kit.sluice import Sluice
 
 AT_ONCE = 64
 PATIENCE_S = 20.0

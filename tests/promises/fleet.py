@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import httpx
 
 from tests.access.asking import minted
-from tests.sluice import Sluice
-from tests.upstream import Upstream
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream
 
 
 class Fleet(NamedTuple):

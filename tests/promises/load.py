@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from tests.access.asking import CHAT, minted
-from tests.databases import query
-from tests.services import processes
-from tests.sluice import Sluice
-from tests.upstream import Received, Script, chat_answer, usage_of
+from tests.kit.databases import query
+from tests.kit.services import processes
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Received, Script, chat_answer, usage_of
 
 CLIENTS = 12
 AGAIN_AFTER_S = 0.02

@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 import httpx
 
 from tests.access.asking import CHAT, let_a_second_pass, soon
-from tests.databases import query
-from tests.sluice import Sluice
-from tests.upstream import Received, Script, Upstream, Wait, chat_answer, chat_stream, usage_of
+from tests.kit.databases import query
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Received, Script, Upstream, Wait, chat_answer, chat_stream, usage_of
 
 MODEL = "budget-model"
 OUTPUT = 1_000

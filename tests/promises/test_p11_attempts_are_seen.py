@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from tests.access.asking import soon
-from tests.databases import query
+from tests.kit.databases import query
+from tests.kit.services import Services
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Received, Reset, Script, Upstream, chat_answer, chat_stream, error_answer, usage_of
 from tests.promises.breaking import CHAT, MODEL, PRICE, STREAM, Charged, check_charged
 from tests.promises.spending import Crew, booked, new_crew, post, priced, totals_of
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Received, Reset, Script, Upstream, chat_answer, chat_stream, error_answer, usage_of
 
 USED = Charged(30, 7, "provider")
 ANSWER = chat_answer(usage=usage_of(30, 7))

@@ -12,10 +12,10 @@ from itertools import accumulate
 
 import pytest
 
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream
 from tests.promises.crowd import Answer, accepted, ask, at_once, many, statuses
 from tests.promises.fleet import Fleet, key_of
-from tests.sluice import Sluice
-from tests.upstream import Upstream
 
 MINUTE_S = 60
 RPM = 12

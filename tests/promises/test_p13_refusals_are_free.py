@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from tests.access.asking import ask, changed, minted, new_project, soon
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, after, chat_answer, usage_of
 from tests.promises import crowd
 from tests.promises.fleet import Fleet, key_of
-from tests.sluice import Sluice
-from tests.upstream import Upstream, after, chat_answer, usage_of
 
 FULL: dict[str, dict[str, int]] = {
     "rpm": {"rpm": 1},

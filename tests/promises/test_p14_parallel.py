@@ -14,11 +14,11 @@ from contextlib import ExitStack
 import pytest
 
 from tests.access.asking import let_a_second_pass
+from tests.kit.services import processes
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Reset, Script, Wait, WaitFor, chat_answer, chat_stream
 from tests.promises.crowd import Answer, at_once, statuses, written
 from tests.promises.fleet import Fleet, key_of
-from tests.services import processes
-from tests.sluice import Sluice
-from tests.upstream import Reset, Script, Wait, WaitFor, chat_answer, chat_stream
 
 pytestmark = pytest.mark.elapsed
 

@@ -10,10 +10,20 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.access.asking import ask, minted, soon
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import (
+    Received,
+    Reset,
+    Script,
+    Upstream,
+    after,
+    chat_answer,
+    chat_stream,
+    error_answer,
+    usage_of,
+)
 from tests.promises import crowd
 from tests.promises.fleet import Fleet, key_of
-from tests.sluice import Sluice
-from tests.upstream import Received, Reset, Script, Upstream, after, chat_answer, chat_stream, error_answer, usage_of
 
 LIMIT = 1_000_000
 REQUESTS = 60

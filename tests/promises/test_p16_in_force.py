@@ -17,10 +17,10 @@ import httpx
 import pytest
 
 from tests.access.asking import IN_FORCE_S, changed, minted, new_project, new_provider, soon
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Received, Script, WaitFor, chat_answer, chat_stream, usage_of
 from tests.promises.crowd import Answer, ask
 from tests.promises.fleet import Fleet, key_of, made
-from tests.sluice import Sluice
-from tests.upstream import Received, Script, WaitFor, chat_answer, chat_stream, usage_of
 
 pytestmark = pytest.mark.elapsed
 

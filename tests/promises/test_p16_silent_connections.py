@@ -11,11 +11,11 @@ import pytest
 
 from tests.access.asking import ask, minted, soon
 from tests.conftest import StartSluice
-from tests.databases import make_database
-from tests.services import Services
-from tests.services.silent_proxy import SilentProxy
-from tests.sluice import Sluice
-from tests.upstream import Upstream
+from tests.kit.databases import make_database
+from tests.kit.services import Services
+from tests.kit.services.silent_proxy import SilentProxy
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream
 
 FEED = "change-feed"
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Action, Chunk, EndChunks, Upstream, WaitFor, chat_frames, responses_stream, stream_head
 from tests.relay.wire import RESPONSES, STREAM, WITH_USAGE, answer_on, client_of, connect, request_bytes
-from tests.sluice import Sluice
-from tests.upstream import Action, Chunk, EndChunks, Upstream, WaitFor, chat_frames, responses_stream, stream_head
 
 
 def halting(frames: Sequence[bytes]) -> tuple[list[Action], list[threading.Event]]:

@@ -14,7 +14,11 @@ from typing import Any
 import pytest
 
 from tests.access.asking import minted, soon
-from tests.databases import query
+from tests.kit.databases import query
+from tests.kit.services import Services
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Received, Script, Upstream, Wait, chat_answer, response_usage, responses_answer, usage_of
+from tests.kit.upstream.scripts import json_answer
 from tests.promises.fleet import Fleet
 from tests.promises.spending import (
     Books,
@@ -27,10 +31,6 @@ from tests.promises.spending import (
     usd,
     wave,
 )
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Received, Script, Upstream, Wait, chat_answer, response_usage, responses_answer, usage_of
-from tests.upstream.scripts import json_answer
 
 MODEL = "any-body"
 CHAT, TEXT, RESPONSES, EMBEDDINGS = (

@@ -13,6 +13,9 @@ from typing import Any
 import pytest
 
 from tests.access.asking import let_a_second_pass, soon
+from tests.kit.services import Services
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Received, Script, Upstream, Wait, chat_answer, response_usage, responses_answer, usage_of
 from tests.promises.fleet import fleet_of
 from tests.promises.spending import (
     BOUNDED,
@@ -27,9 +30,6 @@ from tests.promises.spending import (
     until_exhausted,
     usd,
 )
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Received, Script, Upstream, Wait, chat_answer, response_usage, responses_answer, usage_of
 
 BUDGET = 10 * COST
 READING = "reading-model"

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from tests.conftest import StartSluice
+from tests.kit.upstream import Upstream
 from tests.promises.spending import (
     BOUNDED,
     COST,
@@ -21,7 +22,6 @@ from tests.promises.spending import (
     until_exhausted,
     usd,
 )
-from tests.upstream import Upstream
 
 CLIENTS = 16
 REQUESTS = 200

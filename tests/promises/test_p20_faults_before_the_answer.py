@@ -13,10 +13,9 @@ import httpx
 import pytest
 
 from tests.conftest import StartSluice
-from tests.relay.wire import CHAT, RESPONSES, STREAM, client_of, named, new_id, row_of
-from tests.services import Services, processes
-from tests.sluice import Sluice
-from tests.upstream import (
+from tests.kit.services import Services, processes
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import (
     Action,
     Chunk,
     Close,
@@ -30,6 +29,7 @@ from tests.upstream import (
     chat_answer,
     stream_head,
 )
+from tests.relay.wire import CHAT, RESPONSES, STREAM, client_of, named, new_id, row_of
 
 NEVER = WaitFor(threading.Event())
 JSON_HEAD = Head(200, {"content-type": "application/json", "content-length": "1000"})

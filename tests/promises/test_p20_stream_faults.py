@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 
 from tests.conftest import StartSluice
-from tests.relay.wire import RESPONSES, STREAM, WITH_USAGE, client_of, named, new_id, row_of
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import (
+from tests.kit.services import Services
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import (
     Action,
     Chunk,
     Close,
@@ -27,6 +26,7 @@ from tests.upstream import (
     responses_stream,
     stream_head,
 )
+from tests.relay.wire import RESPONSES, STREAM, WITH_USAGE, client_of, named, new_id, row_of
 
 FRAMES = chat_frames(usage_shape="none")
 FINISHED = FRAMES[:-1]

@@ -11,20 +11,8 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.relay.wire import (
-    CHAT,
-    RESPONSES,
-    STREAM,
-    answer_on,
-    client_of,
-    connect,
-    is_idle,
-    new_id,
-    request_bytes,
-    row_of,
-)
-from tests.sluice import Sluice
-from tests.upstream import (
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import (
     Chunk,
     Close,
     EndChunks,
@@ -38,6 +26,18 @@ from tests.upstream import (
     json_answer,
     responses_stream,
     stream_head,
+)
+from tests.relay.wire import (
+    CHAT,
+    RESPONSES,
+    STREAM,
+    answer_on,
+    client_of,
+    connect,
+    is_idle,
+    new_id,
+    request_bytes,
+    row_of,
 )
 
 pytestmark = pytest.mark.elapsed

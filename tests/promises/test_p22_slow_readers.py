@@ -12,9 +12,9 @@ from contextlib import ExitStack
 
 import pytest
 
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Chunk, EndChunks, Script, Upstream, chat_frames, stream_head
 from tests.relay.wire import WITH_USAGE, answer_on, connect, is_idle, memory_kib, request_bytes
-from tests.sluice import Sluice
-from tests.upstream import Chunk, EndChunks, Script, Upstream, chat_frames, stream_head
 
 READERS = 30
 FRAMES = 256

@@ -20,11 +20,10 @@ import httpx
 import pytest
 
 from tests.access.asking import MESSAGES, ask, minted, new_project, soon
-from tests.databases import databases, query
-from tests.environment import MANAGEMENT_TOKEN
-from tests.promises.fleet import made
-from tests.sluice import Sluice
-from tests.upstream import (
+from tests.kit.databases import databases, query
+from tests.kit.environment import MANAGEMENT_TOKEN
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import (
     Close,
     Received,
     Reset,
@@ -38,6 +37,7 @@ from tests.upstream import (
     responses_stream,
     usage_of,
 )
+from tests.promises.fleet import made
 
 REQUESTS = 1000
 PRICES = {"input": "0.123457", "cached_input": "0.041153", "output": "1.000003", "reasoning": "2.718281"}

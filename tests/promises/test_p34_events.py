@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
+from tests.kit.services import RedisServer, Services, processes
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream
 from tests.promises.load import Load, Numbered, the_books_balance
 from tests.promises.spending import set_price
 from tests.promises.test_p34_redis_away import outage
-from tests.services import RedisServer, Services, processes
-from tests.sluice import Sluice
-from tests.upstream import Upstream
 from usage.journal.stream import EVENTS
 from usage.journal.subscribers import LEDGER
 

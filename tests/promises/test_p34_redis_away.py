@@ -22,11 +22,11 @@ import pytest
 from keys.limits.operations import picousd
 from keys.limits.refusal import usd
 from tests.access.asking import IN_FORCE_S, changed, minted, new_provider, soon
+from tests.kit.services import Services
+from tests.kit.services.redis import RedisServer
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, chat_answer, usage_of
 from tests.promises.crowd import Answer, ask, at_once, statuses
-from tests.services import Services
-from tests.services.redis import RedisServer
-from tests.sluice import Sluice
-from tests.upstream import Upstream, chat_answer, usage_of
 
 pytestmark = pytest.mark.elapsed
 

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from tests.access.asking import soon
+from tests.kit.services import Services
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, WaitFor, chat_answer
 from tests.promises.fleet import fleet_of
 from tests.promises.spending import BOUNDED, COST, MODEL, Books, Crew, new_crew, post, set_price, statuses, usd, wave
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Upstream, WaitFor, chat_answer
 
 LEASE_S = 2
 ROOM: dict[str, dict[str, Any]] = {

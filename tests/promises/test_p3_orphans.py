@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.access.asking import ask, minted, soon
 from tests.conftest import StartSluice
-from tests.upstream import Upstream
+from tests.kit.upstream import Upstream
 
 
 def runs(pid: int) -> bool:

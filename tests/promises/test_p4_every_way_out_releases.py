@@ -15,12 +15,10 @@ from typing import Any
 import pytest
 
 from tests.access.asking import in_force, soon
-from tests.databases import query
-from tests.promises.spending import BOUNDED, COST, MODEL, Crew, Got, booked, new_crew, post, set_price, usd
-from tests.relay.wire import answer_on, connect, request_bytes
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import (
+from tests.kit.databases import query
+from tests.kit.services import Services
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import (
     Chunk,
     Reset,
     Script,
@@ -34,7 +32,9 @@ from tests.upstream import (
     stream_head,
     usage_of,
 )
-from tests.upstream.scripts import Action
+from tests.kit.upstream.scripts import Action
+from tests.promises.spending import BOUNDED, COST, MODEL, Crew, Got, booked, new_crew, post, set_price, usd
+from tests.relay.wire import answer_on, connect, request_bytes
 
 ROOM = 3 * COST
 NEVER = WaitFor(threading.Event())

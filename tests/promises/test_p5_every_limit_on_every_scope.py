@@ -9,6 +9,9 @@ import httpx
 import pytest
 
 from tests.access.asking import in_force, soon
+from tests.kit.services import Services
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream
 from tests.promises.spending import (
     BOUNDED,
     COST,
@@ -22,9 +25,6 @@ from tests.promises.spending import (
     usd,
     wave,
 )
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Upstream
 
 FREE = "free-model"
 ONE: dict[str, dict[str, Any]] = {

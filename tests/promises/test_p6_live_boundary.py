@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 
 from tests.access.asking import soon
+from tests.kit.services import Services
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream
 from tests.promises.fleet import fleet_of
 from tests.promises.spending import BOUNDED, COST, Books, Crew, booked, new_crew, post, set_price, usd, wave
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Upstream
 
 DAY_S = 86_400
 EVERY_S = 4

@@ -17,10 +17,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from tests.access.asking import soon
+from tests.kit.services import Services
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream
 from tests.promises.spending import BOUNDED, COST, Books, Crew, new_crew, post, set_price, usd
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Upstream
 from usage.event import RequestEvent
 from usage.journal.record import encode, sealed
 

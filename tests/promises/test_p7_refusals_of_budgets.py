@@ -9,9 +9,9 @@ import openai
 import pytest
 
 from tests.access.asking import ask, soon
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream
 from tests.promises.spending import BOUNDED, COST, MODEL, Books, Crew, new_crew, post, set_price, usd
-from tests.sluice import Sluice
-from tests.upstream import Upstream
 
 
 @pytest.fixture(scope="module")

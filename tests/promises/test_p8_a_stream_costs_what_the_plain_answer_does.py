@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from tests.access.asking import ask, minted, soon
-from tests.databases import query
+from tests.kit.databases import query
+from tests.kit.services import Services
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Script, Upstream, frame, json_answer, response_usage, sse, usage_of
+from tests.kit.upstream.answers import response_object
 from tests.promises.spending import priced
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Script, Upstream, frame, json_answer, response_usage, sse, usage_of
-from tests.upstream.answers import response_object
 
 MODEL = "counted-model"
 PRICE = {"input": "1", "cached_input": "0.25", "output": "4", "reasoning": "8"}

@@ -11,6 +11,10 @@ from typing import Any
 import pytest
 
 from tests.access.asking import ask
+from tests.kit.services import Services
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Chunk, Script, Send, Upstream, frame, stream_head
+from tests.kit.upstream.scripts import EndChunks, Head
 from tests.promises.breaking import (
     BEGUN,
     CHAT,
@@ -37,10 +41,6 @@ from tests.promises.breaking import (
 )
 from tests.promises.spending import new_crew, priced
 from tests.relay.wire import answer_on, connect, is_idle, key_of, request_bytes
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Chunk, Script, Send, Upstream, frame, stream_head
-from tests.upstream.scripts import EndChunks, Head
 
 LEFT = {"outcome": "client_closed", "error": "client_closed"}
 

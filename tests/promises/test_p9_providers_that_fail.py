@@ -11,6 +11,24 @@ from typing import Any
 
 import pytest
 
+from tests.kit.services import Services
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import (
+    Chunk,
+    Close,
+    EndChunks,
+    Reset,
+    Script,
+    Send,
+    Upstream,
+    body_answer,
+    chat_answer,
+    chat_stream,
+    error_answer,
+    frame,
+    stream_head,
+    usage_of,
+)
 from tests.promises.breaking import (
     BEGUN,
     CHAT,
@@ -39,24 +57,6 @@ from tests.promises.breaking import (
 )
 from tests.promises.spending import new_crew, post, priced, set_price, totals_of
 from tests.relay.wire import answer_on, connect, request_bytes
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import (
-    Chunk,
-    Close,
-    EndChunks,
-    Reset,
-    Script,
-    Send,
-    Upstream,
-    body_answer,
-    chat_answer,
-    chat_stream,
-    error_answer,
-    frame,
-    stream_head,
-    usage_of,
-)
 
 ERROR = Chunk(frame({"error": {"message": "overloaded", "type": "server_error", "param": None, "code": None}}))
 FAILED: dict[str, Any] = {

@@ -15,10 +15,8 @@ import pytest
 import zstandard
 
 from tests.access.asking import CHAT, MODEL, ask, minted, new_project, refused, row_of, soon
-from tests.promises.spending import new_crew
-from tests.relay.wire import add_provider
-from tests.sluice import Sluice
-from tests.upstream import (
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import (
     Chunk,
     EndChunks,
     Head,
@@ -33,7 +31,9 @@ from tests.upstream import (
     stream_head,
     usage_of,
 )
-from tests.upstream.answers import response_object, response_usage
+from tests.kit.upstream.answers import response_object, response_usage
+from tests.promises.spending import new_crew
+from tests.relay.wire import add_provider
 
 Pack = Callable[[bytes], bytes]
 USAGE = usage_of(1000, 200)

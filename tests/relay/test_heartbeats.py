@@ -13,21 +13,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.promises.test_p19_frames_leave_at_once import halting, pieces_until
-from tests.relay.wire import (
-    CHAT,
-    RESPONSES,
-    STREAM,
-    WITH_USAGE,
-    add_provider,
-    client_of,
-    named,
-    new_id,
-    row_of,
-)
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import (
+from tests.kit.services import Services
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import (
     Action,
     Chunk,
     Close,
@@ -40,6 +28,18 @@ from tests.upstream import (
     responses_stream,
     stream_head,
     usage_of,
+)
+from tests.promises.test_p19_frames_leave_at_once import halting, pieces_until
+from tests.relay.wire import (
+    CHAT,
+    RESPONSES,
+    STREAM,
+    WITH_USAGE,
+    add_provider,
+    client_of,
+    named,
+    new_id,
+    row_of,
 )
 
 JSON_HEAD = Head(200, {"content-type": "application/json", "transfer-encoding": "chunked"})

@@ -10,10 +10,9 @@ import httpx
 import pytest
 
 from tests.conftest import StartSluice
-from tests.relay.wire import CHAT, STREAM, answer_on, client_of, connect, key_of, named, new_id, request_bytes, row_of
-from tests.services import processes
-from tests.sluice import Sluice
-from tests.upstream import (
+from tests.kit.services import processes
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import (
     Action,
     Chunk,
     Close,
@@ -29,6 +28,7 @@ from tests.upstream import (
     json_answer,
     stream_head,
 )
+from tests.relay.wire import CHAT, STREAM, answer_on, client_of, connect, key_of, named, new_id, request_bytes, row_of
 
 LONG = {**CHAT, "messages": [{"role": "user", "content": "x" * 1_000_000}]}
 """It goes up in pieces."""

@@ -6,9 +6,8 @@ import json
 
 import pytest
 
-from tests.relay.wire import CHAT, RESPONSES, STREAM, client_of, named, new_id, row_of
-from tests.sluice import Sluice
-from tests.upstream import (
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import (
     Chunk,
     EndChunks,
     Head,
@@ -22,6 +21,7 @@ from tests.upstream import (
     responses_stream,
     stream_head,
 )
+from tests.relay.wire import CHAT, RESPONSES, STREAM, client_of, named, new_id, row_of
 
 LABELS = ["application/json", "text/plain; charset=utf-8", "application/octet-stream", None]
 

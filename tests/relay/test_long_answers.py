@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from proxy.heavy.jobs import HEAVY_BYTES
+from tests.kit.services import Services
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, body_answer, chat_answer
 from tests.relay.wire import add_provider, client_of, connect, named, new_id, request_bytes, row_of
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Upstream, body_answer, chat_answer
 
 MODEL = "text-embedding-3-small"
 EMBEDDINGS = {"model": MODEL, "input": ["a text"]}

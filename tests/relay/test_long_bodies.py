@@ -16,10 +16,10 @@ from proxy.heavy.reading import read
 from proxy.wire.body_facts import RequestFacts
 from proxy.wire.json_members import MOST_MEMBERS
 from proxy.wire.jsonbody import JSONBody
+from tests.kit.services import Services
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, chat_stream
 from tests.relay.wire import CHAT, add_provider, client_of, key_of, named, new_id, row_of
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Upstream, chat_stream
 
 SIZE = 2 * HEAVY_BYTES
 MODEL = "gpt-4.1-mini"

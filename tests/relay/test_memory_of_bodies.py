@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.abuse.wire import read_reply
+from tests.kit.services import Services
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Close, Upstream, chat_answer, error_answer
 from tests.relay.wire import CHAT, client_of, connect, is_idle, memory_kib, request_bytes
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Close, Upstream, chat_answer, error_answer
 
 MIB = 1024 * 1024
 SIZE = 8 * MIB

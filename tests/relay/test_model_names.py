@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.relay.wire import CHAT, RESPONSES, WITH_USAGE, add_provider, client_of, named, new_id, row_of
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import (
+from tests.kit.services import Services
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import (
     Chunk,
     EndChunks,
     Upstream,
@@ -22,6 +21,7 @@ from tests.upstream import (
     responses_stream,
     stream_head,
 )
+from tests.relay.wire import CHAT, RESPONSES, WITH_USAGE, add_provider, client_of, named, new_id, row_of
 
 NAMES = {"fast": "up-fast-1", "team/*": "up-team", "same": ""}
 PLACES = ["/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/embeddings"]

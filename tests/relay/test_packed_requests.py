@@ -15,10 +15,10 @@ import zstandard
 
 from proxy.steps.unpack import STEP_BYTES
 from tests.access.asking import ask, minted, new_project, refused
+from tests.kit.services import Services
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, echo
 from tests.relay.wire import CHAT, STREAM, add_provider, client_of, key_of
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Upstream, echo
 
 MOST = 2_000_000
 

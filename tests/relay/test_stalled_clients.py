@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import StartSluice
+from tests.kit.services import processes
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, chat_stream, json_answer
 from tests.relay.wire import CHAT, STREAM, connect, is_idle, named, new_id, request_bytes, row_of
-from tests.services import processes
-from tests.sluice import Sluice
-from tests.upstream import Upstream, chat_stream, json_answer
 
 LARGE = "x" * 4096
 MANY = [LARGE] * 4096

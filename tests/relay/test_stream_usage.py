@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.relay.wire import RESPONSES, STREAM, WITH_USAGE, add_provider, client_of, named, new_id, row_of
-from tests.sluice import Sluice
-from tests.upstream import (
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import (
     Chunk,
     EndChunks,
     Upstream,
@@ -23,6 +22,7 @@ from tests.upstream import (
     stream_head,
     usage_of,
 )
+from tests.relay.wire import RESPONSES, STREAM, WITH_USAGE, add_provider, client_of, named, new_id, row_of
 
 SHAPES = ("usage-only", "last", "every")
 USAGE = usage_of(

@@ -7,9 +7,9 @@ import json
 import pytest
 
 from tests.abuse.wire import CHAT, chunked, read_reply, send, sized
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, json_answer
 from tests.relay.wire import client_of, connect, key_of, new_id, row_of
-from tests.sluice import Sluice
-from tests.upstream import Upstream, json_answer
 
 H2C = b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAoAAAAAIAAAAA"
 WISHES = {

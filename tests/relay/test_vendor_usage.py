@@ -16,11 +16,11 @@ from proxy.dialects.base import Asked
 from proxy.dialects.chat import ChunkReader
 from proxy.dialects.counts import find_usage, read_usage
 from tests.access.asking import minted
+from tests.kit.services import Services
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, frame, json_answer, sse
 from tests.promises.spending import priced
 from tests.promises.test_p8_a_stream_costs_what_the_plain_answer_does import MODEL, told_of
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Upstream, frame, json_answer, sse
 
 PRICE = {"input": "1", "cached_input": "0.25", "output": "4", "reasoning": "8", "cache_write": "1.25"}
 CHAT = "/v1/chat/completions"

@@ -13,8 +13,8 @@ from weakref import WeakKeyDictionary
 
 import httpx
 
-from tests.services import processes
-from tests.sluice import Sluice
+from tests.kit.services import processes
+from tests.kit.sluice import Sluice
 
 CHAT: dict[str, Any] = {"model": "gpt-4.1-mini", "messages": [{"role": "user", "content": "hi"}]}
 STREAM: dict[str, Any] = {**CHAT, "stream": True}

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from tests.access.asking import ask, changed, in_force, new_provider
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Upstream
+from tests.kit.services import Services
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream
 
 AddProvider = Callable[..., int]
 _serial = count(1)

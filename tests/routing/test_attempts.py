@@ -23,9 +23,9 @@ from proxy.steps.fetch import fetch
 from proxy.steps.route import attempts
 from proxy.upstream.client import Upstream as Client
 from tests.access.steps import asked, provider_of
-from tests.services import processes
-from tests.upstream import Upstream
-from tests.upstream.scripts import Wait, json_answer
+from tests.kit.services import processes
+from tests.kit.upstream import Upstream
+from tests.kit.upstream.scripts import Wait, json_answer
 from usage.prices.book import Prices
 
 CHAT = {"model": "m", "messages": [], "stream": True}

@@ -11,9 +11,9 @@ import pytest
 from openai import AzureOpenAI, NotFoundError
 
 from tests.access.asking import JSON, ask, minted
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Received, Script, Upstream, chat_answer, chat_stream, error_answer, json_answer
 from tests.routing.conftest import AddProvider
-from tests.sluice import Sluice
-from tests.upstream import Received, Script, Upstream, chat_answer, chat_stream, error_answer, json_answer
 
 MESSAGES: Any = [{"role": "user", "content": "hi"}]
 FORM = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\nRIFF\r\n--b--\r\n'

@@ -11,9 +11,9 @@ import pytest
 from providers.catalog import Candidate, Catalog, NoProvider, choose, record_of
 from providers.models import Provider
 from tests.access.asking import ask, changed, in_force, minted, refused
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, chat_answer, chat_stream
 from tests.routing.conftest import AddProvider, settle
-from tests.sluice import Sluice
-from tests.upstream import Upstream, chat_answer, chat_stream
 
 DRAWS = 2000
 Z99 = 2.576

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from tests.access.asking import JSON, ask, minted, new_project, refused
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Received, Script, Upstream, echo, frame, json_answer, sse
+from tests.kit.upstream.answers import response_object
 from tests.routing.conftest import AddProvider
-from tests.sluice import Sluice
-from tests.upstream import Received, Script, Upstream, echo, frame, json_answer, sse
-from tests.upstream.answers import response_object
 
 _serial = count(1)
 

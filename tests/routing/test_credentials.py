@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from tests.access.asking import ask, changed, in_force, minted, new_project, refused, soon
-from tests.environment import UPSTREAM_KEY
+from tests.kit.environment import UPSTREAM_KEY
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, chat_answer
 from tests.routing.conftest import AddProvider
-from tests.sluice import Sluice
-from tests.upstream import Upstream, chat_answer
 
 
 def paid_with(router: Sluice, upstream: Upstream, key: str, **options: Any) -> str | None:

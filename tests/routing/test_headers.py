@@ -7,8 +7,8 @@ import re
 import pytest
 
 from tests.access.asking import ask, soon
-from tests.sluice import Sluice
-from tests.upstream import Upstream, chat_answer, chat_stream, error_answer, json_answer
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, chat_answer, chat_stream, error_answer, json_answer
 
 STAY_BELOW = {
     "cookie": "a=b", "x-api-key": "", "api-key": "", "openai-organization": "org-1", "openai-project": "proj-1",

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from tests.access.asking import JSON, ask, minted, new_project, refused
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream
 from tests.relay.wire import answer_on, connect
 from tests.routing.conftest import AddProvider
-from tests.sluice import Sluice
-from tests.upstream import Upstream
 
 FORM = {"content-type": 'multipart/form-data; boundary="x=\'y"'}
 BOUNDARY = b"--x='y"

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from tests.access.asking import ask, minted, refused
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Script, Upstream, body_answer, chat_answer, error_answer, json_answer
 from tests.routing.conftest import AddProvider
-from tests.sluice import Sluice
-from tests.upstream import Script, Upstream, body_answer, chat_answer, error_answer, json_answer
 
 RICH = {
     "id": "rich/model",

@@ -14,10 +14,10 @@ import httpx
 import pytest
 
 from tests.access.asking import JSON, MODEL, ask, changed, in_force, minted, new_project, refused
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Received, Script, Upstream, echo, frame, json_answer, sse
+from tests.kit.upstream.answers import chat_answer, response_object
 from tests.routing.conftest import AddProvider
-from tests.sluice import Sluice
-from tests.upstream import Received, Script, Upstream, echo, frame, json_answer, sse
-from tests.upstream.answers import chat_answer, response_object
 
 KINDS = {
     "/files": ("file", "file"),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import plain
+from tests.kit import plain
 from tests.simulator.play import HELLO
 
 ROOT = Path(__file__).parents[2]

@@ -7,8 +7,8 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
-from tests.upstream.received import Received
-from tests.upstream.scripts import Headers, Script, error_answer, frame, json_answer, sse
+from tests.kit.upstream.received import Received
+from tests.kit.upstream.scripts import Headers, Script, error_answer, frame, json_answer, sse
 
 UsageShape = Literal["usage-only", "last", "every", "none"]
 

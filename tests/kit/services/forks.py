@@ -13,9 +13,9 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tests.services import spawned
+from tests.kit.services import spawned
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 class Forked(subprocess.Popen[bytes]):
@@ -88,7 +88,7 @@ class Forks:
 
     @staticmethod
     def _start(what: str) -> int:
-        from tests.services import processes
+        from tests.kit.services import processes
 
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:

@@ -19,8 +19,8 @@ from pathlib import Path
 from threading import Lock
 from typing import IO, Any
 
-from tests.services import reaper
-from tests.services.forks import FORKS
+from tests.kit.services import reaper
+from tests.kit.services.forks import FORKS
 
 _guard = Lock()
 _reaper: int | None = None

@@ -1,6 +1,6 @@
 """A provider that does what a test tells it to, down to the bytes: `server.Upstream`, told by scripts of actions."""
 
-from tests.upstream.answers import (
+from tests.kit.upstream.answers import (
     MODEL,
     TOKENS,
     chat_answer,
@@ -17,8 +17,8 @@ from tests.upstream.answers import (
     responses_stream,
     usage_of,
 )
-from tests.upstream.received import Received
-from tests.upstream.scripts import (
+from tests.kit.upstream.received import Received
+from tests.kit.upstream.scripts import (
     Action,
     Answer,
     Chunk,
@@ -38,7 +38,7 @@ from tests.upstream.scripts import (
     sse,
     stream_head,
 )
-from tests.upstream.server import Upstream
+from tests.kit.upstream.server import Upstream
 
 __all__ = [
     "MODEL",

@@ -19,10 +19,10 @@ import httpx
 from openai import AsyncOpenAI, OpenAI
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests import plain
-from tests.databases import drop_database, make_database, query
-from tests.environment import MANAGEMENT_TOKEN, ROOT, UPSTREAM_KEY, server_environment
-from tests.services import SERVICES, RedisServer, processes
+from tests.kit import plain
+from tests.kit.databases import drop_database, make_database, query
+from tests.kit.environment import MANAGEMENT_TOKEN, ROOT, UPSTREAM_KEY, server_environment
+from tests.kit.services import SERVICES, RedisServer, processes
 
 START_SECS = 90
 STOP_SECS = 30

@@ -9,10 +9,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from tests.upstream.answers import default_answer
-from tests.upstream.connection import Connection
-from tests.upstream.received import Received
-from tests.upstream.scripts import Answer, Script
+from tests.kit.upstream.answers import default_answer
+from tests.kit.upstream.connection import Connection
+from tests.kit.upstream.received import Received
+from tests.kit.upstream.scripts import Answer, Script
 
 
 class Upstream:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, cast
 
 import httptools
 
-from tests.upstream.received import Received
-from tests.upstream.scripts import Chunk, Close, EndChunks, Head, Reset, Script, Send, Wait, WaitFor
+from tests.kit.upstream.received import Received
+from tests.kit.upstream.scripts import Chunk, Close, EndChunks, Head, Reset, Script, Send, Wait, WaitFor
 
 if TYPE_CHECKING:
-    from tests.upstream.server import Upstream
+    from tests.kit.upstream.server import Upstream
 
 BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from cryptography.fernet import Fernet
 
-from tests.services import reaper
+from tests.kit.services import reaper
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 SECRET_KEY = "tests-secret-key-of-more-than-fifty-characters-0123456789"
 ENCRYPTION_KEY = Fernet.generate_key().decode()

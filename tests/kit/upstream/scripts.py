@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tests.upstream.received import Received
+    from tests.kit.upstream.received import Received
 
 Headers = Mapping[str, str] | Sequence[tuple[str, str]]
 

@@ -9,8 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tests.environment import ROOT, server_environment
-from tests.services import SERVICES, processes
+from tests.kit.environment import ROOT, server_environment
+from tests.kit.services import SERVICES, processes
 
 databases = ["sqlite", "postgres"]
 """For `@pytest.mark.parametrize("database", databases)`."""

@@ -7,7 +7,7 @@ import subprocess
 
 import redis
 
-from tests.services import packages, processes
+from tests.kit.services import packages, processes
 
 
 class RedisServer:
