@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import django
@@ -13,6 +13,7 @@ import pytest
 
 from tests.kit.environment import isolate
 from tests.kit.services import SERVICES, Missing, Services, packages
+from tests.kit.sluice import StartSluice
 
 ON_POSTGRES = os.environ.get("TEST_DATABASE", "sqlite") == "postgres"
 
@@ -32,8 +33,6 @@ hypothesis.settings.load_profile("suite")
 
 from tests.kit.sluice import Sluice  # noqa: E402
 from tests.kit.upstream import Upstream  # noqa: E402
-
-StartSluice = Callable[..., Sluice]
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -17,11 +17,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.abuse.wire import dial
-from tests.access.asking import new_project
-from tests.conftest import StartSluice
-from tests.kit.sluice import Sluice
+from tests.kit.management import new_project
+from tests.kit.sluice import Sluice, StartSluice
 from tests.kit.upstream import Received, Script, Upstream, json_answer
+from tests.kit.wire import connect
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "150"))
 MODEL = "gpt-4.1-mini"
@@ -141,7 +140,7 @@ def test_one_tenants_requests_never_touch_anothers(shared: Sluice, upstream: Ups
         upstream.early = early
         theirs = f"tenant-{next(serials):08d}"
         body = {"model": MODEL, "messages": [], "user": theirs}
-        with dial(shared) as peer:
+        with connect(shared) as peer:
             send_odd(peer, b"".join(sent).replace(b"TOKEN", odd), step)
             upstream.early = False
             for _ in range(2):

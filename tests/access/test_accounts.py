@@ -13,13 +13,13 @@ import httpx
 import jwt
 import pytest
 
-from tests.access.asking import ask, error_of, in_force, refused
-from tests.conftest import StartSluice
 from tests.kit import plain
 from tests.kit.databases import query
+from tests.kit.requests import ask, error_of, refused
 from tests.kit.services import Services
-from tests.kit.sluice import Sluice
+from tests.kit.sluice import Sluice, StartSluice
 from tests.kit.upstream import Upstream
+from tests.kit.waiting import in_force
 
 PASSWORD = "correct horse"
 

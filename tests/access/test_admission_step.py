@@ -26,8 +26,8 @@ from proxy.admission.baselines import Baselines
 from proxy.admission.estimate import MOST_TOKENS
 from proxy.admission.prompt import Prompt, read_prompt
 from proxy.exchange import Exchange
-from tests.access.steps import FORM, asked, key_of, override_of, project_of, provider_of, snapshot_of
-from tests.limits.making import scope
+from tests.kit.exchanges import FORM, asked, key_of, override_of, project_of, provider_of, snapshot_of
+from tests.kit.scopes import scope
 from usage.prices.price import Price, Rates
 
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}

@@ -7,7 +7,8 @@ import json
 import httpx
 import pytest
 
-from tests.access.asking import JSON, ask, error_of, minted, new_project, refused
+from tests.kit.management import minted, new_project
+from tests.kit.requests import JSON, ask, error_of, refused
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import Upstream
 

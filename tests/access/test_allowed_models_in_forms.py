@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.access.asking import error_of, minted, new_project
+from tests.kit.management import minted, new_project
+from tests.kit.requests import error_of
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import Upstream
 

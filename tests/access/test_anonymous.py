@@ -8,10 +8,13 @@ from collections.abc import Iterator
 import pytest
 
 from keys.tokens import new_token, write_token
-from tests.access.asking import ask, changed, from_now, in_force, minted, refused, row_of, soon
+from tests.kit.ledger import row_of
+from tests.kit.management import changed, from_now, minted
+from tests.kit.requests import ask, refused
 from tests.kit.services import Services
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import Upstream
+from tests.kit.waiting import in_force, soon
 
 
 @pytest.fixture(scope="module")

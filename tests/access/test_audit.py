@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from tests.access.asking import ask, changed, minted, new_project, soon
-from tests.conftest import StartSluice
 from tests.kit.databases import databases
+from tests.kit.management import changed, minted, new_project
+from tests.kit.requests import ask
 from tests.kit.services import Services
-from tests.kit.sluice import Sluice
+from tests.kit.sluice import Sluice, StartSluice
 from tests.kit.upstream import Upstream
+from tests.kit.waiting import soon
 
 PER_SECOND = 5
 LARGEST_BODY = 50_000

@@ -10,11 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conftest import StartSluice
 from tests.kit import plain
 from tests.kit.databases import databases
 from tests.kit.services import Services
-from tests.kit.sluice import Sluice
+from tests.kit.sluice import Sluice, StartSluice
 from tests.kit.upstream import Upstream
 
 PASSWORD = "password-canary-71fe"

@@ -17,7 +17,7 @@ from proxy.capture import Capture
 from proxy.components import Components
 from proxy.exchange import Exchange
 from proxy.steps.authenticate import authenticate, presented_token
-from tests.access.steps import JSON, asked, key_of, project_of, snapshot_of
+from tests.kit.exchanges import JSON, asked, key_of, project_of, snapshot_of
 
 TOKEN = new_token()
 TEXT = write_token(TOKEN, settings.KEY_PREFIX)

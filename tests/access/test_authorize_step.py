@@ -14,7 +14,7 @@ from proxy.errors import BadRequest, Forbidden
 from proxy.exchange import Exchange
 from proxy.steps.authorize import authorize, authorized_upload
 from proxy.wire.form_model import ModelField
-from tests.access.steps import BUDGET, FORM, JSON, asked, key_of, project_of, rules_of, snapshot_of
+from tests.kit.exchanges import BUDGET, FORM, JSON, asked, key_of, project_of, rules_of, snapshot_of
 
 LISTED, FREE = key_of("a", "b-*"), key_of()
 CHUNKED = (b"transfer-encoding", b"chunked")

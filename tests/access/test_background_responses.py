@@ -10,10 +10,12 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.access.asking import MODEL, ask, minted, refused, soon
+from tests.kit.management import minted
+from tests.kit.requests import MODEL, ask, refused
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import Received, Script, Upstream, frame, json_answer, sse
 from tests.kit.upstream.answers import response_object, response_usage
+from tests.kit.waiting import soon
 
 # gpt-4.1-mini: 0.4 USD for a million input tokens, 1.6 output.
 USAGE = response_usage(1000, 200)

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.access.asking import ask, changed, in_force, minted, new_project, refused
+from tests.kit.management import changed, minted, new_project
+from tests.kit.requests import ask, refused
 from tests.kit.services import Services
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import Upstream, chat_answer, chat_stream, error_answer
+from tests.kit.waiting import in_force
 
 PAGE = "https://app.example.org"
 OTHER = "https://evil.example"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.access.asking import CHAT, ask, error_of, refused
+from tests.kit.requests import CHAT, ask, error_of, refused
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import Upstream
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from tests.access.asking import ask, in_force, minted, refused, soon
+from tests.kit.management import minted
+from tests.kit.requests import ask, refused
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import Upstream
+from tests.kit.waiting import in_force, soon
 
 
 def rotated(sluice: Sluice, key_id: int, grace: float) -> str:

@@ -13,11 +13,10 @@ from django.db import connection
 from django.test import Client
 
 from keys.management.connections import Local
-from tests.conftest import StartSluice
 from tests.kit import plain
 from tests.kit.environment import MANAGEMENT_TOKEN
 from tests.kit.services import Services
-from tests.kit.sluice import Sluice
+from tests.kit.sluice import Sluice, StartSluice
 from usage.audit.entry import AuditEntry
 
 PASSWORD = "correct horse"

@@ -12,20 +12,13 @@ from typing import NamedTuple
 import httpx
 import pytest
 
-from tests.access.asking import (
-    IN_FORCE_S,
-    ask,
-    changed,
-    let_a_second_pass,
-    minted,
-    new_project,
-    new_provider,
-    refused,
-    soon,
-)
+from tests.kit.management import changed, minted, new_project
+from tests.kit.providers import new_provider
+from tests.kit.requests import ask, refused
 from tests.kit.services import Services
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import Upstream, chat_answer
+from tests.kit.waiting import IN_FORCE_S, let_a_second_pass, soon
 
 pytestmark = pytest.mark.elapsed
 

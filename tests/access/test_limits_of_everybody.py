@@ -9,11 +9,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.access.asking import CHAT, ask, changed, in_force, let_a_second_pass, minted, refused
+from tests.kit.crowd import at_once, statuses
+from tests.kit.management import changed, minted
+from tests.kit.requests import CHAT, ask, refused
 from tests.kit.services import Services
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import Upstream, chat_answer, usage_of
-from tests.promises.crowd import at_once, statuses
+from tests.kit.waiting import in_force, let_a_second_pass
 
 ADDRESS_RPM = 30
 

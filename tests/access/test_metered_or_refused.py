@@ -10,11 +10,14 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.access.asking import JSON, MODEL, ask, changed, in_force, minted, new_project, refused, row_of
+from tests.kit.accounts import SCOPES, new_crew
+from tests.kit.ledger import row_of
+from tests.kit.management import changed, minted, new_project
+from tests.kit.requests import JSON, MODEL, ask, refused
 from tests.kit.services import Services
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import Upstream, json_answer
-from tests.promises.spending import SCOPES, new_crew
+from tests.kit.waiting import in_force
 
 BUDGET = "0.0001"
 CODE = "endpoint_not_metered"

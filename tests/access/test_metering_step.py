@@ -9,8 +9,8 @@ import pytest
 from proxy.admission.bound import needs_metering, reason
 from proxy.admission.metering import check_metered
 from proxy.errors import BadRequest, Forbidden
-from tests.access.steps import BUDGET, FORM, JSON, asked, key_of, override_of, project_of, provider_of, snapshot_of
-from tests.limits.making import scope
+from tests.kit.exchanges import BUDGET, FORM, JSON, asked, key_of, override_of, project_of, provider_of, snapshot_of
+from tests.kit.scopes import scope
 
 TEXT = {"model": "gpt-4.1-mini", "input": "hi"}
 LISTED, PAYING, FREE = key_of("gpt-4.1-mini"), key_of(scopes=(BUDGET,)), key_of()

@@ -20,7 +20,8 @@ from proxy.components import Components
 from proxy.configuration import snapshot as snapshot_module
 from proxy.server.head import Head
 from proxy.steps.authenticate import prove, proven_before
-from tests.access.test_scopes import heard, in_a_loop, make, running
+from tests.kit.rows import make_key
+from tests.kit.snapshots import heard, in_a_loop, running
 
 PREFIX = "sk-sluice-"
 
@@ -125,7 +126,7 @@ def test_what_was_proven_counts_only_while_memory_has_the_same():
 @pytest.mark.django_db(transaction=True)
 def test_what_was_looked_up_before_a_change_is_looked_up_again(monkeypatch: pytest.MonkeyPatch):
     """The answer of the database is on its way while the key is revoked, and the revocation is heard."""
-    row = make("revoked")
+    row = make_key("revoked")
     has_read, may_answer = threading.Event(), threading.Event()
     answers: list[bool] = []
 

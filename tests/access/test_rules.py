@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from tests.access.asking import ask, changed, in_force, minted, new_project, refused, soon
+from tests.kit.management import changed, minted, new_project
+from tests.kit.requests import ask, refused
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import Upstream
+from tests.kit.waiting import in_force, soon
 
 MINI = "gpt-4.1-mini"
 

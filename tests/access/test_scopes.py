@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -16,13 +14,10 @@ from django.test.utils import CaptureQueriesContext
 from keys.limits.scope import Limits, Scope
 from keys.models import Account, GlobalLimits, Project, Team, Tier, VirtualKey
 from keys.records import KeyRecord, load_keys
-from proxy.configuration.snapshot import Snapshot
+from tests.kit.rows import make_key
+from tests.kit.snapshots import heard, in_a_loop, running
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def make(name: str = "k", **fields: Any) -> VirtualKey:
-    return VirtualKey.objects.mint(name=name, **fields)[0]
 
 
 def record(key: VirtualKey) -> KeyRecord:
@@ -33,7 +28,7 @@ def test_scopes_are_those_that_are_limited_the_nearest_first():
     owner, team = User.objects.create_user("ann"), Team.objects.create(name="crew", tpm=5)
     project = Project.objects.create(name="p", daily=7)
     Account.of(owner).change(budget=Decimal("1.5"), period="day", time_zone="Europe/Berlin")
-    key = make(owner=owner, team=team, project=project, rpm=3, rps=1, burst=2)
+    key = make_key(owner=owner, team=team, project=project, rpm=3, rps=1, burst=2)
     assert record(key).scopes == (
         Scope("key", str(key.pk), "key 'k'", Limits(rpm=3, rps=1, burst=2)),
         Scope(
@@ -45,18 +40,18 @@ def test_scopes_are_those_that_are_limited_the_nearest_first():
         Scope("team", str(team.pk), "team 'crew'", Limits(tpm=5)),
         Scope("project", str(project.pk), "project 'p'", Limits(daily=7)),
     )
-    assert record(make("bare", owner=User.objects.create_user("bob"))).scopes == ()
+    assert record(make_key("bare", owner=User.objects.create_user("bob"))).scopes == ()
 
 
 def test_a_budget_of_nothing_is_a_limit_and_no_zone_is_the_settings(settings: Any):
     settings.BUDGET_TIME_ZONE = "Asia/Tokyo"
-    [scope] = record(make(budget=Decimal(0))).scopes
+    [scope] = record(make_key(budget=Decimal(0))).scopes
     assert (scope.limits.budget, scope.limits.time_zone) == (0, "Asia/Tokyo")
 
 
 def test_many_keys_are_loaded_in_one_query():
     team = Team.objects.create(name="t", rpm=1)
-    ids = [make(f"k{n}", owner=User.objects.create_user(f"u{n}"), team=team).public_id for n in range(5)]
+    ids = [make_key(f"k{n}", owner=User.objects.create_user(f"u{n}"), team=team).public_id for n in range(5)]
     with CaptureQueriesContext(
         connection,
     ) as queries:
@@ -68,51 +63,21 @@ def test_many_keys_are_loaded_in_one_query():
 
 def test_an_owner_without_an_account_is_no_error():
     [owner] = User.objects.bulk_create([User(username="bulk")])
-    found = record(make(owner=owner))
+    found = record(make_key(owner=owner))
     assert (found.scopes, found.tier) == ((), None)
 
 
 def test_tiers_come_with_the_key():
     owner = User.objects.create_user("ann")
-    tier = record(make(owner=owner)).tier
+    tier = record(make_key(owner=owner)).tier
     assert tier is not None
     assert (tier.name, tier.daily_embeddings, tier.compute) == ("free", 1000, "byok")
-
-
-@asynccontextmanager
-async def running() -> AsyncIterator[Snapshot]:
-    snapshot = Snapshot()
-    await snapshot.start()
-    try:
-        yield snapshot
-    finally:
-        await snapshot.stop()
-
-
-async def heard(snapshot: Snapshot, change: Callable[[], object]) -> None:
-    """Make the change elsewhere and wait until this process has taken it in."""
-    before = snapshot.version
-    await asyncio.to_thread(_and_close, change)
-    async with asyncio.timeout(5):
-        while snapshot.version == before:  # noqa: ASYNC110 - it tells nobody when it has heard
-            await asyncio.sleep(0.01)
-
-
-def _and_close(change: Callable[[], object]) -> None:
-    try:
-        change()
-    finally:
-        connection.close()
-
-
-def in_a_loop(work: Callable[[], Awaitable[None]]) -> None:
-    asyncio.run(work())  # type: ignore[arg-type]
 
 
 def test_a_change_of_any_scope_is_heard_and_other_keys_stay():
     owner, team = User.objects.create_user("ann"), Team.objects.create(name="crew")
     project = Project.objects.create(name="p")
-    key, other = make(owner=owner, team=team, project=project), make("other")
+    key, other = make_key(owner=owner, team=team, project=project), make_key("other")
     changes: list[tuple[str, Callable[[], object]]] = [
         ("key", lambda: VirtualKey.objects.get(pk=key.pk).change(rpm=2)),
         ("user", lambda: Account.objects.get(pk=owner.pk).change(rpm=3)),
@@ -145,7 +110,7 @@ def test_a_change_of_any_scope_is_heard_and_other_keys_stay():
 def test_a_change_of_a_tier_and_of_an_accounts_tier_is_heard():
     owner = User.objects.create_user("ann")
     Tier.objects.get_or_create(name="paid", defaults={"daily_embeddings": 50_000, "compute": "local"})
-    key = make(owner=owner)
+    key = make_key(owner=owner)
 
     async def work() -> None:
         async with running() as snapshot:
@@ -164,7 +129,7 @@ def test_a_change_of_a_tier_and_of_an_accounts_tier_is_heard():
 
 
 def test_both_public_ids_of_a_rotated_key_are_forgotten_with_it():
-    key = make()
+    key = make_key()
     old = key.public_id
     key.rotate(60)
 
@@ -182,7 +147,7 @@ def test_both_public_ids_of_a_rotated_key_are_forgotten_with_it():
 
 def test_the_oldest_keys_make_room_without_a_trace(settings: Any):
     settings.KEY_CACHE_SIZE = 3
-    rows = [make(f"k{n}") for n in range(5)]
+    rows = [make_key(f"k{n}") for n in range(5)]
 
     async def work() -> None:
         async with running() as snapshot:

@@ -10,9 +10,12 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.access.asking import CHAT, JSON, ask, contents, in_force, minted, new_provider, soon
 from tests.kit import plain
 from tests.kit.environment import MANAGEMENT_TOKEN, UPSTREAM_KEY
+from tests.kit.files import contents
+from tests.kit.management import minted
+from tests.kit.providers import new_provider
+from tests.kit.requests import CHAT, JSON, ask
 from tests.kit.services import Services
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import (
@@ -28,6 +31,7 @@ from tests.kit.upstream import (
     error_answer,
     json_answer,
 )
+from tests.kit.waiting import in_force, soon
 
 SECRET = "sk-database-canary-7b2f09d1c4"
 PROMPT = "prompt-canary-51e2"

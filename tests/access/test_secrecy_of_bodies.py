@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from tests.access.asking import CHAT, ask, minted, new_project, soon
 from tests.kit.databases import query
 from tests.kit.environment import MANAGEMENT_TOKEN, UPSTREAM_KEY
+from tests.kit.management import minted, new_project
+from tests.kit.requests import CHAT, ask
 from tests.kit.services import Services
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import (
@@ -30,6 +31,7 @@ from tests.kit.upstream import (
     responses_stream,
 )
 from tests.kit.upstream.scripts import frame, stream_head
+from tests.kit.waiting import soon
 from usage.bodies.redact import Redaction
 
 MOST = 4096

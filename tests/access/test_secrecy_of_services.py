@@ -13,13 +13,17 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
-from tests.access.asking import ask, contents, from_now, minted, new_provider, soon
 from tests.kit import plain
 from tests.kit.databases import query
 from tests.kit.environment import ENCRYPTION_KEY, MANAGEMENT_TOKEN, SECRET_KEY, UPSTREAM_KEY
+from tests.kit.files import contents
+from tests.kit.management import from_now, minted
+from tests.kit.providers import new_provider
+from tests.kit.requests import ask
 from tests.kit.services import Services
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import Upstream
+from tests.kit.waiting import soon
 
 SECRET = "sk-database-canary-4e1fd07c92"
 PROMPT = "prompt-canary-9b7c"

@@ -10,14 +10,16 @@ from typing import Any
 
 import pytest
 
-from tests.access.asking import ask, changed, soon
-from tests.alerts.conftest import SECRET, MailServer
+from tests.kit.alerting import SECRET
 from tests.kit.environment import ROOT
+from tests.kit.fleet import Fleet, fleet_of
+from tests.kit.mail import MailServer
+from tests.kit.management import changed, limited_key, set_price
+from tests.kit.requests import ask
 from tests.kit.services import Services, processes
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import Upstream, chat_answer, json_answer, usage_of
-from tests.promises.fleet import Fleet, fleet_of, key_of
-from tests.promises.spending import set_price
+from tests.kit.waiting import soon
 from usage.sending.signature import verify
 
 pytestmark = pytest.mark.any_database
@@ -81,7 +83,7 @@ def traffic(fleet: Fleet, token: str, count: int) -> list[int]:
 @pytest.mark.timeout(180)
 def test_a_threshold_that_many_cross_at_once_is_told_once(fleet: Fleet, receiver: Upstream, mail_server: MailServer):
     set_price(fleet.first, "gpt-4.1-mini")
-    token, path = key_of(fleet.first, "key", budget="2", period="month", soft_threshold="0.5")
+    token, path = limited_key(fleet.first, "key", budget="2", period="month", soft_threshold="0.5")
 
     assert set(traffic(fleet, token, 12)) == {200}
     soon(lambda: spent(fleet.first, path) >= 1.2, WAIT_S)

@@ -12,8 +12,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from keys.models import GlobalLimits, Team
-from tests.alerts.conftest import spend
-from tests.management.conftest import make_key, make_project
+from tests.kit.rows import make_key, make_project
+from tests.kit.spent import spend
 from usage.alerts import look as look_module
 from usage.alerts.alert import Alert, AlertDelivery
 from usage.alerts.look import look

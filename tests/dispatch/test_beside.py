@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from tests.access.asking import ask, soon
+from tests.kit.requests import ask
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import Upstream
+from tests.kit.waiting import soon
 
 
 def delivered(server: Sluice) -> list[str]:

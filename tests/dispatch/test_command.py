@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from tests.access.asking import ask, soon
-from tests.dispatch.making import SECRET
+from tests.kit.dispatching import SECRET
 from tests.kit.environment import ROOT
+from tests.kit.requests import ask
 from tests.kit.services import Services, processes
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import Received, Upstream, WaitFor, error_answer, json_answer
+from tests.kit.waiting import soon
 
 pytestmark = pytest.mark.timeout(180)  # many processes are started
 

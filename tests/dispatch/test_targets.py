@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.dispatch.making import AT, SECRET, event, target
+from tests.kit.dispatching import AT, SECRET, event, target
 from tests.kit.services import processes
 from tests.kit.upstream import Received, Upstream, body_answer, json_answer
 from usage.dispatch import DISPATCHERS

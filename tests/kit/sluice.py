@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -54,7 +55,7 @@ class Metrics(dict[str, float]):
 
 
 class Sluice:
-    """`Sluice.start(…)`, then `close()`. `stop()` and `kill()` end the server and leave its state to look at."""
+    """`with Sluice.start(…) as server:`. `stop()` and `kill()` end the server and leave its state to look at."""
 
     def __init__(self, directory: Path, env: dict[str, str], options: list[str]) -> None:
         self.directory = directory
@@ -155,6 +156,12 @@ class Sluice:
                 self.stop()
         finally:
             self._held.close()
+
+    def __enter__(self) -> Sluice:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     # --- what it can be asked ------------------------------------------------------------------------------
     @property
@@ -281,3 +288,6 @@ def _typed(row: dict[str, Any]) -> dict[str, Any]:
         row["tags"] = jsonlib.loads(row["tags"])
     row["stream"] = bool(row["stream"])
     return row
+
+
+StartSluice = Callable[..., Sluice]

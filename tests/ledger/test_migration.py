@@ -11,8 +11,8 @@ import pytest
 
 from tests.kit.databases import databases, drop_database, make_database, query
 from tests.kit.environment import ROOT, server_environment
+from tests.kit.events import made_id
 from tests.kit.services import SERVICES, Services, processes
-from tests.ledger.making import made_id
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 ROWS = {

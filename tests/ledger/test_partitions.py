@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 from django.db import connection, transaction
 
-from tests.ledger.making import NOW, event, ids, places, written
+from tests.kit.events import NOW, event, ids, places, written
 from usage.ledger import partitions
 from usage.ledger.partitions import DEFAULT, WEEK, TableBusy, make_ahead, partition_of, week_of
 from usage.ledger.write import write_events

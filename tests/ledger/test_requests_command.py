@@ -10,7 +10,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from tests.ledger.making import event, written
+from tests.kit.events import event, written
 from usage.ledger import partitions
 from usage.ledger.write import write_events
 

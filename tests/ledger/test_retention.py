@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.ledger.making import NOW, event, ids, written
+from tests.kit.events import NOW, event, ids, written
 from usage.ledger import retention
 from usage.ledger.partitions import WEEK, make, make_ahead, partition_of, partitions, week_of
 from usage.ledger.retention import prune_requests

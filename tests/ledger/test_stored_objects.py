@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.ledger.making import NOW, event
+from tests.kit.events import NOW, event
 from usage.ledger.retention import prune_requests
 from usage.ledger.stored import find_made
 from usage.ledger.write import write_events

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from tests.ledger.making import NOW, event, made_id
+from tests.kit.events import NOW, event, made_id
 from usage.ledger.walk import Found, walk
 from usage.ledger.write import write_events
 from usage.models import RequestRecord

@@ -11,7 +11,7 @@ import pytest
 from django.db import DatabaseError, connection
 
 from keys.models import VirtualKey
-from tests.ledger.making import NOW, event, ids, written
+from tests.kit.events import NOW, event, ids, written
 from usage.event import RequestEvent
 from usage.ledger.totals import EVER
 from usage.ledger.write import Position, read_position, write_events

@@ -8,8 +8,8 @@ import pytest
 import redis
 
 from keys.limits import Ask, Baseline
-from tests.limits.conftest import Gate, RedisGate
-from tests.limits.making import USD, scope
+from tests.kit.gates import Gate, RedisGate
+from tests.kit.scopes import USD, scope
 
 EVERY_KIND: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "rpm": ({"rpm": 2}, {}),

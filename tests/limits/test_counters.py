@@ -22,7 +22,7 @@ from keys.limits.counters import (
 )
 from keys.limits.counters.quota import KEPT_US
 from keys.limits.refusal import Refusal
-from tests.limits.making import NOON, scope
+from tests.kit.scopes import NOON, scope
 
 T0 = round(NOON * 1e6)
 MIDNIGHT = T0 // DAY_US * DAY_US

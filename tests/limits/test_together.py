@@ -8,9 +8,9 @@ import pytest
 
 from keys.limits import Ask, Baseline, LimitExceeded, Reservation, Scope
 from keys.limits.lines import LARGEST_GROUP
+from tests.kit.limit_processes import ONE, Ground, Process, run
+from tests.kit.scopes import USD, scope
 from tests.kit.services.redis import RedisServer
-from tests.limits.ground import ONE, Ground, Process, run
-from tests.limits.making import USD, scope
 
 
 async def together(process: Process, scopes: list[Scope], asks: list[Ask]) -> list[Reservation]:

@@ -13,10 +13,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from keys.models import VirtualKey
-from tests.management.conftest import make_key, make_project
-from tests.management.html_forms import fields_of, filled
-from tests.management.test_admin_keys import tokens_in
-from tests.management.test_admin_merging import changeable, rows
+from tests.kit.admin_pages import changeable, one_of_each, tokens_in
+from tests.kit.html_forms import fields_of, filled
+from tests.kit.rows import make_key, make_project
 from usage.models import DayRollup
 
 LIST = "/admin/keys/virtualkey/"
@@ -171,7 +170,7 @@ class TestMany:
 
 
 def test_no_page_of_the_admin_changes_anything_when_it_is_looked_at(admin):
-    made = rows()
+    made = one_of_each()
     pages = ["/admin/", "/admin/password_change/"]
     for model in django_admin.site._registry:
         place = f"admin:{model._meta.app_label}_{model._meta.model_name}"

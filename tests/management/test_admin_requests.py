@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.management.conftest import make_key, make_record
+from tests.kit.rows import make_key, make_record
 from usage.ledger.paginator import CappedPaginator
 from usage.models import RequestRecord
 

@@ -12,8 +12,8 @@ from django.test import Client
 from rest_framework.test import APIClient
 
 from keys.models import VirtualKey
-from tests.management.conftest import SECRET, TOKEN, make_credential, make_key, make_project, make_provider
-from tests.management.html_forms import fields_of
+from tests.kit.html_forms import fields_of
+from tests.kit.rows import SECRET, TOKEN, make_credential, make_key, make_project, make_provider
 from usage.audit import changes
 from usage.models import AuditEntry
 

@@ -12,7 +12,7 @@ from rest_framework.test import APIClient
 
 from keys.models import Account, Team, Tier, VirtualKey
 from keys.user_tokens import issue_token
-from tests.management.conftest import (
+from tests.kit.rows import (
     TOKEN,
     make_alert,
     make_credential,

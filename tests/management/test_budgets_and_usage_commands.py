@@ -14,7 +14,7 @@ from django.core.management import CommandError, call_command
 from rest_framework.test import APIClient
 
 from keys.models import Account, GlobalLimits, Team
-from tests.management.conftest import make_key, make_project
+from tests.kit.rows import make_key, make_project
 from usage.event import RequestEvent
 from usage.ledger.write import write_events
 

@@ -14,9 +14,9 @@ import psycopg
 import pytest
 
 from proxy.configuration.changes import ADVISORY_LOCK
+from tests.kit.html_forms import filled
 from tests.kit.services import Services, processes
 from tests.kit.sluice import Sluice
-from tests.management.html_forms import filled
 
 NOTES = "SELECT pg_advisory_lock(%s)"
 Call = Callable[[], httpx.Response]

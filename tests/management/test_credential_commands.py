@@ -8,7 +8,7 @@ import pytest
 from django.core.management import CommandError
 
 from providers.models import Credential
-from tests.management.conftest import SECRET, make_credential, make_provider
+from tests.kit.rows import SECRET, make_credential, make_provider
 from tests.management.test_commands import run
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -21,7 +21,7 @@ from keys.api.keys import ProjectViewSet
 from keys.management.connections import Connection, Refused
 from keys.models import Project
 from strict.errors import error_bytes
-from tests.management.conftest import TOKEN, make_key, make_project
+from tests.kit.rows import TOKEN, make_key, make_project
 from usage.ledger.api import RequestViewSet
 from usage.ledger.walk import Slow
 

@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.core.management import CommandError
 
 from keys.models import GlobalLimits, Project, Team, Tier, VirtualKey
-from tests.management.conftest import make_key, make_project
+from tests.kit.rows import make_key, make_project
 from tests.management.test_commands import run
 
 pytestmark = pytest.mark.django_db(transaction=True)

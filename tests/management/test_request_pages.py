@@ -11,8 +11,8 @@ from html import unescape
 import pytest
 from django.db import connection, transaction
 
-from tests.ledger.making import NOW, made_id
-from tests.management.conftest import make_record
+from tests.kit.events import NOW, made_id
+from tests.kit.rows import make_record
 from usage.ledger import partitions, walk
 
 HOUR = timedelta(hours=1)

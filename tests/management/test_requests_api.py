@@ -6,8 +6,8 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from tests.ledger.making import made_id
-from tests.management.conftest import make_key, make_record
+from tests.kit.events import made_id
+from tests.kit.rows import make_key, make_record
 from usage.models import RequestRecord
 
 

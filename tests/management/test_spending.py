@@ -15,7 +15,7 @@ from config.ports import Ledger
 from config.spending import spent_of
 from keys.models import GlobalLimits, Team
 from keys.ports import LEDGER
-from tests.management.conftest import make_key, make_project, make_record
+from tests.kit.rows import make_key, make_project, make_record
 from usage.event import RequestEvent
 from usage.ledger.totals import EVER
 from usage.ledger.write import write_events

@@ -10,15 +10,7 @@ import pytest
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from keys.models import Account, Team, Tier
-from tests.management.conftest import (
-    make_alert,
-    make_credential,
-    make_key,
-    make_project,
-    make_provider,
-    make_record,
-    new_user,
-)
+from tests.kit.rows import make_alert, make_credential, make_key, make_project, make_provider, make_record, new_user
 from usage.models import AuditEntry, PriceOverride
 
 METHODS = ("get", "post", "put", "patch", "delete")

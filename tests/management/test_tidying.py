@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from keys.models import VirtualKey
 from keys.tasks import clear_sessions, expire_keys
-from tests.management.conftest import make_key
+from tests.kit.rows import make_key
 from usage.ledger.totals import EVER, SLOT_S, spent_since
 from usage.models import AuditEntry, ScopeTotal
 from usage.tasks import prune_audit, prune_totals

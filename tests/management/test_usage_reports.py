@@ -13,7 +13,7 @@ import pytest
 from rest_framework.test import APIClient
 
 from keys.models import Team
-from tests.management.conftest import make_key, make_project
+from tests.kit.rows import make_key, make_project
 from usage.event import RequestEvent
 from usage.ledger.write import write_events
 from usage.models import DayRollup, HourKindRollup, HourModelRollup, HourRollup, TagSet

@@ -9,12 +9,13 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.access.asking import CHAT, soon
 from tests.kit import plain
 from tests.kit.environment import MANAGEMENT_TOKEN
+from tests.kit.requests import CHAT
 from tests.kit.services import Services
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import Upstream, chat_answer
+from tests.kit.waiting import soon
 
 CLIENT = "203.0.113.9"
 TOLD = {

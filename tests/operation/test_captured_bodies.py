@@ -14,8 +14,11 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.access.asking import CHAT, ask, changed, contents, let_a_second_pass, minted, new_project, soon
+from tests.kit.breaking import HALF
 from tests.kit.databases import databases, query
+from tests.kit.files import contents
+from tests.kit.management import changed, minted, new_project
+from tests.kit.requests import CHAT, ask
 from tests.kit.services import Services
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import (
@@ -29,8 +32,8 @@ from tests.kit.upstream import (
     json_answer,
     usage_of,
 )
-from tests.promises.breaking import HALF
-from tests.relay.wire import answer_on, connect, request_bytes
+from tests.kit.waiting import let_a_second_pass, soon
+from tests.kit.wire import answer_on, connect, request_bytes
 
 MOST = 4096
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.access.asking import ask
+from tests.kit.requests import ask
 from tests.kit.services import Services
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import Upstream, chat_answer

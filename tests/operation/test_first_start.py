@@ -14,9 +14,9 @@ import pytest
 
 from tests.kit import plain
 from tests.kit.environment import ROOT, server_environment
+from tests.kit.newcomer import start
 from tests.kit.services import Services, packages, processes
 from tests.kit.sluice import Sluice
-from tests.operation.test_newcomer import start
 
 
 def test_a_port_that_is_taken_ends_the_start_before_anything_is_made(tmp_path: Path):

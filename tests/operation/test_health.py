@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.access.asking import ask, row_of
 from tests.kit import plain
+from tests.kit.ledger import row_of
+from tests.kit.requests import ask
 from tests.kit.services import Services
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import Upstream

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.access.asking import ask
+from tests.kit.requests import ask
 from tests.kit.services import Services, processes
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import Upstream, chat_answer

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.access.asking import ask
+from tests.kit.requests import ask
 from tests.kit.services import Services, processes
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import Upstream

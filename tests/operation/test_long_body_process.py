@@ -15,10 +15,13 @@ import pytest
 
 from proxy.heavy.__main__ import NAME
 from proxy.heavy.jobs import HEAVY_BYTES
+from tests.kit.clients import client_of
+from tests.kit.requests import CHAT
 from tests.kit.services import Services, processes
 from tests.kit.sluice import Sluice, told_of
 from tests.kit.upstream import Upstream
-from tests.relay.wire import CHAT, client_of, connect, is_idle, request_bytes
+from tests.kit.vitals import is_idle
+from tests.kit.wire import connect, request_bytes
 
 MIB = 1024 * 1024
 LONG = json.dumps({**CHAT, "user": "x" * HEAVY_BYTES}).encode()

@@ -20,11 +20,13 @@ from proxy.errors import Unavailable
 from proxy.health import report as condition
 from proxy.server import deadlines, timeouts
 from proxy.wire import coalesced
-from tests.access.asking import ask, minted, soon
-from tests.conftest import StartSluice
+from tests.kit.limit_processes import Ground, run
+from tests.kit.management import minted
+from tests.kit.requests import ask
+from tests.kit.scopes import scope
 from tests.kit.services import RedisServer, Services, packages, processes
-from tests.limits.ground import Ground, run
-from tests.limits.making import scope
+from tests.kit.sluice import StartSluice
+from tests.kit.waiting import soon
 from usage import ledger_process as process
 from usage.dispatch import beside
 from usage.journal import shipping, spool, stream_source, writer

@@ -7,10 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.access.asking import ask, minted, soon
+from tests.kit.management import minted
+from tests.kit.requests import ask
 from tests.kit.services import Services
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import Upstream, chat_answer, error_answer, usage_of
+from tests.kit.waiting import soon
 
 REQUESTS = "llm_proxy_requests_total"
 

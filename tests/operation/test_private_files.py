@@ -7,8 +7,8 @@ import stat
 import sys
 from pathlib import Path
 
-from tests.access.asking import CHAT
 from tests.kit.environment import ROOT, server_environment
+from tests.kit.requests import CHAT
 from tests.kit.services import processes
 from tests.kit.upstream import Upstream, chat_answer
 

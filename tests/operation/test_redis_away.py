@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.access.asking import ask
+from tests.kit.requests import ask
 from tests.kit.services import processes
 from tests.kit.upstream import Upstream
 

@@ -16,11 +16,13 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.access.asking import ask, minted, soon
+from tests.kit.health import becomes
+from tests.kit.management import minted
+from tests.kit.requests import ask
 from tests.kit.services import Services
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import Upstream
-from tests.operation.test_health_detailed import becomes
+from tests.kit.waiting import soon
 from usage.event import RequestEvent
 from usage.journal.record import encode, sealed
 

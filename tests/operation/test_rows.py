@@ -9,11 +9,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.access.asking import CHAT, ask, minted, new_project, row_of, soon
 from tests.kit.databases import databases
+from tests.kit.ledger import row_of
+from tests.kit.management import minted, new_project
+from tests.kit.requests import CHAT, ask
 from tests.kit.services import Services
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import Upstream, WaitFor, chat_answer, chat_stream, error_answer, usage_of
+from tests.kit.waiting import soon
 
 
 @pytest.fixture(scope="module", params=databases)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.kit.journals import add, event, expected, line, writing
 from tests.kit.services import RedisServer, Services
-from tests.operation.test_local_source import add, event, expected, line, writing
 from usage.journal.record import read
 from usage.journal.segments import count_lines, segments
 from usage.journal.shipper import Shipper

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.access.asking import soon
 from tests.kit.services import Services
 from tests.kit.sluice import Sluice
 from tests.kit.spread import connections, held, spread
+from tests.kit.waiting import soon
 
 WORKERS = 4
 OK = b"HTTP/1.1 200 OK\r\n"

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.abuse.wire import CHAT as CHAT_BYTES
-from tests.abuse.wire import Reply, dial, read_reply, request, sized
-from tests.access.asking import CHAT, soon
 from tests.kit.environment import ROOT, server_environment
+from tests.kit.requests import CHAT
 from tests.kit.services import processes
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import Upstream, WaitFor, chat_answer, chat_stream
+from tests.kit.waiting import soon
+from tests.kit.wire import CHAT as CHAT_BYTES
+from tests.kit.wire import Reply, connect, read_reply, request, sized
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -76,7 +77,7 @@ def test_who_still_waits_when_the_grace_is_over_is_told_so(start_sluice, upstrea
     server = start_sluice(GRACE_SECS=1)
     key = server.mint()
     upstream.answers([WaitFor(threading.Event())])
-    with dial(server) as peer:
+    with connect(server) as peer:
         peer.sendall(request(key, sized(CHAT_BYTES), body=CHAT_BYTES))
         upstream.wait_for(1)
         assert server.stop() == 0
@@ -99,7 +100,7 @@ def test_what_comes_on_an_open_connection_just_after_the_stop_is_answered(start_
 def asked_just_after_the_stop(server: Sluice) -> Reply | None:
     """None where the server had closed the connection before the request reached it."""
     asking = request(server.mint(), sized(CHAT_BYTES), body=CHAT_BYTES)
-    with dial(server) as peer:
+    with connect(server) as peer:
         stopping = threading.Thread(target=server.stop)
         stopping.start()
         while takes_connections(server.port):

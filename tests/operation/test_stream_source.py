@@ -9,8 +9,8 @@ from subprocess import PIPE, Popen
 import pytest
 import redis
 
+from tests.kit.journals import expected, ids, line
 from tests.kit.services import RedisServer, Services, processes
-from tests.operation.test_local_source import expected, ids, line
 from usage.journal.source import Source, Taken
 from usage.journal.stream import EVENTS, QUARANTINE, Stream, connect
 from usage.journal.stream_source import MOST_DELIVERIES, NOW, START, StreamSource

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.access.asking import CHAT, ask, minted, row_of
 from tests.kit.databases import databases
+from tests.kit.ledger import row_of
+from tests.kit.management import minted
+from tests.kit.requests import CHAT, ask
 from tests.kit.services import Services
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import Upstream, chat_answer, json_answer, usage_of

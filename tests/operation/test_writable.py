@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from proxy.dialects.base import Usage
 from proxy.dialects.counts import ToldUsage, read_usage
-from tests.ledger.making import event, ids, written
+from tests.kit.events import event, ids, written
 from usage.audit.entry import AuditEntry
 from usage.audit.keep import keep
 from usage.event import RequestEvent

@@ -7,10 +7,10 @@ import sys
 
 import pytest
 
-from tests.access.asking import soon
 from tests.kit.databases import databases, query
 from tests.kit.environment import ROOT
 from tests.kit.services import processes
+from tests.kit.waiting import soon
 from tests.periodic.chores import notes
 
 PATIENCE_S = 90

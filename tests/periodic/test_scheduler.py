@@ -9,11 +9,11 @@ import time
 import httpx
 import pytest
 
-from tests.access.asking import soon
 from tests.kit import plain
 from tests.kit.databases import databases, query
 from tests.kit.environment import ROOT
 from tests.kit.services import processes
+from tests.kit.waiting import soon
 from tests.periodic.chores import RELEASE, notes
 
 BRISK, HANGING = "tests.periodic.brisk", "tests.periodic.hanging"

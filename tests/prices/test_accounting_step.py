@@ -16,8 +16,8 @@ from proxy.components import Components
 from proxy.dialects.base import Usage
 from proxy.exchange import Exchange
 from proxy.steps.account import NO_USAGE, account, cost_of, cost_of_media, event_of, tokens_of, usage_of
-from tests.access.steps import asked, key_of, override_of, project_of, provider_of, snapshot_of
-from tests.limits.making import scope
+from tests.kit.exchanges import asked, key_of, override_of, project_of, provider_of, snapshot_of
+from tests.kit.scopes import scope
 from usage.bodies.keep import BodyKeeper, Captured
 from usage.event import RequestEvent
 from usage.prices.book import Prices

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.kit.fleet import Fleet, fleet_of
 from tests.kit.services import Services
 from tests.kit.upstream import Upstream
-from tests.promises.fleet import Fleet, fleet_of
 
 
 @pytest.fixture(scope="session")

@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 
-from tests.access.asking import ask, changed, minted, new_project, soon
+from tests.kit import crowd
+from tests.kit.fleet import Fleet
+from tests.kit.management import changed, limited_key, minted, new_project
+from tests.kit.requests import ask
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import Upstream, after, chat_answer, usage_of
-from tests.promises import crowd
-from tests.promises.fleet import Fleet, key_of
+from tests.kit.waiting import soon
 
 FULL: dict[str, dict[str, int]] = {
     "rpm": {"rpm": 1},
@@ -55,7 +57,7 @@ def test_what_one_scope_refuses_takes_nothing_of_the_others(full: str, place: tu
 
 def test_the_one_who_waits_as_told_is_accepted_again_and_again(place: tuple[list[Sluice], Upstream]):
     servers, _ = place
-    key, _path = key_of(servers[0], "key", rps=1)
+    key, _path = limited_key(servers[0], "key", rps=1)
 
     async def loop() -> list[int]:
         told = []
@@ -72,7 +74,7 @@ def test_the_one_who_waits_as_told_is_accepted_again_and_again(place: tuple[list
 
 def test_refusals_for_want_of_a_slot_take_no_slot(place: tuple[list[Sluice], Upstream]):
     servers, upstream = place
-    key, _path = key_of(servers[0], "key", parallel=1, rpm=3)
+    key, _path = limited_key(servers[0], "key", parallel=1, rpm=3)
     go_on = threading.Event()
     upstream.script = after(go_on, chat_answer())
     with ThreadPoolExecutor(1) as pool:

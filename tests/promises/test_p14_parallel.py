@@ -13,12 +13,13 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.access.asking import let_a_second_pass
+from tests.kit.crowd import Answer, at_once, statuses, written
+from tests.kit.fleet import Fleet
+from tests.kit.management import limited_key
 from tests.kit.services import processes
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import Reset, Script, Wait, WaitFor, chat_answer, chat_stream
-from tests.promises.crowd import Answer, at_once, statuses, written
-from tests.promises.fleet import Fleet, key_of
+from tests.kit.waiting import let_a_second_pass
 
 pytestmark = pytest.mark.elapsed
 
@@ -36,7 +37,7 @@ SCOPES = ("key", "user", "team", "project", "global")
 
 @pytest.mark.parametrize("scope", SCOPES)
 def test_no_more_than_p_run_at_the_upstream(scope: str, fleet: Fleet):
-    key, path = key_of(fleet.first, scope, parallel=PARALLEL)
+    key, path = limited_key(fleet.first, scope, parallel=PARALLEL)
     let_a_second_pass(time.monotonic())  # then every process knows
     fleet.upstream.script = [Wait(LONG_S), *chat_answer()]
     try:
@@ -62,7 +63,7 @@ def follow_up(fleet: Fleet, key: str) -> tuple[int, Answer]:
 
 @pytest.mark.parametrize("way", ["end", "failure", "disconnect", "disconnect in mid-stream"])
 def test_a_slot_is_free_at_once_after_the_end(way: str, fleet: Fleet):
-    key, _ = key_of(fleet.first, "key", parallel=PARALLEL)
+    key, _ = limited_key(fleet.first, "key", parallel=PARALLEL)
     go_on = threading.Event()
     script = list(chat_stream())
     endings: dict[str, Script] = {
@@ -97,7 +98,7 @@ def opened(server: Sluice, key: str) -> socket.socket:
 
 def test_a_killed_process_gives_its_slots_back_when_its_lease_ends(fleet: Fleet):
     """And not before: a process that only cannot be heard for a moment keeps what it holds."""
-    key, _ = key_of(fleet.first, "key", parallel=PARALLEL)
+    key, _ = limited_key(fleet.first, "key", parallel=PARALLEL)
     go_on = threading.Event()
     fleet.upstream.answers(*[[WaitFor(go_on), *chat_answer()]] * PARALLEL)
     with ExitStack() as held:

@@ -13,24 +13,17 @@ from typing import Any
 
 import pytest
 
-from tests.access.asking import minted, soon
+from tests.kit.accounts import new_crew
 from tests.kit.databases import query
+from tests.kit.fleet import Fleet
+from tests.kit.ledger import all_agree
+from tests.kit.management import minted, set_price, usd
 from tests.kit.services import Services
 from tests.kit.sluice import Sluice
+from tests.kit.spending import Books, post, statuses, until_exhausted, wave
 from tests.kit.upstream import Received, Script, Upstream, Wait, chat_answer, response_usage, responses_answer, usage_of
 from tests.kit.upstream.scripts import json_answer
-from tests.promises.fleet import Fleet
-from tests.promises.spending import (
-    Books,
-    all_agree,
-    new_crew,
-    post,
-    set_price,
-    statuses,
-    until_exhausted,
-    usd,
-    wave,
-)
+from tests.kit.waiting import soon
 
 MODEL = "any-body"
 CHAT, TEXT, RESPONSES, EMBEDDINGS = (

@@ -6,16 +6,18 @@ A head that comes alone is held for a second; what fails behind it later is told
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator, Sequence
 
 import httpx
 import pytest
 
-from tests.conftest import StartSluice
+from tests.kit.clients import client_of, named, new_id
+from tests.kit.ledger import row_of
+from tests.kit.requests import CHAT, RESPONSES, STREAM
 from tests.kit.services import Services, processes
-from tests.kit.sluice import Sluice
+from tests.kit.sluice import Sluice, StartSluice
 from tests.kit.upstream import (
+    NEVER,
     Action,
     Chunk,
     Close,
@@ -24,14 +26,11 @@ from tests.kit.upstream import (
     Reset,
     Send,
     Upstream,
-    WaitFor,
     body_answer,
     chat_answer,
     stream_head,
 )
-from tests.relay.wire import CHAT, RESPONSES, STREAM, client_of, named, new_id, row_of
 
-NEVER = WaitFor(threading.Event())
 JSON_HEAD = Head(200, {"content-type": "application/json", "content-length": "1000"})
 JSON_CHUNKED = Head(200, {"content-type": "application/json", "transfer-encoding": "chunked"})
 HALF = b'{"id":"chatcmpl-1","choices":[{"index":0,"message":{"role":"assist'

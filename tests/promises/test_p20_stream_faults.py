@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import StartSluice
+from tests.kit.clients import client_of, named, new_id
+from tests.kit.ledger import row_of
+from tests.kit.requests import RESPONSES, STREAM, WITH_USAGE
 from tests.kit.services import Services
-from tests.kit.sluice import Sluice
+from tests.kit.sluice import Sluice, StartSluice
 from tests.kit.upstream import (
     Action,
     Chunk,
@@ -26,7 +28,6 @@ from tests.kit.upstream import (
     responses_stream,
     stream_head,
 )
-from tests.relay.wire import RESPONSES, STREAM, WITH_USAGE, client_of, named, new_id, row_of
 
 FRAMES = chat_frames(usage_shape="none")
 FINISHED = FRAMES[:-1]

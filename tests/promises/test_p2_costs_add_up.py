@@ -19,9 +19,10 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
-from tests.access.asking import MESSAGES, ask, minted, new_project, soon
 from tests.kit.databases import databases, query
 from tests.kit.environment import MANAGEMENT_TOKEN
+from tests.kit.management import create, minted, new_project
+from tests.kit.requests import MESSAGES, ask
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import (
     Close,
@@ -37,7 +38,7 @@ from tests.kit.upstream import (
     responses_stream,
     usage_of,
 )
-from tests.promises.fleet import made
+from tests.kit.waiting import soon
 
 REQUESTS = 1000
 PRICES = {"input": "0.123457", "cached_input": "0.041153", "output": "1.000003", "reasoning": "2.718281"}
@@ -115,8 +116,8 @@ SCOPES = ("key", "user", "team", "project")
 def new_customer(server: Sluice, number: int) -> Customer:
     budget = {"budget": "1000000"}
     project = new_project(server, **budget)
-    team = made(server, "/api/teams", {"name": f"team-{number}", **budget})["id"]
-    user = made(server, "/api/users", {"email": f"{number}@example.org", **budget})["user"]
+    team = create(server, "/api/teams", {"name": f"team-{number}", **budget})["id"]
+    user = create(server, "/api/users", {"email": f"{number}@example.org", **budget})["user"]
     key, token = minted(server, project=project, team=team, owner=user, tags=[f"of {project}", "everybody's"], **budget)
     return Customer(token, key, user, team, project)
 

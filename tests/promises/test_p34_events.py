@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
+from tests.kit.load import Load, Numbered, the_books_balance
+from tests.kit.management import set_price
+from tests.kit.outages import redis_outage
 from tests.kit.services import RedisServer, Services, processes
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import Upstream
-from tests.promises.load import Load, Numbered, the_books_balance
-from tests.promises.spending import set_price
-from tests.promises.test_p34_redis_away import outage
 from usage.journal.stream import EVENTS
 from usage.journal.subscribers import LEDGER
 
@@ -76,7 +76,7 @@ def test_no_event_is_lost_or_doubled(kind: str, servers: list[Sluice], upstream:
     with load.running():
         for _ in range(OUTAGES):
             load.wait_for(ANSWERS)
-            with outage(redis_of(servers), kind):
+            with redis_outage(redis_of(servers), kind):
                 load.wait_for(ANSWERS)
                 if kind != "emptied":
                     assert processes.poll(lambda: all(says(server, 0) for server in servers), timeout=PATIENCE_S)

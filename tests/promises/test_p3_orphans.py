@@ -6,9 +6,11 @@ import os
 import signal
 from pathlib import Path
 
-from tests.access.asking import ask, minted, soon
-from tests.conftest import StartSluice
+from tests.kit.management import minted
+from tests.kit.requests import ask
+from tests.kit.sluice import StartSluice
 from tests.kit.upstream import Upstream
+from tests.kit.waiting import soon
 
 
 def runs(pid: int) -> bool:

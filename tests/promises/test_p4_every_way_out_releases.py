@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from tests.access.asking import in_force, soon
+from tests.kit.accounts import Crew, new_crew
 from tests.kit.databases import query
+from tests.kit.ledger import booked
+from tests.kit.management import MODEL, set_price, usd
 from tests.kit.services import Services
 from tests.kit.sluice import Sluice
+from tests.kit.spending import BOUNDED, COST, Got, post
 from tests.kit.upstream import (
+    NEVER,
     Chunk,
     Reset,
     Script,
     Upstream,
-    WaitFor,
     chat_answer,
     chat_frames,
     chat_stream,
@@ -33,11 +35,10 @@ from tests.kit.upstream import (
     usage_of,
 )
 from tests.kit.upstream.scripts import Action
-from tests.promises.spending import BOUNDED, COST, MODEL, Crew, Got, booked, new_crew, post, set_price, usd
-from tests.relay.wire import answer_on, connect, request_bytes
+from tests.kit.waiting import in_force, soon
+from tests.kit.wire import answer_on, connect, request_bytes
 
 ROOM = 3 * COST
-NEVER = WaitFor(threading.Event())
 STREAM: dict[str, Any] = {**BOUNDED, "stream": True}
 HALF: list[Action] = [stream_head(), *map(Chunk, chat_frames()[:4])]
 

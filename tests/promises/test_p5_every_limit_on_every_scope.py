@@ -8,23 +8,14 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.access.asking import in_force, soon
+from tests.kit.accounts import SCOPES, new_crew
+from tests.kit.ledger import booked
+from tests.kit.management import set_price, usd
 from tests.kit.services import Services
 from tests.kit.sluice import Sluice
+from tests.kit.spending import BOUNDED, COST, Books, post, statuses, wave
 from tests.kit.upstream import Upstream
-from tests.promises.spending import (
-    BOUNDED,
-    COST,
-    SCOPES,
-    Books,
-    booked,
-    new_crew,
-    post,
-    set_price,
-    statuses,
-    usd,
-    wave,
-)
+from tests.kit.waiting import in_force, soon
 
 FREE = "free-model"
 ONE: dict[str, dict[str, Any]] = {

@@ -16,11 +16,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tests.access.asking import soon
+from tests.kit.accounts import Crew, new_crew
+from tests.kit.management import set_price, usd
 from tests.kit.services import Services
 from tests.kit.sluice import Sluice
+from tests.kit.spending import BOUNDED, COST, Books, post
 from tests.kit.upstream import Upstream
-from tests.promises.spending import BOUNDED, COST, Books, Crew, new_crew, post, set_price, usd
+from tests.kit.waiting import soon
 from usage.event import RequestEvent
 from usage.journal.record import encode, sealed
 

@@ -8,10 +8,13 @@ from typing import Any
 import openai
 import pytest
 
-from tests.access.asking import ask, soon
+from tests.kit.accounts import Crew, new_crew
+from tests.kit.management import MODEL, set_price, usd
+from tests.kit.requests import ask
 from tests.kit.sluice import Sluice
+from tests.kit.spending import BOUNDED, COST, Books, post
 from tests.kit.upstream import Upstream
-from tests.promises.spending import BOUNDED, COST, MODEL, Books, Crew, new_crew, post, set_price, usd
+from tests.kit.waiting import soon
 
 
 @pytest.fixture(scope="module")

@@ -10,12 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.access.asking import ask
-from tests.kit.services import Services
-from tests.kit.sluice import Sluice
-from tests.kit.upstream import Chunk, Script, Send, Upstream, frame, stream_head
-from tests.kit.upstream.scripts import EndChunks, Head
-from tests.promises.breaking import (
+from tests.kit.accounts import new_crew
+from tests.kit.breaking import (
     BEGUN,
     CHAT,
     CHAT_PATH,
@@ -25,7 +21,6 @@ from tests.promises.breaking import (
     JSON_HEAD,
     LIMITS,
     MODEL,
-    NEVER,
     NOTHING,
     PING,
     PRICE,
@@ -37,10 +32,17 @@ from tests.promises.breaking import (
     check_charged,
     chunk,
     estimated,
-    the_row,
 )
-from tests.promises.spending import new_crew, priced
-from tests.relay.wire import answer_on, connect, is_idle, key_of, request_bytes
+from tests.kit.clients import key_of
+from tests.kit.ledger import rows_of
+from tests.kit.requests import ask
+from tests.kit.services import Services
+from tests.kit.sluice import Sluice
+from tests.kit.spending import priced
+from tests.kit.upstream import NEVER, Chunk, Script, Send, Upstream, frame, stream_head
+from tests.kit.upstream.scripts import EndChunks, Head
+from tests.kit.vitals import is_idle
+from tests.kit.wire import answer_on, connect, request_bytes
 
 LEFT = {"outcome": "client_closed", "error": "client_closed"}
 
@@ -153,7 +155,7 @@ def test_leaving_within_a_body_that_is_read_first_costs_nothing(server: Sluice, 
     peer = connect(server)
     peer.sendall(request_bytes(server, so_far, content_length="1000", authorization=f"Bearer {crew.token}"))
     peer.close()
-    the_row(server, crew)
+    rows_of(server, crew, 1)[0]
     assert upstream.requests == []
     told = {**LEFT, "status_code": 499, "attempts": 0, "provider": ""}
     check_charged(server, upstream, crew, NOTHING, **told)
@@ -182,7 +184,7 @@ def test_what_nobody_reads_has_an_unknown_cost_once_some_of_it_came(server: Slui
     peer.sendall(request_bytes(server, body, path="/v1/thoughts", authorization=f"Bearer {crew.token}"))
     read_until(peer, b"\0")
     peer.close()
-    row = the_row(server, crew)
+    row = rows_of(server, crew, 1)[0]
     assert (row["outcome"], row["cost_picousd"], row["price_source"]) == ("client_closed", None, "override")
 
 
@@ -196,6 +198,6 @@ def test_a_long_prompt_is_charged_too(server: Sluice, upstream: Upstream):
     read_until(peer, b"abcd" * 3)
     peer.close()
     charged = estimated(-(-len(json.dumps(messages)) // 4), 3)
-    row = the_row(server, crew)
+    row = rows_of(server, crew, 1)[0]
     assert Charged(row["prompt_tokens"], row["completion_tokens"], row["usage_source"]) == charged
     assert row["cost_picousd"] == charged.picousd

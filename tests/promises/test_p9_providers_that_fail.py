@@ -11,9 +11,38 @@ from typing import Any
 
 import pytest
 
+from tests.kit.accounts import new_crew
+from tests.kit.breaking import (
+    BEGUN,
+    CHAT,
+    CHAT_PATH,
+    COUNTED,
+    HALF,
+    HALF_RESPONSE,
+    JSON_HEAD,
+    LIMITS,
+    MESSAGES,
+    MODEL,
+    NOTHING,
+    PING,
+    PRICE,
+    PROMPT,
+    RESPONSES,
+    RESPONSES_PATH,
+    STREAM,
+    Charged,
+    acts,
+    check_charged,
+    chunk,
+    estimated,
+)
+from tests.kit.ledger import rows_of, totals_of
+from tests.kit.management import set_price
 from tests.kit.services import Services
 from tests.kit.sluice import Sluice
+from tests.kit.spending import post, priced
 from tests.kit.upstream import (
+    NEVER,
     Chunk,
     Close,
     EndChunks,
@@ -29,34 +58,7 @@ from tests.kit.upstream import (
     stream_head,
     usage_of,
 )
-from tests.promises.breaking import (
-    BEGUN,
-    CHAT,
-    CHAT_PATH,
-    COUNTED,
-    HALF,
-    HALF_RESPONSE,
-    JSON_HEAD,
-    LIMITS,
-    MESSAGES,
-    MODEL,
-    NEVER,
-    NOTHING,
-    PING,
-    PRICE,
-    PROMPT,
-    RESPONSES,
-    RESPONSES_PATH,
-    STREAM,
-    Charged,
-    acts,
-    check_charged,
-    chunk,
-    estimated,
-    the_row,
-)
-from tests.promises.spending import new_crew, post, priced, set_price, totals_of
-from tests.relay.wire import answer_on, connect, request_bytes
+from tests.kit.wire import answer_on, connect, request_bytes
 
 ERROR = Chunk(frame({"error": {"message": "overloaded", "type": "server_error", "param": None, "code": None}}))
 FAILED: dict[str, Any] = {
@@ -191,7 +193,7 @@ def test_a_refused_request_costs_nothing_and_asks_nobody(server: Sluice, upstrea
     crew = new_crew(server, key={**LIMITS, "allowed_models": ["other"]})
     assert post(server, crew.token, **CHAT).status == 403
     told = {"outcome": "refused", "error": "model_not_allowed", "status_code": 403, "attempts": 0, "provider": ""}
-    row = the_row(server, crew)
+    row = rows_of(server, crew, 1)[0]
     assert {name: row[name] for name in told} == told
     assert (row["prompt_tokens"], row["completion_tokens"], row["usage_source"]) == (None, None, "")
     assert (row["cost_picousd"], row["price_source"]) == (0, "")
@@ -219,7 +221,7 @@ def test_a_stream_that_a_stop_of_sluice_cut_is_charged_what_had_come(start_sluic
     server.stop()
     answer.close()
     peer.close()
-    row = the_row(server, crew)
+    row = rows_of(server, crew, 1)[0]
     assert (row["outcome"], row["error"], row["status_code"]) == ("internal_error", "shutdown", 200)
     assert Charged(row["prompt_tokens"], row["completion_tokens"], row["usage_source"]) == estimated(PROMPT, 3)
     assert row["cost_picousd"] == totals_of(server, crew)["key"] == estimated(PROMPT, 3).picousd

@@ -14,7 +14,11 @@ import httpx
 import pytest
 import zstandard
 
-from tests.access.asking import CHAT, MODEL, ask, minted, new_project, refused, row_of, soon
+from tests.kit.accounts import new_crew
+from tests.kit.ledger import row_of
+from tests.kit.management import minted, new_project
+from tests.kit.providers import add_provider
+from tests.kit.requests import CHAT, MODEL, ask, refused
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import (
     Chunk,
@@ -32,8 +36,7 @@ from tests.kit.upstream import (
     usage_of,
 )
 from tests.kit.upstream.answers import response_object, response_usage
-from tests.promises.spending import new_crew
-from tests.relay.wire import add_provider
+from tests.kit.waiting import soon
 
 Pack = Callable[[bytes], bytes]
 USAGE = usage_of(1000, 200)

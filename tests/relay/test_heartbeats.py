@@ -13,9 +13,15 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.kit.clients import client_of, named, new_id
+from tests.kit.ledger import row_of
+from tests.kit.providers import add_provider
+from tests.kit.requests import CHAT, RESPONSES, STREAM, WITH_USAGE
 from tests.kit.services import Services
 from tests.kit.sluice import Sluice
+from tests.kit.streams import halting, pieces_until
 from tests.kit.upstream import (
+    NEVER,
     Action,
     Chunk,
     Close,
@@ -29,18 +35,6 @@ from tests.kit.upstream import (
     stream_head,
     usage_of,
 )
-from tests.promises.test_p19_frames_leave_at_once import halting, pieces_until
-from tests.relay.wire import (
-    CHAT,
-    RESPONSES,
-    STREAM,
-    WITH_USAGE,
-    add_provider,
-    client_of,
-    named,
-    new_id,
-    row_of,
-)
 
 JSON_HEAD = Head(200, {"content-type": "application/json", "transfer-encoding": "chunked"})
 ANSWER: dict[str, Any] = {
@@ -50,7 +44,6 @@ ANSWER: dict[str, Any] = {
     "usage": usage_of(11, 5),
 }
 WHOLE = json.dumps(ANSWER).encode()
-NEVER = WaitFor(threading.Event())
 PATHS: dict[str, tuple[str, dict[str, Any], list[bytes]]] = {
     "chat": ("/v1/chat/completions", WITH_USAGE, chat_frames()),
     "responses": (

@@ -6,6 +6,9 @@ import json
 
 import pytest
 
+from tests.kit.clients import client_of, named, new_id
+from tests.kit.ledger import row_of
+from tests.kit.requests import CHAT, RESPONSES, STREAM
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import (
     Chunk,
@@ -21,7 +24,6 @@ from tests.kit.upstream import (
     responses_stream,
     stream_head,
 )
-from tests.relay.wire import CHAT, RESPONSES, STREAM, client_of, named, new_id, row_of
 
 LABELS = ["application/json", "text/plain; charset=utf-8", "application/octet-stream", None]
 

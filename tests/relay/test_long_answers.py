@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 
 from proxy.heavy.jobs import HEAVY_BYTES
+from tests.kit.clients import client_of, named, new_id
+from tests.kit.ledger import row_of
+from tests.kit.providers import add_provider
 from tests.kit.services import Services
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import Upstream, body_answer, chat_answer
-from tests.relay.wire import add_provider, client_of, connect, named, new_id, request_bytes, row_of
+from tests.kit.wire import connect, request_bytes
 
 MODEL = "text-embedding-3-small"
 EMBEDDINGS = {"model": MODEL, "input": ["a text"]}

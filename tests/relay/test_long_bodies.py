@@ -16,10 +16,13 @@ from proxy.heavy.reading import read
 from proxy.wire.body_facts import RequestFacts
 from proxy.wire.json_members import MOST_MEMBERS
 from proxy.wire.jsonbody import JSONBody
+from tests.kit.clients import client_of, key_of, named, new_id
+from tests.kit.ledger import row_of
+from tests.kit.providers import add_provider
+from tests.kit.requests import CHAT
 from tests.kit.services import Services
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import Upstream, chat_stream
-from tests.relay.wire import CHAT, add_provider, client_of, key_of, named, new_id, row_of
 
 SIZE = 2 * HEAVY_BYTES
 MODEL = "gpt-4.1-mini"

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.abuse.wire import read_reply
+from tests.kit.clients import client_of
+from tests.kit.requests import CHAT
 from tests.kit.services import Services
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import Close, Upstream, chat_answer, error_answer
-from tests.relay.wire import CHAT, client_of, connect, is_idle, memory_kib, request_bytes
+from tests.kit.vitals import is_idle, memory_kib
+from tests.kit.wire import connect, read_reply, request_bytes
 
 MIB = 1024 * 1024
 SIZE = 8 * MIB

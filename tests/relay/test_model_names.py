@@ -8,6 +8,10 @@ from typing import Any
 
 import pytest
 
+from tests.kit.clients import client_of, named, new_id
+from tests.kit.ledger import row_of
+from tests.kit.providers import add_provider
+from tests.kit.requests import CHAT, RESPONSES, WITH_USAGE
 from tests.kit.services import Services
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import (
@@ -21,7 +25,6 @@ from tests.kit.upstream import (
     responses_stream,
     stream_head,
 )
-from tests.relay.wire import CHAT, RESPONSES, WITH_USAGE, add_provider, client_of, named, new_id, row_of
 
 NAMES = {"fast": "up-fast-1", "team/*": "up-team", "same": ""}
 PLACES = ["/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/embeddings"]

@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
+from tests.kit.clients import client_of, named, new_id
+from tests.kit.ledger import row_of
+from tests.kit.requests import CHAT, RESPONSES, STREAM, WITH_USAGE
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import Chunk, EndChunks, Upstream, body_answer, chat_frames, frame, stream_head, usage_of
 from tests.kit.upstream.answers import response_object
-from tests.relay.wire import CHAT, RESPONSES, STREAM, WITH_USAGE, client_of, memory_kib, named, new_id, row_of
+from tests.kit.vitals import memory_kib
 
 USAGE = usage_of(11, 5)
 SAID = {"choices": [{"index": 0, "delta": {"content": "four"}, "finish_reason": None}]}

@@ -14,11 +14,13 @@ import pytest
 import zstandard
 
 from proxy.steps.unpack import STEP_BYTES
-from tests.access.asking import ask, minted, new_project, refused
+from tests.kit.clients import client_of, key_of
+from tests.kit.management import minted, new_project
+from tests.kit.providers import add_provider
+from tests.kit.requests import CHAT, STREAM, ask, refused
 from tests.kit.services import Services
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import Upstream, echo
-from tests.relay.wire import CHAT, STREAM, add_provider, client_of, key_of
 
 MOST = 2_000_000
 

@@ -9,6 +9,10 @@ from typing import Any
 
 import pytest
 
+from tests.kit.clients import client_of, named, new_id
+from tests.kit.ledger import row_of
+from tests.kit.providers import add_provider
+from tests.kit.requests import RESPONSES, STREAM, WITH_USAGE
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import (
     Chunk,
@@ -22,7 +26,6 @@ from tests.kit.upstream import (
     stream_head,
     usage_of,
 )
-from tests.relay.wire import RESPONSES, STREAM, WITH_USAGE, add_provider, client_of, named, new_id, row_of
 
 SHAPES = ("usage-only", "last", "every")
 USAGE = usage_of(

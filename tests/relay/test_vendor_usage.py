@@ -15,12 +15,12 @@ from genai_prices.data_snapshot import get_snapshot
 from proxy.dialects.base import Asked
 from proxy.dialects.chat import ChunkReader
 from proxy.dialects.counts import find_usage, read_usage
-from tests.access.asking import minted
+from tests.kit.counting import MODEL, counts_of
+from tests.kit.management import minted
 from tests.kit.services import Services
 from tests.kit.sluice import Sluice
+from tests.kit.spending import priced
 from tests.kit.upstream import Upstream, frame, json_answer, sse
-from tests.promises.spending import priced
-from tests.promises.test_p8_a_stream_costs_what_the_plain_answer_does import MODEL, told_of
 
 PRICE = {"input": "1", "cached_input": "0.25", "output": "4", "reasoning": "8", "cache_write": "1.25"}
 CHAT = "/v1/chat/completions"
@@ -185,13 +185,13 @@ def test_a_row_has_and_costs_what_the_vendor_counted(server: Sluice, upstream: U
     vendor = VENDORS[name]
     upstream.answers(json_answer(answer_of(vendor)), sse(frames_of(vendor)))
     prompt, completion, from_cache, thought = vendor.tokens
-    row = told_of(server, key, CHAT, ASKED)
+    row = counts_of(server, key, CHAT, ASKED)
     assert (row["prompt_tokens"], row["completion_tokens"], row["usage_source"]) == (prompt, completion, "provider")
     assert (
         row["cost_picousd"]
         == 10**6 * ((prompt - from_cache) + 4 * (completion - thought) + 8 * thought) + from_cache * 250_000
     )
-    assert told_of(server, key, CHAT, {**ASKED, "stream": True}) == row
+    assert counts_of(server, key, CHAT, {**ASKED, "stream": True}) == row
 
 
 NO_COUNTS: dict[str, tuple[Any, int | None]] = {
@@ -212,10 +212,10 @@ def test_a_text_that_nobody_counted_is_estimated(server: Sluice, upstream: Upstr
     usage, prompt = NO_COUNTS[name]
     vendor = Vendor(usage, (0, 0, 0, 0))
     upstream.answers(json_answer(answer_of(vendor)), sse(frames_of(vendor)))
-    row = told_of(server, key, CHAT, ASKED)
+    row = counts_of(server, key, CHAT, ASKED)
     assert (row["completion_tokens"], row["usage_source"]) == (100, "estimated")
     assert row["prompt_tokens"] == prompt or (prompt is None and 1 < row["prompt_tokens"] < 20)
-    assert told_of(server, key, CHAT, {**ASKED, "stream": True}) == row
+    assert counts_of(server, key, CHAT, {**ASKED, "stream": True}) == row
 
 
 def test_a_response_that_counts_nothing_is_estimated_too(server: Sluice, upstream: Upstream, key: str):
@@ -230,9 +230,9 @@ def test_a_response_that_counts_nothing_is_estimated_too(server: Sluice, upstrea
     }
     done = frame({"type": "response.completed", "response": response}, "response.completed")
     upstream.answers(json_answer(response), sse([done]))
-    row = told_of(server, key, "/v1/responses", {"input": "hi"})
+    row = counts_of(server, key, "/v1/responses", {"input": "hi"})
     assert (row["prompt_tokens"], row["completion_tokens"], row["usage_source"]) == (1000, 100, "estimated")
-    assert told_of(server, key, "/v1/responses", {"input": "hi", "stream": True}) == row
+    assert counts_of(server, key, "/v1/responses", {"input": "hi", "stream": True}) == row
 
 
 @pytest.mark.parametrize("usage", [{"total_tokens": 1000}, {"prompt_tokens": 10, "total_tokens": 1000}], ids=str)
@@ -240,5 +240,5 @@ def test_an_embedding_says_nothing_whatever_its_total_is(server: Sluice, upstrea
     """Vendors that embed pictures have those in the total alone."""
     data = [{"object": "embedding", "index": 0, "embedding": [0.5]}]
     upstream.answers(json_answer({"object": "list", "data": data, "model": MODEL, "usage": usage}))
-    row = told_of(server, key, "/v1/embeddings", {"input": "hi"})
+    row = counts_of(server, key, "/v1/embeddings", {"input": "hi"})
     assert (row["prompt_tokens"], row["completion_tokens"], row["cost_picousd"]) == (1000, None, 1000 * 10**6)

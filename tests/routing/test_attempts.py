@@ -22,7 +22,7 @@ from proxy.steps.facts import asked_of
 from proxy.steps.fetch import fetch
 from proxy.steps.route import attempts
 from proxy.upstream.client import Upstream as Client
-from tests.access.steps import asked, provider_of
+from tests.kit.exchanges import asked, provider_of
 from tests.kit.services import processes
 from tests.kit.upstream import Upstream
 from tests.kit.upstream.scripts import Wait, json_answer

@@ -10,10 +10,11 @@ from urllib.parse import parse_qs
 import pytest
 from openai import AzureOpenAI, NotFoundError
 
-from tests.access.asking import JSON, ask, minted
+from tests.kit.management import minted
+from tests.kit.providers import AddProvider
+from tests.kit.requests import JSON, ask
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import Received, Script, Upstream, chat_answer, chat_stream, error_answer, json_answer
-from tests.routing.conftest import AddProvider
 
 MESSAGES: Any = [{"role": "user", "content": "hi"}]
 FORM = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\nRIFF\r\n--b--\r\n'

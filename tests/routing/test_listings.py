@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from tests.access.asking import ask, minted, refused
+from tests.kit.management import minted
+from tests.kit.providers import AddProvider
+from tests.kit.requests import ask, refused
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import Script, Upstream, body_answer, chat_answer, error_answer, json_answer
-from tests.routing.conftest import AddProvider
 
 RICH = {
     "id": "rich/model",

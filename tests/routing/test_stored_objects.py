@@ -13,11 +13,13 @@ from urllib.parse import parse_qs
 import httpx
 import pytest
 
-from tests.access.asking import JSON, MODEL, ask, changed, in_force, minted, new_project, refused
+from tests.kit.management import changed, minted, new_project
+from tests.kit.providers import AddProvider
+from tests.kit.requests import JSON, MODEL, ask, refused
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import Received, Script, Upstream, echo, frame, json_answer, sse
 from tests.kit.upstream.answers import chat_answer, response_object
-from tests.routing.conftest import AddProvider
+from tests.kit.waiting import in_force
 
 KINDS = {
     "/files": ("file", "file"),

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.kit import plain
-from tests.simulator.play import HELLO
+from tests.kit.simulations import HELLO
 
 ROOT = Path(__file__).parents[2]
 

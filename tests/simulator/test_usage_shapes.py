@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.simulator.play import chat, frames_of, json_of, play
+from tests.kit.simulations import chat, frames_of, json_of, play
 
 
 def streamed(usage: str, *, asked: bool = False, **members):

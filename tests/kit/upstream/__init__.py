@@ -19,6 +19,7 @@ from tests.kit.upstream.answers import (
 )
 from tests.kit.upstream.received import Received
 from tests.kit.upstream.scripts import (
+    NEVER,
     Action,
     Answer,
     Chunk,
@@ -42,6 +43,7 @@ from tests.kit.upstream.server import Upstream
 
 __all__ = [
     "MODEL",
+    "NEVER",
     "TOKENS",
     "Action",
     "Answer",

@@ -74,6 +74,9 @@ class WaitFor:
     event: threading.Event
 
 
+NEVER = WaitFor(threading.Event())
+
+
 @dataclass(frozen=True)
 class Reset:
     """TCP RST: the peer's next read or write fails."""

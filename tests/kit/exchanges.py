@@ -23,7 +23,7 @@ from proxy.steps.body import is_json
 from proxy.steps.read import peek_model, read_json
 from proxy.steps.receive import receive
 from proxy.wire.jsonbody import JSONBody, NotAnObject
-from tests.limits.making import scope
+from tests.kit.scopes import scope
 from usage.prices.book import Prices
 from usage.prices.override import PriceOverride
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tests.access.asking import CHAT
+from tests.kit.requests import CHAT
 from tests.kit.sluice import Sluice
 
 AT_ONCE = 64

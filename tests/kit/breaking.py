@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import threading
 from typing import Any, NamedTuple
 
-from tests.access.asking import soon
-from tests.kit.databases import query
+from tests.kit.accounts import Crew
+from tests.kit.ledger import rows_of, totals_of
 from tests.kit.sluice import Sluice
-from tests.kit.upstream import Action, Chunk, Head, Upstream, WaitFor, error_answer, frame, stream_head, usage_of
+from tests.kit.spending import Got, post
+from tests.kit.upstream import Action, Chunk, Head, Upstream, error_answer, frame, stream_head, usage_of
 from tests.kit.upstream.answers import response_object
-from tests.promises.spending import Crew, Got, post, totals_of
+from tests.kit.waiting import soon
 
 MODEL = "broken-model"
 PRICE = {"input": "1", "output": "4"}
@@ -23,7 +23,6 @@ CHAT_PATH, RESPONSES_PATH = "/v1/chat/completions", "/v1/responses"
 PROMPT = -(-len(json.dumps(MESSAGES)) // 4)
 """Tokens of the chat's, estimated."""
 
-NEVER = WaitFor(threading.Event())
 PING = Chunk(b": still working\n\n")
 
 
@@ -77,23 +76,9 @@ def estimated(prompt: int, completion: int) -> Charged:
     return Charged(prompt, completion, "estimated")
 
 
-def the_row(server: Sluice, crew: Crew) -> dict[str, Any]:
-    """The only one of the crew's key, as soon as it is there."""
-    found: list[dict[str, Any]] = []
-
-    def written() -> bool:
-        rows = query(server.database_url, "SELECT * FROM usage_requestrecord")
-        found[:] = [row for row in rows if str(row["key_id"]) == crew.ids["key"]]
-        return bool(found)
-
-    soon(written)
-    assert len(found) == 1
-    return found[0]
-
-
 def check_charged(server: Sluice, upstream: Upstream, crew: Crew, charged: Charged, **expected: Any) -> None:
     """The row says this, and the totals, the budget and the tokens a minute are what it says."""
-    row = the_row(server, crew)
+    [row] = rows_of(server, crew, 1)
     assert {name: row[name] for name in expected} == expected
     assert Charged(row["prompt_tokens"], row["completion_tokens"], row["usage_source"]) == charged
     assert row["cost_picousd"] == charged.picousd

@@ -11,8 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
-from tests.access.asking import CHAT, minted
 from tests.kit.databases import query
+from tests.kit.management import minted
+from tests.kit.requests import CHAT
 from tests.kit.services import processes
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import Received, Script, chat_answer, usage_of

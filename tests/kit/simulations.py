@@ -8,6 +8,7 @@ from typing import Any
 from providers.simulator.actions import Action, Head, Malformed, Piece
 from providers.simulator.memory import Memory
 from providers.simulator.script import Request, script
+from tests.kit.wire import connect, receive
 
 HELLO = {"model": "simulator", "messages": [{"role": "user", "content": "hello there, simulator"}]}
 CHAT = "/chat/completions"
@@ -54,3 +55,15 @@ def texts_of(actions: list[Action], index: int = 0) -> list[str]:
 
 def kinds_of(actions: list[Action]) -> list[str]:
     return [type(action).__name__ for action in actions]
+
+
+def request_bytes(path: str = "/v1/chat/completions", body: Any = None, *lines: str, version: str = "1.1") -> bytes:
+    data = json.dumps({**HELLO, **(body or {})}).encode()
+    head = [f"POST {path} HTTP/{version}", "host: x", f"content-length: {len(data)}", *lines]
+    return "\r\n".join(head).encode() + b"\r\n\r\n" + data
+
+
+def stats(port: int) -> dict[str, int]:
+    with connect(port) as connection:
+        connection.sendall(b"GET /_simulator/stats HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        return json.loads(receive(connection).partition(b"\r\n\r\n")[2])

@@ -14,8 +14,8 @@ from keys.limits import Ask, Baseline, LimitExceeded, Need, Reservation, Scope, 
 from keys.limits.connection import connect
 from keys.limits.fallback import FallbackLimits
 from keys.limits.operations import picousd
+from tests.kit.scopes import USD, Clock
 from tests.kit.services.redis import RedisServer
-from tests.limits.making import USD, Clock
 
 ONE = Ask(cost=USD, bounded=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import socket
 import time
@@ -9,9 +10,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from tests.kit.clients import key_of
 from tests.kit.sluice import Sluice
 
-TIMEOUT_S = 8.0
+TIMEOUT_S = 20.0
+HANG_S = 8.0
+"""Who has said nothing for so long hangs."""
 CHAT = b'{"model":"gpt-4.1-mini","messages":[]}'
 
 
@@ -30,8 +34,13 @@ class Reply:
         return dict(document["error"])
 
 
-def dial(server: Sluice) -> socket.socket:
-    peer = socket.create_connection(("127.0.0.1", server.port), timeout=TIMEOUT_S)
+def connect(server: Sluice | int, *, receive_buffer: int | None = None, timeout_s: float = TIMEOUT_S) -> socket.socket:
+    """A connection to the server, or to who listens on this port; the test closes it."""
+    peer = socket.socket()
+    if receive_buffer is not None:
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    peer.settimeout(timeout_s)
+    peer.connect(("127.0.0.1", server if isinstance(server, int) else server.port))
     peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return peer
 
@@ -57,7 +66,7 @@ def read_reply(peer: socket.socket, buffer: bytearray | None = None) -> Reply | 
 
 def send(server: Sluice, *pieces: bytes, every: float = 0.0, expect: int = 1) -> list[Reply]:
     """Send the pieces, and read answers until the connection ends or is quiet after at least so many."""
-    with dial(server) as peer:
+    with connect(server, timeout_s=HANG_S) as peer:
         for position, piece in enumerate(pieces):
             if position and every:
                 time.sleep(every)
@@ -71,7 +80,7 @@ def send(server: Sluice, *pieces: bytes, every: float = 0.0, expect: int = 1) ->
             try:
                 reply = read_reply(peer, buffer)
             except TimeoutError:
-                assert replies, f"no answer within {TIMEOUT_S} s"
+                assert replies, f"no answer within {HANG_S} s"
                 return replies
             if reply is None:
                 return replies
@@ -111,6 +120,40 @@ def still_serves(server: Sluice, key: str) -> None:
 
 def statuses(replies: Iterable[Reply]) -> list[int]:
     return [reply.status for reply in replies]
+
+
+def request_bytes(
+    sluice: Sluice, body: Any = None, *, path: str = "/v1/chat/completions", method: str = "POST", **headers: str
+) -> bytes:
+    """A request as it goes on the wire; `content_length` may lie about the body."""
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    fields = {
+        "host": "sluice",
+        "authorization": f"Bearer {key_of(sluice)}",
+        "content_type": "application/json",
+        "content_length": str(len(data)),
+        **headers,
+    }
+    lines = [f"{method} {path} HTTP/1.1", *(f"{name.replace('_', '-')}: {value}" for name, value in fields.items())]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + data
+
+
+def answer_on(peer: socket.socket) -> http.client.HTTPResponse:
+    """The answer's head; its body can then be read in any steps."""
+    answer = http.client.HTTPResponse(peer, method="POST")
+    answer.begin()
+    return answer
+
+
+def receive(connection: socket.socket, *, until: bytes = b"") -> bytes:
+    """What comes until the end, or until these bytes."""
+    data = bytearray()
+    while piece := connection.recv(65536):
+        data += piece
+        # In what came now, or across its border.
+        if until and until in data[-len(piece) - len(until) :]:
+            break
+    return bytes(data)
 
 
 def _receive(peer: socket.socket) -> bytes:
