@@ -13,7 +13,6 @@ import pytest
 
 from tests.kit.environment import isolate
 from tests.kit.services import SERVICES, Missing, Services, packages
-from tests.kit.sluice import StartSluice
 
 ON_POSTGRES = os.environ.get("TEST_DATABASE", "sqlite") == "postgres"
 
@@ -31,8 +30,10 @@ django.setup()
 hypothesis.settings.register_profile("suite", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("suite")
 
-from tests.kit.sluice import Sluice  # noqa: E402
-from tests.kit.upstream import Upstream  # noqa: E402
+from tests.kit.management import minted, new_project, set_prices  # noqa: E402
+from tests.kit.providers import add_provider  # noqa: E402
+from tests.kit.sluice import Sluice, StartSluice  # noqa: E402
+from tests.kit.upstream import Upstream, json_answer  # noqa: E402
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -121,12 +122,72 @@ def upstream(_upstream: Upstream) -> Iterator[Upstream]:
         raise errors[0]
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """`pytest.mark.server(each={"sqlite": {}, "postgres": {"database": "postgres"}})`: a server for each of these."""
+    each = marked(metafunc.definition, "server").get("each")
+    if each and "_one_of_each" in metafunc.fixturenames:
+        metafunc.parametrize("_one_of_each", list(each.values()), ids=list(each), indirect=True, scope="module")
+
+
 @pytest.fixture(scope="module")
-def sluice(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    """One server on SQLite for all tests of the module, with the module's upstream behind it."""
-    server = Sluice.start(upstream_url=_upstream.url)
-    yield server
-    server.close()
+def _one_of_each(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return dict(getattr(request, "param", {}))
+
+
+@pytest.fixture(scope="module")
+def sluice(
+    request: pytest.FixtureRequest, services: Services, _upstream: Upstream, _one_of_each: dict[str, Any]
+) -> Iterator[Sluice]:
+    """One server for all tests of the module, on SQLite and with the module's upstream behind it.
+
+    The module's marker `server` says what else it has: `pytest.mark.server(redis=True, TTFT_TIMEOUT_SECS=2)`, as
+    `Sluice.start`; `prices` of models, by their names; `models` of a second provider, with its own names for them.
+    """
+    options = {"upstream_url": _upstream.url, **marked(request.node, "server"), **_one_of_each}
+    prices, models = options.pop("prices", {}), options.pop("models", {})
+    options.pop("each", None)
+    with Sluice.start(**options) as server:
+        if prices:
+            set_prices(server, prices)
+        if models:
+            add_provider(server, _upstream.url, "mapped", models)
+        yield server
+
+
+@pytest.fixture(scope="module")
+def server(sluice: Sluice) -> Sluice:
+    """The same, by its other name."""
+    return sluice
+
+
+@pytest.fixture(scope="module")
+def key(request: pytest.FixtureRequest, sluice: Sluice) -> str:
+    """A client's key for the module: `pytest.mark.key(rpm=3, project={"unmetered": "allow"})`, in its own project."""
+    fields = marked(request.node, "key")
+    if "project" in fields:
+        fields["project"] = new_project(sluice, **fields["project"])
+    return minted(sluice, **fields)[1]
+
+
+def marked(node: pytest.Item | pytest.Module, name: str) -> dict[str, Any]:
+    """What the nearest marker of this name says."""
+    marker = node.get_closest_marker(name)
+    return dict(marker.kwargs) if marker else {}
+
+
+@pytest.fixture(scope="module")
+def on_postgres(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
+    """A second server for the module, on PostgreSQL."""
+    with Sluice.start("postgres", upstream_url=_upstream.url) as server:
+        yield server
+
+
+@pytest.fixture
+def receiver(services: Services) -> Iterator[Upstream]:
+    """Who is told of events or alerts, and takes them all."""
+    with Upstream() as upstream:
+        upstream.script = json_answer({})
+        yield upstream
 
 
 @pytest.fixture

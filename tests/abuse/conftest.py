@@ -15,15 +15,14 @@ MAX_PAYLOAD_BYTES = 1_000_000
 
 @pytest.fixture(scope="module")
 def strict(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    server = Sluice.start(
+    with Sluice.start(
         upstream_url=_upstream.url,
         HEADER_TIMEOUT_SECS=1,
         BODY_TIMEOUT_SECS=1,
         MAX_PAYLOAD_BYTES=MAX_PAYLOAD_BYTES,
         MAX_UPLOAD_BYTES=MAX_PAYLOAD_BYTES,
-    )
-    yield server
-    server.close()
+    ) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

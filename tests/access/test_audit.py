@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from tests.kit.databases import databases
+from tests.kit.databases import EACH_DATABASE
 from tests.kit.management import changed, minted, new_project
 from tests.kit.requests import ask
-from tests.kit.services import Services
 from tests.kit.sluice import Sluice, StartSluice
 from tests.kit.upstream import Upstream
 from tests.kit.waiting import soon
@@ -21,12 +19,7 @@ from tests.kit.waiting import soon
 PER_SECOND = 5
 LARGEST_BODY = 50_000
 
-
-@pytest.fixture(scope="module", params=databases)
-def server(request: pytest.FixtureRequest, services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    started = Sluice.start(request.param, upstream_url=_upstream.url, MAX_PAYLOAD_BYTES=LARGEST_BODY)
-    yield started
-    started.close()
+pytestmark = pytest.mark.server(each=EACH_DATABASE, MAX_PAYLOAD_BYTES=LARGEST_BODY)
 
 
 def entries(server: Sluice, **filters: Any) -> list[dict[str, Any]]:

@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 
 from tests.kit import plain
-from tests.kit.databases import databases
-from tests.kit.services import Services
+from tests.kit.databases import EACH_DATABASE
 from tests.kit.sluice import Sluice, StartSluice
-from tests.kit.upstream import Upstream
+
+pytestmark = pytest.mark.server(each=EACH_DATABASE, SIGNUP_ENABLED=True)
 
 PASSWORD = "password-canary-71fe"
-
-
-@pytest.fixture(scope="module", params=databases)
-def server(request: pytest.FixtureRequest, services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    started = Sluice.start(request.param, upstream_url=_upstream.url, SIGNUP_ENABLED=True)
-    yield started
-    started.close()
 
 
 def send(server: Sluice, method: str, path: str, body: Any = None, token: str = "") -> httpx.Response:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import httpx
 import pytest
 
 from tests.kit.management import changed, minted, new_project
 from tests.kit.requests import ask, refused
-from tests.kit.services import Services
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import Upstream, chat_answer, chat_stream, error_answer
 from tests.kit.waiting import in_force
@@ -17,13 +14,6 @@ from tests.kit.waiting import in_force
 PAGE = "https://app.example.org"
 OTHER = "https://evil.example"
 ASKS = {"origin": PAGE, "access-control-request-method": "POST", "access-control-request-headers": "authorization,x-a"}
-
-
-@pytest.fixture(scope="module")
-def server(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    started = Sluice.start(upstream_url=_upstream.url)
-    yield started
-    started.close()
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,6 @@ from tests.kit.sluice import Sluice
 from tests.kit.upstream import Upstream
 
 
-@pytest.fixture(scope="module")
-def key(sluice: Sluice) -> str:
-    return sluice.mint()
-
-
 @pytest.mark.parametrize(
     "name, form",
     [

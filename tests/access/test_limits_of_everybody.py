@@ -23,16 +23,15 @@ ADDRESS_RPM = 30
 @pytest.fixture(scope="module")
 def open_sluice(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
     """Two processes, for whoever comes."""
-    server = Sluice.start(
+    with Sluice.start(
         redis=True,
         workers=2,
         upstream_url=_upstream.url,
         REQUIRE_API_KEY=False,
         ADDRESS_RPM=ADDRESS_RPM,
         LIMIT_PATIENCE_SECS=5,
-    )
-    yield server
-    server.close()
+    ) as server:
+        yield server
 
 
 def ask_from(server: Sluice, address: str, **headers: str) -> tuple[int, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,6 @@ from tests.kit.accounts import SCOPES, new_crew
 from tests.kit.ledger import row_of
 from tests.kit.management import changed, minted, new_project
 from tests.kit.requests import JSON, MODEL, ask, refused
-from tests.kit.services import Services
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import Upstream, json_answer
 from tests.kit.waiting import in_force
@@ -265,13 +264,6 @@ def test_a_rule_for_the_model_is_no_less_for_a_stored_prompt(sluice: Sluice, ups
     key = minted(sluice, project=project)[1]
     refused(send(sluice, key, UNMETERED["a stored prompt"]), 400, "param_not_readable")
     assert upstream.requests == []
-
-
-@pytest.fixture(scope="module")
-def open_sluice(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    server = Sluice.start(upstream_url=_upstream.url, REQUIRE_API_KEY=False)
-    yield server
-    server.close()
 
 
 def test_requests_without_a_key_go_by_their_projects_budget(open_sluice: Sluice, upstream: Upstream):

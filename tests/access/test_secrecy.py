@@ -65,11 +65,8 @@ def echo_garbage(received: Received) -> Script:
 @pytest.fixture(scope="module")
 def played(services: Services, _upstream: Upstream) -> Iterator[Played]:
     """A server that has served every kind of request, and all that it answered."""
-    server = Sluice.start(upstream_url=_upstream.url, LOG_LEVEL="debug")
-    try:
+    with Sluice.start(upstream_url=_upstream.url, LOG_LEVEL="debug") as server:
         yield play(server, _upstream)
-    finally:
-        server.close()
 
 
 def play(server: Sluice, upstream: Upstream) -> Played:

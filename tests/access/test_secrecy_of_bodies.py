@@ -6,16 +6,15 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from tests.kit.databases import query
 from tests.kit.environment import MANAGEMENT_TOKEN, UPSTREAM_KEY
-from tests.kit.management import minted, new_project
+from tests.kit.management import create, minted
 from tests.kit.requests import CHAT, ask
-from tests.kit.services import Services
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import (
     Chunk,
@@ -35,24 +34,19 @@ from tests.kit.waiting import soon
 from usage.bodies.redact import Redaction
 
 MOST = 4096
+
+pytestmark = [
+    pytest.mark.server(BODY_CAPTURE_BYTES=MOST, BODY_REDACT_PATTERN=r"\bCASE-[0-9]{4}\b|patient: \w+"),
+    pytest.mark.key(project={"capture_bodies": "all"}),
+]
 STORED = "pk/stored+secret=in/the-database"
 """With characters that encoders write in ways of their own."""
 
 
 @pytest.fixture(scope="module")
-def server(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    started = Sluice.start(
-        upstream_url=_upstream.url, BODY_CAPTURE_BYTES=MOST, BODY_REDACT_PATTERN=r"\bCASE-[0-9]{4}\b|patient: \w+"
-    )
-    made = started.api("POST", "/api/credentials", json={"alias": "stored", "secret": STORED})
-    assert made.status_code == 201, made.text
-    yield started
-    started.close()
-
-
-@pytest.fixture(scope="module")
-def key(server: Sluice) -> str:
-    return minted(server, project=new_project(server, capture_bodies="all"))[1]
+def server(sluice: Sluice) -> Sluice:
+    create(sluice, "/api/credentials", {"alias": "stored", "secret": STORED})
+    return sluice
 
 
 def kept(server: Sluice, answer: Any) -> dict[str, str]:

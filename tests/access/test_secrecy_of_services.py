@@ -40,11 +40,8 @@ class Played(NamedTuple):
 @pytest.fixture(scope="module")
 def played(services: Services, _upstream: Upstream) -> Iterator[Played]:
     options: dict[str, Any] = {"SIGNUP_ENABLED": True, "LOG_LEVEL": "debug", "LOGIN_RATE": "1000/min"}
-    server = Sluice.start("postgres", redis=True, workers=2, upstream_url=_upstream.url, **options)
-    try:
+    with Sluice.start("postgres", redis=True, workers=2, upstream_url=_upstream.url, **options) as server:
         yield play(server)
-    finally:
-        server.close()
 
 
 def play(server: Sluice) -> Played:

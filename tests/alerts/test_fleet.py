@@ -16,9 +16,9 @@ from tests.kit.fleet import Fleet, fleet_of
 from tests.kit.mail import MailServer
 from tests.kit.management import changed, limited_key, set_price
 from tests.kit.requests import ask
-from tests.kit.services import Services, processes
+from tests.kit.services import processes
 from tests.kit.sluice import Sluice
-from tests.kit.upstream import Upstream, chat_answer, json_answer, usage_of
+from tests.kit.upstream import Upstream, chat_answer, usage_of
 from tests.kit.waiting import soon
 from usage.sending.signature import verify
 
@@ -30,13 +30,6 @@ print("made", look_for_alerts(), "sent", send_waiting_alerts())
 WAIT_S = 30.0
 TOKENS = 100_000
 """Of an answer: at 1 USD for a million, 0.1 USD."""
-
-
-@pytest.fixture
-def receiver(services: Services) -> Iterator[Upstream]:
-    with Upstream() as server:
-        server.script = json_answer({})
-        yield server
 
 
 @pytest.fixture

@@ -17,11 +17,6 @@ MESSAGES: Any = [{"role": "user", "content": "hi"}]
 MODEL = "gpt-4.1-mini"
 
 
-@pytest.fixture(scope="module")
-def key(sluice: Sluice) -> str:
-    return sluice.mint()
-
-
 @pytest.fixture
 def client(sluice: Sluice, key: str):
     with sluice.openai(key) as client:

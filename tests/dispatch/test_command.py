@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from django.core.management import CommandError, call_command
 from tests.kit.dispatching import SECRET
 from tests.kit.environment import ROOT
 from tests.kit.requests import ask
-from tests.kit.services import Services, processes
+from tests.kit.services import processes
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import Received, Upstream, WaitFor, error_answer, json_answer
 from tests.kit.waiting import soon
@@ -26,14 +25,6 @@ TAKEN = json_answer({})
 WAIT_S = 30.0
 ALONE = "sqlite alone"
 everywhere = pytest.mark.parametrize("server", [ALONE, "postgres and redis"], indirect=True)
-
-
-@pytest.fixture
-def receiver(services: Services) -> Iterator[Upstream]:
-    """Who gets the events."""
-    with Upstream() as server:
-        server.script = TAKEN
-        yield server
 
 
 @pytest.fixture

@@ -14,6 +14,8 @@ from tests.kit.services import SERVICES, processes
 
 databases = ["sqlite", "postgres"]
 """For `@pytest.mark.parametrize("database", databases)`."""
+EACH_DATABASE = {kind: {"database": kind} for kind in databases}
+"""For `pytest.mark.server(each=EACH_DATABASE)`."""
 
 
 def make_database(kind: str) -> str:

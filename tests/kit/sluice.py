@@ -29,6 +29,8 @@ START_SECS = 90
 STOP_SECS = 30
 """Beyond its grace: what it leaves to its ledger's process, which has less of the processor than all others."""
 GRACE_SECS = 5
+ALONE_AND_WITH_REDIS: dict[str, dict[str, Any]] = {"in the process": {}, "in Redis": {"redis": True}}
+"""For `pytest.mark.server(each=ALONE_AND_WITH_REDIS)`: where the limits are."""
 PORT_TAKEN = re.compile(r"address already in use|EADDRINUSE", re.IGNORECASE)
 
 

@@ -8,15 +8,14 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from tests.kit.management import MODEL, set_price
+from tests.kit.management import MODEL
 from tests.kit.requests import CHAT
 from tests.kit.sluice import Sluice
-from tests.kit.upstream import Received, Script, Upstream, Wait, chat_answer, chat_stream, usage_of
+from tests.kit.upstream import Received, Script, Wait, chat_answer, chat_stream, usage_of
 
 OUTPUT = 1_000
 """Tokens of an answer, and what the request asks for at most where it is bounded."""
@@ -24,17 +23,6 @@ COST = 1_000 * 10**6
 """Picodollars of an answer: the prompt is free, a million tokens of output are 1 USD."""
 BOUNDED: dict[str, Any] = {"model": MODEL, "max_tokens": OUTPUT}
 OPEN: dict[str, Any] = {"model": MODEL}
-
-
-@contextmanager
-def priced(upstream: Upstream, model: str, price: dict[str, str], **settings: object) -> Iterator[Sluice]:
-    """A server of its own whose provider sells a model at that price."""
-    server = Sluice.start(upstream_url=upstream.url, **settings)  # type: ignore[arg-type]
-    try:
-        set_price(server, model, **price)
-        yield server
-    finally:
-        server.close()
 
 
 class Books:

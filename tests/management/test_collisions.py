@@ -15,18 +15,13 @@ import pytest
 
 from proxy.configuration.changes import ADVISORY_LOCK
 from tests.kit.html_forms import filled
-from tests.kit.services import Services, processes
+from tests.kit.services import processes
 from tests.kit.sluice import Sluice
+
+pytestmark = pytest.mark.server(database="postgres", upstream_url=None)
 
 NOTES = "SELECT pg_advisory_lock(%s)"
 Call = Callable[[], httpx.Response]
-
-
-@pytest.fixture(scope="module")
-def server(services: Services) -> Iterator[Sluice]:
-    server = Sluice.start(database="postgres")
-    yield server
-    server.close()
 
 
 @contextmanager

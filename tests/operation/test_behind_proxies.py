@@ -29,16 +29,14 @@ SETTINGS: dict[str, Any] = {"ALLOWED_HOSTS": "localhost,127.0.0.1,llm.example.or
 
 @pytest.fixture(scope="module")
 def behind(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    server = Sluice.start(upstream_url=_upstream.url, TRUSTED_PROXIES="127.0.0.1, 10.0.0.0/8", **SETTINGS)
-    yield server
-    server.close()
+    with Sluice.start(upstream_url=_upstream.url, TRUSTED_PROXIES="127.0.0.1, 10.0.0.0/8", **SETTINGS) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
 def open_to_all(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    server = Sluice.start(upstream_url=_upstream.url, TRUSTED_PROXIES="192.0.2.1", **SETTINGS)
-    yield server
-    server.close()
+    with Sluice.start(upstream_url=_upstream.url, TRUSTED_PROXIES="192.0.2.1", **SETTINGS) as server:
+        yield server
 
 
 def listed(server: Sluice, headers: dict[str, str]) -> httpx.Response:

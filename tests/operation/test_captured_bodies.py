@@ -7,7 +7,6 @@ import gzip
 import json
 import threading
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,10 @@ import httpx
 import pytest
 
 from tests.kit.breaking import HALF
-from tests.kit.databases import databases, query
+from tests.kit.databases import EACH_DATABASE, query
 from tests.kit.files import contents
 from tests.kit.management import changed, minted, new_project
 from tests.kit.requests import CHAT, ask
-from tests.kit.services import Services
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import (
     Reset,
@@ -37,18 +35,10 @@ from tests.kit.wire import answer_on, connect, request_bytes
 
 MOST = 4096
 
-
-@pytest.fixture(scope="module", params=databases)
-def server(request: pytest.FixtureRequest, services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    started = Sluice.start(request.param, upstream_url=_upstream.url, BODY_CAPTURE_BYTES=MOST)
-    yield started
-    started.close()
-
-
-@pytest.fixture(scope="module")
-def key(server: Sluice) -> str:
-    """Of a project that has everything kept."""
-    return minted(server, project=new_project(server, capture_bodies="all"))[1]
+pytestmark = [
+    pytest.mark.server(each=EACH_DATABASE, BODY_CAPTURE_BYTES=MOST),
+    pytest.mark.key(project={"capture_bodies": "all"}),
+]
 
 
 def bodies_of(server: Sluice, request_id: str) -> dict[str, Any]:

@@ -25,11 +25,8 @@ ASKED_AGAIN = 8
 @pytest.fixture(params=["one process", "three workers"])
 def server(request: pytest.FixtureRequest, services: Services, upstream: Upstream) -> Iterator[Sluice]:
     shared: dict[str, Any] = {"redis": True, "workers": 3} if request.param == "three workers" else {}
-    server = Sluice.start("postgres", upstream_url=upstream.url, LOG_LEVEL="warning", **shared)
-    try:
+    with Sluice.start("postgres", upstream_url=upstream.url, LOG_LEVEL="warning", **shared) as server:
         yield server
-    finally:
-        server.close()
 
 
 @pytest.fixture

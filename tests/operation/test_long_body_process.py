@@ -24,16 +24,11 @@ from tests.kit.vitals import is_idle
 from tests.kit.wire import connect, request_bytes
 
 MIB = 1024 * 1024
+
+pytestmark = pytest.mark.server(MAX_PAYLOAD_BYTES=20 * MIB, MAX_HELD_BODY_BYTES=20 * MIB)
 LONG = json.dumps({**CHAT, "user": "x" * HEAVY_BYTES}).encode()
 BUSY = json.dumps({**CHAT, "user": [{"file_id": []}] * MIB}, separators=(",", ":")).encode()
 """Takes some seconds of the processor: all of it is searched for files."""
-
-
-@pytest.fixture(scope="module")
-def sluice(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    server = Sluice.start(upstream_url=_upstream.url, MAX_PAYLOAD_BYTES=20 * MIB, MAX_HELD_BODY_BYTES=20 * MIB)
-    yield server
-    server.close()
 
 
 def post(sluice: Sluice, body: bytes) -> httpx.Response:

@@ -19,9 +19,8 @@ REQUESTS = "llm_proxy_requests_total"
 
 @pytest.fixture(scope="module")
 def workers(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    server = Sluice.start("postgres", redis=True, workers=3, upstream_url=_upstream.url)
-    yield server
-    server.close()
+    with Sluice.start("postgres", redis=True, workers=3, upstream_url=_upstream.url) as server:
+        yield server
 
 
 def many(server: Sluice, key: str, count: int, **body: object) -> list[int]:

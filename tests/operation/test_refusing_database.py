@@ -8,7 +8,7 @@ import json
 import re
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ import pytest
 from tests.kit.health import becomes
 from tests.kit.management import minted
 from tests.kit.requests import ask
-from tests.kit.services import Services
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import Upstream
 from tests.kit.waiting import soon
@@ -58,13 +57,6 @@ SQLITE = {
         "DROP TRIGGER came_later",
     ),
 }
-
-
-@pytest.fixture(scope="module")
-def on_postgres(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    started = Sluice.start("postgres", upstream_url=_upstream.url, workers=1)
-    yield started
-    started.close()
 
 
 def waits_and_arrives(server: Sluice, spoil: Callable[[], object], mend: Callable[[], object]) -> str:

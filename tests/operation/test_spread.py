@@ -8,24 +8,17 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 
 import pytest
 
-from tests.kit.services import Services
 from tests.kit.sluice import Sluice
 from tests.kit.spread import connections, held, spread
 from tests.kit.waiting import soon
 
 WORKERS = 4
+
+pytestmark = pytest.mark.server(redis=True, workers=WORKERS, upstream_url=None)
 OK = b"HTTP/1.1 200 OK\r\n"
-
-
-@pytest.fixture(scope="module")
-def server(services: Services) -> Iterator[Sluice]:
-    server = Sluice.start(redis=True, workers=WORKERS)
-    yield server
-    server.close()
 
 
 def opened(server: Sluice, count: int) -> dict[int, int]:

@@ -90,11 +90,10 @@ def collector() -> Iterator[Collector]:
 
 @pytest.fixture(scope="module")
 def traced(services: Services, _upstream: Upstream, collector: Collector) -> Iterator[Sluice]:
-    server = Sluice.start(
+    with Sluice.start(
         upstream_url=_upstream.url, OTEL_EXPORTER_OTLP_ENDPOINT=collector.url, OTEL_BSP_SCHEDULE_DELAY=100
-    )
-    yield server
-    server.close()
+    ) as server:
+        yield server
 
 
 def test_a_request_is_a_span_by_the_conventions(traced: Sluice, upstream: Upstream, collector: Collector):

@@ -10,7 +10,6 @@ import pytest
 
 from tests.kit.clients import client_of
 from tests.kit.ledger import shown_row_of
-from tests.kit.management import minted
 from tests.kit.providers import add_provider
 from tests.kit.requests import ask
 from tests.kit.sluice import Sluice
@@ -41,11 +40,6 @@ def cost_of(server: Sluice, answer: Any) -> tuple[Any, str]:
     row = shown_row_of(server, answer)
     assert row["cost_usd"] is None or isinstance(row["cost_usd"], str)
     return None if row["cost_usd"] is None else Decimal(row["cost_usd"]), row["price_source"]
-
-
-@pytest.fixture(scope="module")
-def key(sluice: Sluice) -> str:
-    return minted(sluice)[1]
 
 
 def test_a_plain_answer_costs_its_tokens(sluice: Sluice, upstream: Upstream, key: str):

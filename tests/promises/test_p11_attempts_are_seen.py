@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,19 +11,14 @@ import pytest
 from tests.kit.accounts import new_crew
 from tests.kit.breaking import CHAT, MODEL, PRICE, STREAM, Charged, check_charged
 from tests.kit.ledger import booked, rows_of, totals_of
-from tests.kit.services import Services
 from tests.kit.sluice import Sluice
-from tests.kit.spending import post, priced
+from tests.kit.spending import post
 from tests.kit.upstream import Received, Reset, Script, Upstream, chat_answer, chat_stream, error_answer, usage_of
+
+pytestmark = pytest.mark.server(prices={MODEL: PRICE})
 
 USED = Charged(30, 7, "provider")
 ANSWER = chat_answer(usage=usage_of(30, 7))
-
-
-@pytest.fixture(scope="module")
-def server(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    with priced(_upstream, MODEL, PRICE) as server:
-        yield server
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from tests.kit import crowd
-from tests.kit.fleet import Fleet
 from tests.kit.management import changed, limited_key, minted, new_project
 from tests.kit.requests import ask
 from tests.kit.sluice import Sluice
@@ -29,14 +28,6 @@ FULL: dict[str, dict[str, int]] = {
 }
 ROOM = {"rpm": 2, "daily": 2, "max_requests": 2, "tpm": 1_000, "rps": 1, "burst": 2, "parallel": 2, "budget": 5}
 REFUSED = 20
-
-
-@pytest.fixture(params=["many processes", "one process"])
-def place(request: pytest.FixtureRequest, upstream: Upstream) -> tuple[list[Sluice], Upstream]:
-    if request.param == "one process":
-        return [request.getfixturevalue("sluice")], upstream
-    fleet: Fleet = request.getfixturevalue("fleet")
-    return fleet.servers, fleet.upstream
 
 
 @pytest.mark.parametrize("full", FULL)

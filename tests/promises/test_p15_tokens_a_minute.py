@@ -7,10 +7,7 @@ import random
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-import pytest
-
 from tests.kit import crowd
-from tests.kit.fleet import Fleet
 from tests.kit.management import limited_key, minted
 from tests.kit.requests import ask
 from tests.kit.sluice import Sluice
@@ -29,14 +26,6 @@ from tests.kit.waiting import soon
 
 LIMIT = 1_000_000
 REQUESTS = 60
-
-
-@pytest.fixture(params=["many processes", "one process"])
-def place(request: pytest.FixtureRequest, upstream: Upstream) -> tuple[list[Sluice], Upstream]:
-    if request.param == "one process":
-        return [request.getfixturevalue("sluice")], upstream
-    fleet: Fleet = request.getfixturevalue("fleet")
-    return fleet.servers, fleet.upstream
 
 
 def remaining(server: Sluice, key: str) -> int:

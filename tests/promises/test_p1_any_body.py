@@ -229,12 +229,9 @@ def test_bodies_of_all_kinds_share_a_budget_and_pass_it_by_the_dearest_at_most(m
 @pytest.fixture(scope="module")
 def shared(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
     """A process that shares its limits through Redis."""
-    server = Sluice.start(upstream_url=_upstream.url, redis=True)
-    try:
+    with Sluice.start(upstream_url=_upstream.url, redis=True) as server:
         set_price(server, MODEL, input="1")
         yield server
-    finally:
-        server.close()
 
 
 ODD = [10**30, 2**64, 2**63, -(10**30), 0, 1.5, 1e300, True, "7", [], {}]

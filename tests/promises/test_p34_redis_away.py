@@ -10,7 +10,7 @@ import asyncio
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -20,17 +20,16 @@ import pytest
 from keys.limits.operations import picousd
 from keys.limits.refusal import usd
 from tests.kit.crowd import Answer, ask, at_once, statuses
-from tests.kit.management import changed, minted
+from tests.kit.management import changed, create, minted
 from tests.kit.outages import OUTAGE_S, redis_outage
 from tests.kit.providers import new_provider
-from tests.kit.services import Services
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import Upstream, chat_answer, usage_of
 from tests.kit.waiting import IN_FORCE_S, soon
 
-pytestmark = pytest.mark.elapsed
-
 WORKERS = 4
+
+pytestmark = [pytest.mark.elapsed, pytest.mark.server(database="postgres", redis=True, workers=WORKERS)]
 BEFORE_S = 0.5
 AFTER_S = 1.0
 ASKERS = 6
@@ -44,16 +43,12 @@ OUTAGES = ("stopped", "frozen", "emptied", "slow")
 
 
 @pytest.fixture(scope="module")
-def server(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    server = Sluice.start("postgres", redis=True, workers=WORKERS, upstream_url=_upstream.url)
-    try:
-        if server.redis is None:
-            pytest.skip("the Redis that is given cannot be broken")
-        new_provider(server, "priced", _upstream.url, models={MODEL: ""}, api_key="sk-x")
-        assert server.api("POST", "/api/prices", json={"model": MODEL, "input": "1", "output": "1"}).is_success
-        yield server
-    finally:
-        server.close()
+def server(sluice: Sluice, _upstream: Upstream) -> Sluice:
+    if sluice.redis is None:
+        pytest.skip("the Redis that is given cannot be broken")
+    new_provider(sluice, "priced", _upstream.url, models={MODEL: ""}, api_key="sk-x")
+    create(sluice, "/api/prices", {"model": MODEL, "input": "1", "output": "1"})
+    return sluice
 
 
 class Load:

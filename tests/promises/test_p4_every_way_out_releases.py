@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,9 +16,8 @@ import pytest
 from tests.kit.accounts import Crew, new_crew
 from tests.kit.databases import query
 from tests.kit.ledger import booked
-from tests.kit.management import MODEL, set_price, usd
-from tests.kit.services import Services
-from tests.kit.sluice import Sluice
+from tests.kit.management import MODEL, usd
+from tests.kit.sluice import ALONE_AND_WITH_REDIS, Sluice
 from tests.kit.spending import BOUNDED, COST, Got, post
 from tests.kit.upstream import (
     NEVER,
@@ -38,21 +37,13 @@ from tests.kit.upstream.scripts import Action
 from tests.kit.waiting import in_force, soon
 from tests.kit.wire import answer_on, connect, request_bytes
 
+pytestmark = pytest.mark.server(
+    each=ALONE_AND_WITH_REDIS, prices={MODEL: {}}, TTFT_TIMEOUT_SECS=3, STREAM_IDLE_TIMEOUT_SECS=3
+)
+
 ROOM = 3 * COST
 STREAM: dict[str, Any] = {**BOUNDED, "stream": True}
 HALF: list[Action] = [stream_head(), *map(Chunk, chat_frames()[:4])]
-
-
-@pytest.fixture(scope="module", params=["in the process", "in Redis"])
-def server(request: pytest.FixtureRequest, services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    server = Sluice.start(
-        redis=request.param == "in Redis", upstream_url=_upstream.url, TTFT_TIMEOUT_SECS=3, STREAM_IDLE_TIMEOUT_SECS=3
-    )
-    try:
-        set_price(server)
-        yield server
-    finally:
-        server.close()
 
 
 ANSWERS: dict[str, tuple[str, dict[str, Any], Script, int]] = {

@@ -67,12 +67,9 @@ def servers(
             set_price(fleet.first)
             yield fleet.servers
         return
-    server = Sluice.start(upstream_url=_upstream.url, **zones)
-    try:
+    with Sluice.start(upstream_url=_upstream.url, **zones) as server:
         set_price(server)
         yield [server]
-    finally:
-        server.close()
 
 
 def test_a_budget_is_whole_again_at_midnight_and_not_before(

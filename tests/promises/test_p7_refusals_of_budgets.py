@@ -9,18 +9,14 @@ import openai
 import pytest
 
 from tests.kit.accounts import Crew, new_crew
-from tests.kit.management import MODEL, set_price, usd
+from tests.kit.management import MODEL, usd
 from tests.kit.requests import ask
 from tests.kit.sluice import Sluice
 from tests.kit.spending import BOUNDED, COST, Books, post
 from tests.kit.upstream import Upstream
 from tests.kit.waiting import soon
 
-
-@pytest.fixture(scope="module")
-def server(sluice: Sluice) -> Sluice:
-    set_price(sluice)
-    return sluice
+pytestmark = pytest.mark.server(prices={MODEL: {}})
 
 
 def exhausted(server: Sluice, upstream: Upstream, **limits: Any) -> Crew:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from tests.kit.counting import MODEL, counts_of
-from tests.kit.management import minted
-from tests.kit.services import Services
 from tests.kit.sluice import Sluice
-from tests.kit.spending import priced
 from tests.kit.upstream import Script, Upstream, frame, json_answer, response_usage, sse, usage_of
 from tests.kit.upstream.answers import response_object
 
 PRICE = {"input": "1", "cached_input": "0.25", "output": "4", "reasoning": "8"}
+
+pytestmark = pytest.mark.server(prices={MODEL: PRICE})
 USAGE = usage_of(
     1000, 200, prompt_tokens_details={"cached_tokens": 400}, completion_tokens_details={"reasoning_tokens": 50}
 )
@@ -26,17 +25,6 @@ COST = (600 * 1_000_000) + (400 * 250_000) + (150 * 4_000_000) + (50 * 8_000_000
 TEXTS = ("Grüße", ", ", "世界", " and", " so on", ".")
 ASKED: tuple[dict[str, Any], ...] = ({}, {"stream_options": {"include_usage": True}})
 Chunks = list[dict[str, Any]]
-
-
-@pytest.fixture(scope="module")
-def server(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    with priced(_upstream, MODEL, PRICE) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def key(server: Sluice) -> str:
-    return minted(server)[1]
 
 
 def chunks_of(path: str) -> Chunks:

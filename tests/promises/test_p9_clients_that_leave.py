@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -36,21 +35,15 @@ from tests.kit.breaking import (
 from tests.kit.clients import key_of
 from tests.kit.ledger import rows_of
 from tests.kit.requests import ask
-from tests.kit.services import Services
 from tests.kit.sluice import Sluice
-from tests.kit.spending import priced
 from tests.kit.upstream import NEVER, Chunk, Script, Send, Upstream, frame, stream_head
 from tests.kit.upstream.scripts import EndChunks, Head
 from tests.kit.vitals import is_idle
 from tests.kit.wire import answer_on, connect, request_bytes
 
+pytestmark = pytest.mark.server(prices={MODEL: PRICE})
+
 LEFT = {"outcome": "client_closed", "error": "client_closed"}
-
-
-@pytest.fixture(scope="module")
-def server(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    with priced(_upstream, MODEL, PRICE) as server:
-        yield server
 
 
 LEAVING: dict[str, tuple[str, dict[str, Any], Script, bytes, int, Charged]] = {

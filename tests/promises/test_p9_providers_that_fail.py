@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -38,9 +37,8 @@ from tests.kit.breaking import (
 )
 from tests.kit.ledger import rows_of, totals_of
 from tests.kit.management import set_price
-from tests.kit.services import Services
 from tests.kit.sluice import Sluice
-from tests.kit.spending import post, priced
+from tests.kit.spending import post
 from tests.kit.upstream import (
     NEVER,
     Chunk,
@@ -60,6 +58,10 @@ from tests.kit.upstream import (
 )
 from tests.kit.wire import answer_on, connect, request_bytes
 
+pytestmark = pytest.mark.server(
+    prices={MODEL: PRICE}, TTFT_TIMEOUT_SECS=2, STREAM_IDLE_TIMEOUT_SECS=2, REQUEST_TIMEOUT_SECS=3
+)
+
 ERROR = Chunk(frame({"error": {"message": "overloaded", "type": "server_error", "param": None, "code": None}}))
 FAILED: dict[str, Any] = {
     "type": "response.failed",
@@ -69,14 +71,6 @@ RESPONSE_ERROR = {"type": "error", "code": "server_error", "message": "overloade
 
 PROMPT_OF_BOTH = -(-len(json.dumps(MESSAGES) + json.dumps("hello")) // 4)
 """`post` sends a chat's messages beside what it is given."""
-
-
-@pytest.fixture(scope="module")
-def server(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    """Its own patience: two seconds for a first byte and between two pieces, three for a whole answer."""
-    waits = {"TTFT_TIMEOUT_SECS": 2, "STREAM_IDLE_TIMEOUT_SECS": 2, "REQUEST_TIMEOUT_SECS": 3}
-    with priced(_upstream, MODEL, PRICE, **waits) as server:
-        yield server
 
 
 # Path, body, what the provider does, the row's status and error, the charge.

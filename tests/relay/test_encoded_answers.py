@@ -94,11 +94,6 @@ def counted(server: Sluice, answer: httpx.Response) -> tuple[int, int, str]:
     return row["prompt_tokens"], row["completion_tokens"], row["usage_source"]
 
 
-@pytest.fixture(scope="module")
-def key(sluice: Sluice) -> str:
-    return minted(sluice)[1]
-
-
 @pytest.mark.parametrize("encoding", MEANINGLESS)
 def test_an_encoding_that_means_nothing_is_none(sluice: Sluice, upstream: Upstream, key: str, encoding: str):
     upstream.answers(encoded(TEXT, encoding))

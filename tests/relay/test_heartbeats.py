@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
@@ -17,7 +17,6 @@ from tests.kit.clients import client_of, named, new_id
 from tests.kit.ledger import row_of
 from tests.kit.providers import add_provider
 from tests.kit.requests import CHAT, RESPONSES, STREAM, WITH_USAGE
-from tests.kit.services import Services
 from tests.kit.sluice import Sluice
 from tests.kit.streams import halting, pieces_until
 from tests.kit.upstream import (
@@ -35,6 +34,8 @@ from tests.kit.upstream import (
     stream_head,
     usage_of,
 )
+
+pytestmark = pytest.mark.server(TTFT_TIMEOUT_SECS=3, REQUEST_TIMEOUT_SECS=20)
 
 JSON_HEAD = Head(200, {"content-type": "application/json", "transfer-encoding": "chunked"})
 ANSWER: dict[str, Any] = {
@@ -54,13 +55,6 @@ PATHS: dict[str, tuple[str, dict[str, Any], list[bytes]]] = {
     "sound": ("/v1/audio/speech", {"model": "tts-1"}, [b"data: {}\n\n"]),
     "passed through": ("/v1/thoughts", {"model": "m"}, [b"data: {}\n\n"]),
 }
-
-
-@pytest.fixture(scope="module")
-def sluice(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    server = Sluice.start(upstream_url=_upstream.url, TTFT_TIMEOUT_SECS=3, REQUEST_TIMEOUT_SECS=20)
-    yield server
-    server.close()
 
 
 @pytest.mark.parametrize("how", PATHS)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,11 +11,11 @@ import pytest
 from proxy.heavy.jobs import HEAVY_BYTES
 from tests.kit.clients import client_of, named, new_id
 from tests.kit.ledger import row_of
-from tests.kit.providers import add_provider
-from tests.kit.services import Services
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import Upstream, body_answer, chat_answer
 from tests.kit.wire import connect, request_bytes
+
+pytestmark = pytest.mark.server(models={"mine": "theirs"})
 
 MODEL = "text-embedding-3-small"
 EMBEDDINGS = {"model": MODEL, "input": ["a text"]}
@@ -24,14 +23,6 @@ VECTOR = b'{"object":"embedding","index":0,"embedding":[' + b",".join([b"-0.0123
 VECTORS = b'"data":[' + b",".join([VECTOR] * (4 * HEAVY_BYTES // len(VECTOR))) + b"]"
 USAGE = b'"usage":{"prompt_tokens":7,"total_tokens":7}'
 JSON = "application/json"
-
-
-@pytest.fixture(scope="module")
-def sluice(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    server = Sluice.start(upstream_url=_upstream.url)
-    add_provider(server, _upstream.url, "mapped", {"mine": "theirs"})
-    yield server
-    server.close()
 
 
 def answer_of(model: str = MODEL, *more: bytes) -> bytes:

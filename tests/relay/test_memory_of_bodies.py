@@ -26,9 +26,8 @@ def uncollected(services: Services, _upstream: Upstream, tmp_path_factory: pytes
     """A server in whose processes the collector never runs."""
     path: Path = tmp_path_factory.mktemp("site")
     (path / "sitecustomize.py").write_text("import gc\ngc.disable()\ngc.enable = gc.collect = lambda *_: 0\n")
-    server = Sluice.start(upstream_url=_upstream.url, PYTHONPATH=str(path))
-    yield server
-    server.close()
+    with Sluice.start(upstream_url=_upstream.url, PYTHONPATH=str(path)) as server:
+        yield server
 
 
 def large(**members: object) -> bytes:

@@ -7,7 +7,7 @@ import gzip
 import json
 import random
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import brotli
 import pytest
@@ -18,11 +18,12 @@ from tests.kit.clients import client_of, key_of
 from tests.kit.management import minted, new_project
 from tests.kit.providers import add_provider
 from tests.kit.requests import CHAT, STREAM, ask, refused
-from tests.kit.services import Services
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import Upstream, echo
 
 MOST = 2_000_000
+
+pytestmark = pytest.mark.server(MAX_PAYLOAD_BYTES=MOST)
 
 
 def bare(raw: bytes) -> bytes:
@@ -54,13 +55,6 @@ PACKERS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
     "identity": ("identity", bytes),
     "identity and gzip": ("identity, gzip", gzip.compress),
 }
-
-
-@pytest.fixture(scope="module")
-def sluice(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    server = Sluice.start(upstream_url=_upstream.url, MAX_PAYLOAD_BYTES=MOST)
-    yield server
-    server.close()
 
 
 @pytest.mark.parametrize("how", PACKERS)

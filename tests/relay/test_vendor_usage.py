@@ -6,7 +6,6 @@ Where the genai-prices package has an extractor for a vendor's shape, it has to 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
@@ -16,13 +15,12 @@ from proxy.dialects.base import Asked
 from proxy.dialects.chat import ChunkReader
 from proxy.dialects.counts import find_usage, read_usage
 from tests.kit.counting import MODEL, counts_of
-from tests.kit.management import minted
-from tests.kit.services import Services
 from tests.kit.sluice import Sluice
-from tests.kit.spending import priced
 from tests.kit.upstream import Upstream, frame, json_answer, sse
 
 PRICE = {"input": "1", "cached_input": "0.25", "output": "4", "reasoning": "8", "cache_write": "1.25"}
+
+pytestmark = pytest.mark.server(prices={MODEL: PRICE})
 CHAT = "/v1/chat/completions"
 ASKED = {"messages": [{"role": "user", "content": "hi"}]}
 TEXT = "four" * 100
@@ -165,17 +163,6 @@ def test_the_extractor_of_the_price_list_agrees(name: str):
     assert (usage.input_tokens, usage.output_tokens) == (prompt, completion)
     assert usage.cache_read_tokens in (from_cache, None)
     assert usage.output_reasoning_tokens in (thought, None)
-
-
-@pytest.fixture(scope="module")
-def server(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    with priced(_upstream, MODEL, PRICE) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def key(server: Sluice) -> str:
-    return minted(server)[1]
 
 
 @pytest.mark.parametrize(

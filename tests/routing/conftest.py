@@ -16,13 +16,12 @@ from tests.kit.upstream import Upstream
 
 @pytest.fixture(scope="module")
 def router(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    server = Sluice.start(upstream_url=_upstream.url, OPENAI_KEYS="second=sk-second-canary,third=sk-third-canary")
-    try:
+    with Sluice.start(
+        upstream_url=_upstream.url, OPENAI_KEYS="second=sk-second-canary,third=sk-third-canary"
+    ) as server:
         own = server.api("GET", "/api/providers").json()["results"][0]["id"]
         changed(server, f"/api/providers/{own}", priority=100)
         yield server
-    finally:
-        server.close()
 
 
 @pytest.fixture(scope="module")
