@@ -12,7 +12,7 @@ import hypothesis
 import pytest
 
 from tests.kit.environment import isolate
-from tests.kit.services import SERVICES, Missing, Services, packages
+from tests.kit.services import SERVICES, Missing, RedisServer, Services, packages
 
 ON_POSTGRES = os.environ.get("TEST_DATABASE", "sqlite") == "postgres"
 
@@ -141,9 +141,12 @@ def sluice(
     """One server for all tests of the module, on SQLite and with the module's upstream behind it.
 
     The module's marker `server` says what else it has: `pytest.mark.server(redis=True, TTFT_TIMEOUT_SECS=2)`, as
-    `Sluice.start`; `prices` of models, by their names; `models` of a second provider, with its own names for them.
+    `Sluice.start`; `prices` of models, by their names; `models` of a second provider, with its own names for them;
+    `simulated=True` where a test looks at nothing that its provider got or gave.
     """
-    options = {"upstream_url": _upstream.url, **marked(request.node, "server"), **_one_of_each}
+    options = {**marked(request.node, "server"), **_one_of_each}
+    if not options.get("simulated"):
+        options.setdefault("upstream_url", _upstream.url)
     prices, models = options.pop("prices", {}), options.pop("models", {})
     options.pop("each", None)
     with Sluice.start(**options) as server:
@@ -182,6 +185,14 @@ def on_postgres(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
         yield server
 
 
+@pytest.fixture(scope="module")
+def redis_server(services: Services) -> Iterator[RedisServer]:
+    """A Redis of the module's own, which it may break."""
+    packages.require(["redis-server"])
+    with RedisServer() as server:
+        yield server
+
+
 @pytest.fixture
 def receiver(services: Services) -> Iterator[Upstream]:
     """Who is told of events or alerts, and takes them all."""
@@ -196,7 +207,8 @@ def start_sluice(services: Services, upstream: Upstream) -> Iterator[StartSluice
     started: list[Sluice] = []
 
     def start(*args: object, **options: object) -> Sluice:
-        server = Sluice.start(*args, **{"upstream_url": upstream.url, **options})  # type: ignore[arg-type]
+        behind = {} if options.get("simulated") else {"upstream_url": upstream.url}
+        server = Sluice.start(*args, **{**behind, **options})  # type: ignore[arg-type]
         started.append(server)
         return server
 

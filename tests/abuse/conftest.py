@@ -9,8 +9,7 @@ import pytest
 from tests.kit.services import Services
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import Upstream
-
-MAX_PAYLOAD_BYTES = 1_000_000
+from tests.kit.wire import LARGEST_BODY
 
 
 @pytest.fixture(scope="module")
@@ -19,8 +18,8 @@ def strict(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
         upstream_url=_upstream.url,
         HEADER_TIMEOUT_SECS=1,
         BODY_TIMEOUT_SECS=1,
-        MAX_PAYLOAD_BYTES=MAX_PAYLOAD_BYTES,
-        MAX_UPLOAD_BYTES=MAX_PAYLOAD_BYTES,
+        MAX_PAYLOAD_BYTES=LARGEST_BODY,
+        MAX_UPLOAD_BYTES=LARGEST_BODY,
     ) as server:
         yield server
 

@@ -6,10 +6,10 @@ import time
 
 import pytest
 
-from tests.abuse.conftest import MAX_PAYLOAD_BYTES
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import Upstream, chat_answer
 from tests.kit.wire import CHAT, chunked, connect, read_reply, request, send, sized, statuses, still_serves
+from tests.kit.wire import LARGEST_BODY as MAX_PAYLOAD_BYTES
 
 CHUNKED = b"transfer-encoding: chunked"
 CLOSE = b"connection: close"

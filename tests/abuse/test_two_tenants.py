@@ -88,7 +88,7 @@ def requests(draw: st.DrawFn) -> bytes:
     return head + b"\r\n" + body
 
 
-def told(received: Received) -> Script:
+def echo_as_chat(received: Received) -> Script:
     """The provider says what it was sent, in the shape of a chat's answer."""
     said = received.body.decode("latin-1")
     return json_answer({"id": "x", "object": "chat.completion", "choices": [], "said": said})
@@ -128,7 +128,7 @@ def check(received: Received, theirs: bytes) -> None:
 
 
 def test_one_tenants_requests_never_touch_anothers(shared: Sluice, upstream: Upstream, serials):
-    upstream.script = told
+    upstream.script = echo_as_chat
     paths = ["/v1/chat/completions", "/v1/embeddings", "/v1/files", "/v1/files/*", "/v1/moderations"]
     project = new_project(shared, unmetered="allow", allowed_paths=paths)
     odd = shared.mint(project=project, allowed_models=[MODEL]).encode()

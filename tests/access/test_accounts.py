@@ -14,7 +14,7 @@ import pytest
 
 from tests.kit import plain
 from tests.kit.databases import query
-from tests.kit.requests import ask, error_of, refused
+from tests.kit.requests import ask, error_of, refused, send_json
 from tests.kit.sluice import Sluice, StartSluice
 from tests.kit.upstream import Upstream
 from tests.kit.waiting import in_force
@@ -25,8 +25,7 @@ PASSWORD = "correct horse"
 
 
 def post(server: Sluice, path: str, body: Any = None, token: str = "", method: str = "POST") -> httpx.Response:
-    headers = {"authorization": f"Bearer {token}"} if token else {}
-    return plain.request(method, server.url + path, json=body, headers=headers)
+    return send_json(server, method, path, body, token)
 
 
 def new_email() -> str:

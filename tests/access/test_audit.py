@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.kit.databases import EACH_DATABASE
+from tests.kit.databases import EACH_DATABASE, execute
 from tests.kit.management import changed, minted, new_project
 from tests.kit.requests import ask
 from tests.kit.sluice import Sluice, StartSluice
@@ -88,23 +88,7 @@ def test_the_database_of_a_server_edits_no_entry(server: Sluice):
     entry_of(server, ask(server, None))
     for statement in ("UPDATE usage_auditentry SET actor = 'x'", "DELETE FROM usage_auditentry"):
         with pytest.raises(Exception, match="append-only"):
-            run(server, statement)
-
-
-def run(server: Sluice, statement: str) -> None:
-    if server.database_url.startswith("sqlite"):
-        import sqlite3
-
-        connection = sqlite3.connect(server.database_url.removeprefix("sqlite:///"), timeout=10)
-        try:
-            connection.execute(statement)
-        finally:
-            connection.close()
-    else:
-        import psycopg
-
-        with psycopg.connect(server.database_url) as postgres:
-            postgres.execute(statement)
+            execute(server.database_url, statement)
 
 
 def test_the_file_has_what_the_log_has(server: Sluice):

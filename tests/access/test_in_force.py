@@ -46,15 +46,11 @@ class Pair(NamedTuple):
 
 @pytest.fixture(scope="module")
 def pair(services: Services, _upstream: Upstream) -> Iterator[Pair]:
-    first = Sluice.start("postgres", redis=True, workers=2, upstream_url=_upstream.url)
-    try:
-        second = Sluice.start(first.database_url, upstream_url=_upstream.url)
-        try:
-            yield Pair(first, second)
-        finally:
-            second.close()
-    finally:
-        first.close()
+    with (
+        Sluice.start("postgres", redis=True, workers=2, upstream_url=_upstream.url) as first,
+        Sluice.start(first.database_url, upstream_url=_upstream.url) as second,
+    ):
+        yield Pair(first, second)
 
 
 def test_a_revoked_key_is_refused_everywhere(pair: Pair, upstream: Upstream):

@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from decimal import Decimal
 from typing import Any
 
 import httpx
 import pytest
 
+from tests.kit.forms import FORM, form
 from tests.kit.ledger import row_of, shown_row_of
 from tests.kit.management import minted, new_project
-from tests.kit.requests import JSON, ask, refused
+from tests.kit.requests import ask, post, refused
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import Received, Script, Upstream, body_answer, frame, json_answer, sse
 from tests.kit.waiting import soon
 
-FORM = {"content-type": "multipart/form-data; boundary=B"}
 PAINTER = "painter-1"
 PICTURE = Decimal("0.04")
 CODE = "endpoint_not_metered"
-
-
-def form(*fields: tuple[str, str]) -> bytes:
-    parts = [f'--B\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in fields]
-    return "".join([*parts, "--B--\r\n"]).encode()
-
-
-def post(server: Sluice, key: str, path: str, **body: Any) -> httpx.Response:
-    return ask(server, key, path=f"/v1{path}", content=json.dumps(body).encode(), headers=JSON)
 
 
 def upload(server: Sluice, key: str, path: str, *fields: tuple[str, str]) -> httpx.Response:

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from tests.kit.accounts import SCOPES, new_crew
+from tests.kit.forms import FORM, form
 from tests.kit.ledger import row_of
 from tests.kit.management import changed, minted, new_project
 from tests.kit.requests import JSON, MODEL, ask, refused
@@ -20,7 +21,6 @@ from tests.kit.waiting import in_force
 
 BUDGET = "0.0001"
 CODE = "endpoint_not_metered"
-FORM = {"content-type": "multipart/form-data; boundary=B"}
 NOBODYS = "painter-of-no-price"
 ANYBODYS = {"foreign_ids": "allow"}
 """Of a project that may ask for what nobody has made: here it is about what may cost."""
@@ -30,11 +30,6 @@ ANSWER = json_answer({"id": "x", "object": "list", "data": []})
 
 def text(**members: Any) -> bytes:
     return json.dumps(members).encode()
-
-
-def form(**fields: str) -> bytes:
-    parts = [f'--B\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{fields[name]}\r\n' for name in fields]
-    return "".join([*parts, "--B--\r\n"]).encode()
 
 
 UNMETERED: dict[str, tuple[str, str, bytes | None, dict[str, str]]] = {

@@ -13,15 +13,11 @@ from django.test.utils import CaptureQueriesContext
 
 from keys.limits.scope import Limits, Scope
 from keys.models import Account, GlobalLimits, Project, Team, Tier, VirtualKey
-from keys.records import KeyRecord, load_keys
-from tests.kit.rows import make_key
-from tests.kit.snapshots import heard, in_a_loop, running
+from keys.records import load_keys
+from tests.kit.rows import key_record, make_key
+from tests.kit.snapshots import hear, in_a_loop, running
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def record(key: VirtualKey) -> KeyRecord:
-    return load_keys([key.public_id])[key.public_id][0]
 
 
 def test_scopes_are_those_that_are_limited_the_nearest_first():
@@ -29,7 +25,7 @@ def test_scopes_are_those_that_are_limited_the_nearest_first():
     project = Project.objects.create(name="p", daily=7)
     Account.of(owner).change(budget=Decimal("1.5"), period="day", time_zone="Europe/Berlin")
     key = make_key(owner=owner, team=team, project=project, rpm=3, rps=1, burst=2)
-    assert record(key).scopes == (
+    assert key_record(key).scopes == (
         Scope("key", str(key.pk), "key 'k'", Limits(rpm=3, rps=1, burst=2)),
         Scope(
             "user",
@@ -40,12 +36,12 @@ def test_scopes_are_those_that_are_limited_the_nearest_first():
         Scope("team", str(team.pk), "team 'crew'", Limits(tpm=5)),
         Scope("project", str(project.pk), "project 'p'", Limits(daily=7)),
     )
-    assert record(make_key("bare", owner=User.objects.create_user("bob"))).scopes == ()
+    assert key_record(make_key("bare", owner=User.objects.create_user("bob"))).scopes == ()
 
 
 def test_a_budget_of_nothing_is_a_limit_and_no_zone_is_the_settings(settings: Any):
     settings.BUDGET_TIME_ZONE = "Asia/Tokyo"
-    [scope] = record(make_key(budget=Decimal(0))).scopes
+    [scope] = key_record(make_key(budget=Decimal(0))).scopes
     assert (scope.limits.budget, scope.limits.time_zone) == (0, "Asia/Tokyo")
 
 
@@ -63,13 +59,13 @@ def test_many_keys_are_loaded_in_one_query():
 
 def test_an_owner_without_an_account_is_no_error():
     [owner] = User.objects.bulk_create([User(username="bulk")])
-    found = record(make_key(owner=owner))
+    found = key_record(make_key(owner=owner))
     assert (found.scopes, found.tier) == ((), None)
 
 
 def test_tiers_come_with_the_key():
     owner = User.objects.create_user("ann")
-    tier = record(make_key(owner=owner)).tier
+    tier = key_record(make_key(owner=owner)).tier
     assert tier is not None
     assert (tier.name, tier.daily_embeddings, tier.compute) == ("free", 1000, "byok")
 
@@ -91,17 +87,17 @@ def test_a_change_of_any_scope_is_heard_and_other_keys_stay():
             for kind, change in changes:
                 assert (await snapshot.find_key(key.public_id)) is not None
                 assert snapshot.known_key(key.public_id) is not None
-                await heard(snapshot, change)
+                await hear(snapshot, change)
                 assert snapshot.known_key(key.public_id) is None
                 again = await snapshot.find_key(key.public_id)
                 assert again is not None
                 assert kind in {scope.kind for scope in again.scopes}
                 assert snapshot.known_key(other.public_id) is not None
             assert snapshot.projects[project.pk].scope is not None
-            await heard(snapshot, lambda: GlobalLimits.current().change(parallel=9))
+            await hear(snapshot, lambda: GlobalLimits.current().change(parallel=9))
             [everybody] = snapshot.global_scopes
             assert (everybody.kind, everybody.limits.parallel) == ("global", 9)
-            await heard(snapshot, lambda: GlobalLimits.current().change(parallel=None))
+            await hear(snapshot, lambda: GlobalLimits.current().change(parallel=None))
             assert snapshot.global_scopes == ()
 
     in_a_loop(work)
@@ -119,7 +115,7 @@ def test_a_change_of_a_tier_and_of_an_accounts_tier_is_heard():
                 (lambda: Tier.objects.get(name="paid").change(daily_embeddings=7), 7),
             ):
                 await snapshot.find_key(key.public_id)
-                await heard(snapshot, change)
+                await hear(snapshot, change)
                 found = await snapshot.find_key(key.public_id)
                 assert found is not None
                 assert found.tier is not None
@@ -139,7 +135,7 @@ def test_both_public_ids_of_a_rotated_key_are_forgotten_with_it():
                 found = await snapshot.find_key(public_id)
                 assert found is not None
                 assert (found.id, found.grace_until is not None) == (key.pk, public_id == old)
-            await heard(snapshot, lambda: VirtualKey.objects.get().change(notes="n"))
+            await hear(snapshot, lambda: VirtualKey.objects.get().change(notes="n"))
             assert snapshot.known_key(old) is snapshot.known_key(key.public_id) is None
 
     in_a_loop(work)

@@ -49,7 +49,7 @@ def server(sluice: Sluice) -> Sluice:
     return sluice
 
 
-def kept(server: Sluice, answer: Any) -> dict[str, str]:
+def bodies_of(server: Sluice, answer: Any) -> dict[str, str]:
     """Request and answer as the API tells them, and everything that the database has of them."""
     path = f"/api/requests/{answer.headers['x-request-id']}/bodies"
     soon(lambda: server.api("GET", path).status_code == 200)
@@ -73,14 +73,14 @@ def no_trace(of: Sequence[str], found: dict[str, str]) -> None:
 def test_a_key_that_a_client_writes_into_its_request(server: Sluice, upstream: Upstream, key: str):
     other = minted(server)[1]
     answer = ask(server, key, messages=[{"role": "user", "content": f"my key is {key}, and theirs: {other}"}])
-    found = kept(server, answer)
+    found = bodies_of(server, answer)
     no_trace([key, other], found)
     assert "my key is [redacted], and theirs: [redacted]" in found["request"]
 
 
 def test_the_installations_own_secrets(server: Sluice, upstream: Upstream, key: str):
     text = f"{MANAGEMENT_TOKEN} {server.env['SECRET_KEY']} {server.env['ENCRYPTION_KEY']} {STORED} {UPSTREAM_KEY}"
-    found = kept(server, ask(server, key, messages=[{"role": "user", "content": text}]))
+    found = bodies_of(server, ask(server, key, messages=[{"role": "user", "content": text}]))
     no_trace(text.split(), found)
 
 
@@ -88,7 +88,7 @@ def test_a_provider_that_echoes_what_it_was_called_with(server: Sluice, upstream
     upstream.answers(echo)
     answer = ask(server, key, path="/v1/anything", content=b"x")
     assert UPSTREAM_KEY in answer.text, "the provider says it, and it passes unread"
-    found = kept(server, answer)
+    found = bodies_of(server, answer)
     no_trace([UPSTREAM_KEY], found)
     assert "[redacted]" in found["answer"]
 
@@ -210,7 +210,7 @@ def test_a_secret_in_an_answer(server: Sluice, upstream: Upstream, key: str, way
     upstream.answers(way(secret))
     path = "/v1/responses" if way is letter_by_letter_in_a_response else "/v1/chat/completions"
     answer = ask(server, key, path=path, stream=True)
-    found = kept(server, answer)
+    found = bodies_of(server, answer)
     no_trace([secret], found)
     said = put_together(found["answer"])
     assert secret[:12] not in said
@@ -243,7 +243,7 @@ NAMED: dict[str, tuple[Any, str]] = {
 @pytest.mark.parametrize("what", NAMED)
 def test_what_looks_like_a_secret(server: Sluice, upstream: Upstream, key: str, what: str):
     members, secret = NAMED[what]
-    found = kept(server, ask(server, key, **members))
+    found = bodies_of(server, ask(server, key, **members))
     assert secret not in found["raw"]
     assert secret not in found["request"]
     assert "[redacted]" in found["request"]
@@ -260,7 +260,7 @@ def test_a_form(server: Sluice, upstream: Upstream, key: str):
     answer = ask(
         server, key, path="/v1/files", content=form, headers={"content-type": "multipart/form-data; boundary=b"}
     )
-    found = kept(server, answer)
+    found = bodies_of(server, answer)
     no_trace([key], found)
     assert "very secret" not in found["raw"]
     assert "filename" in found["raw"]
@@ -271,7 +271,7 @@ def test_what_is_no_secret_stays_as_it_was(server: Sluice, upstream: Upstream, k
         "The basic idea of a token: max_tokens bounds it. Keys, passwords and secrets are topics; a-b, sk-1, 100%."
     )
     answer = ask(server, key, messages=[{"role": "user", "content": content}], max_tokens=5, logprobs=True)
-    found = kept(server, answer)
+    found = bodies_of(server, answer)
     assert json.loads(found["request"]) == {
         **CHAT,
         "messages": [{"role": "user", "content": content}],

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.kit.alerting import SECRET, TO
-from tests.kit.mail import MailServer
+from tests.kit.dispatching import SECRET
+from tests.kit.mail import TO, MailServer
 from tests.kit.upstream import Upstream
 
 

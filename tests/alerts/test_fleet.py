@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.kit.alerting import SECRET
+from tests.kit.dispatching import SECRET
 from tests.kit.environment import ROOT
 from tests.kit.fleet import Fleet, fleet_of
 from tests.kit.mail import MailServer

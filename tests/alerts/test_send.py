@@ -13,8 +13,8 @@ import pytest
 from django.utils import timezone
 
 from keys.models import VirtualKey
-from tests.kit.alerting import SECRET, TO
-from tests.kit.mail import MailServer
+from tests.kit.dispatching import SECRET
+from tests.kit.mail import TO, MailServer
 from tests.kit.rows import make_key
 from tests.kit.services import processes
 from tests.kit.spent import spend

@@ -1,4 +1,4 @@
-"""What the tests of P9 share: answers that break off, and what the row, the totals and the budget say of one."""
+"""Answers that break off, and what the row, the totals and the budget must say of one."""
 
 from __future__ import annotations
 

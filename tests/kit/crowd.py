@@ -37,7 +37,7 @@ async def ask(server: Sluice, key: str | None, *, patience_s: float = PATIENCE_S
         began = time.monotonic()
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         try:
-            writer.write(written(key, body))
+            writer.write(request_bytes(key, body))
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             lines = head.split("\r\n")
             headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
@@ -59,7 +59,7 @@ async def read_chunks(reader: asyncio.StreamReader) -> bytes:
     return b"".join(pieces)
 
 
-def written(key: str | None, body: dict[str, Any]) -> bytes:
+def request_bytes(key: str | None, body: dict[str, Any]) -> bytes:
     """The request's bytes. The answer ends with its connection."""
     content = json.dumps({**CHAT, **body}).encode()
     lines = [

@@ -33,7 +33,7 @@ def server_environment(**settings: object) -> dict[str, str]:
         "SECRET_KEY": SECRET_KEY,
         "ENCRYPTION_KEY": ENCRYPTION_KEY,
         "MANAGEMENT_TOKEN": MANAGEMENT_TOKEN,
-        **{name: written(value) for name, value in settings.items()},
+        **{name: setting_text(value) for name, value in settings.items()},
     }
 
 
@@ -46,10 +46,10 @@ def isolate(**settings: object) -> None:
     # Clients in tests talk to 127.0.0.1 and must not ask a proxy for it.
     os.environ.update({"NO_PROXY": "*", "no_proxy": "*", "SECRET_KEY": SECRET_KEY, "ENCRYPTION_KEY": ENCRYPTION_KEY})
     os.environ.update({"MANAGEMENT_TOKEN": MANAGEMENT_TOKEN})
-    os.environ.update({name: written(value) for name, value in settings.items()})
+    os.environ.update({name: setting_text(value) for name, value in settings.items()})
 
 
-def written(value: object) -> str:
+def setting_text(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return "" if value is None else str(value)

@@ -18,13 +18,13 @@ NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 _serial = count(1)
 
 
-def made_id(at: datetime) -> str:
+def request_id_at(at: datetime) -> str:
     return f"req_{int(at.timestamp() * 1000):012x}aaaaaaaaaa{next(_serial):08x}"
 
 
 def event(at: datetime = NOW, **changes: Any) -> RequestEvent:
     fields: dict[str, Any] = {
-        "id": made_id(at), "at": at.timestamp(), "method": "POST", "path": "/v1/chat/completions", "status": 200,
+        "id": request_id_at(at), "at": at.timestamp(), "method": "POST", "path": "/v1/chat/completions", "status": 200,
         "outcome": "complete", "duration_ms": 1.0, "requests": 1, "cost_picousd": 1_000,
     }  # fmt: skip
     return RequestEvent(**{**fields, **changes})
@@ -34,7 +34,7 @@ def ids(events: Sequence[RequestEvent]) -> list[str]:
     return sorted(event.id for event in events)
 
 
-def written() -> list[str]:
+def written_ids() -> list[str]:
     return sorted(RequestRecord.objects.values_list("pk", flat=True))
 
 

@@ -1,4 +1,4 @@
-"""A request as the steps of its way see it, without a server: `asked("POST", "/v1/files", key=key_of(...))`."""
+"""A request as the steps of its way see it, without a server: `exchange_of("POST", "/v1/files", key=key_of(...))`."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def nothing(*_: Any) -> Any:
     raise AssertionError("no step but the first and the last knows the wire")
 
 
-def asked(
+def exchange_of(
     method: str = "POST",
     path: str = "/v1/chat/completions",
     body: dict[str, Any] | bytes | None = None,

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from usage.event import RequestEvent
-from usage.journal.local_source import LocalSource
 from usage.journal.record import encode, sealed
-from usage.journal.source import Taken
+from usage.journal.source import Source, Taken
 from usage.journal.spool import Spool
 
 PATH = "/v1/x" * 30
@@ -40,13 +39,13 @@ def writing(directory: Path, segment_bytes: int = 2_000) -> Iterator[Spool]:
         loop.close()
 
 
-def add(spool: Spool, numbers: range) -> None:
+def add(spool: Spool, numbers: range, make: Callable[[int], RequestEvent] = event) -> None:
     for number in numbers:
-        spool.add(event(number))
+        spool.add(make(number))
         spool.flush()
 
 
-def all_of(source: LocalSource, most: int = 7) -> list[Taken]:
+def all_of(source: Source, most: int = 7) -> list[Taken]:
     """Read until there is nothing more, done with each."""
     found: list[Taken] = []
     while taken := source.read(most):

@@ -7,6 +7,9 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from tests.kit.services import processes
 
+TO = ["ops@example.org", "billing@example.org"]
+"""Who is told of alerts."""
+
 
 class MailServer:
     """A real SMTP server: `mails` are (recipients, text). `refusing` lets it answer 451 to every sender."""

@@ -1,4 +1,4 @@
-"""What the tests of the data plane share: to ask for an answer, to read a refusal, to wait for a change."""
+"""Plain requests to the data plane, and what a refusal says."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from tests.kit.sluice import Sluice
 MODEL = "gpt-4.1-mini"
 MESSAGES = [{"role": "user", "content": "hi"}]
 CHAT: dict[str, Any] = {"model": MODEL, "messages": MESSAGES}
+STREAM: dict[str, Any] = {**CHAT, "stream": True}
+WITH_USAGE: dict[str, Any] = {**STREAM, "stream_options": {"include_usage": True}}
+RESPONSES: dict[str, Any] = {"model": "gpt-4.1-mini", "input": "hi"}
 JSON = {"content-type": "application/json"}
 
 
@@ -35,6 +38,17 @@ def ask(
     return plain.request(method, server.url + path, headers=told, content=content)
 
 
+def post(server: Sluice, key: str, path: str, **body: Any) -> httpx.Response:
+    """JSON to another endpoint: `post(server, key, "/images/generations", model="painter")`."""
+    return ask(server, key, path=f"/v1{path}", content=json.dumps(body).encode(), headers=JSON)
+
+
+def send_json(server: Sluice, method: str, path: str, body: Any = None, token: str = "") -> httpx.Response:
+    """JSON, or nothing, to any path of the server."""
+    headers = {"authorization": f"Bearer {token}"} if token else {}
+    return plain.request(method, server.url + path, json=body, headers=headers)
+
+
 def refused(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
     """The error of a refusal, after a look at its status and shape."""
     assert answer.status_code == status, answer.text
@@ -53,8 +67,3 @@ def error_of(answer: httpx.Response) -> dict[str, Any]:
     assert isinstance(error["message"], str)
     assert isinstance(error["type"], str)
     return error
-
-
-STREAM: dict[str, Any] = {**CHAT, "stream": True}
-WITH_USAGE: dict[str, Any] = {**STREAM, "stream_options": {"include_usage": True}}
-RESPONSES: dict[str, Any] = {"model": "gpt-4.1-mini", "input": "hi"}

@@ -9,6 +9,7 @@ from django.contrib.auth.models import Permission, User
 from django.db.models import Q
 
 from keys.models import Project, VirtualKey
+from keys.records import KeyRecord, load_keys
 from providers.models import Credential, Provider
 from usage.models import Alert, RequestRecord
 
@@ -82,3 +83,8 @@ def make_alert(**fields: Any) -> Alert:
         "spent_picousd": 9 * 10**11,
     }
     return Alert.objects.create(**{**given, **fields})
+
+
+def key_record(row: VirtualKey) -> KeyRecord:
+    """What a process that serves remembers of the key."""
+    return load_keys([row.public_id])[row.public_id][0]

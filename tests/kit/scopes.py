@@ -1,4 +1,4 @@
-"""What the tests of admission share."""
+"""Scopes with limits, and a clock that is set."""
 
 from __future__ import annotations
 

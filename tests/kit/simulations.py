@@ -1,4 +1,4 @@
-"""Scripts read as data: what a test of the engine needs."""
+"""What the simulator does for a request, read as data; and requests to one that listens on a socket."""
 
 from __future__ import annotations
 

@@ -80,9 +80,10 @@ class Sluice:
         workers: int = 1,
         upstream_url: str | None = None,
         surface: str = "all",
+        simulated: bool = False,
         **env: object,
     ) -> Sluice:
-        """Start one and wait until it is ready.
+        """Start one and wait until it is ready. `simulated`: its provider is the simulator that is built in.
 
         `database` and `redis` may be another server's `database_url` and `redis_url`, to be two instances of one
         installation. `env` has settings: `REQUEST_TIMEOUT_SECS=2, VERIFY_SSL=False`.
@@ -113,6 +114,8 @@ class Sluice:
             sluice = cls(directory, server_environment(**settings), ["--workers", str(workers), "--surface", surface])
             sluice.redis = own_redis if isinstance(own_redis, RedisServer) else None
             held.callback(sluice.kill)
+            if simulated:
+                sluice.manage("providers", "create", "--name", "simulator", "--kind", "simulator")
             sluice.launch()
             sluice._held = held.pop_all()
         return sluice

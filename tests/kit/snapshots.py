@@ -21,7 +21,7 @@ async def running() -> AsyncIterator[Snapshot]:
         await snapshot.stop()
 
 
-async def heard(snapshot: Snapshot, change: Callable[[], object]) -> None:
+async def hear(snapshot: Snapshot, change: Callable[[], object]) -> None:
     """Make the change elsewhere and wait until this process has taken it in."""
     before = snapshot.version
     await asyncio.to_thread(_and_close, change)

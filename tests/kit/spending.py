@@ -1,4 +1,4 @@
-"""What the tests of budgets share: accounts with limits, a price, a provider that keeps its own books, and the sums."""
+"""A provider that keeps its own books, and requests that spend until nothing is left."""
 
 from __future__ import annotations
 

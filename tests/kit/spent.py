@@ -9,15 +9,16 @@ from typing import Any
 
 from django.utils import timezone
 
+from strict.units import PICO
 from usage.event import RequestEvent
 from usage.ledger.write import write_events
 
 _numbers = itertools.count()
 
 
-def spend(usd: str, *, at: datetime | None = None, **whose: Any) -> None:
-    """A request that has ended, written as the ledger's process does: `spend("0.5", key=1)`."""
-    moment = (at or timezone.now()).timestamp()
-    event = RequestEvent(f"spent_{next(_numbers)}", moment, "POST", "/v1/x", 200, "complete", 1.0, requests=1, **whose)
-    event.cost_picousd = int(Decimal(usd) * 10**12)
+def spend(usd: str | None, *, at: datetime | None = None, **fields: Any) -> None:
+    """`spend("0.5", key=1)`; None: nobody knows what it cost."""
+    moment, path = (at or timezone.now()).timestamp(), "/v1/chat/completions"
+    event = RequestEvent(f"spent_{next(_numbers)}", moment, "POST", path, 200, "complete", 1.0, requests=1, **fields)
+    event.cost_picousd = None if usd is None else int(Decimal(usd) * PICO)
     write_events([event])

@@ -24,7 +24,7 @@ def connections(port: int, count: int) -> Iterator[list[bytes]]:
         yield [held.enter_context(sock.makefile("rb")).readline() for sock in opened]
 
 
-def held(port: int) -> set[str]:
+def inodes_of(port: int) -> set[str]:
     """The inodes of the server's connections, also those that the client has closed and the server not yet."""
     lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     return {line[9] for line in lines if line[1].endswith(f":{port:04X}") and line[3] in (ESTABLISHED, CLOSE_WAIT)}
@@ -32,7 +32,7 @@ def held(port: int) -> set[str]:
 
 def spread(port: int, workers: Iterable[int]) -> dict[int, int]:
     """How many of the connections to this port each process has. It takes Linux's `/proc`."""
-    inodes = held(port)
+    inodes = inodes_of(port)
     counts: Counter[int] = Counter()
     for pid in workers:
         counts[pid] = 0

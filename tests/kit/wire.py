@@ -14,6 +14,8 @@ from tests.kit.clients import key_of
 from tests.kit.sluice import Sluice
 
 TIMEOUT_S = 20.0
+LARGEST_BODY = 1_000_000
+"""That a strict server takes."""
 HANG_S = 8.0
 """Who has said nothing for so long hangs."""
 CHAT = b'{"model":"gpt-4.1-mini","messages":[]}'

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.kit.gates import Gate, RedisGate
-from tests.kit.services import Services, packages
+from tests.kit.services import Services
 from tests.kit.services.redis import RedisServer
 
 
@@ -26,20 +26,12 @@ def gate(request: pytest.FixtureRequest, redis_url: str) -> Iterator[Gate]:
     gate.close()
 
 
-@pytest.fixture(scope="module")
-def _server(services: Services) -> Iterator[RedisServer]:
-    packages.require(["redis-server"])
-    with RedisServer() as server:
-        yield server
-
-
 @pytest.fixture
-def server(_server: RedisServer) -> Iterator[RedisServer]:
-    """A Redis of our own, because it is broken here; running and empty again for each test."""
-    _server.start()
-    client = _server.client()
-    client.flushall()
-    client.close()
-    yield _server
-    if _server.process is not None:
-        _server.thaw()
+def server(redis_server: RedisServer) -> Iterator[RedisServer]:
+    """A Redis that a test may break; running and empty again for each test."""
+    redis_server.start()
+    with redis_server.client() as client:
+        client.flushall()
+    yield redis_server
+    if redis_server.process is not None:
+        redis_server.thaw()

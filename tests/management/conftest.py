@@ -12,6 +12,7 @@ from django.test import Client
 from rest_framework.test import APIClient
 
 from tests.kit.rows import TOKEN, new_user
+from tests.kit.terminal import Terminal
 from usage.audit import middleware as audit_middleware
 from usage.audit.bound import Bound
 
@@ -58,3 +59,17 @@ def admin(db: None) -> Client:
     client = Client()
     client.force_login(User.objects.create_superuser("root", password="pw"))
     return client
+
+
+@pytest.fixture(params=["local", "remote"])
+def run(request: pytest.FixtureRequest) -> Terminal:
+    """Commands on this installation, and on another one over HTTP."""
+    if request.param == "local":
+        return Terminal()
+    return Terminal("--api-url", request.getfixturevalue("live_server").url, "--token", TOKEN)
+
+
+@pytest.fixture
+def rows(db: None, made: dict[str, Any]) -> dict[str, Any]:
+    """Those that the module has made once for all of its tests."""
+    return made

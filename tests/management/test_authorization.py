@@ -136,11 +136,6 @@ def made(module_db):
     }
 
 
-@pytest.fixture
-def rows(db, made):
-    return made
-
-
 def call(client, row, rows, slash=""):
     address, mark, query = row.path.format(**rows).partition("?")
     return getattr(client, row.method)(address + slash + mark + query, row.body)

@@ -19,13 +19,6 @@ from tests.kit.terminal import Terminal
 pytestmark = pytest.mark.django_db(transaction=True)  # a server in another thread has to see the rows
 
 
-@pytest.fixture(params=["local", "remote"])
-def run(request):
-    if request.param == "local":
-        return Terminal()
-    return Terminal("--api-url", request.getfixturevalue("live_server").url, "--token", TOKEN)
-
-
 def test_a_key_is_minted_with_all_its_settings(run):
     make_project("team")
     make_credential("second")

@@ -10,11 +10,9 @@ from django.core.management import CommandError
 
 from keys.models import GlobalLimits, Project, Team, Tier, VirtualKey
 from tests.kit.rows import make_key, make_project
-from tests.management.test_commands import run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-__all__ = ["run"]  # the fixture, for both sorts of terminal
 
 OPTIONS = (
     *("--rpm", "60", "--tpm", "1000", "--rps", "5", "--burst", "9", "--parallel", "3", "--daily", "100"),

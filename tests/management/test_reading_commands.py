@@ -8,11 +8,8 @@ import pytest
 from django.core.management import CommandError
 
 from tests.kit.rows import make_alert, make_key, make_project, make_record
-from tests.management.test_commands import run
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-__all__ = ["run"]  # the fixture, for both sorts of terminal
 
 
 def ids(document):

@@ -40,11 +40,6 @@ def made(module_db: None) -> dict[str, Any]:
     }
 
 
-@pytest.fixture
-def rows(db: None, made: dict[str, Any]) -> dict[str, Any]:
-    return made
-
-
 def views(patterns: Any = None, before: str = "") -> Iterator[tuple[str, Any]]:
     """Every view of Django REST framework's that an address leads to."""
     for pattern in get_resolver().url_patterns if patterns is None else patterns:

@@ -39,7 +39,7 @@ def open_to_all(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
         yield server
 
 
-def listed(server: Sluice, headers: dict[str, str]) -> httpx.Response:
+def list_keys(server: Sluice, headers: dict[str, str]) -> httpx.Response:
     for _ in range(2 - len(server.api("GET", "/api/keys").json()["results"])):
         server.mint()
     return server.api("GET", "/api/keys", params={"page_size": 1}, headers=headers)
@@ -79,7 +79,7 @@ def test_the_rightmost_hop_that_is_not_trusted_is_the_client(
 
 
 def test_links_cookies_and_pages_are_as_the_client_reached_the_proxy(behind: Sluice):
-    answer = listed(behind, TOLD)
+    answer = list_keys(behind, TOLD)
     assert answer.json()["next"].startswith("https://llm.example.org/sluice/api/keys?")
     assert answer.headers["strict-transport-security"] == "max-age=31536000"
     page = plain.get(f"{behind.url}/admin/login/", headers=TOLD)
@@ -106,7 +106,7 @@ def test_what_an_untrusted_peer_says_of_itself_does_not_count(open_to_all: Sluic
     assert open_to_all.client(open_to_all.mint(), headers=told).post("/v1/chat/completions", json=CHAT).is_success
     [row] = open_to_all.rows(expect=1)
     assert row["ip"] == "127.0.0.1"
-    answer = listed(open_to_all, told)
+    answer = list_keys(open_to_all, told)
     assert answer.json()["next"].startswith(f"{open_to_all.url}/api/keys?")
     assert "strict-transport-security" not in answer.headers
     assert "; secure" not in plain.get(f"{open_to_all.url}/admin/login/", headers=told).headers["set-cookie"].lower()

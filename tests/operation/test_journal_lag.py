@@ -40,12 +40,12 @@ def archive(server: Sluice) -> Iterator[Source]:
     source.close()
 
 
-def told(server: Sluice, name: str, consumer: str) -> set[float]:
+def values_of(server: Sluice, name: str, consumer: str) -> set[float]:
     return {server.metrics().total(f"llm_proxy_journal_{name}", consumer=consumer) for _ in range(ASKED_AGAIN)}
 
 
 def soon_all_say(server: Sluice, name: str, consumer: str, number: float) -> bool:
-    return bool(processes.poll(lambda: told(server, name, consumer) == {number}, timeout=15, every=0.2))
+    return bool(processes.poll(lambda: values_of(server, name, consumer) == {number}, timeout=15, every=0.2))
 
 
 def test_each_consumer_has_its_own_lag(server: Sluice, archive: Source) -> None:
@@ -54,7 +54,7 @@ def test_each_consumer_has_its_own_lag(server: Sluice, archive: Source) -> None:
         assert ask(server, key).status_code == 200
     assert soon_all_say(server, "lag_events", "ledger", 0)
     assert soon_all_say(server, "lag_events", "archive", EVENTS_ASKED)
-    assert all(size > 100 * EVENTS_ASKED for size in told(server, "lag_bytes", "archive"))
+    assert all(size > 100 * EVENTS_ASKED for size in values_of(server, "lag_bytes", "archive"))
     backlog = archive.backlog()
     assert backlog.events == EVENTS_ASKED
     taken = archive.read(5)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -37,7 +36,7 @@ def test_a_stop_lets_a_stream_end_and_takes_no_new_connection(start_sluice, upst
         codes: list[int] = []
         stopping = threading.Thread(target=lambda: codes.append(server.stop()))
         stopping.start()
-        soon(lambda: not takes_connections(server.port))
+        soon(lambda: not processes.takes_connections(server.port))
         assert codes == []
         go.set()
         text += b"".join(pieces)
@@ -103,7 +102,7 @@ def asked_just_after_the_stop(server: Sluice) -> Reply | None:
     with connect(server) as peer:
         stopping = threading.Thread(target=server.stop)
         stopping.start()
-        while takes_connections(server.port):
+        while processes.takes_connections(server.port):
             pass
         try:
             peer.sendall(asking)
@@ -113,14 +112,6 @@ def asked_just_after_the_stop(server: Sluice) -> Reply | None:
         stopping.join()
     assert [row["outcome"] for row in server.rows()] == ["complete"] * bool(reply), "what was begun was not answered"
     return reply
-
-
-def takes_connections(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return False
-    return True
 
 
 @pytest.mark.parametrize("way", ["option", "setting"])
@@ -134,7 +125,7 @@ def test_several_workers_without_redis_are_refused_in_one_line(tmp_path: Path, w
     lines = (done.stdout + done.stderr).strip().splitlines()
     assert len(lines) == 1, lines
     assert "REDIS_URL" in lines[0]
-    assert not takes_connections(port)
+    assert not processes.takes_connections(port)
 
 
 WITHOUT_NETWORK = """

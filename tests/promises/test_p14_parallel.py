@@ -13,7 +13,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.kit.crowd import Answer, at_once, statuses, written
+from tests.kit.crowd import Answer, at_once, request_bytes, statuses
 from tests.kit.fleet import Fleet
 from tests.kit.management import limited_key
 from tests.kit.services import processes
@@ -75,7 +75,7 @@ def test_a_slot_is_free_at_once_after_the_end(way: str, fleet: Fleet):
     fleet.upstream.answers(*[endings[way]] * PARALLEL)
     with ExitStack() as held:
         held.callback(go_on.set)
-        clients = [held.enter_context(opened(server, key)) for server in (fleet.servers * PARALLEL)[:PARALLEL]]
+        clients = [held.enter_context(open_stream(server, key)) for server in (fleet.servers * PARALLEL)[:PARALLEL]]
         fleet.upstream.wait_until(lambda: fleet.upstream.open_requests == PARALLEL)
         if way == "disconnect in mid-stream":
             for client in clients:
@@ -90,9 +90,9 @@ def test_a_slot_is_free_at_once_after_the_end(way: str, fleet: Fleet):
         follow_up(fleet, key)
 
 
-def opened(server: Sluice, key: str) -> socket.socket:
+def open_stream(server: Sluice, key: str) -> socket.socket:
     connection = socket.create_connection(("127.0.0.1", server.port))
-    connection.sendall(written(key, {}))
+    connection.sendall(request_bytes(key, {}))
     return connection
 
 
@@ -104,7 +104,7 @@ def test_a_killed_process_gives_its_slots_back_when_its_lease_ends(fleet: Fleet)
     with ExitStack() as held:
         held.callback(go_on.set)
         for _ in range(PARALLEL):
-            held.enter_context(opened(fleet.last, key))
+            held.enter_context(open_stream(fleet.last, key))
         fleet.upstream.wait_until(lambda: fleet.upstream.open_requests == PARALLEL)
         for pid in fleet.last.worker_pids():
             os.kill(pid, signal.SIGKILL)

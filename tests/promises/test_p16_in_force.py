@@ -104,7 +104,7 @@ def posted(server: Sluice, path: str, **body: Any) -> None:
     assert answer.status_code == httpx.codes.OK, answer.text
 
 
-def answered(received: Received) -> Script:
+def answer_with_usage(received: Received) -> Script:
     body = received.json()
     usage = usage_of(SPENT_TOKENS, SPENT_TOKENS)
     return chat_stream(usage=usage) if body.get("stream") else chat_answer(usage=usage)
@@ -119,7 +119,11 @@ def test_a_change_under_load_is_in_force_and_never_undone(fleet: Fleet):
     held = list(chat_stream(usage=usage_of(SPENT_TOKENS, SPENT_TOKENS)))
 
     def told(received: Received) -> Script:
-        return [*held[:3], WaitFor(go_on), *held[3:]] if received.json().get("user") == "held" else answered(received)
+        return (
+            [*held[:3], WaitFor(go_on), *held[3:]]
+            if received.json().get("user") == "held"
+            else answer_with_usage(received)
+        )
 
     fleet.upstream.script = told
     changed_at = asyncio.run(load(fleet, subjects, go_on))

@@ -122,7 +122,7 @@ def new_customer(server: Sluice, number: int) -> Customer:
     return Customer(token, key, user, team, project)
 
 
-def asked(client: httpx.Client, number: int, customer: Customer) -> int:
+def ask_one(client: httpx.Client, number: int, customer: Customer) -> int:
     """One of the thousand. Some are refused, and a torn stream may break the client's connection."""
     is_response, is_refused = number % 4 == 0, number % 11 == 0
     path = "/v1/responses" if is_response else "/v1/chat/completions"
@@ -174,7 +174,7 @@ def test_everything_adds_up_to_what_the_upstream_counted(start_sluice: Any, upst
     clients = [sluice.client(customer.token, timeout=60) for customer in customers]
     with ThreadPoolExecutor(8) as pool:
         which = [(clients[number % 3], number, customers[number % 3]) for number in range(REQUESTS)]
-        statuses = set(pool.map(lambda one: asked(*one), which))
+        statuses = set(pool.map(lambda one: ask_one(*one), which))
     assert {200, 400, 500, 502} <= statuses <= {0, 200, 400, 500, 502}
 
     known = [customer.project for customer in customers]

@@ -37,18 +37,12 @@ def servers(services: Services, _upstream: Upstream) -> Iterator[list[Sluice]]:
         "JOURNAL_CLAIM_SECS": 1,
         "workers": 2,
     }
-    first = Sluice.start("postgres", redis=True, **settings)
-    try:
+    with Sluice.start("postgres", redis=True, **settings) as first:
         if first.redis is None:
             pytest.skip("the Redis that is given cannot be broken")
-        second = Sluice.start(first.database_url, redis=first.redis_url, **settings)
-        try:
+        with Sluice.start(first.database_url, redis=first.redis_url, **settings) as second:
             set_price(first, MODEL)
             yield [first, second]
-        finally:
-            second.close()
-    finally:
-        first.close()
 
 
 def redis_of(servers: list[Sluice]) -> RedisServer:

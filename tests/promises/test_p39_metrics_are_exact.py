@@ -39,9 +39,8 @@ LABELLED = 200
 
 @pytest.fixture(scope="module")
 def workers(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    server = started(_upstream)
-    yield server
-    server.close()
+    with started(_upstream) as server:
+        yield server
 
 
 def started(upstream: Upstream) -> Sluice:

@@ -16,6 +16,7 @@ import zstandard
 from proxy.steps.unpack import STEP_BYTES
 from tests.kit.clients import client_of, key_of
 from tests.kit.management import minted, new_project
+from tests.kit.packing import bare_deflate
 from tests.kit.providers import add_provider
 from tests.kit.requests import CHAT, STREAM, ask, refused
 from tests.kit.sluice import Sluice
@@ -24,12 +25,6 @@ from tests.kit.upstream import Upstream, echo
 MOST = 2_000_000
 
 pytestmark = pytest.mark.server(MAX_PAYLOAD_BYTES=MOST)
-
-
-def bare(raw: bytes) -> bytes:
-    """`deflate` as some send it, without zlib's head."""
-    packer = zlib.compressobj(wbits=-15)
-    return packer.compress(raw) + packer.flush()
 
 
 def members(raw: bytes) -> bytes:
@@ -47,7 +42,7 @@ PACKERS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
     "x-gzip": ("X-GZip", gzip.compress),
     "gzip in members": ("gzip", members),
     "deflate": ("deflate", zlib.compress),
-    "bare deflate": ("deflate", bare),
+    "bare deflate": ("deflate", bare_deflate),
     "zstd": ("zstd", zstandard.compress),
     "zstd at its most": ("ZSTD", zstandard.ZstdCompressor(level=19, write_content_size=False).compress),
     "zstd in frames": ("zstd", frames),

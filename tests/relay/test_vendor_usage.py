@@ -110,10 +110,10 @@ VENDORS = {
 
 def answer_of(vendor: Vendor) -> dict[str, Any]:
     choice = {"index": 0, "message": {"role": "assistant", "content": TEXT}, "finish_reason": "stop"}
-    return placed({"id": "x-1", "model": MODEL, "choices": [choice]}, vendor)
+    return with_usage({"id": "x-1", "model": MODEL, "choices": [choice]}, vendor)
 
 
-def placed(answer: dict[str, Any], vendor: Vendor) -> dict[str, Any]:
+def with_usage(answer: dict[str, Any], vendor: Vendor) -> dict[str, Any]:
     if vendor.place == "choice":
         [choice] = answer["choices"]
         return {**answer, "choices": [{**choice, "usage": vendor.usage}]}
@@ -125,20 +125,22 @@ def placed(answer: dict[str, Any], vendor: Vendor) -> dict[str, Any]:
 def frames_of(vendor: Vendor) -> list[bytes]:
     chunks: list[dict[str, Any]] = [
         {"id": "x-1", "model": MODEL, "choices": [{"index": 0, "delta": {"content": TEXT}, "finish_reason": None}]},
-        placed({"id": "x-1", "model": MODEL, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}, vendor),
+        with_usage(
+            {"id": "x-1", "model": MODEL, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}, vendor
+        ),
     ]
     return [*map(frame, chunks), frame("[DONE]")]
 
 
-def told(usage: Any) -> tuple[int, int, int, int]:
+def counts_in(usage: Any) -> tuple[int, int, int, int]:
     return usage.prompt, usage.completion, usage.cached or 0, usage.reasoning or 0
 
 
 @pytest.mark.parametrize("name", VENDORS)
 def test_a_plain_count_is_read(name: str):
     vendor = VENDORS[name]
-    assert told(find_usage(answer_of(vendor))) == vendor.tokens
-    assert told(read_usage(json.dumps(vendor.usage).encode())) == vendor.tokens
+    assert counts_in(find_usage(answer_of(vendor))) == vendor.tokens
+    assert counts_in(read_usage(json.dumps(vendor.usage).encode())) == vendor.tokens
 
 
 @pytest.mark.parametrize("name", VENDORS)
@@ -149,7 +151,7 @@ def test_a_streamed_count_is_the_same(name: str):
     assert [reader.frame(each) for each in frames] == frames
     usage = reader.counted()
     assert usage is not None
-    assert (told(usage), usage.source) == (vendor.tokens, "provider")
+    assert (counts_in(usage), usage.source) == (vendor.tokens, "provider")
 
 
 @pytest.mark.parametrize("name", [name for name, vendor in VENDORS.items() if vendor.extractor])

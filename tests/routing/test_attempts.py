@@ -22,7 +22,7 @@ from proxy.steps.facts import asked_of
 from proxy.steps.fetch import fetch
 from proxy.steps.route import attempts
 from proxy.upstream.client import Upstream as Client
-from tests.kit.exchanges import asked, provider_of
+from tests.kit.exchanges import exchange_of, provider_of
 from tests.kit.services import processes
 from tests.kit.upstream import Upstream
 from tests.kit.upstream.scripts import Wait, json_answer
@@ -80,7 +80,7 @@ def get(exchange: Exchange, some: Sequence[ProviderRecord], **bounds: Any) -> tu
 def test_each_is_sent_its_own_name_and_options(upstream: Upstream, first: bool, second: bool):
     upstream.script = json_answer({})
     options = {"p0": {"include_usage": first}, "p1": {"include_usage": second}}
-    exchange = asked("POST", "/v1/chat/completions", CHAT)
+    exchange = exchange_of("POST", "/v1/chat/completions", CHAT)
     assert get(exchange, providers(nowhere(), upstream.url, **options), attempts=2) == (200, b"{}")
     usage = {"stream_options": {"include_usage": True}} if second else {}
     assert upstream.last.json() == {**CHAT, "model": "m-1", **usage}
@@ -92,7 +92,7 @@ def test_each_is_sent_its_own_name_and_options(upstream: Upstream, first: bool, 
 
 def test_the_row_knows_both(upstream: Upstream):
     upstream.script = json_answer({})
-    exchange = asked("POST", "/v1/chat/completions", CHAT)
+    exchange = exchange_of("POST", "/v1/chat/completions", CHAT)
     get(exchange, providers(nowhere(), upstream.url), attempts=2)
     first, second = exchange.attempts
     assert (first.provider.name, first.model, first.error, first.status) == ("p0", "m-0", "upstream_unreachable", 0)
@@ -106,7 +106,7 @@ def test_the_row_knows_both(upstream: Upstream):
 
 @pytest.mark.parametrize("bound, asked_for", [(1, 1), (2, 2), (3, 2)])
 def test_no_more_are_asked_than_the_bound_and_the_last_failure_is_told(bound: int, asked_for: int):
-    exchange = asked("POST", "/v1/chat/completions", CHAT)
+    exchange = exchange_of("POST", "/v1/chat/completions", CHAT)
     with pytest.raises(UpstreamError) as raised:
         get(exchange, providers(nowhere(), nowhere()), attempts=bound)
     assert raised.value.code == "upstream_unreachable"
@@ -115,14 +115,14 @@ def test_no_more_are_asked_than_the_bound_and_the_last_failure_is_told(bound: in
 
 def test_an_answer_is_an_answer_whatever_its_status(upstream: Upstream):
     upstream.script = json_answer({}, 500)
-    exchange = asked("POST", "/v1/chat/completions", CHAT)
+    exchange = exchange_of("POST", "/v1/chat/completions", CHAT)
     assert get(exchange, providers(upstream.url, nowhere()), attempts=2) == (500, b"{}")
     assert [attempt.status for attempt in exchange.attempts] == [500]
 
 
 def test_an_attempt_without_an_answer_in_time_is_over(upstream: Upstream):
     upstream.script = [Wait(30)]
-    exchange = asked("POST", "/v1/chat/completions", CHAT)
+    exchange = exchange_of("POST", "/v1/chat/completions", CHAT)
     with pytest.raises(UpstreamTimeout):
         get(exchange, providers(upstream.url), head_s=0.1, first_byte_s=0.1)
     assert [attempt.status for attempt in exchange.attempts] == [0]
@@ -131,7 +131,7 @@ def test_an_attempt_without_an_answer_in_time_is_over(upstream: Upstream):
 @pytest.mark.parametrize("weights", [(1, 1, 1), (1, 0, 5), (100, 1, 1)])
 def test_nobody_is_asked_twice(weights: Sequence[int]):
     some = [provider_of(f"p{number}", pk=number, weight=weight) for number, weight in enumerate(weights)]
-    exchange = asked("POST", "/v1/chat/completions", CHAT)
+    exchange = exchange_of("POST", "/v1/chat/completions", CHAT)
     candidates = tuple(Candidate(each, "m") for each in some if each.weight)
     names = [attempt.provider.name for attempt in attempts(exchange, candidates)]
     assert sorted(names) == [each.name for each in some if each.weight]

@@ -177,6 +177,14 @@ def free_port() -> int:
     return port
 
 
+def takes_connections(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
 def limit_file_size(pid: int, most_bytes: int | None) -> None:
     """Let a process write no file beyond this size, as if its disk were full; None: as large as it likes."""
     limit = resource.RLIM_INFINITY if most_bytes is None else most_bytes
