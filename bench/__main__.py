@@ -27,7 +27,7 @@ from bench.start import start
 from bench.streams import streams
 from bench.telling import telling
 from bench.wrk import Failed
-from tests.services import Missing
+from tests.kit.services import Missing
 
 BENCHES: dict[str, Callable[..., list[Result]]] = {
     "relay": relay,

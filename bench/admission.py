@@ -13,8 +13,8 @@ from bench.result import Result, middle
 from bench.servers import Server, Servers
 from bench.wrk import ask
 from keys.limits.scope import COUNT_LIMITS
-from tests.environment import MANAGEMENT_TOKEN
-from tests.services.redis import RedisServer
+from tests.kit.environment import MANAGEMENT_TOKEN
+from tests.kit.services.redis import RedisServer
 
 EVERY_KIND = {
     **{name: count.most for name, count in COUNT_LIMITS.items()},

@@ -20,8 +20,8 @@ from bench.result import Result, middle
 from bench.servers import Server, Servers
 from bench.wrk import BODY, Failed
 from keys.tokens import hash_secret, new_salt
-from tests.environment import MANAGEMENT_TOKEN
-from tests.services.postgres import PostgresServer
+from tests.kit.environment import MANAGEMENT_TOKEN
+from tests.kit.services.postgres import PostgresServer
 
 MB = 1024 * 1024
 PREFIX = "sk-sluice-"

@@ -25,8 +25,8 @@ from bench.reports import MOST_MS, disk_of_sums, reports
 from bench.result import Result, slow
 from bench.servers import Server, Servers
 from keys.tokens import hash_secret, new_salt
-from tests.environment import MANAGEMENT_TOKEN
-from tests.services.postgres import PostgresServer
+from tests.kit.environment import MANAGEMENT_TOKEN
+from tests.kit.services.postgres import PostgresServer
 from usage.event import RequestEvent
 from usage.journal.record import encode, sealed
 from usage.ledger.partitions import TABLE

@@ -20,7 +20,7 @@ from keys.limits.connection import connect
 from keys.limits.operations import Batch, RecordedReservation, Reserve, Wording
 from keys.limits.redis import RedisLimits
 from keys.limits.script import DIGEST
-from tests.services.redis import RedisServer
+from tests.kit.services.redis import RedisServer
 
 NEVER = 10**9
 ASK = Ask(tokens=500, cost=10**9, bounded=True)

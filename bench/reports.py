@@ -14,7 +14,7 @@ from bench.keys import timed
 from bench.ledger_rows import DAYS, KEYS, MODELS, TAGS
 from bench.result import Result, slow
 from bench.servers import Server
-from tests.environment import MANAGEMENT_TOKEN
+from tests.kit.environment import MANAGEMENT_TOKEN
 
 MOST_MS = 1_000
 BY = ("key", "user", "team", "project", "provider", "model", "tag")

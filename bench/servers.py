@@ -19,8 +19,8 @@ from typing import IO
 import httpx
 
 from bench import machine
-from tests.environment import ROOT, server_environment
-from tests.services import packages, processes
+from tests.kit.environment import ROOT, server_environment
+from tests.kit.services import packages, processes
 
 START_S = 30
 RPM = 10_000_000

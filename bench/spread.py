@@ -7,9 +7,9 @@ import time
 from bench import machine
 from bench.result import Result, middle
 from bench.servers import Servers
-from tests.services import processes
-from tests.sluice import Sluice
-from tests.spread import connections, held, spread
+from tests.kit.services import processes
+from tests.kit.sluice import Sluice
+from tests.kit.spread import connections, inodes_of, spread
 
 WORKERS = 4
 TIMEOUT_S = 30.0
@@ -40,7 +40,7 @@ def bursts(server: Sluice, count: int, rounds: int) -> list[Result]:
 
 def burst(server: Sluice, count: int) -> tuple[list[float], float]:
     """(How many each worker got, in how many ms all were answered.)"""
-    processes.poll(lambda: not held(server.port), timeout=TIMEOUT_S)
+    processes.poll(lambda: not inodes_of(server.port), timeout=TIMEOUT_S)
     began = time.monotonic()
     with connections(server.port, count):
         took_s = time.monotonic() - began

@@ -13,8 +13,8 @@ import httpx
 from bench import machine
 from bench.result import Result, middle
 from bench.servers import Servers
-from tests.environment import ROOT, server_environment
-from tests.services import processes
+from tests.kit.environment import ROOT, server_environment
+from tests.kit.services import processes
 
 MOST_S = 60
 

@@ -11,7 +11,7 @@ import uvloop
 from bench.servers import MODEL, Server
 from proxy.bench.load import load
 from proxy.bench.target import Target
-from tests.services import packages
+from tests.kit.services import packages
 
 SCRIPT = Path(__file__).with_name("post.lua")
 # As the SDKs write it, without blanks.

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import django
 import hypothesis
 import pytest
 
-from tests.environment import isolate
-from tests.services import SERVICES, Missing, Services, packages
+from tests.kit.environment import isolate
+from tests.kit.services import SERVICES, Missing, RedisServer, Services, packages
 
 ON_POSTGRES = os.environ.get("TEST_DATABASE", "sqlite") == "postgres"
 
@@ -30,10 +30,10 @@ django.setup()
 hypothesis.settings.register_profile("suite", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("suite")
 
-from tests.sluice import Sluice  # noqa: E402
-from tests.upstream import Upstream  # noqa: E402
-
-StartSluice = Callable[..., Sluice]
+from tests.kit.management import minted, new_project, set_prices  # noqa: E402
+from tests.kit.providers import add_provider  # noqa: E402
+from tests.kit.sluice import Sluice, StartSluice  # noqa: E402
+from tests.kit.upstream import Upstream, json_answer  # noqa: E402
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -122,12 +122,83 @@ def upstream(_upstream: Upstream) -> Iterator[Upstream]:
         raise errors[0]
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """`pytest.mark.server(each={"sqlite": {}, "postgres": {"database": "postgres"}})`: a server for each of these."""
+    each = marked(metafunc.definition, "server").get("each")
+    if each and "_one_of_each" in metafunc.fixturenames:
+        metafunc.parametrize("_one_of_each", list(each.values()), ids=list(each), indirect=True, scope="module")
+
+
 @pytest.fixture(scope="module")
-def sluice(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    """One server on SQLite for all tests of the module, with the module's upstream behind it."""
-    server = Sluice.start(upstream_url=_upstream.url)
-    yield server
-    server.close()
+def _one_of_each(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return dict(getattr(request, "param", {}))
+
+
+@pytest.fixture(scope="module")
+def sluice(
+    request: pytest.FixtureRequest, services: Services, _upstream: Upstream, _one_of_each: dict[str, Any]
+) -> Iterator[Sluice]:
+    """One server for all tests of the module, on SQLite and with the module's upstream behind it.
+
+    The module's marker `server` says what else it has: `pytest.mark.server(redis=True, TTFT_TIMEOUT_SECS=2)`, as
+    `Sluice.start`; `prices` of models, by their names; `models` of a second provider, with its own names for them;
+    `simulated=True` where a test looks at nothing that its provider got or gave.
+    """
+    options = {**marked(request.node, "server"), **_one_of_each}
+    if not options.get("simulated"):
+        options.setdefault("upstream_url", _upstream.url)
+    prices, models = options.pop("prices", {}), options.pop("models", {})
+    options.pop("each", None)
+    with Sluice.start(**options) as server:
+        if prices:
+            set_prices(server, prices)
+        if models:
+            add_provider(server, _upstream.url, "mapped", models)
+        yield server
+
+
+@pytest.fixture(scope="module")
+def server(sluice: Sluice) -> Sluice:
+    """The same, by its other name."""
+    return sluice
+
+
+@pytest.fixture(scope="module")
+def key(request: pytest.FixtureRequest, sluice: Sluice) -> str:
+    """A client's key for the module: `pytest.mark.key(rpm=3, project={"unmetered": "allow"})`, in its own project."""
+    fields = marked(request.node, "key")
+    if "project" in fields:
+        fields["project"] = new_project(sluice, **fields["project"])
+    return minted(sluice, **fields)[1]
+
+
+def marked(node: pytest.Item | pytest.Module, name: str) -> dict[str, Any]:
+    """What the nearest marker of this name says."""
+    marker = node.get_closest_marker(name)
+    return dict(marker.kwargs) if marker else {}
+
+
+@pytest.fixture(scope="module")
+def on_postgres(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
+    """A second server for the module, on PostgreSQL."""
+    with Sluice.start("postgres", upstream_url=_upstream.url) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def redis_server(services: Services) -> Iterator[RedisServer]:
+    """A Redis of the module's own, which it may break."""
+    packages.require(["redis-server"])
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def receiver(services: Services) -> Iterator[Upstream]:
+    """Who is told of events or alerts, and takes them all."""
+    with Upstream() as upstream:
+        upstream.script = json_answer({})
+        yield upstream
 
 
 @pytest.fixture
@@ -136,7 +207,8 @@ def start_sluice(services: Services, upstream: Upstream) -> Iterator[StartSluice
     started: list[Sluice] = []
 
     def start(*args: object, **options: object) -> Sluice:
-        server = Sluice.start(*args, **{"upstream_url": upstream.url, **options})  # type: ignore[arg-type]
+        behind = {} if options.get("simulated") else {"upstream_url": upstream.url}
+        server = Sluice.start(*args, **{**behind, **options})  # type: ignore[arg-type]
         started.append(server)
         return server
 

@@ -6,7 +6,7 @@ import re
 import tomllib
 
 from strict.units import VERSION
-from tests.environment import ROOT
+from tests.kit.environment import ROOT
 
 CITED = re.compile(r"(?<![\w%\"'{}.-])(?:P|F|X)\d{1,3}(?![\w\"'{}-])")
 OTHERS = {"F401"}  # ruff's rules

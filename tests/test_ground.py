@@ -14,12 +14,12 @@ import psycopg
 import pytest
 
 from config.environment import ConfigurationError, Environment
-from tests import plain
-from tests.databases import databases, drop_database, make_database, query
-from tests.environment import ROOT, server_environment
-from tests.services import PostgresServer, RedisServer, Services, packages, processes
-from tests.sluice import Metrics
-from tests.upstream import (
+from tests.kit import plain
+from tests.kit.databases import databases, drop_database, make_database, query
+from tests.kit.environment import ROOT, server_environment
+from tests.kit.services import PostgresServer, RedisServer, Services, packages, processes
+from tests.kit.sluice import Metrics
+from tests.kit.upstream import (
     Chunk,
     Close,
     EndChunks,

@@ -6,24 +6,22 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Upstream
-
-MAX_PAYLOAD_BYTES = 1_000_000
+from tests.kit.services import Services
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream
+from tests.kit.wire import LARGEST_BODY
 
 
 @pytest.fixture(scope="module")
 def strict(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    server = Sluice.start(
+    with Sluice.start(
         upstream_url=_upstream.url,
         HEADER_TIMEOUT_SECS=1,
         BODY_TIMEOUT_SECS=1,
-        MAX_PAYLOAD_BYTES=MAX_PAYLOAD_BYTES,
-        MAX_UPLOAD_BYTES=MAX_PAYLOAD_BYTES,
-    )
-    yield server
-    server.close()
+        MAX_PAYLOAD_BYTES=LARGEST_BODY,
+        MAX_UPLOAD_BYTES=LARGEST_BODY,
+    ) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,10 @@ import time
 
 import pytest
 
-from tests.abuse.conftest import MAX_PAYLOAD_BYTES
-from tests.abuse.wire import CHAT, chunked, dial, read_reply, request, send, sized, statuses, still_serves
-from tests.sluice import Sluice
-from tests.upstream import Upstream, chat_answer
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, chat_answer
+from tests.kit.wire import CHAT, chunked, connect, read_reply, request, send, sized, statuses, still_serves
+from tests.kit.wire import LARGEST_BODY as MAX_PAYLOAD_BYTES
 
 CHUNKED = b"transfer-encoding: chunked"
 CLOSE = b"connection: close"
@@ -146,7 +146,7 @@ def test_a_declared_length_beyond_the_bound_is_413_before_the_body(
     strict: Sluice, upstream: Upstream, key: str, path: bytes
 ):
     head = request(key, b"content-length: %d" % (MAX_PAYLOAD_BYTES + 1), line=b"POST " + path + b" HTTP/1.1")
-    with dial(strict) as peer:
+    with connect(strict) as peer:
         began = time.monotonic()
         peer.sendall(head)
         reply = read_reply(peer)

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from tests.abuse.wire import CHAT, dial, read_reply, request, send, sized, statuses, still_serves
-from tests.access.asking import soon
-from tests.sluice import Sluice
-from tests.upstream import Upstream
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream
+from tests.kit.waiting import soon
+from tests.kit.wire import CHAT, connect, read_reply, request, send, sized, statuses, still_serves
 
 GET = b"GET /v1/models HTTP/1.1"
 
@@ -27,7 +27,7 @@ def test_requests_that_do_not_wait_for_their_turn_are_not_begun(strict: Sluice, 
 def test_the_answer_arrives_whole_however_much_was_sent_behind(strict: Sluice, upstream: Upstream, key: str):
     """To close while the client's bytes come would reset the connection, and take the answer with it."""
     good, much = request(key, sized(CHAT), body=CHAT), b"x" * 2_000_000
-    with dial(strict) as peer:
+    with connect(strict) as peer:
         peer.sendall(good + request(key, sized(much), line=b"POST /v1/files HTTP/1.1"))
         peer.sendall(much)
         reply = read_reply(peer)
@@ -49,7 +49,7 @@ def test_what_breaks_a_pipeline_ends_it_after_the_answers_before(strict: Sluice,
 
 
 def test_expect_100_continue_is_answered_before_the_body(strict: Sluice, upstream: Upstream, key: str):
-    with dial(strict) as peer:
+    with connect(strict) as peer:
         peer.sendall(request(key, b"expect: 100-continue", sized(CHAT)))
         interim = read_reply(peer)
         assert interim is not None
@@ -68,7 +68,7 @@ def test_expect_100_continue_is_answered_before_the_body(strict: Sluice, upstrea
     ],
 )
 def test_a_refusal_comes_instead_of_100_continue(strict: Sluice, upstream: Upstream, key: str, raw: bytes, status: int):
-    with dial(strict) as peer:
+    with connect(strict) as peer:
         peer.sendall(raw.replace(b"{key}", key.encode()))
         reply = read_reply(peer)
         assert reply is not None
@@ -77,7 +77,7 @@ def test_a_refusal_comes_instead_of_100_continue(strict: Sluice, upstream: Upstr
 
 
 def test_http_1_0_is_served_and_closed(strict: Sluice, upstream: Upstream, key: str):
-    with dial(strict) as peer:
+    with connect(strict) as peer:
         peer.sendall(request(key, line=b"GET /v1/models HTTP/1.0", host=b""))
         reply = read_reply(peer)
         assert reply is not None
@@ -87,7 +87,7 @@ def test_http_1_0_is_served_and_closed(strict: Sluice, upstream: Upstream, key: 
 
 def test_a_stream_to_http_1_0_is_not_chunked(strict: Sluice, upstream: Upstream, key: str):
     body = CHAT[:-1] + b',"stream":true}'
-    with dial(strict) as peer:
+    with connect(strict) as peer:
         peer.sendall(request(key, sized(body), line=b"POST /v1/chat/completions HTTP/1.0", body=body))
         whole = b""
         while piece := peer.recv(65_536):
@@ -176,7 +176,7 @@ def test_nothing_behind_a_refused_head_is_served(strict: Sluice, upstream: Upstr
 
 def test_half_a_head_behind_an_answer_is_not_waited_for(strict: Sluice, upstream: Upstream, key: str):
     """It came while the first request was under way, and nothing follows."""
-    with dial(strict) as peer:
+    with connect(strict) as peer:
         peer.sendall(request(key, sized(CHAT), body=CHAT) + b"GET /v1/models HTTP/1.1\r\nhost: x\r\n")
         first, second = read_reply(peer), read_reply(peer)
         assert first is not None

@@ -7,10 +7,10 @@ import time
 
 import pytest
 
-from tests.abuse.wire import CHAT, dial, read_reply, request, send, sized, statuses, still_serves
-from tests.access.asking import row_of
-from tests.sluice import Sluice
-from tests.upstream import Upstream
+from tests.kit.ledger import row_of
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream
+from tests.kit.wire import CHAT, connect, read_reply, request, send, sized, statuses, still_serves
 
 GET = b"GET /v1/models HTTP/1.1"
 
@@ -96,7 +96,7 @@ def test_a_large_head_within_the_bound_is_taken(strict: Sluice, upstream: Upstre
 @pytest.mark.elapsed
 @pytest.mark.parametrize("start", [b"", b"G", b"GET /v1/models HT", b"GET /v1/models HTTP/1.1\r\nhost: a\r\nx-"])
 def test_a_slow_head_is_not_waited_for(strict: Sluice, upstream: Upstream, key: str, start: bytes):
-    with dial(strict) as peer:
+    with connect(strict) as peer:
         peer.sendall(start)
         began = time.monotonic()
         reply = read_reply(peer)
@@ -114,7 +114,7 @@ def test_a_slow_head_is_not_waited_for(strict: Sluice, upstream: Upstream, key: 
 def test_a_head_that_trickles_in_is_cut_off(strict: Sluice, upstream: Upstream, key: str):
     """Each byte comes in time, the whole does not."""
     raw = request(key, line=GET)
-    with dial(strict) as peer:
+    with connect(strict) as peer:
         began = time.monotonic()
         peer.settimeout(0.1)
         reply = None
@@ -132,7 +132,7 @@ def test_a_head_that_trickles_in_is_cut_off(strict: Sluice, upstream: Upstream, 
 
 
 def test_many_idle_connections_keep_nobody_out(strict: Sluice, upstream: Upstream, key: str):
-    peers = [dial(strict) for _ in range(200)]
+    peers = [connect(strict) for _ in range(200)]
     try:
         for peer in peers:
             peer.sendall(b"GET /v1/mo")
@@ -178,7 +178,7 @@ def test_an_absolute_target_is_taken_for_its_path(strict: Sluice, upstream: Upst
 def test_where_in_a_head_the_length_stands_changes_nothing(strict: Sluice, upstream: Upstream, key: str):
     """Requests of one connection, whose heads are compared with each other."""
     own = [b"host: sluice", b"authorization: Bearer " + key.encode(), b"content-type: application/json", b"x-a: 1"]
-    with dial(strict) as peer:
+    with connect(strict) as peer:
         for at in (4, 0, 2, None, 4, None, 1, 1, 3, 0):
             body = b"" if at is None else CHAT[:-1] + b" " * (at or 7) + b"}"
             lines = [GET if at is None else b"POST /v1/chat/completions HTTP/1.1", *own]

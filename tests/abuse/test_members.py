@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.wire.json_members import MOST_MEMBERS, exceeds
-from tests.abuse.wire import request, send, sized, still_serves
-from tests.sluice import Sluice
-from tests.upstream import Upstream
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream
+from tests.kit.wire import request, send, sized, still_serves
 
 WORDS = st.text(st.sampled_from('a"\\:,{}[]é\n'), max_size=8)
 VALUES = st.recursive(

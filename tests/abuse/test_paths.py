@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from proxy.errors import BadRequest, NotFound
 from proxy.steps.paths import RESERVED, canonical_path, check_names_no_endpoint
-from tests.abuse.wire import CHAT, Reply, request, send, sized
-from tests.sluice import Sluice
-from tests.upstream import Upstream
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream
+from tests.kit.wire import CHAT, Reply, request, send, sized
 
 RESPONSE = "resp_0123456789"
 

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from tests.abuse.wire import CHAT, chunked, request, send, sized, statuses, still_serves
-from tests.access.asking import row_of
-from tests.sluice import Sluice
-from tests.upstream import Upstream
+from tests.kit.ledger import row_of
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream
+from tests.kit.wire import CHAT, chunked, request, send, sized, statuses, still_serves
 
 CHUNKED = b"transfer-encoding: chunked"
 HIDDEN = b"POST /v1/smuggled HTTP/1.1\r\nhost: s\r\ncontent-length: 0\r\n\r\n"

@@ -17,11 +17,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.abuse.wire import dial
-from tests.access.asking import new_project
-from tests.conftest import StartSluice
-from tests.sluice import Sluice
-from tests.upstream import Received, Script, Upstream, json_answer
+from tests.kit.management import new_project
+from tests.kit.sluice import Sluice, StartSluice
+from tests.kit.upstream import Received, Script, Upstream, json_answer
+from tests.kit.wire import connect
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "150"))
 MODEL = "gpt-4.1-mini"
@@ -89,7 +88,7 @@ def requests(draw: st.DrawFn) -> bytes:
     return head + b"\r\n" + body
 
 
-def told(received: Received) -> Script:
+def echo_as_chat(received: Received) -> Script:
     """The provider says what it was sent, in the shape of a chat's answer."""
     said = received.body.decode("latin-1")
     return json_answer({"id": "x", "object": "chat.completion", "choices": [], "said": said})
@@ -129,7 +128,7 @@ def check(received: Received, theirs: bytes) -> None:
 
 
 def test_one_tenants_requests_never_touch_anothers(shared: Sluice, upstream: Upstream, serials):
-    upstream.script = told
+    upstream.script = echo_as_chat
     paths = ["/v1/chat/completions", "/v1/embeddings", "/v1/files", "/v1/files/*", "/v1/moderations"]
     project = new_project(shared, unmetered="allow", allowed_paths=paths)
     odd = shared.mint(project=project, allowed_models=[MODEL]).encode()
@@ -141,7 +140,7 @@ def test_one_tenants_requests_never_touch_anothers(shared: Sluice, upstream: Ups
         upstream.early = early
         theirs = f"tenant-{next(serials):08d}"
         body = {"model": MODEL, "messages": [], "user": theirs}
-        with dial(shared) as peer:
+        with connect(shared) as peer:
             send_odd(peer, b"".join(sent).replace(b"TOKEN", odd), step)
             upstream.early = False
             for _ in range(2):

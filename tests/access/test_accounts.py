@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import secrets
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,27 +12,20 @@ import httpx
 import jwt
 import pytest
 
-from tests import plain
-from tests.access.asking import ask, error_of, in_force, refused
-from tests.conftest import StartSluice
-from tests.databases import query
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Upstream
+from tests.kit import plain
+from tests.kit.databases import query
+from tests.kit.requests import ask, error_of, refused, send_json
+from tests.kit.sluice import Sluice, StartSluice
+from tests.kit.upstream import Upstream
+from tests.kit.waiting import in_force
+
+pytestmark = pytest.mark.server(SIGNUP_ENABLED=True, JWT_EXPIRY_SECONDS=600)
 
 PASSWORD = "correct horse"
 
 
-@pytest.fixture(scope="module")
-def sluice(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    server = Sluice.start(upstream_url=_upstream.url, SIGNUP_ENABLED=True, JWT_EXPIRY_SECONDS=600)
-    yield server
-    server.close()
-
-
 def post(server: Sluice, path: str, body: Any = None, token: str = "", method: str = "POST") -> httpx.Response:
-    headers = {"authorization": f"Bearer {token}"} if token else {}
-    return plain.request(method, server.url + path, json=body, headers=headers)
+    return send_json(server, method, path, body, token)
 
 
 def new_email() -> str:

@@ -7,17 +7,14 @@ import json
 import httpx
 import pytest
 
-from tests.access.asking import JSON, ask, error_of, minted, new_project, refused
-from tests.sluice import Sluice
-from tests.upstream import Upstream
+from tests.kit.management import minted
+from tests.kit.requests import JSON, ask, error_of, refused
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream
 
 ALLOWED, FORBIDDEN = "gpt-4.1-mini", "o1-forbidden"
 
-
-@pytest.fixture(scope="module")
-def key(sluice: Sluice) -> str:
-    """Also for what is not metered, so that its list is all that holds it back."""
-    return minted(sluice, allowed_models=[ALLOWED, "gpt-4o-*"], project=new_project(sluice, unmetered="allow"))[1]
+pytestmark = pytest.mark.key(allowed_models=[ALLOWED, "gpt-4o-*"], project={"unmetered": "allow"})
 
 
 def names_of_models(body: bytes) -> set[str]:

@@ -8,19 +8,16 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.access.asking import error_of, minted, new_project
-from tests.sluice import Sluice
-from tests.upstream import Upstream
+from tests.kit.management import minted
+from tests.kit.requests import error_of
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream
+
+pytestmark = pytest.mark.key(allowed_models=["whisper-1"], project={"unmetered": "allow"})
 
 FORBIDDEN = b"o1-forbidden"
 FILE = b'--B\r\nContent-Disposition: form-data; name="file"; filename="a.mp3"\r\n\r\n' + b"\0" * 100_000 + b"\r\n"
 END = b"--B--\r\n"
-
-
-@pytest.fixture(scope="module")
-def key(sluice: Sluice) -> str:
-    """Forms are not metered: its project allows that, and the list holds for them all the same."""
-    return minted(sluice, allowed_models=["whisper-1"], project=new_project(sluice, unmetered="allow"))[1]
 
 
 def post(sluice: Sluice, key: str, body: bytes, *, pieces: int = 0, boundary: str = "B") -> httpx.Response:

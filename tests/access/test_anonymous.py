@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 import pytest
 
 from keys.tokens import new_token, write_token
-from tests.access.asking import ask, changed, from_now, in_force, minted, refused, row_of, soon
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Upstream
-
-
-@pytest.fixture(scope="module")
-def open_sluice(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    server = Sluice.start(upstream_url=_upstream.url, REQUIRE_API_KEY=False)
-    yield server
-    server.close()
+from tests.kit.ledger import row_of
+from tests.kit.management import changed, from_now, minted
+from tests.kit.requests import ask, refused
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream
+from tests.kit.waiting import in_force, soon
 
 
 def default_project_id(server: Sluice) -> int:
@@ -37,13 +31,10 @@ def test_an_anonymous_request_passes_and_is_attributed_to_the_default_project(op
 
 def test_the_first_anonymous_request_of_a_new_installation_is_attributed(open_sluice: Sluice, upstream: Upstream):
     """Also where no key was ever minted, which is what makes the default project."""
-    server = Sluice.start(upstream_url=upstream.url, REQUIRE_API_KEY=False)
-    try:
+    with Sluice.start(upstream_url=upstream.url, REQUIRE_API_KEY=False) as server:
         answer = ask(server)
         assert answer.status_code == 200
         assert row_of(server, answer.headers["x-request-id"])["project_id"] == default_project_id(server)
-    finally:
-        server.close()
 
 
 def test_a_known_key_is_still_attributed(open_sluice: Sluice, upstream: Upstream):

@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from tests.access.asking import ask, changed, minted, new_project, soon
-from tests.conftest import StartSluice
-from tests.databases import databases
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Upstream
+from tests.kit.databases import EACH_DATABASE, execute
+from tests.kit.management import changed, minted, new_project
+from tests.kit.requests import ask
+from tests.kit.sluice import Sluice, StartSluice
+from tests.kit.upstream import Upstream
+from tests.kit.waiting import soon
 
 PER_SECOND = 5
 LARGEST_BODY = 50_000
 
-
-@pytest.fixture(scope="module", params=databases)
-def server(request: pytest.FixtureRequest, services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    started = Sluice.start(request.param, upstream_url=_upstream.url, MAX_PAYLOAD_BYTES=LARGEST_BODY)
-    yield started
-    started.close()
+pytestmark = pytest.mark.server(each=EACH_DATABASE, MAX_PAYLOAD_BYTES=LARGEST_BODY)
 
 
 def entries(server: Sluice, **filters: Any) -> list[dict[str, Any]]:
@@ -94,23 +88,7 @@ def test_the_database_of_a_server_edits_no_entry(server: Sluice):
     entry_of(server, ask(server, None))
     for statement in ("UPDATE usage_auditentry SET actor = 'x'", "DELETE FROM usage_auditentry"):
         with pytest.raises(Exception, match="append-only"):
-            run(server, statement)
-
-
-def run(server: Sluice, statement: str) -> None:
-    if server.database_url.startswith("sqlite"):
-        import sqlite3
-
-        connection = sqlite3.connect(server.database_url.removeprefix("sqlite:///"), timeout=10)
-        try:
-            connection.execute(statement)
-        finally:
-            connection.close()
-    else:
-        import psycopg
-
-        with psycopg.connect(server.database_url) as postgres:
-            postgres.execute(statement)
+            execute(server.database_url, statement)
 
 
 def test_the_file_has_what_the_log_has(server: Sluice):

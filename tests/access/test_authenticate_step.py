@@ -17,7 +17,7 @@ from proxy.capture import Capture
 from proxy.components import Components
 from proxy.exchange import Exchange
 from proxy.steps.authenticate import authenticate, presented_token
-from tests.access.steps import JSON, asked, key_of, project_of, snapshot_of
+from tests.kit.exchanges import JSON, exchange_of, key_of, project_of, snapshot_of
 
 TOKEN = new_token()
 TEXT = write_token(TOKEN, settings.KEY_PREFIX)
@@ -54,7 +54,7 @@ def test_a_key_is_where_programs_put_it(headers: dict[str, str], token: str | No
     assert presented_token(fields) == token
 
 
-def known(**fields: Any) -> KeyRecord:
+def key_with(**fields: Any) -> KeyRecord:
     key = key_of(public_id=TOKEN.public_id, salt=SALT, secret_hash=hash_secret(TOKEN.secret, SALT), project_id=3)
     return msgspec.structs.replace(key, **fields)
 
@@ -70,10 +70,10 @@ def components_of(*keys: KeyRecord, require: bool = True, **projects: Any) -> Co
     return components
 
 
-def told(
+def outcome_of(
     components: Components, *headers: tuple[bytes, bytes], exchange: Exchange | None = None
 ) -> tuple[Exchange, str]:
-    exchange = exchange or asked("POST", "/v1/files", None, JSON, *headers)
+    exchange = exchange or exchange_of("POST", "/v1/files", None, JSON, *headers)
     try:
         asyncio.run(authenticate(exchange, components))
     except KeyRefused as refusal:
@@ -95,22 +95,22 @@ BEARER = (b"authorization", f"Bearer {TEXT}".encode())
     ],
 )
 def test_a_key_is_known_by_its_row_also_where_it_is_refused_for_its_state(fields: dict[str, Any], code: str):
-    key = known(**fields)
+    key = key_with(**fields)
     components = components_of(key)
-    exchange, outcome = told(components, BEARER)
+    exchange, outcome = outcome_of(components, BEARER)
     assert outcome == code
     assert exchange.key is key
     assert exchange.project is components.snapshot.projects[3]
-    again, outcome = told(components, exchange=asked("POST", "/v1/files", None, JSON, BEARER))
+    again, outcome = outcome_of(components, exchange=exchange_of("POST", "/v1/files", None, JSON, BEARER))
     assert (again.key, outcome) == (key, code)
 
 
 def test_a_state_is_looked_at_for_each_request_of_a_connection():
-    components = components_of(known(expires_at=2e9))
-    exchange, outcome = told(components, BEARER)
+    components = components_of(key_with(expires_at=2e9))
+    exchange, outcome = outcome_of(components, BEARER)
     assert outcome == "served"
     exchange.started_at = 2e9
-    assert told(components, exchange=exchange)[1] == "key_expired"
+    assert outcome_of(components, exchange=exchange)[1] == "key_expired"
 
 
 @pytest.mark.parametrize(
@@ -124,32 +124,32 @@ def test_a_state_is_looked_at_for_each_request_of_a_connection():
     ids=["no token", "cut", "of another prefix", "of another secret"],
 )
 def test_a_wrong_key_is_nobodys(text: str):
-    exchange, outcome = told(components_of(known()), (b"authorization", f"Bearer {text}".encode()))
+    exchange, outcome = outcome_of(components_of(key_with()), (b"authorization", f"Bearer {text}".encode()))
     assert outcome == InvalidKey.code
     assert (exchange.key, exchange.project, exchange.head.proven) == (None, None, None)
 
 
 @pytest.mark.parametrize("header", [(), ((b"authorization", b"Basic dTpw"),)])
 def test_without_a_key_the_default_projects_rules_hold_where_none_is_required(header: Any):
-    exchange, outcome = told(components_of(), *header)
+    exchange, outcome = outcome_of(components_of(), *header)
     assert (outcome, exchange.project) == ("missing_api_key", None)
     components = components_of(require=False)
-    exchange, outcome = told(components, *header)
+    exchange, outcome = outcome_of(components, *header)
     assert (outcome, exchange.key, exchange.project) == ("served", None, components.snapshot.default_project)
-    assert told(components, (b"x-api-key", b"wrong"))[1] == "invalid_api_key", "a wrong key is not none"
+    assert outcome_of(components, (b"x-api-key", b"wrong"))[1] == "invalid_api_key", "a wrong key is not none"
 
 
 def test_a_key_of_a_project_that_is_gone_has_none():
-    exchange, outcome = told(components_of(known(project_id=4)), BEARER)
+    exchange, outcome = outcome_of(components_of(key_with(project_id=4)), BEARER)
     assert (outcome, exchange.project) == ("served", None)
 
 
 @pytest.mark.parametrize("captures", ["", "all", "errors"])
 def test_what_is_kept_of_a_request_is_what_its_project_says(captures: str):
-    exchange, _ = told(components_of(known(), captures=captures), BEARER)
+    exchange, _ = outcome_of(components_of(key_with(), captures=captures), BEARER)
     assert (exchange.capture is not None) is bool(captures)
-    logged = asked("POST", "/v1/files", None, JSON, BEARER)
+    logged = exchange_of("POST", "/v1/files", None, JSON, BEARER)
     logged.capture = capture = Capture(10)
-    told(components_of(known(), captures=captures), exchange=logged)
+    outcome_of(components_of(key_with(), captures=captures), exchange=logged)
     assert logged.capture is capture, "one that is there for the log goes on"
     assert capture.keeps == captures

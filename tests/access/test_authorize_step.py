@@ -14,7 +14,8 @@ from proxy.errors import BadRequest, Forbidden
 from proxy.exchange import Exchange
 from proxy.steps.authorize import authorize, authorized_upload
 from proxy.wire.form_model import ModelField
-from tests.access.steps import BUDGET, FORM, JSON, asked, key_of, project_of, rules_of, snapshot_of
+from tests.kit.exchanges import BUDGET, FORM, JSON, exchange_of, key_of, project_of, rules_of, snapshot_of
+from tests.kit.forms import form
 
 LISTED, FREE = key_of("a", "b-*"), key_of()
 CHUNKED = (b"transfer-encoding", b"chunked")
@@ -45,7 +46,7 @@ def outcome(exchange: Exchange) -> str:
     ],
 )
 def test_a_project_has_to_be_active(key: Any, project: Any, told: str):
-    assert outcome(asked(body={"model": "a"}, key=key, project=project)) == told
+    assert outcome(exchange_of(body={"model": "a"}, key=key, project=project)) == told
 
 
 @pytest.mark.parametrize(
@@ -71,9 +72,9 @@ def test_a_project_has_to_be_active(key: Any, project: Any, told: str):
     ],
 )
 def test_a_list_of_models_holds_for_whatever_names_one(path: str, body: Any, headers: Any, told: str):
-    assert outcome(asked("POST", path, body, *headers, key=LISTED, project=OPEN)) == told
+    assert outcome(exchange_of("POST", path, body, *headers, key=LISTED, project=OPEN)) == told
     if told != "missing_required_parameter":
-        assert outcome(asked("POST", path, body, *headers, key=FREE, project=OPEN)) == "passes"
+        assert outcome(exchange_of("POST", path, body, *headers, key=FREE, project=OPEN)) == "passes"
 
 
 @pytest.mark.parametrize(
@@ -94,19 +95,21 @@ def test_a_list_of_models_holds_for_whatever_names_one(path: str, body: Any, hea
 )
 def test_a_rule_for_parameters_needs_a_body_that_can_be_read(path: str, body: Any, headers: Any, told: str):
     ruled = project_of(unmetered="allow", rules=rules_of(params={"n": [1], "model": ["m"]}))
-    assert outcome(asked("POST", path, body, *headers, key=FREE, project=ruled)) == told
-    assert outcome(asked("POST", path, body, *headers, key=FREE, project=OPEN)) == "passes"
+    assert outcome(exchange_of("POST", path, body, *headers, key=FREE, project=ruled)) == told
+    assert outcome(exchange_of("POST", path, body, *headers, key=FREE, project=OPEN)) == "passes"
 
 
 def test_a_rule_for_another_parameter_leaves_the_model_to_the_provider():
     ruled = project_of(unmetered="allow", rules=rules_of(params={"n": [1]}))
-    assert outcome(asked("POST", "/v1/responses", {"prompt": {"id": "p"}}, key=FREE, project=ruled)) == "passes"
+    assert outcome(exchange_of("POST", "/v1/responses", {"prompt": {"id": "p"}}, key=FREE, project=ruled)) == "passes"
 
 
 def test_a_model_that_the_gateway_chose_is_what_its_rule_is_about():
     ruled = project_of(rules=rules_of(params={"model": ["m"]}))
     preferring = [JSON, (b"x-preferred-model", b"m")]
-    assert outcome(asked("POST", "/v1/chat/completions", {"model": "auto"}, *preferring, project=ruled)) == "passes"
+    assert (
+        outcome(exchange_of("POST", "/v1/chat/completions", {"model": "auto"}, *preferring, project=ruled)) == "passes"
+    )
 
 
 @pytest.mark.parametrize(
@@ -120,7 +123,7 @@ def test_a_model_that_the_gateway_chose_is_what_its_rule_is_about():
 )
 def test_a_page_reads_the_answers_of_the_projects_that_name_it(origins: Any, origin: Any, told: str, kept: bool):
     project = project_of(rules=None if origins is None else rules_of(origins=origins, methods=["POST"]))
-    exchange = asked("POST", "/v1/chat/completions", {"model": "a"}, JSON, origin, key=FREE, project=project)
+    exchange = exchange_of("POST", "/v1/chat/completions", {"model": "a"}, JSON, origin, key=FREE, project=project)
     exchange.cors_origin = ORIGIN[1]
     assert outcome(exchange) == told
     assert exchange.cors_origin == (ORIGIN[1] if kept else b"")
@@ -129,18 +132,15 @@ def test_a_page_reads_the_answers_of_the_projects_that_name_it(origins: Any, ori
 def test_rules_come_before_what_is_metered_and_that_before_models():
     bound = key_of("a", scopes=(BUDGET,))
     ruled = project_of(rules=rules_of(methods=["GET"]))
-    assert outcome(asked("POST", "/v1/batches", {"model": "c"}, key=bound, project=ruled)) == "method_not_allowed"
-    assert outcome(asked("POST", "/v1/batches", {"model": "c"}, key=bound, project=project_of())) == (
+    assert outcome(exchange_of("POST", "/v1/batches", {"model": "c"}, key=bound, project=ruled)) == "method_not_allowed"
+    assert outcome(exchange_of("POST", "/v1/batches", {"model": "c"}, key=bound, project=project_of())) == (
         "endpoint_not_metered"
     )
-    assert outcome(asked("GET", "/v1/models", None, key=bound, project=project_of())) == "passes"
-    assert outcome(asked(body={"model": "a"}, key=bound, project=project_of())) == "passes"
+    assert outcome(exchange_of("GET", "/v1/models", None, key=bound, project=project_of())) == "passes"
+    assert outcome(exchange_of(body={"model": "a"}, key=bound, project=project_of())) == "passes"
 
 
 # --- forms -----------------------------------------------------------------------------------------------------
-def form(*fields: tuple[str, str], end: str = "--B--\r\n") -> bytes:
-    parts = [f'--B\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in fields]
-    return ("".join(parts) + end).encode()
 
 
 def uploaded(exchange: Exchange, *pieces: bytes) -> list[Any]:
@@ -163,7 +163,7 @@ def uploaded(exchange: Exchange, *pieces: bytes) -> list[Any]:
 
 
 def sent_by(key: Any, project: Any = OPEN, path: str = "/v1/audio/transcriptions", **known: Any) -> Exchange:
-    return asked("POST", path, None, FORM, CHUNKED, key=key, project=project, **known)
+    return exchange_of("POST", path, None, FORM, CHUNKED, key=key, project=project, **known)
 
 
 @pytest.mark.parametrize("key, project", [(LISTED, OPEN), (FREE, OPEN), (None, None), (LISTED, None)])

@@ -10,10 +10,12 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.access.asking import MODEL, ask, minted, refused, soon
-from tests.sluice import Sluice
-from tests.upstream import Received, Script, Upstream, frame, json_answer, sse
-from tests.upstream.answers import response_object, response_usage
+from tests.kit.management import minted
+from tests.kit.requests import MODEL, ask, refused
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Received, Script, Upstream, frame, json_answer, sse
+from tests.kit.upstream.answers import response_object, response_usage
+from tests.kit.waiting import soon
 
 # gpt-4.1-mini: 0.4 USD for a million input tokens, 1.6 output.
 USAGE = response_usage(1000, 200)
@@ -60,7 +62,7 @@ def begin(server: Sluice, key: str, **body: Any) -> httpx.Response:
     return ask(server, key, path="/v1/responses", input="hi", background=True, **body)
 
 
-def made(server: Sluice, key: str, **body: Any) -> str:
+def create_response(server: Sluice, key: str, **body: Any) -> str:
     answer = begin(server, key, **body)
     assert answer.status_code == 200, answer.text
     return str(answer.json()["id"])
@@ -85,7 +87,7 @@ def fetch(server: Sluice, key: str, response_id: str, rest: str = "", method: st
 
 def test_it_costs_its_key_what_it_took_once(sluice: Sluice, upstream: Upstream, maker: Maker):
     key_id, key = minted(sluice, budget="10")
-    response_id = made(sluice, key)
+    response_id = create_response(sluice, key)
     fetch(sluice, key, response_id)
     maker.end(response_id)
     for _ in range(3):
@@ -100,7 +102,7 @@ def test_it_costs_its_key_what_it_took_once(sluice: Sluice, upstream: Upstream, 
 
 def test_nobody_has_to_fetch_it(sluice: Sluice, upstream: Upstream, maker: Maker):
     _, key = minted(sluice, budget="10", allowed_models=[MODEL])
-    response_id = made(sluice, key)
+    response_id = create_response(sluice, key)
     maker.end(response_id)
     assert Decimal(str(settled(sluice, response_id)["cost_usd"])) == COST
     [poll] = maker.polls[-1:]
@@ -109,7 +111,7 @@ def test_nobody_has_to_fetch_it(sluice: Sluice, upstream: Upstream, maker: Maker
 
 def test_what_it_may_cost_is_held_until_it_is_over(sluice: Sluice, upstream: Upstream, maker: Maker):
     _, key = minted(sluice, budget="0.0002")
-    first = made(sluice, key, max_output_tokens=100)
+    first = create_response(sluice, key, max_output_tokens=100)
     refused(begin(sluice, key, max_output_tokens=100), 429, "insufficient_quota")
     maker.over[first] = {**maker.response(first, "completed"), "usage": response_usage(1, 1)}
     settled(sluice, first)
@@ -118,7 +120,7 @@ def test_what_it_may_cost_is_held_until_it_is_over(sluice: Sluice, upstream: Ups
 
 def test_it_stops_at_the_budget(sluice: Sluice, upstream: Upstream, maker: Maker):
     _, key = minted(sluice, budget="0.0001")
-    response_id = made(sluice, key)
+    response_id = create_response(sluice, key)
     maker.end(response_id)
     settled(sluice, response_id)
     assert {begin(sluice, key).status_code for _ in range(10)} == {429}
@@ -126,7 +128,7 @@ def test_it_stops_at_the_budget(sluice: Sluice, upstream: Upstream, maker: Maker
 
 def test_one_that_is_cancelled_costs_what_it_told(sluice: Sluice, upstream: Upstream, maker: Maker):
     _, key = minted(sluice, budget="10", parallel=1)
-    response_id = made(sluice, key)
+    response_id = create_response(sluice, key)
     refused(begin(sluice, key), 429, "rate_limit_exceeded")
     maker.end(response_id, "cancelled")
     answer = ask(sluice, key, path=f"/v1/responses/{response_id}/cancel", content=b"")
@@ -137,7 +139,7 @@ def test_one_that_is_cancelled_costs_what_it_told(sluice: Sluice, upstream: Upst
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
 def test_deleting_it_at_once_does_not_make_it_free(sluice: Sluice, upstream: Upstream, maker: Maker, method: str):
     _, key = minted(sluice, budget="10")
-    response_id = made(sluice, key)
+    response_id = create_response(sluice, key)
     maker.end(response_id)
     fetch(sluice, key, response_id, method=method)
     upstream.script = json_answer({"error": {"message": "not found"}}, status=404)
@@ -162,7 +164,7 @@ def test_a_list_of_models_holds(sluice: Sluice, upstream: Upstream, maker: Maker
 
 def test_one_that_its_provider_has_lost_keeps_what_was_reserved(sluice: Sluice, upstream: Upstream, maker: Maker):
     _, key = minted(sluice, budget="0.0002")
-    response_id = made(sluice, key, max_output_tokens=100)
+    response_id = create_response(sluice, key, max_output_tokens=100)
     upstream.script = json_answer({"error": {"message": "not found"}}, status=404)
     row = settled(sluice, response_id)
     assert (row["cost_usd"], row["outcome"], row["status_code"]) == (None, "upstream_error", 404)
@@ -173,7 +175,7 @@ def test_one_that_its_provider_has_lost_keeps_what_was_reserved(sluice: Sluice, 
 def test_a_restart_loses_none(start_sluice, upstream: Upstream, maker: Maker):
     server = start_sluice()
     key_id, key = minted(server, budget="10")
-    ids = [made(server, key) for _ in range(2)]
+    ids = [create_response(server, key) for _ in range(2)]
     server.rows(expect=2)
     assert server.stop() == 0
     for response_id in ids:

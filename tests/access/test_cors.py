@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import httpx
 import pytest
 
-from tests.access.asking import ask, changed, in_force, minted, new_project, refused
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Upstream, chat_answer, chat_stream, error_answer
+from tests.kit.management import changed, minted, new_project
+from tests.kit.requests import ask, refused
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, chat_answer, chat_stream, error_answer
+from tests.kit.waiting import in_force
 
 PAGE = "https://app.example.org"
 OTHER = "https://evil.example"
 ASKS = {"origin": PAGE, "access-control-request-method": "POST", "access-control-request-headers": "authorization,x-a"}
-
-
-@pytest.fixture(scope="module")
-def server(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    started = Sluice.start(upstream_url=_upstream.url)
-    yield started
-    started.close()
 
 
 @pytest.fixture(scope="module")

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.access.asking import CHAT, ask, error_of, refused
-from tests.sluice import Sluice
-from tests.upstream import Upstream
-
-
-@pytest.fixture(scope="module")
-def key(sluice: Sluice) -> str:
-    return sluice.mint()
+from tests.kit.requests import CHAT, ask, error_of, refused
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import httpx
 
-from tests.access.asking import ask, in_force, refused
-from tests.sluice import Sluice
-from tests.upstream import Upstream, json_answer
+from tests.kit.requests import ask, refused
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, json_answer
+from tests.kit.waiting import in_force
 
 PATH = "/v1/embeddings"
 

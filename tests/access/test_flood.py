@@ -5,26 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-import pytest
-
 from keys.tokens import Token, new_token, read_token, write_token
-from tests.access.asking import ask
-from tests.databases import query
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Upstream
+from tests.kit.databases import query
+from tests.kit.requests import ask
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream
 
 TOKENS, CONNECTIONS = 2000, 100
-
-
-@pytest.fixture(scope="module")
-def on_postgres(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    server = Sluice.start("postgres", upstream_url=_upstream.url)
-    yield server
-    server.close()
 
 
 def transactions(server: Sluice) -> int:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from tests.access.asking import ask, in_force, minted, refused, soon
-from tests.sluice import Sluice
-from tests.upstream import Upstream
+import pytest
+
+from tests.kit.management import minted
+from tests.kit.requests import ask, refused
+from tests.kit.sluice import Sluice
+from tests.kit.waiting import in_force, soon
+
+pytestmark = pytest.mark.server(simulated=True)
 
 
 def rotated(sluice: Sluice, key_id: int, grace: float) -> str:
@@ -13,7 +18,7 @@ def rotated(sluice: Sluice, key_id: int, grace: float) -> str:
     return str(answer.json()["key"])
 
 
-def test_both_tokens_are_served_during_the_grace_whichever_is_asked_first(sluice: Sluice, upstream: Upstream):
+def test_both_tokens_are_served_during_the_grace_whichever_is_asked_first(sluice: Sluice):
     for warm in (True, False):
         key_id, old = minted(sluice)
         if warm:
@@ -23,7 +28,7 @@ def test_both_tokens_are_served_during_the_grace_whichever_is_asked_first(sluice
             assert ask(sluice, token).status_code == 200
 
 
-def test_the_old_token_dies_when_its_grace_ends(sluice: Sluice, upstream: Upstream):
+def test_the_old_token_dies_when_its_grace_ends(sluice: Sluice):
     key_id, old = minted(sluice)
     new = rotated(sluice, key_id, 5)
     assert ask(sluice, old).status_code == 200
@@ -32,7 +37,7 @@ def test_the_old_token_dies_when_its_grace_ends(sluice: Sluice, upstream: Upstre
     assert ask(sluice, new).status_code == 200
 
 
-def test_a_revocation_ends_the_grace(sluice: Sluice, upstream: Upstream):
+def test_a_revocation_ends_the_grace(sluice: Sluice):
     key_id, old = minted(sluice)
     new = rotated(sluice, key_id, 60)
     assert [ask(sluice, token).status_code for token in (old, new)] == [200, 200]
@@ -41,7 +46,7 @@ def test_a_revocation_ends_the_grace(sluice: Sluice, upstream: Upstream):
     refused(ask(sluice, old), 401, "key_revoked")
 
 
-def test_a_later_rotation_without_grace_kills_both_old_tokens(sluice: Sluice, upstream: Upstream):
+def test_a_later_rotation_without_grace_kills_both_old_tokens(sluice: Sluice):
     key_id, first = minted(sluice)
     second = rotated(sluice, key_id, 60)
     assert [ask(sluice, token).status_code for token in (first, second)] == [200, 200]
@@ -50,7 +55,7 @@ def test_a_later_rotation_without_grace_kills_both_old_tokens(sluice: Sluice, up
     assert ask(sluice, third).status_code == 200
 
 
-def test_uses_of_both_tokens_are_the_one_keys(sluice: Sluice, upstream: Upstream):
+def test_uses_of_both_tokens_are_the_one_keys(sluice: Sluice):
     key_id, old = minted(sluice)
     new = rotated(sluice, key_id, 60)
     for token in (old, new, old):

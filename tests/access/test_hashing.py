@@ -13,11 +13,10 @@ from django.db import connection
 from django.test import Client
 
 from keys.management.connections import Local
-from tests import plain
-from tests.conftest import StartSluice
-from tests.environment import MANAGEMENT_TOKEN
-from tests.services import Services
-from tests.sluice import Sluice
+from tests.kit import plain
+from tests.kit.environment import MANAGEMENT_TOKEN
+from tests.kit.services import Services
+from tests.kit.sluice import Sluice, StartSluice
 from usage.audit.entry import AuditEntry
 
 PASSWORD = "correct horse"
@@ -145,8 +144,8 @@ def test_the_control_plane_says_in_its_own_shapes_that_the_database_is_away(
     start_sluice: StartSluice, services: Services
 ):
     """X34."""
-    from tests.databases import migrate
-    from tests.services import PostgresServer
+    from tests.kit.databases import migrate
+    from tests.kit.services import PostgresServer
 
     with PostgresServer() as postgres:
         url = postgres.url_of(postgres.create())

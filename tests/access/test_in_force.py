@@ -12,20 +12,13 @@ from typing import NamedTuple
 import httpx
 import pytest
 
-from tests.access.asking import (
-    IN_FORCE_S,
-    ask,
-    changed,
-    let_a_second_pass,
-    minted,
-    new_project,
-    new_provider,
-    refused,
-    soon,
-)
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Upstream, chat_answer
+from tests.kit.management import changed, minted, new_project
+from tests.kit.providers import new_provider
+from tests.kit.requests import ask, refused
+from tests.kit.services import Services
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, chat_answer
+from tests.kit.waiting import IN_FORCE_S, let_a_second_pass, soon
 
 pytestmark = pytest.mark.elapsed
 
@@ -53,15 +46,11 @@ class Pair(NamedTuple):
 
 @pytest.fixture(scope="module")
 def pair(services: Services, _upstream: Upstream) -> Iterator[Pair]:
-    first = Sluice.start("postgres", redis=True, workers=2, upstream_url=_upstream.url)
-    try:
-        second = Sluice.start(first.database_url, upstream_url=_upstream.url)
-        try:
-            yield Pair(first, second)
-        finally:
-            second.close()
-    finally:
-        first.close()
+    with (
+        Sluice.start("postgres", redis=True, workers=2, upstream_url=_upstream.url) as first,
+        Sluice.start(first.database_url, upstream_url=_upstream.url) as second,
+    ):
+        yield Pair(first, second)
 
 
 def test_a_revoked_key_is_refused_everywhere(pair: Pair, upstream: Upstream):
@@ -200,7 +189,7 @@ def test_a_key_revoked_by_a_command_is_refused_on_sqlite(sluice: Sluice, upstrea
 
 
 def test_a_stream_under_way_goes_on_after_its_key_was_revoked(sluice: Sluice, upstream: Upstream):
-    from tests.upstream import WaitFor, chat_stream
+    from tests.kit.upstream import WaitFor, chat_stream
 
     key_id, key = minted(sluice)
     go = threading.Event()

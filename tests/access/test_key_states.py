@@ -9,9 +9,12 @@ import httpx
 import pytest
 
 from keys.tokens import new_token, read_token, write_token
-from tests.access.asking import ask, changed, from_now, in_force, minted, new_project, refused, row_of, soon
-from tests.sluice import Sluice
-from tests.upstream import Upstream
+from tests.kit.ledger import row_of
+from tests.kit.management import changed, from_now, minted, new_project
+from tests.kit.requests import ask, refused
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream
+from tests.kit.waiting import in_force, soon
 
 PREFIX = "sk-sluice-"
 

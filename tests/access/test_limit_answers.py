@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 
-from tests.access.asking import ask, minted, new_provider, refused, soon
-from tests.sluice import Sluice
-from tests.upstream import Upstream, after, chat_answer, chat_stream, error_answer, usage_of
+from tests.kit.management import minted
+from tests.kit.providers import new_provider
+from tests.kit.requests import ask, refused
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, after, chat_answer, chat_stream, error_answer, usage_of
+from tests.kit.waiting import soon
 
 MODEL = "priced-model"
 A_DAY_S = 86_400

@@ -9,11 +9,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.access.asking import CHAT, ask, changed, in_force, let_a_second_pass, minted, refused
-from tests.promises.crowd import at_once, statuses
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Upstream, chat_answer, usage_of
+from tests.kit.crowd import at_once, statuses
+from tests.kit.management import changed, minted
+from tests.kit.requests import CHAT, ask, refused
+from tests.kit.services import Services
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, chat_answer, usage_of
+from tests.kit.waiting import in_force, let_a_second_pass
 
 ADDRESS_RPM = 30
 
@@ -21,16 +23,15 @@ ADDRESS_RPM = 30
 @pytest.fixture(scope="module")
 def open_sluice(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
     """Two processes, for whoever comes."""
-    server = Sluice.start(
+    with Sluice.start(
         redis=True,
         workers=2,
         upstream_url=_upstream.url,
         REQUIRE_API_KEY=False,
         ADDRESS_RPM=ADDRESS_RPM,
         LIMIT_PATIENCE_SECS=5,
-    )
-    yield server
-    server.close()
+    ) as server:
+        yield server
 
 
 def ask_from(server: Sluice, address: str, **headers: str) -> tuple[int, str]:

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from decimal import Decimal
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.access.asking import JSON, ask, minted, new_project, refused, row_of, soon
-from tests.sluice import Sluice
-from tests.upstream import Received, Script, Upstream, body_answer, frame, json_answer, sse
+from tests.kit.forms import FORM, form
+from tests.kit.ledger import row_of, shown_row_of
+from tests.kit.management import minted, new_project
+from tests.kit.requests import ask, post, refused
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Received, Script, Upstream, body_answer, frame, json_answer, sse
+from tests.kit.waiting import soon
 
-FORM = {"content-type": "multipart/form-data; boundary=B"}
 PAINTER = "painter-1"
 PICTURE = Decimal("0.04")
 CODE = "endpoint_not_metered"
-
-
-def form(*fields: tuple[str, str]) -> bytes:
-    parts = [f'--B\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in fields]
-    return "".join([*parts, "--B--\r\n"]).encode()
-
-
-def post(server: Sluice, key: str, path: str, **body: Any) -> httpx.Response:
-    return ask(server, key, path=f"/v1{path}", content=json.dumps(body).encode(), headers=JSON)
 
 
 def upload(server: Sluice, key: str, path: str, *fields: tuple[str, str]) -> httpx.Response:
@@ -39,9 +32,7 @@ def pictures(count: int, **fields: Any) -> Script:
 def cost_of(server: Sluice, answer: httpx.Response) -> tuple[Decimal | None, str]:
     """What the row says, and whose count it is."""
     assert answer.status_code == 200, answer.text
-    path = f"/api/requests/{answer.headers['x-request-id']}"
-    soon(lambda: server.api("GET", path).status_code == 200)
-    row = server.api("GET", path).json()
+    row = shown_row_of(server, answer)
     return None if row["cost_usd"] is None else Decimal(row["cost_usd"]), row["usage_source"]
 
 

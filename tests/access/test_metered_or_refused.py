@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.access.asking import JSON, MODEL, ask, changed, in_force, minted, new_project, refused, row_of
-from tests.promises.spending import SCOPES, new_crew
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Upstream, json_answer
+from tests.kit.accounts import SCOPES, new_crew
+from tests.kit.forms import FORM, form
+from tests.kit.ledger import row_of
+from tests.kit.management import changed, minted, new_project
+from tests.kit.requests import JSON, MODEL, ask, refused
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, json_answer
+from tests.kit.waiting import in_force
 
 BUDGET = "0.0001"
 CODE = "endpoint_not_metered"
-FORM = {"content-type": "multipart/form-data; boundary=B"}
 NOBODYS = "painter-of-no-price"
 ANYBODYS = {"foreign_ids": "allow"}
 """Of a project that may ask for what nobody has made: here it is about what may cost."""
@@ -28,11 +30,6 @@ ANSWER = json_answer({"id": "x", "object": "list", "data": []})
 
 def text(**members: Any) -> bytes:
     return json.dumps(members).encode()
-
-
-def form(**fields: str) -> bytes:
-    parts = [f'--B\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{fields[name]}\r\n' for name in fields]
-    return "".join([*parts, "--B--\r\n"]).encode()
 
 
 UNMETERED: dict[str, tuple[str, str, bytes | None, dict[str, str]]] = {
@@ -262,13 +259,6 @@ def test_a_rule_for_the_model_is_no_less_for_a_stored_prompt(sluice: Sluice, ups
     key = minted(sluice, project=project)[1]
     refused(send(sluice, key, UNMETERED["a stored prompt"]), 400, "param_not_readable")
     assert upstream.requests == []
-
-
-@pytest.fixture(scope="module")
-def open_sluice(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    server = Sluice.start(upstream_url=_upstream.url, REQUIRE_API_KEY=False)
-    yield server
-    server.close()
 
 
 def test_requests_without_a_key_go_by_their_projects_budget(open_sluice: Sluice, upstream: Upstream):

@@ -9,8 +9,18 @@ import pytest
 from proxy.admission.bound import needs_metering, reason
 from proxy.admission.metering import check_metered
 from proxy.errors import BadRequest, Forbidden
-from tests.access.steps import BUDGET, FORM, JSON, asked, key_of, override_of, project_of, provider_of, snapshot_of
-from tests.limits.making import scope
+from tests.kit.exchanges import (
+    BUDGET,
+    FORM,
+    JSON,
+    exchange_of,
+    key_of,
+    override_of,
+    project_of,
+    provider_of,
+    snapshot_of,
+)
+from tests.kit.scopes import scope
 
 TEXT = {"model": "gpt-4.1-mini", "input": "hi"}
 LISTED, PAYING, FREE = key_of("gpt-4.1-mini"), key_of(scopes=(BUDGET,)), key_of()
@@ -21,7 +31,7 @@ EVERYBODY = scope("global", "everybody", budget=5)
 @pytest.mark.parametrize("key", [None, FREE, LISTED, PAYING], ids=["no key", "free", "list", "budget"])
 @pytest.mark.parametrize("project", [None, *(project_of(is_bound=bound) for bound in (False, True))], ids=str)
 def test_a_list_or_a_budget_holds_to_what_is_metered(key: Any, project: Any, everybody: Any):
-    exchange = asked(key=key, project=project)
+    exchange = exchange_of(key=key, project=project)
     snapshot = snapshot_of(*everybody)
     wanted = EVERYBODY in everybody or (key.is_bound if key else bool(project and project.is_bound))
     assert needs_metering(exchange, snapshot) is wanted
@@ -30,7 +40,7 @@ def test_a_list_or_a_budget_holds_to_what_is_metered(key: Any, project: Any, eve
 @pytest.mark.parametrize("unmetered", ["allow", "refuse"])
 @pytest.mark.parametrize("key", [None, FREE, LISTED, PAYING], ids=["no key", "free", "list", "budget"])
 def test_a_projects_word_goes_before_that(unmetered: str, key: Any):
-    exchange = asked(key=key, project=project_of(unmetered=unmetered))
+    exchange = exchange_of(key=key, project=project_of(unmetered=unmetered))
     for everybody in ((), (EVERYBODY,)):
         assert needs_metering(exchange, snapshot_of(*everybody)) is (unmetered == "refuse")
 
@@ -51,7 +61,7 @@ def test_a_projects_word_goes_before_that(unmetered: str, key: Any):
     ],
 )
 def test_the_reason_is_the_nearest_one(key: Any, project: Any, everybody: Any, told: str):
-    assert reason(asked(key=key, project=project), snapshot_of(*everybody)) == told
+    assert reason(exchange_of(key=key, project=project), snapshot_of(*everybody)) == told
 
 
 REFUSED = [
@@ -79,14 +89,14 @@ REFUSED = [
 def test_what_cannot_be_metered_is_refused_in_words(
     key: Any, method: str, path: str, body: Any, headers: Any, told: str
 ):
-    exchange = asked(method, path, body, *headers, key=key, project=project_of())
+    exchange = exchange_of(method, path, body, *headers, key=key, project=project_of())
     with pytest.raises(Forbidden) as refused:
         check_metered(exchange, snapshot_of())
     assert refused.value.code == "endpoint_not_metered"
     assert told.replace("***", exchange.path.rpartition("/")[2]) in refused.value.message
     assert reason(exchange, snapshot_of()) in refused.value.message
     if body != {"prompt": {"id": "p"}}:
-        check_metered(asked(method, path, body, *headers, key=FREE, project=project_of()), snapshot_of())
+        check_metered(exchange_of(method, path, body, *headers, key=FREE, project=project_of()), snapshot_of())
 
 
 @pytest.mark.parametrize(
@@ -100,7 +110,7 @@ def test_what_cannot_be_metered_is_refused_in_words(
     ],
 )
 def test_what_is_metered_or_free_passes(method: str, path: str, body: Any, headers: Any):
-    check_metered(asked(method, path, body, *headers, key=LISTED, project=project_of()), snapshot_of(EVERYBODY))
+    check_metered(exchange_of(method, path, body, *headers, key=LISTED, project=project_of()), snapshot_of(EVERYBODY))
 
 
 @pytest.mark.parametrize("path", ["/v1/responses", "/v1/chat/completions"])
@@ -110,7 +120,7 @@ def test_what_is_metered_or_free_passes(method: str, path: str, body: Any, heade
 def test_a_model_may_be_left_to_the_provider_by_a_project_or_a_stored_prompt(
     path: str, prompt: Any, unmetered: Any, key: Any
 ):
-    exchange = asked("POST", path, {"prompt": prompt}, key=key, project=project_of(unmetered=unmetered))
+    exchange = exchange_of("POST", path, {"prompt": prompt}, key=key, project=project_of(unmetered=unmetered))
     is_stored = prompt is not None and path == "/v1/responses"
     held = unmetered == "refuse" or (unmetered is None and key in (LISTED, PAYING))
     if not is_stored and not (unmetered == "allow" and key is not LISTED):
@@ -126,7 +136,7 @@ def test_a_model_may_be_left_to_the_provider_by_a_project_or_a_stored_prompt(
 
 @pytest.mark.parametrize("headers, is_form", [((), False), ((FORM, (b"content-length", b"9")), True)])
 def test_media_of_a_known_price_are_metered_and_a_form_of_them_to_its_end(headers: Any, is_form: bool):
-    exchange = asked("POST", "/v1/images/edits", None if is_form else {"model": "m"}, *headers, key=PAYING)
+    exchange = exchange_of("POST", "/v1/images/edits", None if is_form else {"model": "m"}, *headers, key=PAYING)
     exchange.model = "m"
     providers = [provider_of(), provider_of("other")]
     check_metered(exchange, snapshot_of(providers=providers, prices=[override_of(per_image="0.04")]))

@@ -10,10 +10,12 @@ import httpx
 import pytest
 
 from keys.tokens import CHECKSUM_CHARS, PUBLIC_ID_CHARS, Token, write_token
-from tests import plain
-from tests.access.asking import CHAT, in_force, minted, refused
-from tests.sluice import Sluice
-from tests.upstream import Upstream, chat_answer
+from tests.kit import plain
+from tests.kit.management import minted
+from tests.kit.requests import CHAT, refused
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, chat_answer
+from tests.kit.waiting import in_force
 
 
 @pytest.fixture

@@ -20,7 +20,8 @@ from proxy.components import Components
 from proxy.configuration import snapshot as snapshot_module
 from proxy.server.head import Head
 from proxy.steps.authenticate import prove, proven_before
-from tests.access.test_scopes import heard, in_a_loop, make, running
+from tests.kit.rows import make_key
+from tests.kit.snapshots import hear, in_a_loop, running
 
 PREFIX = "sk-sluice-"
 
@@ -111,7 +112,7 @@ def test_what_was_proven_counts_only_while_memory_has_the_same():
             assert proven_before(head, components) is None
             key = await prove(head, text, components)
             assert proven_before(head, components) is key
-            await heard(snapshot, lambda: VirtualKey.objects.get(pk=row.pk).change(rpm=7))
+            await hear(snapshot, lambda: VirtualKey.objects.get(pk=row.pk).change(rpm=7))
             assert proven_before(head, components) is None, "it was forgotten"
             again = await snapshot.find_key(row.public_id)
             assert again is not None
@@ -125,7 +126,7 @@ def test_what_was_proven_counts_only_while_memory_has_the_same():
 @pytest.mark.django_db(transaction=True)
 def test_what_was_looked_up_before_a_change_is_looked_up_again(monkeypatch: pytest.MonkeyPatch):
     """The answer of the database is on its way while the key is revoked, and the revocation is heard."""
-    row = make("revoked")
+    row = make_key("revoked")
     has_read, may_answer = threading.Event(), threading.Event()
     answers: list[bool] = []
 
@@ -142,7 +143,7 @@ def test_what_was_looked_up_before_a_change_is_looked_up_again(monkeypatch: pyte
         async with running() as snapshot:
             asked = asyncio.create_task(snapshot.find_key(row.public_id))
             assert await asyncio.to_thread(has_read.wait, 20)
-            await heard(snapshot, row.revoke)
+            await hear(snapshot, row.revoke)
             may_answer.set()
             found = await asked
             assert answers == [False, True]

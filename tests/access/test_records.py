@@ -9,13 +9,10 @@ from django.contrib.auth.models import User
 
 from keys.access import InactiveProject, check_project
 from keys.models import Project, VirtualKey
-from keys.records import KeyRecord, load_keys
+from keys.records import load_keys
+from tests.kit.rows import key_record
 
 pytestmark = pytest.mark.django_db
-
-
-def record(row: VirtualKey) -> KeyRecord:
-    return load_keys([row.public_id])[row.public_id][0]
 
 
 @pytest.mark.parametrize("own", [True, False])
@@ -23,7 +20,7 @@ def record(row: VirtualKey) -> KeyRecord:
 def test_a_key_is_active_where_it_is_and_its_owner_too(own: bool, owners: bool | None):
     owner = None if owners is None else User.objects.create_user("ann", is_active=owners)
     row, _ = VirtualKey.objects.mint(name="k", owner=owner, is_active=own)
-    assert record(row).is_active == (own and owners is not False)
+    assert key_record(row).is_active == (own and owners is not False)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +37,7 @@ def test_a_key_is_active_where_it_is_and_its_owner_too(own: bool, owners: bool |
 def test_a_list_of_models_is_kept_as_names_and_patterns(
     models: list[str], exact: set[str], globs: tuple[str, ...], takes: list[str], refuses: list[str]
 ):
-    found = record(VirtualKey.objects.mint(name="k", allowed_models=models)[0])
+    found = key_record(VirtualKey.objects.mint(name="k", allowed_models=models)[0])
     assert (set(found.exact_models), found.model_globs) == (exact, globs)
     assert [found.may_use(model) for model in takes] == [True] * len(takes)
     assert [found.may_use(model) for model in refuses] == [False] * len(refuses)
@@ -49,7 +46,7 @@ def test_a_list_of_models_is_kept_as_names_and_patterns(
 
 @pytest.mark.parametrize("models", [[], ["*"]])
 def test_a_budget_binds_a_key_without_a_list(models: list[str]):
-    found = record(VirtualKey.objects.mint(name="k", allowed_models=models, budget=Decimal(1))[0])
+    found = key_record(VirtualKey.objects.mint(name="k", allowed_models=models, budget=Decimal(1))[0])
     assert found.is_bound
 
 

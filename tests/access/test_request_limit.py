@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 
-from tests.access.asking import ask, changed, in_force, minted, refused
-from tests.sluice import Sluice
-from tests.upstream import Upstream
+from tests.kit.management import changed, minted
+from tests.kit.requests import ask, refused
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream
+from tests.kit.waiting import in_force
 
 
 def test_the_request_above_the_limit_is_429_with_what_a_client_needs(sluice: Sluice, upstream: Upstream):

@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
-from tests.access.asking import ask, changed, in_force, minted, new_project, refused, soon
-from tests.sluice import Sluice
-from tests.upstream import Upstream
+from tests.kit.forms import form
+from tests.kit.management import changed, minted, new_project
+from tests.kit.requests import ask, refused
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream
+from tests.kit.waiting import in_force, soon
 
 MINI = "gpt-4.1-mini"
 
@@ -72,11 +75,6 @@ def test_a_body_that_is_passed_on_is_read_first_or_refused(sluice: Sluice, upstr
         refused(answer, 400, "param_not_readable")
     assert len(upstream.requests) == before
     assert ask(sluice, key, path="/v1/files", method="GET").status_code == 200
-
-
-def form(*fields: tuple[str, bytes]) -> bytes:
-    parts = [f'--B\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n'.encode() + value for name, value in fields]
-    return b"\r\n".join([*parts, b"--B--\r\n"])
 
 
 @pytest.mark.parametrize(

@@ -7,18 +7,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from keys.rules import HeaderMissing, MethodRefused, OriginRefused, ParamRefused, ParamUnreadable, PathRefused, Rules
+from keys.rules import HeaderMissing, MethodRefused, OriginRefused, ParamRefused, ParamUnreadable, PathRefused
+from tests.kit.exchanges import rules_of
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-def rules(**said: Any) -> Rules:
-    return Rules(**{"params": {}, "origins": [], "headers": {}, "methods": [], "paths": [], **said})
-
-
 def check(params: dict[str, list[Any]], body: bytes | str, **known: Any) -> None:
     raw = body if isinstance(body, bytes) else body.encode()
-    rules(params=params).check_params(_members.decode(raw), known)
+    rules_of(params=params).check_params(_members.decode(raw), known)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +93,7 @@ def test_what_two_readers_could_understand_differently_is_refused(params, body):
 def test_nesting_deeper_than_the_stack_is_refused_and_nothing_worse(name, depth):
     nested = b"[" * depth + b'{"b": 2}' + b"]" * depth
     with pytest.raises((ParamRefused, ParamUnreadable)):
-        rules(params={name: [1]}).check_params({"a": msgspec.Raw(nested)}, {})
+        rules_of(params={name: [1]}).check_params({"a": msgspec.Raw(nested)}, {})
 
 
 def test_a_value_that_was_read_before_is_not_read_again():
@@ -127,14 +124,14 @@ def test_a_value_that_was_read_before_is_not_read_again():
 )
 def test_method_path_origin_and_headers(said, method, path, headers, error):
     if error is None:
-        rules(**said).check_head(method, path, headers)
+        rules_of(**said).check_head(method, path, headers)
         return
     with pytest.raises(error):
-        rules(**said).check_head(method, path, headers)
+        rules_of(**said).check_head(method, path, headers)
 
 
 def test_a_forms_values_are_text_or_what_they_spell():
-    both = rules(params={"temperature": [0, 0.5], "model": ["whisper-*"], "a.b": [1]})
+    both = rules_of(params={"temperature": [0, 0.5], "model": ["whisper-*"], "a.b": [1]})
     assert both.form_fields == {"temperature", "model"}
     both.check_form_field("temperature", "0.5")
     both.check_form_field("model", "whisper-1")
@@ -149,5 +146,5 @@ def test_a_forms_values_are_text_or_what_they_spell():
 )
 def test_a_missing_header_is_told_with_its_values(values, told):
     with pytest.raises(HeaderMissing) as missing:
-        rules(headers={"X-Team": values}).check_head("GET", "/v1/x", [])
+        rules_of(headers={"X-Team": values}).check_head("GET", "/v1/x", [])
     assert str(missing.value).endswith(told)

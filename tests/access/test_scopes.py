@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -16,26 +14,19 @@ from msgspec.structs import astuple
 
 from keys.limits.scope import Limits
 from keys.models import Account, GlobalLimits, Project, Team, Tier, VirtualKey
-from keys.records import KeyRecord, load_keys
-from proxy.configuration.snapshot import Snapshot
+from keys.records import load_keys
+from tests.kit.rows import key_record, make_key
+from tests.kit.snapshots import hear, in_a_loop, running
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def make(name: str = "k", **fields: Any) -> VirtualKey:
-    return VirtualKey.objects.mint(name=name, **fields)[0]
-
-
-def record(key: VirtualKey) -> KeyRecord:
-    return load_keys([key.public_id])[key.public_id][0]
 
 
 def test_scopes_are_those_that_are_limited_the_nearest_first():
     owner, team = User.objects.create_user("ann"), Team.objects.create(name="crew", tpm=5)
     project = Project.objects.create(name="p", daily=7)
     Account.of(owner).change(budget=Decimal("1.5"), period="day", time_zone="Europe/Berlin")
-    key = make(owner=owner, team=team, project=project, rpm=3, rps=1, burst=2)
-    assert [astuple(scope) for scope in record(key).scopes] == [
+    key = make_key(owner=owner, team=team, project=project, rpm=3, rps=1, burst=2)
+    assert [astuple(scope) for scope in key_record(key).scopes] == [
         ("key", str(key.pk), "key 'k'", Limits(rpm=3, rps=1, burst=2)),
         (
             "user",
@@ -46,18 +37,18 @@ def test_scopes_are_those_that_are_limited_the_nearest_first():
         ("team", str(team.pk), "team 'crew'", Limits(tpm=5)),
         ("project", str(project.pk), "project 'p'", Limits(daily=7)),
     ]
-    assert record(make("bare", owner=User.objects.create_user("bob"))).scopes == ()
+    assert key_record(make_key("bare", owner=User.objects.create_user("bob"))).scopes == ()
 
 
 def test_a_budget_of_nothing_is_a_limit_and_no_zone_is_the_settings(settings: Any):
     settings.BUDGET_TIME_ZONE = "Asia/Tokyo"
-    [scope] = record(make(budget=Decimal(0))).scopes
+    [scope] = key_record(make_key(budget=Decimal(0))).scopes
     assert (scope.limits.budget, scope.limits.time_zone) == (0, "Asia/Tokyo")
 
 
 def test_many_keys_are_loaded_in_one_query():
     team = Team.objects.create(name="t", rpm=1)
-    ids = [make(f"k{n}", owner=User.objects.create_user(f"u{n}"), team=team).public_id for n in range(5)]
+    ids = [make_key(f"k{n}", owner=User.objects.create_user(f"u{n}"), team=team).public_id for n in range(5)]
     with CaptureQueriesContext(
         connection,
     ) as queries:
@@ -69,51 +60,21 @@ def test_many_keys_are_loaded_in_one_query():
 
 def test_an_owner_without_an_account_is_no_error():
     [owner] = User.objects.bulk_create([User(username="bulk")])
-    found = record(make(owner=owner))
+    found = key_record(make_key(owner=owner))
     assert (found.scopes, found.tier) == ((), None)
 
 
 def test_tiers_come_with_the_key():
     owner = User.objects.create_user("ann")
-    tier = record(make(owner=owner)).tier
+    tier = key_record(make_key(owner=owner)).tier
     assert tier is not None
     assert (tier.name, tier.daily_embeddings, tier.compute) == ("free", 1000, "byok")
-
-
-@asynccontextmanager
-async def running() -> AsyncIterator[Snapshot]:
-    snapshot = Snapshot()
-    await snapshot.start()
-    try:
-        yield snapshot
-    finally:
-        await snapshot.stop()
-
-
-async def heard(snapshot: Snapshot, change: Callable[[], object]) -> None:
-    """Make the change elsewhere and wait until this process has taken it in."""
-    before = snapshot.version
-    await asyncio.to_thread(_and_close, change)
-    async with asyncio.timeout(5):
-        while snapshot.version == before:  # noqa: ASYNC110 - it tells nobody when it has heard
-            await asyncio.sleep(0.01)
-
-
-def _and_close(change: Callable[[], object]) -> None:
-    try:
-        change()
-    finally:
-        connection.close()
-
-
-def in_a_loop(work: Callable[[], Awaitable[None]]) -> None:
-    asyncio.run(work())  # type: ignore[arg-type]
 
 
 def test_a_change_of_any_scope_is_heard_and_other_keys_stay():
     owner, team = User.objects.create_user("ann"), Team.objects.create(name="crew")
     project = Project.objects.create(name="p")
-    key, other = make(owner=owner, team=team, project=project), make("other")
+    key, other = make_key(owner=owner, team=team, project=project), make_key("other")
     changes: list[tuple[str, Callable[[], object]]] = [
         ("key", lambda: VirtualKey.objects.get(pk=key.pk).change(rpm=2)),
         ("user", lambda: Account.objects.get(pk=owner.pk).change(rpm=3)),
@@ -127,17 +88,17 @@ def test_a_change_of_any_scope_is_heard_and_other_keys_stay():
             for kind, change in changes:
                 assert (await snapshot.find_key(key.public_id)) is not None
                 assert snapshot.cached_key(key.public_id) is not None
-                await heard(snapshot, change)
+                await hear(snapshot, change)
                 assert snapshot.cached_key(key.public_id) is None
                 again = await snapshot.find_key(key.public_id)
                 assert again is not None
                 assert kind in {scope.kind for scope in again.scopes}
                 assert snapshot.cached_key(other.public_id) is not None
             assert snapshot.projects[project.pk].scope is not None
-            await heard(snapshot, lambda: GlobalLimits.current().change(parallel=9))
+            await hear(snapshot, lambda: GlobalLimits.current().change(parallel=9))
             [everybody] = snapshot.global_scopes
             assert (everybody.kind, everybody.limits.parallel) == ("global", 9)
-            await heard(snapshot, lambda: GlobalLimits.current().change(parallel=None))
+            await hear(snapshot, lambda: GlobalLimits.current().change(parallel=None))
             assert snapshot.global_scopes == ()
 
     in_a_loop(work)
@@ -146,7 +107,7 @@ def test_a_change_of_any_scope_is_heard_and_other_keys_stay():
 def test_a_change_of_a_tier_and_of_an_accounts_tier_is_heard():
     owner = User.objects.create_user("ann")
     Tier.objects.get_or_create(name="paid", defaults={"daily_embeddings": 50_000, "compute": "local"})
-    key = make(owner=owner)
+    key = make_key(owner=owner)
 
     async def work() -> None:
         async with running() as snapshot:
@@ -155,7 +116,7 @@ def test_a_change_of_a_tier_and_of_an_accounts_tier_is_heard():
                 (lambda: Tier.objects.get(name="paid").change(daily_embeddings=7), 7),
             ):
                 await snapshot.find_key(key.public_id)
-                await heard(snapshot, change)
+                await hear(snapshot, change)
                 found = await snapshot.find_key(key.public_id)
                 assert found is not None
                 assert found.tier is not None
@@ -165,7 +126,7 @@ def test_a_change_of_a_tier_and_of_an_accounts_tier_is_heard():
 
 
 def test_both_public_ids_of_a_rotated_key_are_forgotten_with_it():
-    key = make()
+    key = make_key()
     old = key.public_id
     key.rotate(60)
 
@@ -175,7 +136,7 @@ def test_both_public_ids_of_a_rotated_key_are_forgotten_with_it():
                 found = await snapshot.find_key(public_id)
                 assert found is not None
                 assert (found.id, found.grace_until is not None) == (key.pk, public_id == old)
-            await heard(snapshot, lambda: VirtualKey.objects.get().change(notes="n"))
+            await hear(snapshot, lambda: VirtualKey.objects.get().change(notes="n"))
             assert snapshot.cached_key(old) is snapshot.cached_key(key.public_id) is None
 
     in_a_loop(work)
@@ -183,7 +144,7 @@ def test_both_public_ids_of_a_rotated_key_are_forgotten_with_it():
 
 def test_the_oldest_keys_make_room_without_a_trace(settings: Any):
     settings.KEY_CACHE_SIZE = 3
-    rows = [make(f"k{n}") for n in range(5)]
+    rows = [make_key(f"k{n}") for n in range(5)]
 
     async def work() -> None:
         async with running() as snapshot:

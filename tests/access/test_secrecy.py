@@ -10,12 +10,15 @@ from typing import NamedTuple
 
 import pytest
 
-from tests import plain
-from tests.access.asking import CHAT, JSON, ask, contents, in_force, minted, new_provider, soon
-from tests.environment import MANAGEMENT_TOKEN, UPSTREAM_KEY
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import (
+from tests.kit import plain
+from tests.kit.environment import MANAGEMENT_TOKEN, UPSTREAM_KEY
+from tests.kit.files import contents
+from tests.kit.management import minted
+from tests.kit.providers import new_provider
+from tests.kit.requests import CHAT, JSON, ask
+from tests.kit.services import Services
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import (
     Answer,
     Received,
     Reset,
@@ -28,6 +31,7 @@ from tests.upstream import (
     error_answer,
     json_answer,
 )
+from tests.kit.waiting import in_force, soon
 
 SECRET = "sk-database-canary-7b2f09d1c4"
 PROMPT = "prompt-canary-51e2"
@@ -61,11 +65,8 @@ def echo_garbage(received: Received) -> Script:
 @pytest.fixture(scope="module")
 def played(services: Services, _upstream: Upstream) -> Iterator[Played]:
     """A server that has served every kind of request, and all that it answered."""
-    server = Sluice.start(upstream_url=_upstream.url, LOG_LEVEL="debug")
-    try:
+    with Sluice.start(upstream_url=_upstream.url, LOG_LEVEL="debug") as server:
         yield play(server, _upstream)
-    finally:
-        server.close()
 
 
 def play(server: Sluice, upstream: Upstream) -> Played:
@@ -116,7 +117,7 @@ def leave_a_stream(server: Sluice, upstream: Upstream, key: str) -> None:
     soon(lambda: any(row["outcome"] == "client_closed" for row in server.rows()))
 
 
-def found(text: str, needles: list[str]) -> list[str]:
+def leaks_in(text: str, needles: list[str]) -> list[str]:
     return [
         f"{needle} in …{text[max(0, (at := text.index(needle)) - 150) : at + 60]}…"
         for needle in needles
@@ -130,15 +131,15 @@ def test_requests_of_every_outcome_were_made(played: Played):
 
 
 def test_no_answer_tells_a_secret(played: Played):
-    assert not found(played.told, [needle for needle in played.needles if needle != PROMPT])
+    assert not leaks_in(played.told, [needle for needle in played.needles if needle != PROMPT])
 
 
 def test_the_log_tells_no_secret(played: Played):
-    assert not found(played.server.log_text(), played.needles)
+    assert not leaks_in(played.server.log_text(), played.needles)
 
 
 def test_the_metrics_tell_no_secret(played: Played):
-    assert not found(plain.get(f"{played.server.url}/metrics").text, played.needles)
+    assert not leaks_in(plain.get(f"{played.server.url}/metrics").text, played.needles)
 
 
 @pytest.mark.parametrize("name", LISTS)
@@ -151,7 +152,7 @@ def test_the_api_tells_no_secret(played: Played, name: str):
         pages.append(played.server.api("GET", f"/api/{name}/{row['id']}").text)
         pages.append(played.server.api("PATCH", f"/api/{name}/{row['id']}", json={}).text)
         pages.append(played.server.api("PATCH", f"/api/{name}/{row['id']}", json={"name": ["x"], "alias": ["x"]}).text)
-    assert not found("\n".join(pages), played.needles)
+    assert not leaks_in("\n".join(pages), played.needles)
 
 
 def test_the_admin_tells_no_secret(played: Played):
@@ -174,7 +175,7 @@ def test_the_admin_tells_no_secret(played: Played):
                 seen.add(link)
                 queue.append(link)
     assert len(pages) > 20
-    assert not found("\n".join(pages), [*played.needles, PASSWORD])
+    assert not leaks_in("\n".join(pages), [*played.needles, PASSWORD])
 
 
 def kind_of(link: str) -> str:
@@ -187,7 +188,7 @@ def test_every_sort_of_entry_is_in_the_audit_log_and_its_file(played: Played):
     assert {"create", "rotate", "revoke", "request"} <= actions
     file = played.server.directory / "data" / "audit.jsonl"
     assert file.stat().st_size > 1000
-    assert not found(file.read_text(), played.needles)
+    assert not leaks_in(file.read_text(), played.needles)
 
 
 def test_the_database_and_all_files_hold_no_secret(played: Played):
@@ -195,7 +196,7 @@ def test_the_database_and_all_files_hold_no_secret(played: Played):
     files = [p for p in database.parent.glob(database.name + "*") if p.is_file()]
     assert database in files
     for path, content in [*((file, file.read_bytes()) for file in files), *contents(played.server.directory).items()]:
-        assert not found(content.decode("latin-1"), [*played.needles, PASSWORD]), path
+        assert not leaks_in(content.decode("latin-1"), [*played.needles, PASSWORD]), path
 
 
 def test_a_token_that_stands_for_a_model_or_in_an_address_is_masked(start_sluice, upstream: Upstream):

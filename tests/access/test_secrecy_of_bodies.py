@@ -6,17 +6,17 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from tests.access.asking import CHAT, ask, minted, new_project, soon
-from tests.databases import query
-from tests.environment import MANAGEMENT_TOKEN, UPSTREAM_KEY
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import (
+from tests.kit.databases import query
+from tests.kit.environment import MANAGEMENT_TOKEN, UPSTREAM_KEY
+from tests.kit.management import create, minted
+from tests.kit.requests import CHAT, ask
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import (
     Chunk,
     Reset,
     Script,
@@ -29,31 +29,27 @@ from tests.upstream import (
     json_answer,
     responses_stream,
 )
-from tests.upstream.scripts import frame, stream_head
+from tests.kit.upstream.scripts import frame, stream_head
+from tests.kit.waiting import soon
 from usage.bodies.redact import Redaction
 
 MOST = 4096
+
+pytestmark = [
+    pytest.mark.server(BODY_CAPTURE_BYTES=MOST, BODY_REDACT_PATTERN=r"\bCASE-[0-9]{4}\b|patient: \w+"),
+    pytest.mark.key(project={"capture_bodies": "all"}),
+]
 STORED = "pk/stored+secret=in/the-database"
 """With characters that encoders write in ways of their own."""
 
 
 @pytest.fixture(scope="module")
-def server(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    started = Sluice.start(
-        upstream_url=_upstream.url, BODY_CAPTURE_BYTES=MOST, BODY_REDACT_PATTERN=r"\bCASE-[0-9]{4}\b|patient: \w+"
-    )
-    made = started.api("POST", "/api/credentials", json={"alias": "stored", "secret": STORED})
-    assert made.status_code == 201, made.text
-    yield started
-    started.close()
+def server(sluice: Sluice) -> Sluice:
+    create(sluice, "/api/credentials", {"alias": "stored", "secret": STORED})
+    return sluice
 
 
-@pytest.fixture(scope="module")
-def key(server: Sluice) -> str:
-    return minted(server, project=new_project(server, capture_bodies="all"))[1]
-
-
-def kept(server: Sluice, answer: Any) -> dict[str, str]:
+def bodies_of(server: Sluice, answer: Any) -> dict[str, str]:
     """Request and answer as the API tells them, and everything that the database has of them."""
     path = f"/api/requests/{answer.headers['x-request-id']}/bodies"
     soon(lambda: server.api("GET", path).status_code == 200)
@@ -77,14 +73,14 @@ def no_trace(of: Sequence[str], found: dict[str, str]) -> None:
 def test_a_key_that_a_client_writes_into_its_request(server: Sluice, upstream: Upstream, key: str):
     other = minted(server)[1]
     answer = ask(server, key, messages=[{"role": "user", "content": f"my key is {key}, and theirs: {other}"}])
-    found = kept(server, answer)
+    found = bodies_of(server, answer)
     no_trace([key, other], found)
     assert "my key is [redacted], and theirs: [redacted]" in found["request"]
 
 
 def test_the_installations_own_secrets(server: Sluice, upstream: Upstream, key: str):
     text = f"{MANAGEMENT_TOKEN} {server.env['SECRET_KEY']} {server.env['ENCRYPTION_KEY']} {STORED} {UPSTREAM_KEY}"
-    found = kept(server, ask(server, key, messages=[{"role": "user", "content": text}]))
+    found = bodies_of(server, ask(server, key, messages=[{"role": "user", "content": text}]))
     no_trace(text.split(), found)
 
 
@@ -92,7 +88,7 @@ def test_a_provider_that_echoes_what_it_was_called_with(server: Sluice, upstream
     upstream.answers(echo)
     answer = ask(server, key, path="/v1/anything", content=b"x")
     assert UPSTREAM_KEY in answer.text, "the provider says it, and it passes unread"
-    found = kept(server, answer)
+    found = bodies_of(server, answer)
     no_trace([UPSTREAM_KEY], found)
     assert "[redacted]" in found["answer"]
 
@@ -214,7 +210,7 @@ def test_a_secret_in_an_answer(server: Sluice, upstream: Upstream, key: str, way
     upstream.answers(way(secret))
     path = "/v1/responses" if way is letter_by_letter_in_a_response else "/v1/chat/completions"
     answer = ask(server, key, path=path, stream=True)
-    found = kept(server, answer)
+    found = bodies_of(server, answer)
     no_trace([secret], found)
     said = put_together(found["answer"])
     assert secret[:12] not in said
@@ -247,7 +243,7 @@ NAMED: dict[str, tuple[Any, str]] = {
 @pytest.mark.parametrize("what", NAMED)
 def test_what_looks_like_a_secret(server: Sluice, upstream: Upstream, key: str, what: str):
     members, secret = NAMED[what]
-    found = kept(server, ask(server, key, **members))
+    found = bodies_of(server, ask(server, key, **members))
     assert secret not in found["raw"]
     assert secret not in found["request"]
     assert "[redacted]" in found["request"]
@@ -264,7 +260,7 @@ def test_a_form(server: Sluice, upstream: Upstream, key: str):
     answer = ask(
         server, key, path="/v1/files", content=form, headers={"content-type": "multipart/form-data; boundary=b"}
     )
-    found = kept(server, answer)
+    found = bodies_of(server, answer)
     no_trace([key], found)
     assert "very secret" not in found["raw"]
     assert "filename" in found["raw"]
@@ -275,7 +271,7 @@ def test_what_is_no_secret_stays_as_it_was(server: Sluice, upstream: Upstream, k
         "The basic idea of a token: max_tokens bounds it. Keys, passwords and secrets are topics; a-b, sk-1, 100%."
     )
     answer = ask(server, key, messages=[{"role": "user", "content": content}], max_tokens=5, logprobs=True)
-    found = kept(server, answer)
+    found = bodies_of(server, answer)
     assert json.loads(found["request"]) == {
         **CHAT,
         "messages": [{"role": "user", "content": content}],

@@ -13,13 +13,17 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
-from tests import plain
-from tests.access.asking import ask, contents, from_now, minted, new_provider, soon
-from tests.databases import query
-from tests.environment import ENCRYPTION_KEY, MANAGEMENT_TOKEN, SECRET_KEY, UPSTREAM_KEY
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Upstream
+from tests.kit import plain
+from tests.kit.databases import query
+from tests.kit.environment import ENCRYPTION_KEY, MANAGEMENT_TOKEN, SECRET_KEY, UPSTREAM_KEY
+from tests.kit.files import contents
+from tests.kit.management import from_now, minted
+from tests.kit.providers import new_provider
+from tests.kit.requests import ask
+from tests.kit.services import Services
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream
+from tests.kit.waiting import soon
 
 SECRET = "sk-database-canary-4e1fd07c92"
 PROMPT = "prompt-canary-9b7c"
@@ -36,11 +40,8 @@ class Played(NamedTuple):
 @pytest.fixture(scope="module")
 def played(services: Services, _upstream: Upstream) -> Iterator[Played]:
     options: dict[str, Any] = {"SIGNUP_ENABLED": True, "LOG_LEVEL": "debug", "LOGIN_RATE": "1000/min"}
-    server = Sluice.start("postgres", redis=True, workers=2, upstream_url=_upstream.url, **options)
-    try:
+    with Sluice.start("postgres", redis=True, workers=2, upstream_url=_upstream.url, **options) as server:
         yield play(server)
-    finally:
-        server.close()
 
 
 def play(server: Sluice) -> Played:
@@ -91,7 +92,7 @@ def play(server: Sluice) -> Played:
     )
 
 
-def found(data: bytes, needles: list[bytes]) -> list[bytes]:
+def leaks_in(data: bytes, needles: list[bytes]) -> list[bytes]:
     """Those that are in it, also as hexadecimal digits or in base64 (at any offset in its groups of three)."""
     hits = []
     for needle in needles:
@@ -105,8 +106,8 @@ def found(data: bytes, needles: list[bytes]) -> list[bytes]:
 
 def test_the_search_finds_what_is_hidden():
     for offset in range(3):
-        assert found(base64.b64encode(b"x" * offset + b"a needle that is long" + b"yy"), [b"a needle that is long"])
-    assert found(b"a needle".hex().encode(), [b"a needle"])
+        assert leaks_in(base64.b64encode(b"x" * offset + b"a needle that is long" + b"yy"), [b"a needle that is long"])
+    assert leaks_in(b"a needle".hex().encode(), [b"a needle"])
 
 
 def test_the_journal_holds_no_secret(played: Played):
@@ -114,7 +115,7 @@ def test_the_journal_holds_no_secret(played: Played):
     journal = played.server.directory / "data" / "journal"
     written = b"".join(contents(journal).values())
     assert b"/v1/chat/completions" in written
-    assert not found(written, played.needles)
+    assert not leaks_in(written, played.needles)
 
 
 def test_redis_holds_no_secret(played: Played):
@@ -130,12 +131,12 @@ def test_redis_holds_no_secret(played: Played):
         value for name in names if client.type(name) == b"string" and isinstance(value := client.get(name), bytes)
     )
     client.close()
-    assert not found(everything, played.needles)
+    assert not leaks_in(everything, played.needles)
 
 
 def test_nothing_that_was_answered_tells_a_secret(played: Played):
     needles = [needle for needle in played.needles if needle != PROMPT.encode()]
-    assert not found(played.told.encode(), needles)
+    assert not leaks_in(played.told.encode(), needles)
 
 
 @pytest.mark.parametrize(
@@ -149,19 +150,19 @@ def test_the_api_tells_no_secret(played: Played, name: str):
         pages.append(played.server.api("GET", f"/api/{name}/{row.get('id')}").text)
         pages.append(played.server.api("PATCH", f"/api/{name}/{row.get('id')}", json={"password": [PASSWORD]}).text)
     needles = [needle for needle in played.needles if needle != PASSWORD.encode()]
-    assert not found("\n".join(pages).encode(), needles)
+    assert not leaks_in("\n".join(pages).encode(), needles)
 
 
 def test_the_log_and_every_file_hold_no_secret(played: Played):
     played.server.api("POST", "/api/users", json={"email": "not one", "password": PASSWORD})
     for path, content in contents(played.server.directory).items():
-        assert not found(content, played.needles), path
+        assert not leaks_in(content, played.needles), path
     assert (played.server.directory / "data" / "audit.jsonl").stat().st_size > 1000
 
 
 def test_the_metrics_tell_no_secret(played: Played):
     answer = plain.get(f"{played.server.url}/metrics")
-    assert not found(answer.content, played.needles)
+    assert not leaks_in(answer.content, played.needles)
 
 
 def test_every_table_of_the_database_holds_no_secret(played: Played):
@@ -174,6 +175,6 @@ def test_every_table_of_the_database_holds_no_secret(played: Played):
     for name in (row["tablename"] for row in tables):
         rows = query(server.database_url, f'SELECT t::text AS line FROM "{name}" AS t')
         sizes[name] = len(rows)
-        assert not found("\n".join(row["line"] for row in rows).encode(), played.needles), name
+        assert not leaks_in("\n".join(row["line"] for row in rows).encode(), played.needles), name
     for name in ("keys_virtualkey", "usage_requestrecord", "usage_auditentry", "auth_user", "usage_scopetotal"):
         assert sizes[name], sizes

@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
-from tests import plain
-from tests.access.asking import ask, in_force, minted, new_project, new_provider, refused, soon
-from tests.conftest import StartSluice
-from tests.databases import databases, execute
-from tests.environment import MANAGEMENT_TOKEN
-from tests.sluice import Sluice
+from tests.kit import plain
+from tests.kit.databases import databases, execute
+from tests.kit.environment import MANAGEMENT_TOKEN
+from tests.kit.management import minted, new_project
+from tests.kit.providers import new_provider
+from tests.kit.requests import ask, refused
+from tests.kit.sluice import Sluice, StartSluice
+from tests.kit.waiting import in_force, soon
 
 PRICE = {"provider": "", "model": "priced", "input": "1", "output": "1"}
 

@@ -10,14 +10,16 @@ from typing import Any
 
 import pytest
 
-from tests.access.asking import ask, changed, soon
-from tests.alerts.conftest import SECRET, MailServer
-from tests.environment import ROOT
-from tests.promises.fleet import Fleet, fleet_of, key_of
-from tests.promises.spending import set_price
-from tests.services import Services, processes
-from tests.sluice import Sluice
-from tests.upstream import Upstream, chat_answer, json_answer, usage_of
+from tests.kit.dispatching import SECRET
+from tests.kit.environment import ROOT
+from tests.kit.fleet import Fleet, fleet_of
+from tests.kit.mail import MailServer
+from tests.kit.management import changed, limited_key, set_price
+from tests.kit.requests import ask
+from tests.kit.services import processes
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, chat_answer, usage_of
+from tests.kit.waiting import soon
 from usage.sending.signature import verify
 
 pytestmark = pytest.mark.any_database
@@ -28,13 +30,6 @@ print("made", look_for_alerts(), "sent", send_waiting_alerts())
 WAIT_S = 30.0
 TOKENS = 100_000
 """Of an answer: at 1 USD for a million, 0.1 USD."""
-
-
-@pytest.fixture
-def receiver(services: Services) -> Iterator[Upstream]:
-    with Upstream() as server:
-        server.script = json_answer({})
-        yield server
 
 
 @pytest.fixture
@@ -81,7 +76,7 @@ def traffic(fleet: Fleet, token: str, count: int) -> list[int]:
 @pytest.mark.timeout(180)
 def test_a_threshold_that_many_cross_at_once_is_told_once(fleet: Fleet, receiver: Upstream, mail_server: MailServer):
     set_price(fleet.first, "gpt-4.1-mini")
-    token, path = key_of(fleet.first, "key", budget="2", period="month", soft_threshold="0.5")
+    token, path = limited_key(fleet.first, "key", budget="2", period="month", soft_threshold="0.5")
 
     assert set(traffic(fleet, token, 12)) == {200}
     soon(lambda: spent(fleet.first, path) >= 1.2, WAIT_S)

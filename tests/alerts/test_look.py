@@ -12,8 +12,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from keys.models import GlobalLimits, Team
-from tests.alerts.conftest import spend
-from tests.management.conftest import make_key, make_project
+from tests.kit.rows import make_key, make_project
+from tests.kit.spent import spend
 from usage.alerts import look as look_module
 from usage.alerts.alert import Alert, AlertDelivery
 from usage.alerts.look import look
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.django_db
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 
-def told() -> list[tuple[str, str, str]]:
+def alerts_sent() -> list[tuple[str, str, str]]:
     """Level, scope and name of each alert, the oldest first."""
     return list(Alert.objects.order_by("id").values_list("level", "kind", "name"))
 
@@ -43,7 +43,7 @@ def test_a_threshold_and_then_the_budget_are_told_once_each():
     assert look_for_alerts() == 1
     spend("5", key=key.pk)
     assert look_for_alerts() == 0
-    assert told() == [("threshold", "key", "reports"), ("budget", "key", "reports")]
+    assert alerts_sent() == [("threshold", "key", "reports"), ("budget", "key", "reports")]
     alert = Alert.objects.first()
     assert alert is not None
     assert (alert.spent_usd, alert.limit_usd, alert.budget_usd) == (Decimal(1), Decimal(1), Decimal(1))
@@ -67,7 +67,7 @@ def test_every_scope_that_has_a_budget_is_looked_at(kind: str):
     spend("0.9", key=key.pk, user=user.pk, team=team.pk, project=project.pk)
     assert look_for_alerts() == 1
     name = {"key": "k", "user": "ann", "team": "t", "project": "p", "global": "this gateway"}[kind]
-    assert told() == [("threshold", kind, name)]
+    assert alerts_sent() == [("threshold", kind, name)]
     assert Alert.objects.get().user_id == (user.pk if kind in ("key", "user") else None)
 
 
@@ -135,7 +135,7 @@ def test_limits_of_nothing_are_not_told_and_a_threshold_of_all_is_the_budget(lim
     key = make_key(**limits)
     spend("1", key=key.pk)
     look_for_alerts()
-    assert [level for level, _, _ in told()] == levels
+    assert [level for level, _, _ in alerts_sent()] == levels
 
 
 def test_where_nothing_moved_one_question_is_asked():

@@ -13,10 +13,12 @@ import pytest
 from django.utils import timezone
 
 from keys.models import VirtualKey
-from tests.alerts.conftest import SECRET, TO, MailServer, spend
-from tests.management.conftest import make_key
-from tests.services import processes
-from tests.upstream import Upstream, error_answer, json_answer
+from tests.kit.dispatching import SECRET
+from tests.kit.mail import TO, MailServer
+from tests.kit.rows import make_key
+from tests.kit.services import processes
+from tests.kit.spent import spend
+from tests.kit.upstream import Upstream, error_answer, json_answer
 from usage.alerts import send as send_module
 from usage.alerts.alert import Alert, AlertDelivery
 from usage.alerts.channels.webhook import WebhookChannel

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.sluice import Sluice
-from tests.upstream import Upstream, chat_stream, error_answer
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, chat_stream, error_answer
 
 MODEL = "simulator-bench"
 PERCENTILES = {"p50", "p90", "p99", "max", "mean"}
@@ -37,14 +37,14 @@ def bench(sluice: Sluice) -> Bench:
     return run
 
 
-def told(done: CompletedProcess[str], code: int = 0) -> dict[str, Any]:
+def report_of(done: CompletedProcess[str], code: int = 0) -> dict[str, Any]:
     assert done.returncode == code, done.stderr
     report: dict[str, Any] = json.loads(done.stdout)
     return report
 
 
 def test_plain_answers_are_counted_and_timed(bench: Bench, key: str):
-    report = told(bench("--key", key, "--requests", "50", "--json"))
+    report = report_of(bench("--key", key, "--requests", "50", "--json"))
     assert (report["model"], report["stream"], report["concurrency"]) == (MODEL, False, 4)
     through = report["through"]
     assert (through["requests"], through["failed"], through["errors"]) == (50, 0, {})
@@ -57,7 +57,7 @@ def test_plain_answers_are_counted_and_timed(bench: Bench, key: str):
 
 
 def test_streams_have_a_first_token_and_chunks(bench: Bench, key: str):
-    through = told(bench("--key", key, "--requests", "20", "--stream", "--tokens", "7", "--json"))["through"]
+    through = report_of(bench("--key", key, "--requests", "20", "--stream", "--tokens", "7", "--json"))["through"]
     assert (through["requests"], through["failed"]) == (20, 0)
     assert set(through["first_token_ms"]) == PERCENTILES
     assert through["first_token_ms"]["p50"] <= through["latency_ms"]["p50"]
@@ -67,14 +67,14 @@ def test_streams_have_a_first_token_and_chunks(bench: Bench, key: str):
 
 def test_a_rate_is_told_to_the_simulator(bench: Bench, key: str):
     options = ("--stream", "--tokens", "5", "--tokens-per-second", "20", "--requests", "4", "--json")
-    through = told(bench("--key", key, *options))["through"]
+    through = report_of(bench("--key", key, *options))["through"]
     assert through["latency_ms"]["p50"] >= 4 / 20 * 1000
 
 
 def test_the_gateway_is_compared_with_its_provider(bench: Bench, upstream: Upstream, key: str):
     upstream.script = chat_stream()
     options = ("--direct", upstream.url, "--direct-key", "sk-other", "--stream", "--requests", "20", "--json")
-    report = told(bench("--key", key, *options, model="gpt-4.1-mini"))
+    report = report_of(bench("--key", key, *options, model="gpt-4.1-mini"))
     assert (report["through"]["requests"], report["direct"]["requests"]) == (20, 20)
     assert report["overhead"]["requests_per_second_ratio"] > 0
     assert set(report["overhead"]["latency_ms"]) == {"p50", "p90", "p99"}
@@ -83,7 +83,7 @@ def test_the_gateway_is_compared_with_its_provider(bench: Bench, upstream: Upstr
 
 
 def test_seconds_bound_it_too(bench: Bench, key: str):
-    through = told(bench("--key", key, "--seconds", "0.3", "--json"))["through"]
+    through = report_of(bench("--key", key, "--seconds", "0.3", "--json"))["through"]
     assert through["requests"] > 0
     assert through["failed"] == 0
 
@@ -96,26 +96,26 @@ def test_people_get_a_table_without_the_key(bench: Bench, key: str):
 
 
 def test_refused_requests_end_it_with_1(bench: Bench):
-    through = told(bench("--key", "sk-sluice-nobody", "--requests", "10", "--json"), 1)["through"]
+    through = report_of(bench("--key", "sk-sluice-nobody", "--requests", "10", "--json"), 1)["through"]
     assert (through["failed"], through["errors"]) == (10, {"status 401": 10})
     assert through["latency_ms"] is None
 
 
 def test_one_failure_among_many_ends_it_with_1(bench: Bench, upstream: Upstream, key: str):
     upstream.answers(error_answer(400, "no"))
-    through = told(bench("--key", key, "--requests", "10", "--json", model="gpt-4.1-mini"), 1)["through"]
+    through = report_of(bench("--key", key, "--requests", "10", "--json", model="gpt-4.1-mini"), 1)["through"]
     assert (through["requests"], through["errors"]) == (10, {"status 400": 1})
 
 
 def test_a_stream_that_breaks_off_is_a_failure(bench: Bench, upstream: Upstream, key: str):
     upstream.script = chat_stream(include_done=False)
     options = ("--direct", upstream.url, "--stream", "--requests", "2", "--json")
-    report = told(bench("--key", key, *options, model="gpt-4.1-mini"), 1)
+    report = report_of(bench("--key", key, *options, model="gpt-4.1-mini"), 1)
     assert report["direct"]["errors"] == {"stream without its end": 2}
 
 
 def test_nobody_there_ends_it_with_1(bench: Bench):
-    through = told(bench("--requests", "3", "--json", url="http://127.0.0.1:1/v1"), 1)["through"]
+    through = report_of(bench("--requests", "3", "--json", url="http://127.0.0.1:1/v1"), 1)["through"]
     assert through["errors"] == {"connect: ConnectionRefusedError": 3}
 
 

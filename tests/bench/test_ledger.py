@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.environment import ROOT
-from tests.services import Services
+from tests.kit.environment import ROOT
+from tests.kit.services import Services
 
 ROWS = 3_000
 

@@ -7,16 +7,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
-
-from tests.sluice import Sluice
+from tests.kit.sluice import Sluice
 
 BODY = json.dumps({"model": "gpt-4.1-mini", "messages": [{"role": "user", "content": "hi"}]})
-
-
-@pytest.fixture(scope="module")
-def key(sluice: Sluice) -> str:
-    return sluice.mint()
 
 
 def curl(*arguments: str) -> str:

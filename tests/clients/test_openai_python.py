@@ -10,16 +10,11 @@ from typing import Any
 import openai
 import pytest
 
-from tests.sluice import Sluice
-from tests.upstream import Upstream, body_answer, error_answer, json_answer
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, body_answer, error_answer, json_answer
 
 MESSAGES: Any = [{"role": "user", "content": "hi"}]
 MODEL = "gpt-4.1-mini"
-
-
-@pytest.fixture(scope="module")
-def key(sluice: Sluice) -> str:
-    return sluice.mint()
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.sluice import Sluice
-from tests.upstream import TOKENS, Received, Script, Upstream, chat_stream, default_answer
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import TOKENS, Received, Script, Upstream, chat_stream, default_answer
 
 HERE = Path(__file__).parent
 
@@ -34,8 +34,7 @@ def main() -> int:
         return code
     with Upstream() as upstream:
         upstream.script = answer
-        sluice = Sluice.start(upstream_url=upstream.url)
-        try:
+        with Sluice.start(upstream_url=upstream.url) as sluice:
             env = {**os.environ, "SLUICE_URL": sluice.url, "SLUICE_KEY": sluice.mint()}
             command = ["node", "--test", "--test-reporter=spec", "test.mjs"]
             done = subprocess.run(command, cwd=HERE, env=env, capture_output=True, text=True, check=False)
@@ -49,8 +48,6 @@ def main() -> int:
                 return 1
             print("OpenAI's SDK for Node: all passed")
             return 0
-        finally:
-            sluice.close()
 
 
 if __name__ == "__main__":

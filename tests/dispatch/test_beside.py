@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.access.asking import ask, soon
-from tests.sluice import Sluice
-from tests.upstream import Upstream
+from tests.kit.requests import ask
+from tests.kit.sluice import Sluice
+from tests.kit.waiting import soon
 
 
 def delivered(server: Sluice) -> list[str]:
@@ -30,8 +30,10 @@ def ids_of(server: Sluice, count: int) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
-def test_events_arrive_also_after_the_process_beside_is_killed(start_sluice: Any, upstream: Upstream, kind: str):
-    server: Sluice = start_sluice(kind, redis=kind == "postgres", DISPATCH_TO="file", JOURNAL_CLAIM_SECS=1)
+def test_events_arrive_also_after_the_process_beside_is_killed(start_sluice: Any, kind: str):
+    server: Sluice = start_sluice(
+        kind, redis=kind == "postgres", simulated=True, DISPATCH_TO="file", JOURNAL_CLAIM_SECS=1
+    )
     first = ids_of(server, 3)
     soon(lambda: set(first) <= set(delivered(server)))
     assert delivered(server) == first
@@ -41,8 +43,8 @@ def test_events_arrive_also_after_the_process_beside_is_killed(start_sluice: Any
     soon(lambda: set(second) <= set(delivered(server)))
 
 
-def test_they_may_be_left_to_others(start_sluice: Any, upstream: Upstream):
-    server: Sluice = start_sluice("sqlite", DISPATCH_TO="file", DISPATCH_WITH_SERVER="false")
+def test_they_may_be_left_to_others(start_sluice: Any):
+    server: Sluice = start_sluice("sqlite", simulated=True, DISPATCH_TO="file", DISPATCH_WITH_SERVER="false")
     ids_of(server, 2)
     soon(lambda: len(server.rows()) == 2)
     assert delivered(server) == []

@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
 
-from tests.access.asking import ask, soon
-from tests.dispatch.making import SECRET
-from tests.environment import ROOT
-from tests.services import Services, processes
-from tests.sluice import Sluice
-from tests.upstream import Received, Upstream, WaitFor, error_answer, json_answer
+from tests.kit.dispatching import SECRET
+from tests.kit.environment import ROOT
+from tests.kit.requests import ask
+from tests.kit.services import processes
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Received, Upstream, WaitFor, error_answer, json_answer
+from tests.kit.waiting import soon
 
 pytestmark = pytest.mark.timeout(180)  # many processes are started
 
@@ -25,14 +25,6 @@ TAKEN = json_answer({})
 WAIT_S = 30.0
 ALONE = "sqlite alone"
 everywhere = pytest.mark.parametrize("server", [ALONE, "postgres and redis"], indirect=True)
-
-
-@pytest.fixture
-def receiver(services: Services) -> Iterator[Upstream]:
-    """Who gets the events."""
-    with Upstream() as server:
-        server.script = TAKEN
-        yield server
 
 
 @pytest.fixture
@@ -61,7 +53,7 @@ def sent_to(receiver: Upstream) -> list[str]:
     return [each["id"] for got in receiver.whole() for each in got.json()["data"]]
 
 
-def asked(server: Sluice, key: str, count: int) -> list[str]:
+def request_ids(server: Sluice, key: str, count: int) -> list[str]:
     answers = [ask(server, key) for _ in range(count)]
     assert {answer.status_code for answer in answers} == {200}
     return [answer.headers["x-request-id"] for answer in answers]
@@ -108,12 +100,12 @@ def wait_for_backlog(server: Sluice, events: int) -> None:
 
 @everywhere
 def test_finished_requests_reach_all_dispatchers(introduced: Sluice, receiver: Upstream):
-    ids = asked(introduced, introduced.mint(), 5)
+    ids = request_ids(introduced, introduced.mint(), 5)
     with Dispatching(introduced) as dispatching:
         soon(lambda: len(lines_of(introduced)) >= 5 and len(sent_to(receiver)) >= 5, WAIT_S)
         assert [line["id"] for line in lines_of(introduced)] == ids
         assert sorted(sent_to(receiver)) == sorted(ids)
-        ids += asked(introduced, introduced.mint(), 3)
+        ids += request_ids(introduced, introduced.mint(), 3)
         soon(lambda: len(lines_of(introduced)) >= 8, WAIT_S)
         assert dispatching.stop() == 0
     assert lines_of(introduced)[0]["cost_usd"] is not None
@@ -128,18 +120,18 @@ def test_finished_requests_reach_all_dispatchers(introduced: Sluice, receiver: U
 def test_a_killed_dispatcher_goes_on_where_it_stopped(introduced: Sluice, receiver: Upstream):
     """kill -9 in the middle of a delivery: what was under way comes again, what was before does not."""
     key = introduced.mint()
-    first = asked(introduced, key, 3)
+    first = request_ids(introduced, key, 3)
     wait_for_backlog(introduced, 3)
     introduced.manage("dispatch", "--name", "hook", "--once", json=False)
     assert sorted(sent_to(receiver)) == sorted(first)
     never = threading.Event()
     receiver.script = [WaitFor(never), *TAKEN]
-    second = asked(introduced, key, 3)
+    second = request_ids(introduced, key, 3)
     with Dispatching(introduced, "--name", "hook"):
         receiver.wait_for(2, WAIT_S)
     receiver.reset()
     receiver.script = TAKEN
-    third = asked(introduced, key, 2)
+    third = request_ids(introduced, key, 2)
     with Dispatching(introduced, "--name", "hook"):
         soon(lambda: set(sent_to(receiver)) >= {*second, *third}, WAIT_S)
     assert sorted(sent_to(receiver)) == sorted([*second, *third])
@@ -148,7 +140,7 @@ def test_a_killed_dispatcher_goes_on_where_it_stopped(introduced: Sluice, receiv
 @everywhere
 def test_metrics_tell_what_was_delivered_and_what_waits(introduced: Sluice, receiver: Upstream):
     receiver.script = error_answer(503)
-    asked(introduced, introduced.mint(), 4)
+    request_ids(introduced, introduced.mint(), 4)
     wait_for_backlog(introduced, 4)
     done = introduced.manage("dispatch", "--once", json=False, check=False)
     assert done.returncode == 1
@@ -157,7 +149,7 @@ def test_metrics_tell_what_was_delivered_and_what_waits(introduced: Sluice, rece
     def told(name: str, dispatcher: str) -> float:
         return introduced.metrics().total(f"llm_proxy_dispatch_{name}", dispatcher=dispatcher)
 
-    asked(introduced, introduced.mint(), 2)
+    request_ids(introduced, introduced.mint(), 2)
     soon(lambda: told("backlog_events", "file") == 2, WAIT_S)  # though no dispatcher runs
     introduced.manage("dispatch", "--name", "file", "--once", json=False)
     soon(lambda: (told("backlog_events", "file"), told("backlog_events", "hook")) == (0, 6), WAIT_S)
@@ -172,9 +164,9 @@ def test_metrics_tell_what_was_delivered_and_what_waits(introduced: Sluice, rece
 
 def test_what_is_refused_for_good_is_seen_and_sent_again(introduced: Sluice, receiver: Upstream):
     key = introduced.mint()
-    good = asked(introduced, key, 2)
+    good = request_ids(introduced, key, 2)
     bad = ask(introduced, key, model="poison").headers["x-request-id"]
-    good += asked(introduced, key, 2)
+    good += request_ids(introduced, key, 2)
 
     def refuse_poison(got: Received) -> Any:
         return json_answer({"no": "poison"}, 422 if b"poison" in got.body else 200)
@@ -198,7 +190,7 @@ def test_what_is_refused_for_good_is_seen_and_sent_again(introduced: Sluice, rec
 
 def test_two_of_one_name_do_not_send_twice(introduced: Sluice, receiver: Upstream):
     with Dispatching(introduced, "--name", "hook") as dispatching:
-        ids = asked(introduced, introduced.mint(), 3)
+        ids = request_ids(introduced, introduced.mint(), 3)
         soon(lambda: len(sent_to(receiver)) >= 3, WAIT_S)
         done = introduced.manage("dispatch", "--name", "hook", json=False, check=False)
         assert (done.returncode, "works on this host already" in done.stderr) == (1, True)
@@ -207,7 +199,7 @@ def test_two_of_one_name_do_not_send_twice(introduced: Sluice, receiver: Upstrea
 
 
 def test_the_task_delivers_for_all_that_are_configured(introduced: Sluice, receiver: Upstream):
-    ids = asked(introduced, introduced.mint(), 3)
+    ids = request_ids(introduced, introduced.mint(), 3)
     call = "from usage.dispatch.tasks import dispatch_configured; print(dispatch_configured())"
     assert "{'file': 3, 'hook': 3}" in introduced.manage("shell", "-c", call, json=False)
     assert sorted(sent_to(receiver)) == sorted(ids)
@@ -218,14 +210,14 @@ def test_one_may_be_named_on_the_command_line_alone(introduced: Sluice, tmp_path
     path = tmp_path / "log.jsonl"
     options = ["dispatch", "--to", "file", "--name", "extra", "--path", str(path), "--once"]
     introduced.manage(*options, json=False)
-    ids = asked(introduced, introduced.mint(), 2)
+    ids = request_ids(introduced, introduced.mint(), 2)
     introduced.manage(*options, json=False)
     assert [json.loads(line)["id"] for line in path.read_text().splitlines()] == ids
 
 
 def test_no_secret_is_logged(introduced: Sluice, receiver: Upstream):
     receiver.script = error_answer(500)
-    asked(introduced, introduced.mint(), 1)
+    request_ids(introduced, introduced.mint(), 1)
     done = introduced.manage("dispatch", "--once", json=False, check=False)
     state = (Path(introduced.env["DATA_DIR"]) / "dispatch" / "hook.state.json").read_text()
     assert "it answered 500" in done.stderr

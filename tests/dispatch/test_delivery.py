@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.dispatch.making import ListSource, Obedient, event
+from tests.kit.dispatching import ListSource, Obedient, event
 from usage.dispatch.base import Later, PartlyDelivered, Refused, Rejected
 from usage.dispatch.book import Book, claimed
 from usage.dispatch.dead_letters import DeadLetters, DeadLetterSource

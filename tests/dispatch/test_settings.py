@@ -9,8 +9,8 @@ import pytest
 
 from config.environment import Environment
 from config.sending import addresses_from, alert_webhook_from, dispatchers_from, mail_from, sender_from
-from tests.environment import ROOT, server_environment
-from tests.services import SERVICES, processes
+from tests.kit.environment import ROOT, server_environment
+from tests.kit.services import SERVICES, processes
 
 SECRET = "a-secret-of-the-tests-0123456789"
 

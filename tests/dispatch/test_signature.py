@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.environment import ROOT
+from tests.kit.environment import ROOT
 from usage.sending.signature import BadSignature, key_of, signed, verify
 
 SECRET = "a-secret-of-the-tests-0123456789"

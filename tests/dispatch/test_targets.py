@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.dispatch.making import AT, SECRET, event, target
-from tests.services import processes
-from tests.upstream import Received, Upstream, body_answer, json_answer
+from tests.kit.dispatching import AT, SECRET, event, target
+from tests.kit.services import processes
+from tests.kit.upstream import Received, Upstream, body_answer, json_answer
 from usage.dispatch import DISPATCHERS
 from usage.dispatch.base import Dispatcher, Later, PartlyDelivered, Refused
 from usage.dispatch.ids import trace_and_span_of, uuid_of
@@ -276,7 +276,7 @@ def test_a_targets_secrets_do_not_show():
 
 
 def test_an_answer_without_end_is_read_to_a_bound(make: Make, upstream: Upstream):
-    from tests.upstream import Chunk, stream_head
+    from tests.kit.upstream import Chunk, stream_head
 
     piece = Chunk(b"x" * 65536)
     upstream.answers([stream_head(), *[piece] * 20, *[piece] * 400])

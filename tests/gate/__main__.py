@@ -6,8 +6,8 @@ import os
 import sys
 from pathlib import Path
 
-from tests.environment import ROOT
 from tests.gate.runner import Gate, Plan, Run
+from tests.kit.environment import ROOT
 
 SERVICES = ROOT / ".services"
 GROUND = "tests/test_ground.py"

@@ -22,8 +22,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.environment import ROOT
-from tests.services import processes
+from tests.kit.environment import ROOT
+from tests.kit.services import processes
 
 MOST_AGAIN = 10
 """More failures are no unsteadiness."""

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.environment import ROOT
 from tests.gate import runner
 from tests.gate.__main__ import marked, plan
 from tests.gate.runner import Gate, Run
-from tests.services import processes, reaper
+from tests.kit.environment import ROOT
+from tests.kit.services import processes, reaper
 
 STEADY = "def test_steady(): pass"
 ONCE = r"""
@@ -208,7 +208,7 @@ def test_a_gate_that_is_killed_takes_its_runs_with_it(make: Make, tmp_path: Path
     code = f"""
 import pathlib
 from tests.gate.runner import Gate, Run
-from tests.services import processes
+from tests.kit.services import processes
 print(processes.run_name(), flush=True)
 Gate(pathlib.Path({str(tmp_path / "services")!r})).go([[[Run("one", [{str(tmp_path)!r}], {options!r})]]])
 """

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from config.spending import usage_of_key
-from tests.ledger.making import NOW, event
+from tests.kit.events import NOW, event
 from usage.ledger.totals import EVER, SLOT_S, TotalQuery, read_totals, spent_since
 from usage.ledger.write import write_events
 from usage.models import ScopeTotal

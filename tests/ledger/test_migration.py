@@ -9,17 +9,17 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from tests.databases import databases, drop_database, make_database, query
-from tests.environment import ROOT, server_environment
-from tests.ledger.making import made_id
-from tests.services import SERVICES, Services, processes
+from tests.kit.databases import databases, drop_database, make_database, query
+from tests.kit.environment import ROOT, server_environment
+from tests.kit.events import request_id_at
+from tests.kit.services import SERVICES, Services, processes
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 ROWS = {
-    **{made_id(moment): moment for moment in (NOW - timedelta(days=40 * number) for number in range(5))},
+    **{request_id_at(moment): moment for moment in (NOW - timedelta(days=40 * number) for number in range(5))},
     "req_0": NOW,
     "Zebra": NOW,
-    made_id(datetime(9000, 1, 1, tzinfo=UTC)): NOW,
+    request_id_at(datetime(9000, 1, 1, tzinfo=UTC)): NOW,
 }
 ALL = "SELECT * FROM usage_requestrecord ORDER BY id"
 Migrate = Callable[[str], None]

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 from django.db import connection, transaction
 
-from tests.ledger.making import NOW, event, ids, places, written
+from tests.kit.events import NOW, event, ids, places, written_ids
 from usage.ledger import partitions
 from usage.ledger.partitions import DEFAULT, WEEK, TableBusy, make_ahead, partition_of, week_of
 from usage.ledger.write import write_events
@@ -53,7 +53,7 @@ def test_rows_of_a_week_that_nobody_made_move_into_it():
     make_ahead(NOW)
     assert places() == {**{each.id: THIS_WEEK for each in early}, other.id: DEFAULT}
     write_events(early)
-    assert written() == ids([*early, other])
+    assert written_ids() == ids([*early, other])
 
 
 def test_of_two_that_make_them_at_once_one_does():
@@ -87,7 +87,7 @@ def test_rows_are_written_while_their_week_is_made():
         some_are_there.wait(30)
         assert len(make_ahead(NOW)) == 5
         writing.result()
-    assert written() == ids([each for batch in batches for each in batch])
+    assert written_ids() == ids([each for batch in batches for each in batch])
     assert DEFAULT not in places().values()
 
 

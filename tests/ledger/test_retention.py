@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.ledger.making import NOW, event, ids, written
+from tests.kit.events import NOW, event, ids, written_ids
 from usage.ledger import retention
 from usage.ledger.partitions import WEEK, make, make_ahead, partition_of, partitions, week_of
 from usage.ledger.retention import prune_requests
@@ -31,7 +31,7 @@ def test_zero_keeps_all(settings):
     settings.REQUEST_RETENTION_DAYS = 0
     write_events([event(NOW - timedelta(days=3000))])
     assert prune_requests(NOW) == ([], 0)
-    assert len(written()) == 1
+    assert len(written_ids()) == 1
 
 
 def test_what_is_in_no_partition_goes_to_the_millisecond(monkeypatch):
@@ -43,7 +43,7 @@ def test_what_is_in_no_partition_goes_to_the_millisecond(monkeypatch):
     write_events([*kept, *old, event(cutoff - DAY, id="foreign-2"), event(cutoff - DAY, id="zz")])
     before = totals()
     assert prune_requests(NOW) == ([], len(old) + 2)
-    assert written() == ids(kept)
+    assert written_ids() == ids(kept)
     assert totals() == before
     assert prune_requests(NOW) == ([], 0)
 
@@ -60,7 +60,7 @@ def test_weeks_go_whole_once_all_of_them_is_older(weekly):
     assert prune_requests(week + 30 * DAY - MS).partitions == [made[0].name]
     assert prune_requests(week + 30 * DAY).partitions == [made[1].name]
     assert prune_requests(NOW) == ([], 0)
-    assert written() == ids(kept)
+    assert written_ids() == ids(kept)
     assert partitions() == made[2:]
     assert totals() == before
 
@@ -68,14 +68,14 @@ def test_weeks_go_whole_once_all_of_them_is_older(weekly):
 def test_a_row_that_comes_after_its_week_was_dropped_goes_with_the_next_pruning(weekly):
     make_ahead(NOW)
     write_events([late := event(NOW - 50 * DAY)])
-    assert written() == [late.id]
+    assert written_ids() == [late.id]
     assert prune_requests(NOW) == ([], 1)
-    assert written() == []
+    assert written_ids() == []
 
 
 def test_days_may_be_told(settings):
     settings.REQUEST_RETENTION_DAYS = 0
     write_events([old := event(NOW - 60 * DAY), new := event(NOW)])
     assert prune_requests(NOW, days=50) == ([], 1)
-    assert written() == [new.id]
-    assert old.id not in written()
+    assert written_ids() == [new.id]
+    assert old.id not in written_ids()

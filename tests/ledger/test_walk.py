@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from tests.ledger.making import NOW, event, made_id
+from tests.kit.events import NOW, event, request_id_at
 from usage.ledger.walk import WalkResult, walk
 from usage.ledger.write import write_events
 from usage.models import RequestRecord
@@ -15,7 +15,7 @@ HOUR = timedelta(hours=1)
 def test_a_later_step_that_takes_too_long_keeps_what_was_found(weekly):
     write_events([new := event(NOW), old := event(NOW - 30 * HOUR)])
     slow_old = "CASE WHEN id < %s THEN pg_sleep(30) IS NOT NULL ELSE true END"
-    records = RequestRecord.objects.extra(where=[slow_old], params=[made_id(NOW - 29 * HOUR)])
+    records = RequestRecord.objects.extra(where=[slow_old], params=[request_id_at(NOW - 29 * HOUR)])
     found: WalkResult = walk(records, 10)
     assert [row.pk for row in found.rows] == [new.id]
     assert found.edge is not None

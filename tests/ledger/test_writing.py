@@ -11,7 +11,7 @@ import pytest
 from django.db import DatabaseError, connection
 
 from keys.models import VirtualKey
-from tests.ledger.making import NOW, event, ids, written
+from tests.kit.events import NOW, event, ids, written_ids
 from usage.event import RequestEvent
 from usage.ledger.totals import EVER
 from usage.ledger.write import Position, read_position, write_events
@@ -35,7 +35,7 @@ def test_duplicates_count_once_within_a_batch_and_over_batches():
     write_events([first, second, first], Position("a", 10))
     write_events([third, second, third, first], Position("a", 20))
     write_events([first, second, third], Position("a", 30))
-    assert written() == ids([first, second, third])
+    assert written_ids() == ids([first, second, third])
     assert totals("key") == {str(key): (3, 3_000)}
     assert totals("global") == {"1": (3, 3_000)}
     used = VirtualKey.objects.get(pk=key)
@@ -74,9 +74,9 @@ def test_a_refused_row_leaves_nothing_of_its_batch(bad):
     good = event()
     with pytest.raises((DatabaseError, OverflowError)):
         write_events([good, event(**bad)], Position("a", 10))
-    assert (written(), totals("global"), read_position("a")) == ([], {}, 0)
+    assert (written_ids(), totals("global"), read_position("a")) == ([], {}, 0)
     write_events([good], Position("a", 5))
-    assert (written(), totals("global"), read_position("a")) == ([good.id], {"1": (1, 1_000)}, 5)
+    assert (written_ids(), totals("global"), read_position("a")) == ([good.id], {"1": (1, 1_000)}, 5)
 
 
 def test_writers_at_once_with_the_same_events_and_keys_neither_lock_up_nor_count_twice():
@@ -95,14 +95,14 @@ def test_writers_at_once_with_the_same_events_and_keys_neither_lock_up_nor_count
     with ThreadPoolExecutor(4) as pool:
         for done in [pool.submit(write, seed) for seed in range(4)]:
             done.result()
-    assert written() == ids(events)
+    assert written_ids() == ids(events)
     assert totals("global") == {"1": (600, 600_000)}
     assert totals("key") == {str(key): (30, 30_000) for key in keys}
-    assert totals("user") == counted(events)
+    assert totals("user") == counts_of(events)
     assert set(VirtualKey.objects.values_list("total_requests", flat=True)) == {30}
 
 
-def counted(events: list[RequestEvent]) -> dict[str, tuple[int, int]]:
+def counts_of(events: list[RequestEvent]) -> dict[str, tuple[int, int]]:
     return {user: (count, count * 1_000) for user, count in Counter(str(each.user) for each in events).items()}
 
 

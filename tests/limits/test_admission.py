@@ -10,8 +10,8 @@ import redis
 from keys.limits import Ask, Baseline
 from keys.limits.counters import COUNTERS
 from keys.limits.scope import COUNT_LIMITS
-from tests.limits.conftest import Gate, RedisGate
-from tests.limits.making import USD, scope
+from tests.kit.gates import Gate, RedisGate
+from tests.kit.scopes import USD, scope
 
 EVERY_KIND: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "rpm": ({"rpm": 2}, {}),

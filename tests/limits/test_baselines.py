@@ -11,7 +11,7 @@ from keys.limits import Ask, Baseline, MemoryLimits, Need, Scope, Unknown
 from keys.limits.base import LimitsBackend
 from proxy.admission import baselines as module
 from proxy.admission.baselines import Baselines
-from tests.limits.making import USD, Clock, scope
+from tests.kit.scopes import USD, Clock, scope
 
 IDLE_S = 600
 """Counters are forgotten after five minutes."""

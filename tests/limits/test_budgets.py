@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from keys.limits import Ask, Baseline, LimitExceeded, MemoryLimits, Reservation, Unknown
 from keys.limits.counters.budget import threshold_of
 from keys.limits.scope import Limits
-from tests.limits.conftest import Gate
-from tests.limits.making import NOON, USD, scope
+from tests.kit.gates import Gate
+from tests.kit.scopes import NOON, USD, scope
 
 
 def bounded(cost: int) -> Ask:

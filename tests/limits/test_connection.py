@@ -15,8 +15,8 @@ from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import InvalidResponse, NoScriptError, ResponseError
 
 from keys.limits.connection import Connection, Line, connect, parse
-from tests.services import Services, processes
-from tests.services.redis import RedisServer
+from tests.kit.services import Services, processes
+from tests.kit.services.redis import RedisServer
 
 SECRET = "p@ss/word"
 

@@ -9,7 +9,7 @@ import pytest
 
 from keys.limits import Ask, Baseline, LimitExceeded, Limits, MemoryLimits, Scope, Unknown
 from keys.limits.fast_path import FastPath
-from tests.limits.making import Clock
+from tests.kit.scopes import Clock
 
 
 class AnswerContext:

@@ -24,10 +24,10 @@ from hypothesis.stateful import (
 from keys.limits import Ask, LimitExceeded, Limits, MemoryLimits, Rates, Reservation, Scope, Unknown
 from keys.limits.memory import need_of
 from keys.limits.redis import LEASE_S, RedisLimits, SharedReservation
-from tests.limits.making import Clock
+from tests.kit.scopes import Clock
+from tests.kit.services import Services
+from tests.kit.services.redis import RedisServer
 from tests.limits.model import LATE, MINUTE, Model, Request
-from tests.services import Services
-from tests.services.redis import RedisServer
 
 Result = TypeVar("Result")
 

@@ -12,8 +12,8 @@ import redis.asyncio
 
 from keys.limits import Ask, Baseline, LimitExceeded, Scope, Unknown
 from keys.limits.redis import RedisLimits
-from tests.limits.making import USD, Clock, scope
-from tests.services import Services, packages, processes
+from tests.kit.scopes import USD, Clock, scope
+from tests.kit.services import Services, packages, processes
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ from keys.limits.base import DAY_US
 from keys.limits.connection import connect
 from keys.limits.redis import RedisLimits
 from proxy.admission.baselines import Baselines
-from tests.limits.ground import ONE, Ground, Process, run
-from tests.limits.making import USD, scope
-from tests.services.redis import RedisServer
+from tests.kit.limit_processes import ONE, Ground, Process, run
+from tests.kit.scopes import USD, scope
+from tests.kit.services.redis import RedisServer
 
 
 def test_a_killed_process_gives_back_slots_tokens_and_money_when_its_lease_ends(server: RedisServer):

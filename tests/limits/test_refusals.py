@@ -6,8 +6,8 @@ import pytest
 
 from keys.limits import Ask, Baseline
 from keys.limits.refusal import usd
-from tests.limits.conftest import Gate
-from tests.limits.making import USD, scope
+from tests.kit.gates import Gate
+from tests.kit.scopes import USD, scope
 
 
 @pytest.mark.parametrize(

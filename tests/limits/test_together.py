@@ -8,9 +8,9 @@ import pytest
 
 from keys.limits import Ask, Baseline, LimitExceeded, Reservation, Scope
 from keys.limits.lines import LARGEST_GROUP
-from tests.limits.ground import ONE, Ground, Process, run
-from tests.limits.making import USD, scope
-from tests.services.redis import RedisServer
+from tests.kit.limit_processes import ONE, Ground, Process, run
+from tests.kit.scopes import USD, scope
+from tests.kit.services.redis import RedisServer
 
 
 async def together(process: Process, scopes: list[Scope], asks: list[Ask]) -> list[Reservation]:
@@ -18,7 +18,7 @@ async def together(process: Process, scopes: list[Scope], asks: list[Ask]) -> li
     return await asyncio.gather(*(process.limits.reserve(tuple(scopes), ask, process.clock()) for ask in asks))
 
 
-async def known(process: Process, scopes: list[Scope]) -> None:
+async def load_scopes(process: Process, scopes: list[Scope]) -> None:
     (await process.reserve(scopes, Ask(tokens=0, cost=0, bounded=True))).settle(0, 0, 0)
     await process.told()
 
@@ -36,7 +36,7 @@ def test_they_are_one_record_and_end_one_by_one(server: RedisServer):
     async def test(ground: Ground) -> None:
         async with ground.processes(1) as [process]:
             scopes = [scope(parallel=4, budget=20 * USD), scope("team", tpm=100)]
-            await known(process, scopes)
+            await load_scopes(process, scopes)
             reservation = await together(
                 process, scopes, [Ask(tokens=10, cost=USD, bounded=n % 2 == 0) for n in range(4)]
             )
@@ -89,7 +89,7 @@ def test_the_killed_process_s_all_come_back_when_its_lease_ends(server: RedisSer
         scopes = [scope(parallel=4), scope("team", tpm=40), scope("project", budget=10 * USD)]
         ask = Ask(tokens=10, cost=2 * USD, bounded=True)
         async with ground.processes(2) as (killed, other):
-            await known(killed, scopes)
+            await load_scopes(killed, scopes)
             first, *_ = await together(killed, scopes, [ask] * 4)
             first.settle(10, 2 * USD)
             await killed.told()
@@ -110,7 +110,7 @@ def test_those_of_a_process_that_slept_run_on_and_end_each_by_itself(server: Red
     async def test(ground: Ground) -> None:
         async with ground.processes(2) as (sleeper, other):
             scopes = [scope(parallel=3, budget=30 * USD)]
-            await known(sleeper, scopes)
+            await load_scopes(sleeper, scopes)
             reservation = await together(sleeper, scopes, [ONE] * 3)
             ground.clock.pass_by(20)
             (await other.reserve(scopes)).settle(cost=0)  # the others' slots are free by now
@@ -134,7 +134,7 @@ def test_one_whose_caller_left_gives_back_its_own_share(server: RedisServer):
     async def test(ground: Ground) -> None:
         async with ground.processes(1) as [process]:
             scopes = [scope(parallel=3, budget=30 * USD)]
-            await known(process, scopes)
+            await load_scopes(process, scopes)
             asking = [
                 asyncio.ensure_future(process.limits.reserve(tuple(scopes), ONE, process.clock())) for _ in range(3)
             ]
@@ -164,7 +164,7 @@ def test_what_was_let_in_without_an_answer_is_given_back(server: RedisServer, sl
     async def test(ground: Ground) -> None:
         async with ground.processes(1) as [process]:
             scopes = [scope(parallel=slots, budget=30 * USD)]
-            await known(process, scopes)
+            await load_scopes(process, scopes)
             server.freeze()
             asking = [asyncio.ensure_future(process.reserve(scopes)) for _ in range(3)]
             await process.away.wait()

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from keys.limits import Ask, LimitExceeded, Limits, MemoryLimits, Scope
 from keys.limits.counters import TokenWindow
-from tests.limits.conftest import Gate
-from tests.limits.making import NOON, scope
+from tests.kit.gates import Gate
+from tests.kit.scopes import NOON, scope
 
 
 @given(limit=st.integers(1, 6), gaps=st.lists(st.sampled_from([0.0, 0.1, 0.5, 0.999, 1.0, 7.0, 29.0]), max_size=120))

@@ -13,17 +13,16 @@ from django.urls import reverse
 from django.utils import timezone
 
 from keys.models import VirtualKey
-from tests.management.conftest import make_key, make_project
-from tests.management.html_forms import fields_of, filled
-from tests.management.test_admin_keys import tokens_in
-from tests.management.test_admin_merging import changeable, rows
+from tests.kit.admin_pages import changeable, one_of_each, tokens_in
+from tests.kit.html_forms import fields_of, filled
+from tests.kit.rows import make_key, make_project
 from usage.models import DayRollup
 
 LIST = "/admin/keys/virtualkey/"
 FORM = "ask_form"
 
 
-def used(key, requests, refused=0, days_ago=0):
+def add_usage(key, requests, refused=0, days_ago=0):
     midnight = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=days_ago)
     numbers = {field.name: 0 for field in DayRollup._meta.fields if field.get_internal_type() == "BigIntegerField"}
     place = {"at": midnight, "provider": "", "model": "m", "key_id": key.pk, "project_id": key.project_id}
@@ -34,8 +33,8 @@ def used(key, requests, refused=0, days_ago=0):
 def key(db):
     key = make_key("nightly", project=make_project("batch"))
     VirtualKey.objects.filter(pk=key.pk).update(last_used_at=datetime(2026, 11, 30, 8, 7, 6, tzinfo=UTC))
-    used(key, requests=1240, refused=6)
-    used(key, requests=99, days_ago=1)
+    add_usage(key, requests=1240, refused=6)
+    add_usage(key, requests=99, days_ago=1)
     return key
 
 
@@ -112,7 +111,7 @@ def test_a_key_that_was_revoked_meanwhile_is_told_to_be_so(admin, key, verb):
 class TestMany:
     def test_selected_keys_are_named_before_they_are_revoked(self, admin, key):
         other, third = make_key("other"), make_key("third")
-        used(other, requests=6)
+        add_usage(other, requests=6)
         sent = {"action": "revoke_selected", "_selected_action": [key.pk, other.pk], "index": "0", "select_across": "0"}
         page = admin.post(LIST, sent)
         told = page.content.decode()
@@ -171,7 +170,7 @@ class TestMany:
 
 
 def test_no_page_of_the_admin_changes_anything_when_it_is_looked_at(admin):
-    made = rows()
+    made = one_of_each()
     pages = ["/admin/", "/admin/password_change/"]
     for model in django_admin.site._registry:
         place = f"admin:{model._meta.app_label}_{model._meta.model_name}"

@@ -12,31 +12,16 @@ from keys.admin.keys import VirtualKeyAdmin
 from keys.admin.limits import CappedPaginator
 from keys.models import VirtualKey
 from keys.tokens import read_token, secret_matches
-from tests.management.conftest import make_key, make_project
-from tests.management.html_forms import filled
+from tests.kit.admin_pages import confirmed, key_form, tokens_in
+from tests.kit.html_forms import filled
+from tests.kit.rows import make_key, make_project
 
 LIST = "/admin/keys/virtualkey/"
 
 
-def form(in_project, **fields):
-    empty = {"expires_at_0": "", "expires_at_1": "", "allowed_models": "", "rpm": "", "upstream_alias": "", "owner": ""}
-    texts = {"metadata": "{}", "tags": "", "notes": "", "is_active": "on", "period": "total", "soft_threshold": "0.8"}
-    return {"name": "k", "project": in_project.pk, **empty, **texts, **fields}
-
-
-def confirmed(admin, address, sent=None, **changes):
-    """What follows from a yes to the page that asks."""
-    page = admin.get(address) if sent is None else admin.post(address, sent)
-    return admin.post(address, filled(page, "ask_form", **changes), follow=True)
-
-
-def tokens_in(page):
-    return re.findall(r"<code>(sk-sluice-\w+)</code>", page.content.decode())
-
-
 def test_adding_a_key_mints_it_and_shows_the_token_once(admin):
     project = make_project()
-    page = admin.post(LIST + "add/", form(project, allowed_models="gpt-*, o4", tags="a\nb", rpm="5"), follow=True)
+    page = admin.post(LIST + "add/", key_form(project, allowed_models="gpt-*, o4", tags="a\nb", rpm="5"), follow=True)
     [token] = tokens_in(page)
     key = VirtualKey.objects.get()
     assert (key.name, key.project, key.allowed_models, key.tags, key.rpm) == (
@@ -57,7 +42,7 @@ def test_adding_a_key_mints_it_and_shows_the_token_once(admin):
 
 @pytest.mark.parametrize("blank", [{}, {"metadata": ""}])
 def test_what_is_left_blank_is_empty(admin, blank):
-    admin.post(LIST + "add/", form(make_project(), **blank))
+    admin.post(LIST + "add/", key_form(make_project(), **blank))
     key = VirtualKey.objects.get()
     assert (key.metadata, key.tags, key.allowed_models, key.rpm) == ({}, [], [], None)
 
@@ -78,21 +63,21 @@ def test_what_is_left_blank_is_empty(admin, blank):
 def test_what_does_not_fit_is_an_error_in_the_form(admin, wrong):
     project = make_project()
     make_key("taken", project=project)
-    page = admin.post(LIST + "add/", form(project, **wrong))
+    page = admin.post(LIST + "add/", key_form(project, **wrong))
     assert page.status_code == 200
     assert "errorlist" in page.content.decode()
     assert VirtualKey.objects.count() == 1
 
 
 def test_an_inactive_project_is_an_error_in_the_form(admin):
-    page = admin.post(LIST + "add/", form(make_project(is_active=False)))
+    page = admin.post(LIST + "add/", key_form(make_project(is_active=False)))
     assert "This project is inactive" in page.content.decode()
     assert not VirtualKey.objects.exists()
 
 
 def test_changing_a_key_keeps_its_secret(admin):
     key = make_key(tags=["a"])
-    page = admin.post(f"{LIST}{key.pk}/change/", form(key.project, name="renamed", tags="a"), follow=True)
+    page = admin.post(f"{LIST}{key.pk}/change/", key_form(key.project, name="renamed", tags="a"), follow=True)
     after = VirtualKey.objects.get()
     assert after.name == "renamed"
     assert (after.public_id, bytes(after.secret_hash)) == (key.public_id, bytes(key.secret_hash))
@@ -148,7 +133,7 @@ def test_a_revoked_key_can_only_be_looked_at(admin):
     page = admin.get(f"{LIST}{key.pk}/change/").content.decode()
     assert 'name="_save"' not in page
     assert "Rotate" not in page
-    assert admin.post(f"{LIST}{key.pk}/change/", form(key.project, name="new")).status_code == 302
+    assert admin.post(f"{LIST}{key.pk}/change/", key_form(key.project, name="new")).status_code == 302
     assert VirtualKey.objects.get().name == "k"
     assert admin.post(f"{LIST}{key.pk}/rotate/").status_code == 302
     assert VirtualKey.objects.get().public_id == key.public_id

@@ -12,8 +12,8 @@ from django.test.utils import CaptureQueriesContext
 from keys.models import COUNTS, Account, GlobalLimits, Project, Team, Tier, VirtualKey
 from keys.tokens import read_token
 from proxy.configuration.changes import current_version
-from tests.management.conftest import make_key, make_project
-from tests.management.test_admin_keys import confirmed, form, tokens_in
+from tests.kit.admin_pages import confirmed, key_form, tokens_in
+from tests.kit.rows import make_key, make_project
 
 BLANK = {
     **dict.fromkeys((*COUNTS, "budget", "time_zone"), ""),
@@ -52,7 +52,7 @@ def test_a_new_key_begins_with_the_defaults_and_blank_means_none(admin, settings
     settings.KEY_DEFAULT_RPM = 77
     project = make_project()
     assert 'value="77"' in admin.get("/admin/keys/virtualkey/add/").content.decode()
-    admin.post("/admin/keys/virtualkey/add/", form(project, rpm=""))
+    admin.post("/admin/keys/virtualkey/add/", key_form(project, rpm=""))
     assert VirtualKey.objects.get().rpm is None
 
 

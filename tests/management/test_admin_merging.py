@@ -8,15 +8,15 @@ from decimal import Decimal
 import pytest
 from django.contrib import admin as django_admin
 from django.contrib.auth.models import Group, Permission, User
-from django.test import RequestFactory
 from django.utils import timezone
 
 from keys.models import Account, GlobalLimits, Project, Team, Tier, VirtualKey
 from providers.models import Credential, Provider
 from shown.merged_form import MergedForm
 from shown.merging import MatchedList, Merging
-from tests.management.conftest import SECRET, make_credential, make_key, make_project, make_provider
-from tests.management.html_forms import fields_of, filled
+from tests.kit.admin_pages import changeable, one_of_each
+from tests.kit.html_forms import fields_of, filled
+from tests.kit.rows import SECRET, make_credential, make_key, make_project, make_provider
 from usage.audit.entry import AuditEntry
 from usage.prices.override import PriceOverride
 
@@ -275,34 +275,6 @@ class TestTheEditableList:
         assert (second.weight, second.priority, Provider.objects.count()) == (6, 1, 1)
 
 
-def changeable():
-    """Of the whole registry: what somebody with every permission can change."""
-    request = RequestFactory().get("/admin/")
-    request.user = User(is_superuser=True, is_active=True, is_staff=True)
-    return [
-        (model, page, request)
-        for model, page in django_admin.site._registry.items()
-        if page.has_change_permission(request)
-    ]
-
-
-def rows():
-    """One of every kind that can be changed."""
-    provider = make_provider("one", credential_alias="default", model_map={"a": "b", "c": ""}, options={})
-    user = User.objects.create_user("somebody", email="a@example.org", first_name=" A ")
-    user.groups.add(Group.objects.create(name="g"))
-    GlobalLimits.current().change(rpm=9)
-    team = Team.objects.create(name="t", notes="a\nb")
-    team.members.add(user)
-    made = [
-        *(provider, make_credential(provider=provider), user, Group.objects.get(), GlobalLimits.objects.get(), team),
-        *(Account.of(user), Tier.default(), make_key(notes="a\nb", owner=user, team=team)),
-        make_project(allowed_params={"model": ["x"]}, allowed_origins=["*"], notes=" a\r\nb "),
-        PriceOverride.objects.create(provider="one", model="m", input=Decimal("1.5"), output=Decimal(2)),
-    ]
-    return {type(row): row for row in made}
-
-
 def test_every_page_on_which_something_can_be_changed_merges(db):
     found = changeable()
     assert len(found) >= 10
@@ -321,7 +293,7 @@ def test_every_page_on_which_something_can_be_changed_merges(db):
 
 @pytest.mark.parametrize("model", [model for model, _, _ in changeable()], ids=lambda model: model.__name__)
 def test_an_untouched_form_of_every_kind_counts_as_untouched(admin, model):
-    row = rows()[model]
+    row = one_of_each()[model]
     before = model.objects.filter(pk=row.pk).values().get()
     AuditEntry.objects.all().delete()
     address, page, form = page_of(admin, row)
@@ -352,7 +324,7 @@ BOTH = {
 @pytest.mark.parametrize("model", [model for model, _, _ in changeable()], ids=lambda model: model.__name__)
 def test_of_every_kind_what_others_and_the_person_changed_are_both_in(admin, model):
     others, value, own, text = BOTH[model]
-    row = rows()[model]
+    row = one_of_each()[model]
     address, page, form = page_of(admin, row)
     if others is None:
         row.permissions.add(Permission.objects.first())

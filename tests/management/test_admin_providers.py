@@ -7,7 +7,7 @@ from django.test import Client
 
 from providers.models import Credential, Provider
 from proxy.configuration.changes import current_version
-from tests.management.conftest import SECRET, make_credential, make_provider
+from tests.kit.rows import SECRET, make_credential, make_provider
 
 PROVIDERS = "/admin/providers/provider/"
 CREDENTIALS = "/admin/providers/credential/"

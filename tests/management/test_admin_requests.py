@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.management.conftest import make_key, make_record
+from tests.kit.rows import make_key, make_record
 from usage.ledger.paginator import CappedPaginator
 from usage.models import RequestRecord
 
@@ -18,7 +18,7 @@ def records(db):
     make_record("r3", key_id=999_999, project_id=999_999, status_code=429, outcome="refused")
 
 
-def found(page):
+def records_on(page):
     assert page.status_code == 200
     return [record for record in ("r3", "r2", "r1") if f"{LIST}{record}/change/" in page.content.decode()]
 
@@ -41,7 +41,7 @@ def found(page):
     ],
 )
 def test_requests_are_searched_and_filtered(admin, records, query, expected):
-    assert found(admin.get(f"{LIST}?{query}")) == expected
+    assert records_on(admin.get(f"{LIST}?{query}")) == expected
 
 
 def test_a_request_is_shown_even_when_its_key_is_gone(admin, records):

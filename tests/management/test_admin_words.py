@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from keys.models import VirtualKey
 from shown.cells import MONEY
-from tests.management.conftest import make_alert, make_key, make_provider, make_record
+from tests.kit.rows import make_alert, make_key, make_provider, make_record
 from usage.alerts.channels.base import document_of, sentence_of
 from usage.alerts.channels.mail import MailChannel
 from usage.audit.entry import AuditEntry

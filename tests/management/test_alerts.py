@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.management.conftest import make_alert
+from tests.kit.rows import make_alert
 from usage.models import AlertDelivery
 
 

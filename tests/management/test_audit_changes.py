@@ -12,8 +12,8 @@ from django.test import Client
 from rest_framework.test import APIClient
 
 from keys.models import VirtualKey
-from tests.management.conftest import SECRET, TOKEN, make_credential, make_key, make_project, make_provider
-from tests.management.html_forms import fields_of
+from tests.kit.html_forms import fields_of
+from tests.kit.rows import SECRET, TOKEN, make_credential, make_key, make_project, make_provider
 from usage.audit import changes
 from usage.models import AuditEntry
 
@@ -24,7 +24,7 @@ def last() -> AuditEntry:
     return entry
 
 
-def told(entry: AuditEntry) -> tuple[Any, ...]:
+def summary_of(entry: AuditEntry) -> tuple[Any, ...]:
     return entry.action, entry.target_kind, entry.target, entry.result, entry.status_code
 
 
@@ -35,14 +35,14 @@ def since(pk: int) -> list[AuditEntry]:
 def test_a_change_through_the_api_tells_who_what_and_from_where(api):
     answer = api.post("/api/projects", {"name": "team"}, REMOTE_ADDR="192.0.2.7")
     entry = last()
-    assert told(entry) == ("create", "project", "team", "ok", 201)
+    assert summary_of(entry) == ("create", "project", "team", "ok", 201)
     assert (entry.actor_kind, entry.actor, entry.ip) == ("token", "operator", "192.0.2.7")
     assert (entry.target_id, entry.request_id) == (str(answer.json()["id"]), answer["X-Request-ID"])
     api.patch(f"/api/projects/{answer.json()['id']}", {"is_active": False, "name": "team"})
-    assert told(last()) == ("update", "project", "team", "ok", 200)
+    assert summary_of(last()) == ("update", "project", "team", "ok", 200)
     assert last().changes == {"is_active": [True, False]}
     api.delete(f"/api/projects/{answer.json()['id']}")
-    assert told(last()) == ("delete", "project", "team", "ok", 204)
+    assert summary_of(last()) == ("delete", "project", "team", "ok", 204)
 
 
 def test_a_user_is_named(make_user):
@@ -54,11 +54,11 @@ def test_a_user_is_named(make_user):
 
 def test_a_key_is_told_by_name_and_mask_and_its_secret_never(api):
     minted = api.post("/api/keys", {"name": "ci"}).json()
-    assert told(last()) == ("create", "key", f"ci ({minted['mask']})", "ok", 201)
+    assert summary_of(last()) == ("create", "key", f"ci ({minted['mask']})", "ok", 201)
     rotated = api.post(f"/api/keys/{minted['id']}/rotate").json()
-    assert told(last())[:2] == ("rotate", "key")
+    assert summary_of(last())[:2] == ("rotate", "key")
     api.post(f"/api/keys/{minted['id']}/revoke")
-    assert told(last()) == ("revoke", "key", f"ci ({rotated['mask']})", "ok", 200)
+    assert summary_of(last()) == ("revoke", "key", f"ci ({rotated['mask']})", "ok", 200)
     row = VirtualKey.objects.get()
     text = json.dumps(list(AuditEntry.objects.values()), default=str)
     for secret in (minted["key"], rotated["key"], row.public_id, bytes(row.secret_hash).hex(), bytes(row.salt).hex()):
@@ -136,14 +136,14 @@ def test_the_admin_is_told_like_the_api(admin: Client):
     admin.post(
         "/admin/keys/project/add/", {"name": "by-admin", "is_active": "on", "period": "total", "soft_threshold": "0.8"}
     )
-    assert (*told(last())[:4], last().actor) == ("create", "project", "by-admin", "ok", "root")
+    assert (*summary_of(last())[:4], last().actor) == ("create", "project", "by-admin", "ok", "root")
     key = make_key()
     asked = admin.post("/admin/keys/virtualkey/", {"action": "revoke_selected", "_selected_action": [key.pk]})
     admin.post("/admin/keys/virtualkey/", fields_of(asked, "ask_form"))
     assert (last().action, last().target_id, last().actor) == ("revoke", str(key.pk), "root")
     credential = make_credential()
     admin.post(f"/admin/providers/credential/{credential.pk}/delete/", {"post": "yes"})
-    assert told(last())[:3] == ("delete", "credential", "default")
+    assert summary_of(last())[:3] == ("delete", "credential", "default")
 
 
 def test_logins_and_their_failures_are_told_without_what_was_typed(make_user):
@@ -174,7 +174,7 @@ def test_what_no_request_does_is_the_systems(db):
 
 def test_a_local_command_is_told_as_one(transactional_db):
     call_command("projects", "create", "--name", "by-hand", stdout=StringIO())
-    assert (*told(last()), last().actor_kind) == ("create", "project", "by-hand", "ok", 201, "cli")
+    assert (*summary_of(last()), last().actor_kind) == ("create", "project", "by-hand", "ok", 201, "cli")
     with pytest.raises(CommandError):
         call_command("projects", "create", "--name", "by-hand", stdout=StringIO())
     assert (last().result, last().status_code, last().code, last().actor_kind) == (

@@ -12,7 +12,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
 
-from tests.management.conftest import TOKEN
+from tests.kit.rows import TOKEN
 from usage.audit import guard
 from usage.audit.entry import AppendOnly
 from usage.audit.file import AuditFile

@@ -12,7 +12,7 @@ from rest_framework.test import APIClient
 
 from keys.models import Account, Team, Tier, VirtualKey
 from keys.user_tokens import issue_token
-from tests.management.conftest import (
+from tests.kit.rows import (
     TOKEN,
     make_alert,
     make_credential,
@@ -134,11 +134,6 @@ def made(module_db):
         "entry": AuditEntry.objects.create(actor_kind="system", action="create").pk,
         "price": PriceOverride.objects.create(model="there", input=1, output=2).pk,
     }
-
-
-@pytest.fixture
-def rows(db, made):
-    return made
 
 
 def call(client, row, rows, slash=""):

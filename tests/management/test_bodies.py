@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.management.conftest import make_key
+from tests.kit.rows import make_key
 
 PATHS = ["/api/keys", "/api/projects", "/api/providers", "/api/credentials", "/api/keys/revoke"]
 

@@ -14,7 +14,7 @@ from django.core.management import CommandError, call_command
 from rest_framework.test import APIClient
 
 from keys.models import Account, GlobalLimits, Team
-from tests.management.conftest import make_key, make_project
+from tests.kit.rows import make_key, make_project
 from usage.event import RequestEvent
 from usage.ledger.write import write_events
 
@@ -126,38 +126,40 @@ def test_users_see_their_own_budgets_and_staff_what_they_may(installation, make_
     assert [row["kind"] for row in budgets(client)["results"]] == ["project"]
 
 
-def ran(capsys, *args):
+def output_of(capsys, *args):
     call_command("usage", *args)
     return capsys.readouterr().out
 
 
 def test_the_command_reports_as_a_table_as_json_and_as_a_file(installation, capsys):
-    told = ran(capsys, "report", "--group-by", "key,model", "--period", "total")
+    told = output_of(capsys, "report", "--group-by", "key,model", "--period", "total")
     assert told.splitlines()[0].split()[:3] == ["FROM", "KEY", "MODEL"]
     assert [line.split()[1] for line in told.splitlines()[1:]] == ["k", "-"]
     assert "1.200000000007" in told.splitlines()[-1]
-    report = json.loads(ran(capsys, "report", "--json", "--from", "2020-01-01", "--period", "month"))
+    report = json.loads(output_of(capsys, "report", "--json", "--from", "2020-01-01", "--period", "month"))
     assert report["totals"]["cost_usd"] == "1.900000000007"
     assert len(report["results"]) == 2
-    rows = list(csv.DictReader(io.StringIO(ran(capsys, "report", "--csv", "--group-by", "team", "--team", "red"))))
+    rows = list(
+        csv.DictReader(io.StringIO(output_of(capsys, "report", "--csv", "--group-by", "team", "--team", "red")))
+    )
     assert [(row["team_name"], row["cost_usd"]) for row in rows] == [("red", "1.200000000007")]
 
 
 def test_the_command_reports_by_tag_and_of_a_tag(installation, capsys):
     spend(5, tags=("red", "blue"))
     spend(7, tags=("red",))
-    by_tag = json.loads(ran(capsys, "report", "--json", "--group-by", "tag", "--period", "total"))
+    by_tag = json.loads(output_of(capsys, "report", "--json", "--group-by", "tag", "--period", "total"))
     assert [(row["tag"], row["requests"]) for row in by_tag["results"]] == [("", 1), ("blue", 1), ("red", 2)]
-    of_tag = json.loads(ran(capsys, "report", "--json", "--group-by", "model", "--tag", "blue"))
+    of_tag = json.loads(output_of(capsys, "report", "--json", "--group-by", "model", "--tag", "blue"))
     assert [(row["model"], row["cost_usd"]) for row in of_tag["results"]] == [("m", "0.000000000005")]
-    assert json.loads(ran(capsys, "report", "--json", "--tag", ""))["totals"]["requests"] == 1
+    assert json.loads(output_of(capsys, "report", "--json", "--tag", ""))["totals"]["requests"] == 1
 
 
 def test_the_command_tells_of_budgets(installation, capsys):
-    told = ran(capsys, "budgets")
+    told = output_of(capsys, "budgets")
     assert told.splitlines()[0].split()[:3] == ["KIND", "ID", "NAME"]
     assert [line.split()[0] for line in told.splitlines()[1:]] == ["global", "key", "project", "team", "user"]
-    assert len(json.loads(ran(capsys, "budgets", "--kind", "team", "--json"))["results"]) == 1
+    assert len(json.loads(output_of(capsys, "budgets", "--kind", "team", "--json"))["results"]) == 1
 
 
 def test_the_command_refuses_what_the_api_does(db):

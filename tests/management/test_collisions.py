@@ -14,19 +14,15 @@ import psycopg
 import pytest
 
 from proxy.configuration.changes import ADVISORY_LOCK
-from tests.management.html_forms import filled
-from tests.services import Services, processes
-from tests.sluice import Sluice
+from tests.kit.html_forms import filled
+from tests.kit.management import create
+from tests.kit.services import processes
+from tests.kit.sluice import Sluice
+
+pytestmark = pytest.mark.server(database="postgres", upstream_url=None)
 
 NOTES = "SELECT pg_advisory_lock(%s)"
 Call = Callable[[], httpx.Response]
-
-
-@pytest.fixture(scope="module")
-def server(services: Services) -> Iterator[Sluice]:
-    server = Sluice.start(database="postgres")
-    yield server
-    server.close()
 
 
 @contextmanager
@@ -63,12 +59,6 @@ def at_once(server: Sluice, first: Call, second: Call, statement: str, *values: 
         return one.result().status_code, two.result().status_code
 
 
-def made(server: Sluice, noun: str, **fields: Any) -> dict[str, Any]:
-    answer = server.api("POST", f"/api/{noun}", json=fields)
-    assert answer.status_code == 201, answer.text
-    return dict(answer.json())
-
-
 def new(prefix: str) -> str:
     return f"{prefix}-{secrets.token_hex(4)}"
 
@@ -77,7 +67,7 @@ ROW = "SELECT 1 FROM usage_priceoverride WHERE id = %s FOR UPDATE"
 
 
 def test_of_two_changes_of_one_price_none_is_lost(server):
-    price = made(server, "prices", model=new("m"), input="1", output="2")
+    price = create(server, "/api/prices", {"model": new("m"), "input": "1", "output": "2"})
     where = f"/api/prices/{price['id']}"
     statuses = at_once(
         server,
@@ -91,7 +81,7 @@ def test_of_two_changes_of_one_price_none_is_lost(server):
 
 
 def test_a_price_that_is_deleted_does_not_come_back(server):
-    price = made(server, "prices", model=new("m"), input="1", output="2")
+    price = create(server, "/api/prices", {"model": new("m"), "input": "1", "output": "2"})
     where = f"/api/prices/{price['id']}"
     statuses = at_once(
         server,
@@ -105,7 +95,7 @@ def test_a_price_that_is_deleted_does_not_come_back(server):
 
 
 def test_a_user_is_deactivated_beside_a_change_of_its_limits(server):
-    user = made(server, "users", email=f"{new('u')}@example.org")
+    user = create(server, "/api/users", {"email": f"{new('u')}@example.org"})
     where = f"/api/users/{user['id']}"
     statuses = at_once(
         server,
@@ -119,7 +109,7 @@ def test_a_user_is_deactivated_beside_a_change_of_its_limits(server):
 
 
 def test_a_key_is_minted_beside_the_deletion_of_its_project(server):
-    project = made(server, "projects", name=new("p"))
+    project = create(server, "/api/projects", {"name": new("p")})
     statuses = at_once(
         server,
         lambda: server.api("POST", "/api/keys", json={"name": "k", "project": project["id"]}),
@@ -131,7 +121,7 @@ def test_a_key_is_minted_beside_the_deletion_of_its_project(server):
 
 
 def test_a_project_is_deleted_beside_the_minting_of_a_key(server):
-    project = made(server, "projects", name=new("p"))
+    project = create(server, "/api/projects", {"name": new("p")})
     statuses = at_once(
         server,
         lambda: server.api("DELETE", f"/api/projects/{project['id']}"),
@@ -144,7 +134,9 @@ def test_a_project_is_deleted_beside_the_minting_of_a_key(server):
 
 @pytest.mark.parametrize("noun", ["projects", "teams", "tiers", "providers"])
 def test_a_row_is_changed_beside_its_deletion(server, noun):
-    row = made(server, noun, name=new("x"), **({"base_url": "http://x/v1"} if noun == "providers" else {}))
+    row = create(
+        server, f"/api/{noun}", {"name": new("x"), **({"base_url": "http://x/v1"} if noun == "providers" else {})}
+    )
     where = f"/api/{noun}/{row['id']}"
     statuses = at_once(
         server,
@@ -189,7 +181,7 @@ KEY_ROW = "SELECT 1 FROM keys_virtualkey WHERE id = %s FOR UPDATE"
 @pytest.mark.parametrize("verb", ["disabled", "revoked"])
 def test_a_key_that_is_disabled_beside_a_form_of_the_admin_stays_so(server, operator, verb):
     """X19: the form is compared with what is in force while nobody else can write it."""
-    key = made(server, "keys", name=new("k"))
+    key = create(server, "/api/keys", {"name": new("k")})
     page, where = f"/admin/keys/virtualkey/{key['id']}/change/", f"/api/keys/{key['id']}"
     form = filled(operator.get(page).text, "virtualkey_form", notes="new")
     disable = {

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.environment import ROOT
-from tests.sluice import Sluice
+from tests.kit.environment import ROOT
+from tests.kit.sluice import Sluice
 
 
 def manage(server: Sluice, *command: str, stdout: int | None = None, **env: str) -> subprocess.CompletedProcess[bytes]:

@@ -2,44 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from io import StringIO
 
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError
 
 from keys.models import Project, VirtualKey
 from keys.tokens import read_token
 from providers.models import Credential, Provider
 from proxy.configuration.changes import current_version
-from tests.environment import ROOT
-from tests.management.conftest import SECRET, TOKEN, make_credential, make_key, make_project, make_provider
-from tests.services import processes
+from tests.kit.environment import ROOT
+from tests.kit.rows import SECRET, TOKEN, make_credential, make_key, make_project, make_provider
+from tests.kit.services import processes
+from tests.kit.terminal import Terminal
 
 pytestmark = pytest.mark.django_db(transaction=True)  # a server in another thread has to see the rows
-
-
-class Terminal:
-    """Runs commands; `remote` ones go to the server that runs in this test."""
-
-    def __init__(self, *extra: str) -> None:
-        self.extra = extra
-
-    def __call__(self, *arguments: str) -> str:
-        out = StringIO()
-        call_command(*arguments, *self.extra, stdout=out)
-        return out.getvalue()
-
-    def json(self, *arguments: str):
-        return json.loads(self(*arguments, "--json"))
-
-
-@pytest.fixture(params=["local", "remote"])
-def run(request):
-    if request.param == "local":
-        return Terminal()
-    return Terminal("--api-url", request.getfixturevalue("live_server").url, "--token", TOKEN)
 
 
 def test_a_key_is_minted_with_all_its_settings(run):

@@ -8,12 +8,10 @@ import pytest
 from django.core.management import CommandError
 
 from providers.models import Credential
-from tests.management.conftest import SECRET, make_credential, make_provider
-from tests.management.test_commands import run
+from tests.kit.rows import SECRET, make_credential, make_provider
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-__all__ = ["run"]  # the fixture, for both sorts of terminal
 
 NEW_SECRET = "sk-another-secret-9876543210"
 

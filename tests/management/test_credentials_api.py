@@ -4,7 +4,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from providers.models import Credential
-from tests.management.conftest import SECRET, make_credential, make_provider
+from tests.kit.rows import SECRET, make_credential, make_provider
 
 FIELDS = {"id", "alias", "provider", "provider_name", "mask", "usable", "created_at", "updated_at"}
 

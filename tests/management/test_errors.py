@@ -21,7 +21,7 @@ from keys.api.keys import ProjectViewSet
 from keys.management.connections import Connection, Refused
 from keys.models import Project
 from strict.errors import error_bytes
-from tests.management.conftest import TOKEN, make_key, make_project
+from tests.kit.rows import TOKEN, make_key, make_project
 from usage.ledger.api import RequestViewSet
 from usage.ledger.walk import Slow
 
@@ -49,7 +49,7 @@ def classes() -> set[str]:
     return {model.__name__ for model in apps.get_models() if re.search("[a-z][A-Z]", model.__name__)}
 
 
-def told(answer: Any) -> dict[str, Any]:
+def error_of(answer: Any) -> dict[str, Any]:
     """What the error says, which must have the shape."""
     assert answer["Content-Type"] == "application/json", answer.content
     return check(answer.status_code, answer.content)
@@ -118,7 +118,7 @@ def test_whatever_is_wrong_with_a_request_the_error_has_one_shape(db, path):
     statuses = set()
     for answer in faulty_requests(path):
         if answer.status_code >= 400:
-            told(answer)
+            error_of(answer)
             statuses.add(answer.status_code)
     assert statuses & {400, 404, 405}
     assert 500 not in statuses
@@ -128,7 +128,7 @@ def test_whatever_is_wrong_with_a_request_the_error_has_one_shape(db, path):
 def test_a_method_that_nothing_has_is_405_whatever_else_is_wrong(api, path):
     for method in ("PURGE", "QUERY"):
         answer = api.generic(method, f"{path}?no_such=1")
-        assert (answer.status_code, told(answer)["code"]) == (405, "method_not_allowed")
+        assert (answer.status_code, error_of(answer)["code"]) == (405, "method_not_allowed")
 
 
 @pytest.mark.parametrize("path", OF_ACCOUNTS)
@@ -157,14 +157,14 @@ def test_each_status_says_what_is_wrong(api):
         (Client().get("/api/keys"), 401, "not_authenticated"),
         (Client(headers={"authorization": "Bearer no"}).get("/api/keys"), 401, "authentication_failed"),
     ):
-        assert (answer.status_code, told(answer)["code"]) == (status, code)
+        assert (answer.status_code, error_of(answer)["code"]) == (status, code)
 
 
 def test_a_session_without_its_csrf_token_is_refused_in_the_shape(make_user):
     client = Client(enforce_csrf_checks=True)
     client.force_login(make_user(is_superuser=True))
     for path in ("/api/keys", "/api/config/reload"):
-        assert told(client.post(path, {}, "application/json"))["code"] == "permission_denied"
+        assert error_of(client.post(path, {}, "application/json"))["code"] == "permission_denied"
 
 
 @pytest.mark.parametrize(
@@ -182,13 +182,13 @@ def test_a_session_without_its_csrf_token_is_refused_in_the_shape(make_user):
     ],
 )
 def test_what_is_not_there_is_named_in_words(api, path, words):
-    assert told(api.get(f"/api/{path}"))["detail"] == words
+    assert error_of(api.get(f"/api/{path}"))["detail"] == words
 
 
 def test_what_is_wrong_with_each_member_is_told_by_its_name(api):
-    document = told(api.post("/api/keys", {"rpm": 0, "no_such": 1, "allowed_models": [1]}))
+    document = error_of(api.post("/api/keys", {"rpm": 0, "no_such": 1, "allowed_models": [1]}))
     assert set(document["errors"]) == {"no_such"}
-    document = told(api.post("/api/keys", {"rpm": 0, "allowed_models": [1]}))
+    document = error_of(api.post("/api/keys", {"rpm": 0, "allowed_models": [1]}))
     assert set(document["errors"]) == {"name", "rpm", "allowed_models"}
     for name, [problem] in document["errors"].items():
         assert f"{name}: {problem}" in document["detail"]
@@ -196,19 +196,19 @@ def test_what_is_wrong_with_each_member_is_told_by_its_name(api):
 
 def test_many_problems_are_a_short_line_and_a_whole_list(api):
     names = {f"member{number}" for number in range(30)}
-    document = told(api.post("/api/keys", dict.fromkeys(names, 1)))
+    document = error_of(api.post("/api/keys", dict.fromkeys(names, 1)))
     assert set(document["errors"]) == names
     assert document["detail"].endswith("And 20 more.")
 
 
 def test_a_value_that_there_is_already_is_told_by_its_member(api):
     api.post("/api/tiers", {"name": "t"})
-    assert set(told(api.post("/api/tiers", {"name": "t"}))["errors"]) == {"name"}
+    assert set(error_of(api.post("/api/tiers", {"name": "t"}))["errors"]) == {"name"}
     User.objects.create_user("a@b.example", "a@b.example")
-    assert set(told(api.post("/api/users", {"email": "a@b.example"}))["errors"]) == {"email"}
+    assert set(error_of(api.post("/api/users", {"email": "a@b.example"}))["errors"]) == {"email"}
     price = {"model": "m", "input": "1", "output": "1"}
     api.post("/api/prices", price)
-    assert set(told(api.post("/api/prices", price))["errors"]) == {"provider", "model", "valid_from"}
+    assert set(error_of(api.post("/api/prices", price))["errors"]) == {"provider", "model", "valid_from"}
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_what_fails_has_the_shape(db, monkeypatch, error, status, code):
     monkeypatch.setattr(ProjectViewSet, "get_queryset", fail)
     client = Client(raise_request_exception=False, headers={"authorization": BEARER})
     for answer in (client.get("/api/projects"), client.patch("/api/projects/1", {}, "application/json")):
-        assert (answer.status_code, told(answer)["code"]) == (status, code)
+        assert (answer.status_code, error_of(answer)["code"]) == (status, code)
         assert "secret" not in answer.content.decode()
         assert ("Retry-After" in answer) == (status == 503)
 
@@ -234,7 +234,7 @@ def test_a_search_that_takes_too_long_says_when_to_try_again(api, monkeypatch):
 
     monkeypatch.setattr(RequestViewSet, "filter_queryset", slow)
     answer = api.get("/api/requests")
-    assert (answer.status_code, told(answer)["code"], answer["Retry-After"]) == (503, "too_slow", "5")
+    assert (answer.status_code, error_of(answer)["code"], answer["Retry-After"]) == (503, "too_slow", "5")
 
 
 def test_two_changes_at_once_are_told_in_the_shape(api, monkeypatch):
@@ -244,7 +244,7 @@ def test_two_changes_at_once_are_told_in_the_shape(api, monkeypatch):
         raise IntegrityError
 
     monkeypatch.setattr("config.middleware.check_references", collide)
-    assert told(api.post("/api/projects", {"name": "n"}))["code"] == "conflict"
+    assert error_of(api.post("/api/projects", {"name": "n"}))["code"] == "conflict"
     assert not Project.objects.filter(name="n").exists()
 
 
@@ -277,6 +277,6 @@ def test_commands_tell_what_another_sluice_says(status, raw, words):
 
 def test_errors_are_json_to_who_wants_a_page_or_a_file(api):
     for path in ("/api/docs", "/api/schema"):
-        assert told(APIClient().post(path))["code"] == "method_not_allowed"
-    assert set(told(api.get("/api/usage?format=csv&period=x"))["errors"]) == {"period"}
-    assert told(APIClient().get("/api/usage?format=csv"))["code"] == "not_authenticated"
+        assert error_of(APIClient().post(path))["code"] == "method_not_allowed"
+    assert set(error_of(api.get("/api/usage?format=csv&period=x"))["errors"]) == {"period"}
+    assert error_of(APIClient().get("/api/usage?format=csv"))["code"] == "not_authenticated"

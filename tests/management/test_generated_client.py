@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import Any
 
 import jsonschema
 import pytest
 from rest_framework.test import APIClient
+
+from tests.kit.openapi import openapi_document
 
 TEXTS = {"email": "ann@example.org", "date-time": "2030-01-01T00:00:00Z", "decimal": "1"}
 """An example of each format."""
@@ -110,14 +111,9 @@ def others(schema: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-@lru_cache(maxsize=1)
-def document() -> dict[str, Any]:
-    return dict(APIClient().get("/api/schema?format=json").json())
-
-
 def resources() -> list[str]:
     """The collections that something can be made in."""
-    paths = document()["paths"]
+    paths = openapi_document()["paths"]
     return [path for path in paths if "post" in paths[path] and "get" in paths.get(f"{path}{{id}}/", {})]
 
 
@@ -126,7 +122,7 @@ RESOURCES = ["credentials", "keys", "prices", "projects", "providers", "teams", 
 
 @pytest.fixture
 def client(api: APIClient) -> GeneratedClient:
-    return GeneratedClient(document(), api)
+    return GeneratedClient(openapi_document(), api)
 
 
 def test_the_document_has_these_resources(db):
@@ -155,7 +151,7 @@ def test_a_generated_client_does_all_with_a_resource(client, noun):
     assert client.call("get", one, id=made["id"])["updated_at"] == changed["updated_at"]
 
     if noun == "users":
-        assert "delete" not in document()["paths"][one]
+        assert "delete" not in openapi_document()["paths"][one]
         return
     client.call("delete", one, id=made["id"])
     if noun == "keys":
@@ -177,7 +173,7 @@ def test_a_keys_token_is_in_what_made_it_alone(client):
     assert made["key"] != rotated["key"]
     for method, path in (("get", "/api/keys/{id}/"), ("patch", "/api/keys/{id}/"), ("post", "/api/keys/{id}/revoke/")):
         assert "key" not in client.call(method, path, id=made["id"])
-    schemas = document()["components"]["schemas"]
+    schemas = openapi_document()["components"]["schemas"]
     telling = {
         name for name, schema in schemas.items() if schema.get("properties", {}).get("key", {}).get("type") == "string"
     }

@@ -8,7 +8,7 @@ from django.db import connection
 from django.utils import timezone
 
 from keys.models import VirtualKey
-from tests.management.conftest import make_key, make_project
+from tests.kit.rows import make_key, make_project
 
 
 def names(answer):

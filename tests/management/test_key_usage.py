@@ -9,7 +9,7 @@ import pytest
 
 from config.spending import usage_of_key
 from keys.ports import ModelUsage
-from tests.management.conftest import make_key
+from tests.kit.rows import make_key
 from usage.event import RequestEvent
 from usage.ledger.write import write_events
 from usage.models import RequestRecord

@@ -6,7 +6,7 @@ import pytest
 
 from keys.models import Project, VirtualKey
 from keys.tokens import read_token, secret_matches
-from tests.management.conftest import LIMITS, make_credential, make_key, make_project
+from tests.kit.rows import LIMITS, make_credential, make_key, make_project
 
 FIELDS = {
     *("id", "name", "project", "project_name", "owner", "status", "mask", "is_active", "expires_at", "revoked_at"),

@@ -9,12 +9,10 @@ from django.contrib.auth.models import User
 from django.core.management import CommandError
 
 from keys.models import GlobalLimits, Project, Team, Tier, VirtualKey
-from tests.management.conftest import make_key, make_project
-from tests.management.test_commands import run
+from tests.kit.rows import make_key, make_project
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-__all__ = ["run"]  # the fixture, for both sorts of terminal
 
 OPTIONS = (
     *("--rpm", "60", "--tpm", "1000", "--rps", "5", "--burst", "9", "--parallel", "3", "--daily", "100"),

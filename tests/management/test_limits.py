@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Sum
 
 from keys.models import COUNTS, Account, GlobalLimits, Project, Team, VirtualKey
-from tests.management.conftest import make_key, make_project, new_user
+from tests.kit.rows import make_key, make_project, new_user
 
 ALL = {
     "rpm": 60,

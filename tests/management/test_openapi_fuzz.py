@@ -33,15 +33,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from keys.models import Account, Team, Tier
-from tests.management.conftest import (
-    TOKEN,
-    make_alert,
-    make_credential,
-    make_key,
-    make_project,
-    make_provider,
-    make_record,
-)
+from tests.kit.rows import TOKEN, make_alert, make_credential, make_key, make_project, make_provider, make_record
 from usage.models import AuditEntry, PriceOverride
 
 IS_LONG = "FUZZ_EXAMPLES" in os.environ

@@ -11,7 +11,7 @@ from rest_framework.test import APIClient
 
 from keys.models import Team, VirtualKey
 from keys.tokens import read_token
-from tests.management.conftest import make_key, make_project, make_record
+from tests.kit.rows import make_key, make_project, make_record
 
 SINCE = datetime(2020, 1, 1, tzinfo=UTC)
 LATER, SOONER = datetime(2030, 1, 2, tzinfo=UTC), datetime(2030, 1, 1, tzinfo=UTC)

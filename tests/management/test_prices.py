@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 
 from proxy.configuration.changes import current_version
 from proxy.models import ConfigChange
-from tests.management.conftest import TOKEN, make_provider
+from tests.kit.rows import TOKEN, make_provider
 from usage.models import PriceOverride
 
 MINI = "gpt-4.1-mini"

@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 
 from keys.models import Project
 from keys.records import load_projects
-from tests.management.conftest import TOKEN, make_project
+from tests.kit.rows import TOKEN, make_project
 
 RULES: dict[str, Any] = {
     "allowed_params": {"model": ["gpt-4.1-*"], "temperature": [0, 0.5], "response_format.type": ["json_object"]},

@@ -4,7 +4,7 @@ import pytest
 
 from keys.models import Project
 from keys.ruled import RULES
-from tests.management.conftest import LIMITS, make_credential, make_key, make_project
+from tests.kit.rows import LIMITS, make_credential, make_key, make_project
 
 FIELDS = {
     "id",

@@ -4,7 +4,7 @@ import pytest
 
 from providers.models import Credential, Provider
 from proxy.configuration.changes import current_version
-from tests.management.conftest import SECRET, make_credential, make_provider
+from tests.kit.rows import SECRET, make_credential, make_provider
 
 FIELDS = {
     *("id", "name", "kind", "base_url", "credential", "models", "priority", "weight", "is_enabled", "options"),

@@ -7,12 +7,9 @@ from datetime import UTC, datetime
 import pytest
 from django.core.management import CommandError
 
-from tests.management.conftest import make_alert, make_key, make_project, make_record
-from tests.management.test_commands import run
+from tests.kit.rows import make_alert, make_key, make_project, make_record
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-__all__ = ["run"]  # the fixture, for both sorts of terminal
 
 
 def ids(document):

@@ -15,7 +15,7 @@ from providers.changes import acted
 from providers.models import Credential
 from providers.vault import renew
 from proxy.configuration.changes import current_version
-from tests.management.conftest import SECRET, make_credential, make_provider
+from tests.kit.rows import SECRET, make_credential, make_provider
 from usage.models import AuditEntry
 
 pytestmark = pytest.mark.django_db(transaction=True)

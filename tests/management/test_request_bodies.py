@@ -11,8 +11,8 @@ from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
-from tests.access.asking import soon
-from tests.management.conftest import make_key, make_project, make_record
+from tests.kit.rows import make_key, make_project, make_record
+from tests.kit.waiting import soon
 from usage.bodies import keep as keeping
 from usage.bodies import prune_bodies
 from usage.bodies.keep import BodyKeeper, CapturedBodies

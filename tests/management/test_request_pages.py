@@ -11,8 +11,8 @@ from html import unescape
 import pytest
 from django.db import connection, transaction
 
-from tests.ledger.making import NOW, made_id
-from tests.management.conftest import make_record
+from tests.kit.events import NOW, request_id_at
+from tests.kit.rows import make_record
 from usage.ledger import partitions, walk
 
 HOUR = timedelta(hours=1)
@@ -22,7 +22,7 @@ LIST = "/admin/usage/requestrecord/"
 def make(*hours_ago: float, **fields: object) -> list[str]:
     """Rows so many hours old, newest first. Returns their ids."""
     moments = [NOW - hours * HOUR for hours in sorted(hours_ago)]
-    return [make_record(made_id(moment), created_at=moment, **fields).pk for moment in moments]
+    return [make_record(request_id_at(moment), created_at=moment, **fields).pk for moment in moments]
 
 
 def followed(api, path: str, link: str = "next") -> list[list[str]]:
@@ -91,7 +91,7 @@ def quoted(moment: datetime) -> str:
 
 def test_an_id_that_is_not_there_is_not_looked_for_among_models(api, rows, monkeypatch):
     monkeypatch.setattr(walk, "BUDGET_S", 0)
-    assert followed(api, f"/api/requests?search={made_id(NOW)}") == [[]]
+    assert followed(api, f"/api/requests?search={request_id_at(NOW)}") == [[]]
 
 
 def test_the_admin_says_how_far_it_looked_and_goes_on_from_there(admin, db, monkeypatch):

@@ -6,8 +6,8 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from tests.ledger.making import made_id
-from tests.management.conftest import make_key, make_record
+from tests.kit.events import request_id_at
+from tests.kit.rows import make_key, make_record
 from usage.models import RequestRecord
 
 
@@ -78,7 +78,7 @@ MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)
 )
 def test_requests_are_filtered_by_time_to_the_microsecond(api, db, query, expected):
     moments = [MIDNIGHT - timedelta(microseconds=1), MIDNIGHT, MIDNIGHT + timedelta(microseconds=1)]
-    made = [make_record(made_id(moment), created_at=moment).pk for moment in moments]
+    made = [make_record(request_id_at(moment), created_at=moment).pk for moment in moments]
     assert ids(api.get(f"/api/requests?{query}")) == [made[number] for number in expected]
 
 

@@ -16,7 +16,7 @@ from django.db import connection, transaction
 from django.db.migrations.loader import MigrationLoader
 from django.utils import timezone
 
-from tests.management.conftest import make_record
+from tests.kit.rows import make_record
 from usage.event import RequestEvent
 from usage.ledger.write import write_events
 from usage.models import (

@@ -8,7 +8,7 @@ from django.test import Client
 from keys.models import VirtualKey
 from keys.tokens import read_token
 from providers.models import Credential
-from tests.management.conftest import SECRET, make_provider, make_record
+from tests.kit.rows import SECRET, make_provider, make_record
 
 API = ["keys", "projects", "providers", "credentials", "requests", "audit"]
 ADMIN = [

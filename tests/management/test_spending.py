@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
 
 import pytest
 from django.db import connection
@@ -15,10 +14,9 @@ from config.ports import Ledger
 from config.spending import spent_of
 from keys.models import GlobalLimits, Team
 from keys.ports import LEDGER
-from tests.management.conftest import make_key, make_project, make_record
-from usage.event import RequestEvent
+from tests.kit.rows import make_key, make_project, make_record
+from tests.kit.spent import spend
 from usage.ledger.totals import EVER
-from usage.ledger.write import write_events
 from usage.models import ScopeTotal
 from usage.rollups.check import check
 
@@ -44,14 +42,6 @@ def spending():
 def cost(usd: str):
     """The ledger's column for it, in its unit."""
     return {"cost_picousd": int(Decimal(usd) * 10**12)}
-
-
-def spend(pk: str, usd: str | None, *, at: datetime | None = None, **whose: Any) -> None:
-    """A request that has ended, written as the ledger's process does."""
-    moment = (at or timezone.now()).timestamp()
-    event = RequestEvent(pk, moment, "POST", "/v1/chat/completions", 200, "complete", 1.0, requests=1, **whose)
-    event.cost_picousd = None if usd is None else int(Decimal(usd) * 10**12)
-    write_events([event])
 
 
 @pytest.mark.parametrize("noun", ["keys", "projects", "teams"])
@@ -84,8 +74,8 @@ def test_a_period_resets_at_midnight_where_the_budget_is(api, spending):
 def test_a_changed_period_counts_what_was_spent_in_the_new_one(api, db):
     """Defined, not refused: the ledger is what it was, and the budget is held against the period that now is."""
     key = make_key(budget=Decimal(10))
-    spend("old", "3", key=key.pk, at=timezone.now() - timedelta(days=40))
-    spend("new", "0.0000000001", key=key.pk)
+    spend("3", key=key.pk, at=timezone.now() - timedelta(days=40))
+    spend("0.0000000001", key=key.pk)
     path = f"/api/keys/{key.pk}"
     assert api.get(path).json()["spent"] == "3.000000000100"
     assert api.patch(path, {"period": "month"}).json()["spent"] == "0.000000000100"
@@ -94,7 +84,7 @@ def test_a_changed_period_counts_what_was_spent_in_the_new_one(api, db):
 
 def test_a_budget_lowered_below_what_is_spent_has_nothing_remaining(api, db):
     key = make_key(budget=Decimal(10))
-    spend("one", "3", key=key.pk)
+    spend("3", key=key.pk)
     shown = api.patch(f"/api/keys/{key.pk}", {"budget": "1"}).json()
     assert (shown["spent"], shown["remaining"]) == ("3.000000000000", "0.000000000000")
     usage = api.get(f"/api/keys/{key.pk}/usage").json()
@@ -105,9 +95,9 @@ def test_the_ledger_is_summed_for_each_kind(db, make_user):
     owner, team, project = make_user(), Team.objects.create(name="t"), make_project()
     key = make_key(owner=owner, team=team, project=project)
     whose = {"key": key.pk, "user": owner.pk, "team": team.pk, "project": project.pk}
-    for pk, usd in (("a", "0.1"), ("b", "0.2"), ("unpriced", None)):
-        spend(pk, usd, **whose)
-    spend("else", "5", key=make_key("other").pk, project=make_project("other").pk)
+    for usd in ("0.1", "0.2", None):
+        spend(usd, **whose)
+    spend("5", key=make_key("other").pk, project=make_project("other").pk)
     GlobalLimits.current().change(rpm=1)
     now = timezone.now()
     for kind, pk in whose.items():

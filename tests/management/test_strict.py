@@ -10,15 +10,7 @@ import pytest
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from keys.models import COUNTS, Account, Team, Tier
-from tests.management.conftest import (
-    make_alert,
-    make_credential,
-    make_key,
-    make_project,
-    make_provider,
-    make_record,
-    new_user,
-)
+from tests.kit.rows import make_alert, make_credential, make_key, make_project, make_provider, make_record, new_user
 from usage.models import AuditEntry, PriceOverride
 
 METHODS = ("get", "post", "put", "patch", "delete")
@@ -46,11 +38,6 @@ def made(module_db: None) -> dict[str, Any]:
         "alerts": make_alert().pk,
         "audit": AuditEntry.objects.create(actor_kind="system", action="create").pk,
     }
-
-
-@pytest.fixture
-def rows(db: None, made: dict[str, Any]) -> dict[str, Any]:
-    return made
 
 
 def views(patterns: Any = None, before: str = "") -> Iterator[tuple[str, Any]]:

@@ -10,7 +10,7 @@ from rest_framework.test import APIClient
 
 from keys.models import Account, Team, Tier
 from proxy.configuration.changes import current_version
-from tests.management.conftest import make_key
+from tests.kit.rows import make_key
 
 
 def test_a_team_is_created_read_updated_and_deleted(api, make_user):

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from keys.models import VirtualKey
 from keys.tasks import clear_sessions, expire_keys
-from tests.management.conftest import make_key
+from tests.kit.rows import make_key
 from usage.ledger.totals import EVER, SLOT_S, spent_since
 from usage.models import AuditEntry, ScopeTotal
 from usage.tasks import prune_audit, prune_totals
@@ -22,7 +22,7 @@ def ago(**span):
     return timezone.now() - timedelta(**span)
 
 
-def told():
+def expired_ids():
     return [entry.target_id for entry in AuditEntry.objects.filter(action="expire", target_kind="key")]
 
 
@@ -32,7 +32,7 @@ def test_a_key_whose_time_is_over_is_told_of_once():
     make_key("endless", expires_at=None)
     assert expire_keys() == "1 expired"
     assert expire_keys() == "0 expired"
-    assert told() == [str(over.pk)]
+    assert expired_ids() == [str(over.pk)]
     assert VirtualKey.objects.get(pk=over.pk).status == "expired"
     assert VirtualKey.objects.get(pk=over.pk).is_active, "more time makes it good again"
 
@@ -42,7 +42,7 @@ def test_a_key_that_got_more_time_is_told_of_again():
     expire_keys()
     key.change(expires_at=ago(minutes=1))
     assert expire_keys() == "1 expired"
-    assert told() == [str(key.pk)] * 2
+    assert expired_ids() == [str(key.pk)] * 2
 
 
 def test_a_revoked_key_does_not_expire():
@@ -54,7 +54,7 @@ def test_thousands_of_keys_are_told_of_as_well(monkeypatch):
     monkeypatch.setattr("keys.models.virtual_key.EXPIRIES_AT_ONCE", 2)
     keys = [make_key(f"k{number}", expires_at=ago(minutes=1)) for number in range(5)]
     assert expire_keys() == "5 expired"
-    assert sorted(told()) == sorted(str(key.pk) for key in keys)
+    assert sorted(expired_ids()) == sorted(str(key.pk) for key in keys)
 
 
 def test_sessions_that_have_ended_are_deleted():

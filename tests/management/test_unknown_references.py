@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from keys.models import Project, VirtualKey
-from tests.management.conftest import make_credential, make_key, make_project, make_provider
+from tests.kit.rows import make_credential, make_key, make_project, make_provider
 from usage.models import PriceOverride
 
 PRICE = {"model": "m", "input": "1", "output": "2"}

@@ -13,7 +13,7 @@ import pytest
 from rest_framework.test import APIClient
 
 from keys.models import Team
-from tests.management.conftest import make_key, make_project
+from tests.kit.rows import make_key, make_project
 from usage.event import RequestEvent
 from usage.ledger.write import write_events
 from usage.models import DayRollup, HourKindRollup, HourModelRollup, HourRollup, TagSet
@@ -54,7 +54,7 @@ def used(api):
     return Used()
 
 
-def asked(api, expect=200, **query):
+def report_of(api, expect=200, **query):
     answer = api.get("/api/usage/", {**WHOLE, **query})
     assert answer.status_code == expect, answer.content
     return answer.json()
@@ -69,7 +69,7 @@ def test_days_are_told_with_exact_sums(api, used):
     used("2026-11-02T23:59:59.999", cost=None, cached_tokens=4, reasoning_tokens=1)
     used("2026-11-03T00:00", outcome="refused", cost=0, cache="HIT")
     used("2026-11-03T01:00", outcome="upstream_error", cost=0)
-    report = asked(api)
+    report = report_of(api)
     assert report["from"] == "2026-11-01T00:00:00+00:00"
     assert (report["period"], report["time_zone"], report["group_by"]) == ("day", "UTC", [])
     first: dict[str, Any] = {
@@ -96,7 +96,7 @@ def test_groups_are_told_by_number_and_name(api, used, make_user):
     used("2026-11-02T10:00", key=key.pk, user=user.pk, team=team.pk, project=project.pk, cost=7)
     used("2026-11-02T10:00", key=10_000, cost=5)
     nouns = ("key", "user", "team", "project", "provider", "model")
-    report = asked(api, group_by=",".join(nouns), period="total")
+    report = report_of(api, group_by=",".join(nouns), period="total")
     gone, mine = sorted(report["results"], key=lambda row: row["user"] or 0)
     assert [gone[noun] for noun in nouns] == [10_000, None, None, None, "up", "m"]
     assert gone["key_name"] is None
@@ -125,7 +125,7 @@ def test_filters_narrow_rows_and_totals(api, used, filters, expect):
     used("2026-11-02T10:00", model="a", key=1, project=project.pk)
     used("2026-11-02T10:00", model="b", key=1, requests=2, team=7)
     used("2026-11-02T10:00", provider="down", requests=4)
-    report = asked(api, **filters)
+    report = report_of(api, **filters)
     assert report["totals"]["requests"] == expect
     assert sum(row["requests"] for row in report["results"]) == expect
 
@@ -135,7 +135,7 @@ def test_periods(api, used):
         used(moment)
 
     def told(period):
-        return [(row["from"][:13], row["requests"]) for row in asked(api, period=period)["results"]]
+        return [(row["from"][:13], row["requests"]) for row in report_of(api, period=period)["results"]]
 
     assert told("total") == [("2026-11-01T00", 4)]
     assert told("month") == [("2026-11-01T00", 4)]
@@ -150,22 +150,22 @@ def test_days_of_a_time_zone_are_exact_over_a_change_of_the_clock(api, used):
     used("2026-10-24T22:00", requests=2)
     used("2026-10-25T22:59", requests=2)  # a day of 25 hours
     used("2026-10-25T23:00", requests=8)
-    report = asked(api, **query)
+    report = report_of(api, **query)
     assert table(report, "from", "requests") == [
         ("2026-10-24T00:00:00+02:00", 1),
         ("2026-10-25T00:00:00+02:00", 4),
         ("2026-10-26T00:00:00+01:00", 8),
     ]
-    assert len(asked(api, **query, period="hour", fill="true")["results"]) == 24 + 25 + 24
+    assert len(report_of(api, **query, period="hour", fill="true")["results"]) == 24 + 25 + 24
 
 
 def test_the_budgets_time_zone_is_the_default_where_there_are_sums_for_it(api, settings):
     settings.BUDGET_TIME_ZONE = "America/New_York"
-    assert asked(api)["time_zone"] == "America/New_York"
-    assert asked(api)["from"] == "2026-11-01T00:00:00-04:00"
+    assert report_of(api)["time_zone"] == "America/New_York"
+    assert report_of(api)["from"] == "2026-11-01T00:00:00-04:00"
     settings.BUDGET_TIME_ZONE = "Asia/Kolkata"
-    assert asked(api)["time_zone"] == "UTC"
-    assert "middle of an hour" in str(asked(api, 400, time_zone="Asia/Kolkata"))
+    assert report_of(api)["time_zone"] == "UTC"
+    assert "middle of an hour" in str(report_of(api, 400, time_zone="Asia/Kolkata"))
 
 
 def test_without_a_span_it_is_the_last_thirty_days(api, used):
@@ -180,7 +180,7 @@ def test_without_a_span_it_is_the_last_thirty_days(api, used):
 def test_a_span_takes_the_hours_that_it_touches(api, used):
     for hour in range(5):
         used(f"2026-11-02T0{hour}:30")
-    report = asked(api, **{"from": "2026-11-02T01:10", "to": "2026-11-02T03:20"})
+    report = report_of(api, **{"from": "2026-11-02T01:10", "to": "2026-11-02T03:20"})
     assert (report["from"], report["to"]) == ("2026-11-02T01:00:00+00:00", "2026-11-02T04:00:00+00:00")
     assert report["totals"]["requests"] == 3
     assert table(report, "requests") == [(3,)]
@@ -189,10 +189,10 @@ def test_a_span_takes_the_hours_that_it_touches(api, used):
 def test_gaps_are_filled_where_that_is_asked_for(api, used):
     used("2026-11-02T10:00", model="a")
     used("2026-11-04T10:00", model="b")
-    report = asked(api, fill="true", group_by="model", **{"from": "2026-11-02", "to": "2026-11-05"})
+    report = report_of(api, fill="true", group_by="model", **{"from": "2026-11-02", "to": "2026-11-05"})
     assert table(report, "model", "requests") == [("a", 1), ("b", 0), ("a", 0), ("b", 0), ("a", 0), ("b", 1)]
-    assert len(asked(api, fill="true")["results"]) == 30
-    assert "more than 10,000" in str(asked(api, 400, fill="true", period="hour", group_by="model", to="2027-08-01"))
+    assert len(report_of(api, fill="true")["results"]) == 30
+    assert "more than 10,000" in str(report_of(api, 400, fill="true", period="hour", group_by="model", to="2027-08-01"))
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])
@@ -206,9 +206,9 @@ def test_pages_follow_each_other_without_a_gap(api, used, period, group_by, zone
                 used.keep(f"2026-11-{day:02}T{day * 2:02}:00", model=model, key=key, team=team)
     used.write()
     query = {"group_by": group_by, "period": period, "time_zone": zone}
-    whole = asked(api, **query, page_size=500)
+    whole = report_of(api, **query, page_size=500)
     assert whole["next"] is None
-    paged, answer = [], asked(api, **query, page_size=3)
+    paged, answer = [], report_of(api, **query, page_size=3)
     while True:
         assert len(answer["results"]) <= 3
         assert answer["totals"] == whole["totals"]
@@ -280,9 +280,9 @@ def test_users_see_what_was_used_with_their_own_keys(used, make_user):
     used("2026-11-02T10:00", requests=4)
     client = APIClient()
     client.force_login(ann)
-    assert asked(client)["totals"]["requests"] == 1
-    assert asked(client, user="bob")["totals"]["requests"] == 0
-    assert asked(client, user=bob.pk, group_by="user")["results"] == []
+    assert report_of(client)["totals"]["requests"] == 1
+    assert report_of(client, user="bob")["totals"]["requests"] == 0
+    assert report_of(client, user=bob.pk, group_by="user")["results"] == []
     file = client.get("/api/usage", {**WHOLE, "format": "csv", "group_by": "user"})
     assert len(b"".join(file).splitlines()) == 2
 
@@ -293,9 +293,9 @@ def test_the_days_answer_where_they_can(api, used, group_by):
     for model in (HourRollup, HourModelRollup, HourKindRollup):
         model.objects.all().delete()  # what the days know, nobody asks of the hours
     for period in ("day", "week", "month", "total"):
-        report = asked(api, period=period, group_by=group_by)
+        report = report_of(api, period=period, group_by=group_by)
         assert report["totals"]["requests"] == report["results"][0]["requests"] == 1
-    assert asked(api, period="hour", group_by=group_by)["results"] == []
+    assert report_of(api, period="hour", group_by=group_by)["results"] == []
 
 
 @pytest.mark.parametrize("period", ["week", "month", "total"])
@@ -315,13 +315,13 @@ def test_the_days_within_a_span_of_another_time_zone_answer_for_it(api, used, pe
             first = day.isoformat() if period == "week" else day.isoformat()[:7] if period == "month" else "2026-10-12"
             expect[first] = expect.get(first, 0) + 1 + number % 2
     used.write()
-    hours = asked(api, **query, period="hour", page_size=500)
-    report = asked(api, **query, period=period)
+    hours = report_of(api, **query, period="hour", page_size=500)
+    report = report_of(api, **query, period=period)
     assert {row["from"][: len(min(expect))]: row["requests"] for row in report["results"]} == expect
     assert report["totals"] == hours["totals"]
     for model in (HourRollup, HourModelRollup, HourKindRollup):
         model.objects.filter(at__date="2026-10-20").delete()
-    assert asked(api, **query, period=period)["results"] == report["results"], "asked of the day"
+    assert report_of(api, **query, period=period)["results"] == report["results"], "asked of the day"
 
 
 def test_what_names_no_key_is_not_asked_of_all_keys(api, used):
@@ -332,10 +332,10 @@ def test_what_names_no_key_is_not_asked_of_all_keys(api, used):
         *({}, {"group_by": "provider,model"}, {"model": "m"}, {"group_by": "model", "period": "hour"}),
         *({"group_by": "team"}, {"group_by": "tag"}, {"tag": "red"}, {"user": "0", "group_by": "user"}),
     ):
-        report = asked(api, **query)
+        report = report_of(api, **query)
         assert report["totals"]["requests"] == report["results"][0]["requests"] == 1
     for query in ({"group_by": "key"}, {"group_by": "team,model"}, {"tag": "red", "group_by": "model"}, {"key": "1"}):
-        assert asked(api, **query)["results"] == []
+        assert report_of(api, **query)["results"] == []
 
 
 def test_a_request_counts_for_each_of_its_tags(api, used):
@@ -343,54 +343,54 @@ def test_a_request_counts_for_each_of_its_tags(api, used):
     used("2026-11-02T11:00", cost=0, tags=("blue", "red", "red"), outcome="refused")  # the same set
     used("2026-11-02T23:59", cost=7, tags=("red",), outcome="upstream_error")
     used("2026-11-04T10:00", cost=None)
-    report = asked(api, group_by="tag")
+    report = report_of(api, group_by="tag")
     told = table(report, "from", "tag", "requests", "errors", "cost_usd", "unpriced_requests")
     assert told == [
         ("2026-11-02T00:00:00+00:00", "blue", 3, 0, "0.000000000010", 0),
         ("2026-11-02T00:00:00+00:00", "red", 4, 1, "0.000000000017", 0),
         ("2026-11-04T00:00:00+00:00", "", 1, 0, "0.000000000000", 1),
     ]
-    assert report["totals"] == asked(api)["totals"]
+    assert report["totals"] == report_of(api)["totals"]
     for period in ("hour", "week", "total"):
-        assert asked(api, group_by="tag", period=period)["totals"] == report["totals"]
-    assert len(asked(api, group_by="tag", fill="true")["results"]) == 3 * 30
-    assert table(asked(api, group_by="tag", period="total", model="m"), "tag") == [("",), ("blue",), ("red",)]
+        assert report_of(api, group_by="tag", period=period)["totals"] == report["totals"]
+    assert len(report_of(api, group_by="tag", fill="true")["results"]) == 3 * 30
+    assert table(report_of(api, group_by="tag", period="total", model="m"), "tag") == [("",), ("blue",), ("red",)]
     file = api.get("/api/usage", {**WHOLE, "group_by": "tag", "format": "csv"})
     assert [row["tag"] for row in csv.DictReader(io.StringIO(b"".join(file).decode()))] == ["blue", "red", ""]
-    assert "by itself" in str(asked(api, 400, group_by="tag,key"))
+    assert "by itself" in str(report_of(api, 400, group_by="tag,key"))
 
 
 def test_tags_are_told_for_any_span(api, used):
     used("2024-02-03T10:00", tags=("red",))
     used("2026-11-02T10:00", tags=("red",))
     query = {"group_by": "tag", "from": "2024-01-01", "to": "2027-01-01", "time_zone": "Europe/Berlin"}
-    assert table(asked(api, **query, period="total"), "tag", "requests") == [("red", 2)]
-    assert [row["from"][:7] for row in asked(api, **query, period="month")["results"]] == ["2024-02", "2026-11"]
+    assert table(report_of(api, **query, period="total"), "tag", "requests") == [("red", 2)]
+    assert [row["from"][:7] for row in report_of(api, **query, period="month")["results"]] == ["2024-02", "2026-11"]
 
 
 def test_tags_come_in_pages(api, used):
     for day in range(2, 6):
         for tag in ("a", "b", "ü'", "-x"):
             used(f"2026-11-0{day}T10:00", tags=(tag, "all"))
-    whole = asked(api, group_by="tag", page_size=500)
+    whole = report_of(api, group_by="tag", page_size=500)
     assert whole["next"] is None
     assert len(whole["results"]) == 4 * 5
-    paged, answer = [], asked(api, group_by="tag", page_size=3)
+    paged, answer = [], report_of(api, group_by="tag", page_size=3)
     while answer["next"]:
         assert len(answer["results"]) == 3
         assert answer["totals"] == whole["totals"]
         paged += answer["results"]
         answer = api.get(answer["next"]).json()
     assert paged + answer["results"] == whole["results"]
-    assert "another question" in str(asked(api, 400, group_by="tag", cursor="WyIyMDI2LTExLTAyIiwgMV0="))
+    assert "another question" in str(report_of(api, 400, group_by="tag", cursor="WyIyMDI2LTExLTAyIiwgMV0="))
 
 
 def test_too_many_tags_for_one_answer_are_refused(api, used, monkeypatch):
     used("2026-11-02T10:00", tags=("a", "b", "c"))
     used("2026-11-02T10:00", tags=("a", "b"))
-    assert len(asked(api, group_by="tag", period="total")["results"]) == 3
+    assert len(report_of(api, group_by="tag", period="total")["results"]) == 3
     monkeypatch.setattr("usage.reports.sums.MOST_SETS", 1)
-    assert "more than 1 sums of sets of tags" in str(asked(api, 400, group_by="tag", period="total"))
+    assert "more than 1 sums of sets of tags" in str(report_of(api, 400, group_by="tag", period="total"))
     answer = api.get("/api/usage", {**WHOLE, "group_by": "tag", "format": "csv"})
     assert (answer.status_code, answer["Content-Type"]) == (400, "application/json")
 
@@ -406,7 +406,7 @@ def test_a_tag_narrows_every_report(api, used, tag, expect, group_by):
     used("2026-11-02T10:00", requests=8)
     used("2026-11-02T10:00", requests=16, tags=("ünï'",))
     for period in ("hour", "total"):
-        assert asked(api, tag=tag, group_by=group_by, period=period)["totals"]["requests"] == expect
+        assert report_of(api, tag=tag, group_by=group_by, period=period)["totals"]["requests"] == expect
     if group_by == "":
         file = api.get("/api/usage", {**WHOLE, "tag": tag, "period": "total", "format": "csv"})
         assert sum(int(row["requests"]) for row in csv.DictReader(io.StringIO(b"".join(file).decode()))) == expect
@@ -415,7 +415,7 @@ def test_a_tag_narrows_every_report(api, used, tag, expect, group_by):
 def test_a_set_of_tags_that_is_missing_is_no_reason_to_answer_nothing(api, used):
     used("2026-11-02T10:00", tags=("red",))
     TagSet.objects.all().delete()
-    assert table(asked(api, group_by="tag"), "tag", "requests") == [("", 1)]
+    assert table(report_of(api, group_by="tag"), "tag", "requests") == [("", 1)]
 
 
 def test_users_see_the_tags_of_their_own_requests(used, make_user):
@@ -423,4 +423,4 @@ def test_users_see_the_tags_of_their_own_requests(used, make_user):
     used("2026-11-02T10:00", user=ann.pk, tags=("mine",))
     used("2026-11-02T10:00", tags=("theirs",))
     client.force_login(ann)
-    assert table(asked(client, group_by="tag"), "tag") == [("mine",)]
+    assert table(report_of(client, group_by="tag"), "tag") == [("mine",)]

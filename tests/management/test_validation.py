@@ -13,7 +13,7 @@ from keys.tokens import new_token, read_token, write_token
 from keys.user_tokens import issue_token
 from proxy.configuration.changes import current_version
 from proxy.configuration.changes_feed import read_changes
-from tests.management.conftest import TOKEN, make_project
+from tests.kit.rows import TOKEN, make_project
 
 
 def mint(name="k", **fields):

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.access.asking import ask, soon
-from tests.databases import databases, drop_database, query
-from tests.promises.load import Load, Numbered
-from tests.services import SERVICES, Services
-from tests.sluice import Sluice
-from tests.upstream import Upstream
+from tests.kit.databases import databases, drop_database, query
+from tests.kit.load import Load, Numbered
+from tests.kit.requests import ask
+from tests.kit.services import SERVICES, Services
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream
+from tests.kit.waiting import soon
 
 ANSWERS = 150
 

@@ -12,12 +12,14 @@ from string import Template
 import httpx
 import pytest
 
-from tests import plain
-from tests.environment import ROOT
-from tests.relay.wire import CHAT, STREAM, WITH_USAGE, client_of, key_of, request_bytes
-from tests.services import processes
-from tests.sluice import Sluice
-from tests.upstream import Action, Chunk, EndChunks, Upstream, WaitFor, chat_frames, json_answer, stream_head
+from tests.kit import plain
+from tests.kit.clients import client_of, key_of
+from tests.kit.environment import ROOT
+from tests.kit.requests import CHAT, STREAM, WITH_USAGE
+from tests.kit.services import processes
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Action, Chunk, EndChunks, Upstream, WaitFor, chat_frames, json_answer, stream_head
+from tests.kit.wire import request_bytes
 
 CONFIGURATION = Template("""
 daemon off; master_process off; pid $directory/pid; error_log $directory/log;

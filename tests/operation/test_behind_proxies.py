@@ -9,12 +9,13 @@ from typing import Any
 import httpx
 import pytest
 
-from tests import plain
-from tests.access.asking import CHAT, soon
-from tests.environment import MANAGEMENT_TOKEN
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Upstream, chat_answer
+from tests.kit import plain
+from tests.kit.environment import MANAGEMENT_TOKEN
+from tests.kit.requests import CHAT
+from tests.kit.services import Services
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, chat_answer
+from tests.kit.waiting import soon
 
 CLIENT = "203.0.113.9"
 TOLD = {
@@ -28,19 +29,17 @@ SETTINGS: dict[str, Any] = {"ALLOWED_HOSTS": "localhost,127.0.0.1,llm.example.or
 
 @pytest.fixture(scope="module")
 def behind(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    server = Sluice.start(upstream_url=_upstream.url, TRUSTED_PROXIES="127.0.0.1, 10.0.0.0/8", **SETTINGS)
-    yield server
-    server.close()
+    with Sluice.start(upstream_url=_upstream.url, TRUSTED_PROXIES="127.0.0.1, 10.0.0.0/8", **SETTINGS) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
 def open_to_all(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    server = Sluice.start(upstream_url=_upstream.url, TRUSTED_PROXIES="192.0.2.1", **SETTINGS)
-    yield server
-    server.close()
+    with Sluice.start(upstream_url=_upstream.url, TRUSTED_PROXIES="192.0.2.1", **SETTINGS) as server:
+        yield server
 
 
-def listed(server: Sluice, headers: dict[str, str]) -> httpx.Response:
+def list_keys(server: Sluice, headers: dict[str, str]) -> httpx.Response:
     for _ in range(2 - len(server.api("GET", "/api/keys").json()["results"])):
         server.mint()
     return server.api("GET", "/api/keys", params={"page_size": 1}, headers=headers)
@@ -80,7 +79,7 @@ def test_the_rightmost_hop_that_is_not_trusted_is_the_client(
 
 
 def test_links_cookies_and_pages_are_as_the_client_reached_the_proxy(behind: Sluice):
-    answer = listed(behind, TOLD)
+    answer = list_keys(behind, TOLD)
     assert answer.json()["next"].startswith("https://llm.example.org/sluice/api/keys?")
     assert answer.headers["strict-transport-security"] == "max-age=31536000"
     page = plain.get(f"{behind.url}/admin/login/", headers=TOLD)
@@ -107,7 +106,7 @@ def test_what_an_untrusted_peer_says_of_itself_does_not_count(open_to_all: Sluic
     assert open_to_all.client(open_to_all.mint(), headers=told).post("/v1/chat/completions", json=CHAT).is_success
     [row] = open_to_all.rows(expect=1)
     assert row["ip"] == "127.0.0.1"
-    answer = listed(open_to_all, told)
+    answer = list_keys(open_to_all, told)
     assert answer.json()["next"].startswith(f"{open_to_all.url}/api/keys?")
     assert "strict-transport-security" not in answer.headers
     assert "; secure" not in plain.get(f"{open_to_all.url}/admin/login/", headers=told).headers["set-cookie"].lower()

@@ -7,20 +7,19 @@ import gzip
 import json
 import threading
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.access.asking import CHAT, ask, changed, contents, let_a_second_pass, minted, new_project, soon
-from tests.databases import databases, query
-from tests.promises.breaking import HALF
-from tests.relay.wire import answer_on, connect, request_bytes
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import (
+from tests.kit.breaking import HALF
+from tests.kit.databases import EACH_DATABASE, query
+from tests.kit.files import contents
+from tests.kit.management import changed, minted, new_project
+from tests.kit.requests import CHAT, ask
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import (
     Reset,
     Upstream,
     WaitFor,
@@ -31,21 +30,15 @@ from tests.upstream import (
     json_answer,
     usage_of,
 )
+from tests.kit.waiting import let_a_second_pass, soon
+from tests.kit.wire import answer_on, connect, request_bytes
 
 MOST = 4096
 
-
-@pytest.fixture(scope="module", params=databases)
-def server(request: pytest.FixtureRequest, services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    started = Sluice.start(request.param, upstream_url=_upstream.url, BODY_CAPTURE_BYTES=MOST)
-    yield started
-    started.close()
-
-
-@pytest.fixture(scope="module")
-def key(server: Sluice) -> str:
-    """Of a project that has everything kept."""
-    return minted(server, project=new_project(server, capture_bodies="all"))[1]
+pytestmark = [
+    pytest.mark.server(each=EACH_DATABASE, BODY_CAPTURE_BYTES=MOST),
+    pytest.mark.key(project={"capture_bodies": "all"}),
+]
 
 
 def bodies_of(server: Sluice, request_id: str) -> dict[str, Any]:

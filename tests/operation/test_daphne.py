@@ -6,10 +6,10 @@ import sys
 
 import pytest
 
-from tests.access.asking import ask
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Upstream, chat_answer
+from tests.kit.requests import ask
+from tests.kit.services import Services
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, chat_answer
 
 
 class Runserver(Sluice):

@@ -7,7 +7,7 @@ from typing import Any
 
 from config.databases import database_from
 from config.environment import Environment
-from tests.conftest import StartSluice
+from tests.kit.sluice import StartSluice
 
 URL = "postgres://user@db.example:5432/name"
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from tests import plain
-from tests.environment import ROOT, server_environment
-from tests.operation.test_newcomer import start
-from tests.services import Services, packages, processes
-from tests.sluice import Sluice
+from tests.kit import plain
+from tests.kit.environment import ROOT, server_environment
+from tests.kit.newcomer import start
+from tests.kit.services import Services, packages, processes
+from tests.kit.sluice import Sluice
 
 
 def test_a_port_that_is_taken_ends_the_start_before_anything_is_made(tmp_path: Path):
@@ -83,7 +83,7 @@ def test_a_redis_cluster_is_refused_in_one_line(services: Services, tmp_path: Pa
     assert program
     redis = processes.start([program, *map(str, options), "--bind", "127.0.0.1", "--cluster-enabled", "yes"])
     try:
-        assert processes.poll(lambda: _listens(port), timeout=20)
+        assert processes.poll(lambda: processes.takes_connections(port), timeout=20)
         env = server_environment(DATA_DIR=tmp_path / "data", REDIS_URL=f"redis://127.0.0.1:{port}", PORT=0)
         done = subprocess.run(
             [sys.executable, "manage.py", "serve"],
@@ -96,11 +96,3 @@ def test_a_redis_cluster_is_refused_in_one_line(services: Services, tmp_path: Pa
     [line] = (done.stdout + done.stderr).strip().splitlines()
     assert "REDIS_URL" in line
     assert "Redis Cluster" in line
-
-
-def _listens(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return False
-    return True

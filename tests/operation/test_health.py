@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
-from tests import plain
-from tests.access.asking import ask, row_of
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Upstream
+from tests.kit import plain
+from tests.kit.ledger import row_of
+from tests.kit.requests import ask
+from tests.kit.services import Services
+from tests.kit.sluice import Sluice
 
 HEALTH = ["/health", "/healthz", "/live", "/ready", "/v1/health"]
 
 
 @pytest.fixture(scope="module")
-def surfaces(services: Services, _upstream: Upstream) -> Iterator[dict[str, Sluice]]:
-    started: dict[str, Sluice] = {}
-    try:
-        for surface in ("all", "proxy", "admin"):
-            started[surface] = Sluice.start(upstream_url=_upstream.url, surface=surface)
-        yield started
-    finally:
-        for server in started.values():
-            server.close()
+def surfaces(services: Services) -> Iterator[dict[str, Sluice]]:
+    with ExitStack() as held:
+        yield {
+            surface: held.enter_context(Sluice.start(simulated=True, surface=surface))
+            for surface in ("all", "proxy", "admin")
+        }
 
 
 @pytest.mark.parametrize("surface", ["all", "proxy", "admin"])
@@ -45,7 +43,7 @@ def test_metrics_are_told_on_every_surface(surfaces: dict[str, Sluice], surface:
     assert "llm_proxy_active_requests" in surfaces[surface].metrics()
 
 
-def test_a_surface_serves_its_own_paths_alone(surfaces: dict[str, Sluice], upstream: Upstream):
+def test_a_surface_serves_its_own_paths_alone(surfaces: dict[str, Sluice]):
     key = surfaces["proxy"].mint()
     assert ask(surfaces["proxy"], key).status_code == 200
     for path in ("/admin/", "/static/x", "/"):
@@ -60,7 +58,7 @@ def test_a_surface_serves_its_own_paths_alone(surfaces: dict[str, Sluice], upstr
     assert ask(surfaces["all"], surfaces["all"].mint()).status_code == 200
 
 
-def test_health_leaves_no_row(surfaces: dict[str, Sluice], upstream: Upstream):
+def test_health_leaves_no_row(surfaces: dict[str, Sluice]):
     server = surfaces["all"]
     row_of(server, ask(server, None).headers["x-request-id"])  # and so those of all before it
     before = len(server.rows())

@@ -3,40 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
-import httpx
+from tests.kit import plain
+from tests.kit.environment import MANAGEMENT_TOKEN, ROOT
+from tests.kit.health import becomes, detailed, health_of
+from tests.kit.requests import ask
+from tests.kit.services import PostgresServer, processes
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, error_answer
+from tests.kit.waiting import soon
 
-from tests import plain
-from tests.access.asking import ask, soon
-from tests.environment import MANAGEMENT_TOKEN, ROOT
-from tests.services import PostgresServer, processes
-from tests.sluice import Sluice
-from tests.upstream import Upstream, error_answer
-
-WAIT_S = 20.0
 STATUSES = {"ok", "degraded", "down", "unknown"}
-
-
-def detailed(server: Sluice, token: str | None = MANAGEMENT_TOKEN) -> httpx.Response:
-    headers = {"authorization": f"Bearer {token}"} if token else {}
-    return plain.get(f"{server.url}/health/detailed", headers=headers)
-
-
-def told(server: Sluice) -> dict[str, Any]:
-    document: dict[str, Any] = detailed(server).json()
-    return document
-
-
-def becomes(server: Sluice, part: str, status: str, overall: str, code: int = 200) -> dict[str, Any]:
-    def is_so() -> bool:
-        answer = detailed(server)
-        document = answer.json()
-        found = document["components"][part]["status"], document["status"], answer.status_code
-        return found == (status, overall, code)
-
-    assert processes.poll(is_so, timeout=WAIT_S, every=0.2), detailed(server).text
-    return told(server)
 
 
 def test_all_is_well_and_strangers_learn_no_more(sluice: Sluice, upstream: Upstream):
@@ -53,8 +30,8 @@ def test_all_is_well_and_strangers_learn_no_more(sluice: Sluice, upstream: Upstr
 
 def test_operators_learn_all_of_it(sluice: Sluice, upstream: Upstream):
     sluice.manage("providers", "check")
-    soon(lambda: told(sluice)["components"]["providers"]["status"] == "ok")
-    document = told(sluice)
+    soon(lambda: health_of(sluice)["components"]["providers"]["status"] == "ok")
+    document = health_of(sluice)
     assert document["uptime_s"] > 0
     assert document["components"]["database"]["latency_ms"] > 0
     assert document["components"]["ledger"]["caught_up_at"]
@@ -78,7 +55,7 @@ def test_a_wrong_token_is_told_so_and_a_client_key_is_none(sluice: Sluice, upstr
 
 def test_redis_going_away_is_told_and_so_is_its_return(start_sluice: Callable[..., Sluice], upstream: Upstream):
     server = start_sluice(redis=True)
-    assert told(server)["components"]["redis"]["status"] == "ok"
+    assert health_of(server)["components"]["redis"]["status"] == "ok"
     assert server.redis is not None
     server.redis.stop()
     assert "No answer" in becomes(server, "redis", "down", "degraded")["components"]["redis"]["detail"]
@@ -111,7 +88,7 @@ def test_the_database_going_away_is_told_and_known_keys_are_served(
         key = server.mint()
         assert ask(server, key).status_code == 200
         server.rows(expect=1)
-        assert told(server)["status"] == "ok"
+        assert health_of(server)["status"] == "ok"
         postgres.stop()
         becomes(server, "database", "down", "degraded")
         assert ask(server, key).status_code == 200
@@ -128,7 +105,7 @@ def prepared(postgres: PostgresServer) -> str:
     """An empty installation's database there."""
     import sys
 
-    from tests.environment import server_environment
+    from tests.kit.environment import server_environment
 
     url = postgres.url_of(postgres.create())
     env = server_environment(DATABASE_URL=url, DATA_DIR=postgres.directory / "sluice")
@@ -158,10 +135,10 @@ def test_a_full_journal_is_told(start_sluice: Callable[..., Sluice], upstream: U
     def ask_many() -> bool:
         for _ in range(200):
             client.get(long)
-        return bool(told(server)["components"]["journal"]["status"] == "down")
+        return bool(health_of(server)["components"]["journal"]["status"] == "down")
 
     assert processes.poll(ask_many, timeout=45)
-    document = told(server)
+    document = health_of(server)
     assert "full" in document["components"]["journal"]["detail"]
     assert document["components"]["journal"]["lag_bytes"] > 1024**2 // 2
     assert document["status"] == "degraded"
@@ -183,7 +160,7 @@ def test_without_a_provider_that_can_serve_it_is_unavailable(start_sluice: Calla
 def test_the_admin_surface_tells_of_its_own_parts(start_sluice: Callable[..., Sluice], upstream: Upstream):
     """It writes no journal, and serves as long as the database is there."""
     server = start_sluice(surface="admin", upstream_url=None)
-    document = told(server)
+    document = health_of(server)
     assert document["components"].keys() == {"database", "loops", "configuration", "providers"}
     assert (document["status"], document["components"]["database"]["status"]) == ("degraded", "ok")
 

@@ -7,21 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.access.asking import ask
-from tests.services import Services, processes
-from tests.sluice import Sluice
-from tests.upstream import Upstream, chat_answer
+from tests.kit.requests import ask
+from tests.kit.services import Services, processes
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, chat_answer
 
 
 @pytest.fixture
 def separate(services: Services, upstream: Upstream) -> Iterator[Sluice]:
     """A server whose ledger nobody writes."""
     upstream.answers(*[chat_answer()] * 4000)
-    server = Sluice.start(upstream_url=upstream.url, LEDGER_WRITER="separate", LOG_LEVEL="warning")
-    try:
+    with Sluice.start(upstream_url=upstream.url, LEDGER_WRITER="separate", LOG_LEVEL="warning") as server:
         yield server
-    finally:
-        server.close()
 
 
 def test_events_wait_for_whoever_writes_the_ledger(separate: Sluice):
@@ -58,8 +55,7 @@ def test_a_file_that_cannot_be_written_is_held_in_memory(separate: Sluice):
 
 def test_another_process_ships_and_writes_where_there_is_a_redis(services: Services, upstream: Upstream):
     upstream.answers(*[chat_answer()] * 10)
-    server = Sluice.start("postgres", redis=True, upstream_url=upstream.url, LEDGER_WRITER="separate")
-    try:
+    with Sluice.start("postgres", redis=True, upstream_url=upstream.url, LEDGER_WRITER="separate") as server:
         key = server.mint("one")
         for _ in range(3):
             assert ask(server, key).status_code == 200
@@ -67,5 +63,3 @@ def test_another_process_ships_and_writes_where_there_is_a_redis(services: Servi
         server.manage("ledger", "--once", json=False)
         assert len(server.rows()) == 3
         assert server.metrics().total("llm_proxy_journal_lag_events", consumer="ledger") == 0
-    finally:
-        server.close()

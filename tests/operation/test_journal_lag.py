@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.access.asking import ask
-from tests.services import Services, processes
-from tests.sluice import Sluice
-from tests.upstream import Upstream
+from tests.kit.requests import ask
+from tests.kit.services import Services, processes
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream
 from usage.journal.local_source import LocalSource
 from usage.journal.source import Source
 from usage.journal.stream import EVENTS, Stream, connect
@@ -25,11 +25,8 @@ ASKED_AGAIN = 8
 @pytest.fixture(params=["one process", "three workers"])
 def server(request: pytest.FixtureRequest, services: Services, upstream: Upstream) -> Iterator[Sluice]:
     shared: dict[str, Any] = {"redis": True, "workers": 3} if request.param == "three workers" else {}
-    server = Sluice.start("postgres", upstream_url=upstream.url, LOG_LEVEL="warning", **shared)
-    try:
+    with Sluice.start("postgres", upstream_url=upstream.url, LOG_LEVEL="warning", **shared) as server:
         yield server
-    finally:
-        server.close()
 
 
 @pytest.fixture
@@ -43,12 +40,12 @@ def archive(server: Sluice) -> Iterator[Source]:
     source.close()
 
 
-def told(server: Sluice, name: str, consumer: str) -> set[float]:
+def values_of(server: Sluice, name: str, consumer: str) -> set[float]:
     return {server.metrics().total(f"llm_proxy_journal_{name}", consumer=consumer) for _ in range(ASKED_AGAIN)}
 
 
 def soon_all_say(server: Sluice, name: str, consumer: str, number: float) -> bool:
-    return bool(processes.poll(lambda: told(server, name, consumer) == {number}, timeout=15, every=0.2))
+    return bool(processes.poll(lambda: values_of(server, name, consumer) == {number}, timeout=15, every=0.2))
 
 
 def test_each_consumer_has_its_own_lag(server: Sluice, archive: Source) -> None:
@@ -57,7 +54,7 @@ def test_each_consumer_has_its_own_lag(server: Sluice, archive: Source) -> None:
         assert ask(server, key).status_code == 200
     assert soon_all_say(server, "lag_events", "ledger", 0)
     assert soon_all_say(server, "lag_events", "archive", EVENTS_ASKED)
-    assert all(size > 100 * EVENTS_ASKED for size in told(server, "lag_bytes", "archive"))
+    assert all(size > 100 * EVENTS_ASKED for size in values_of(server, "lag_bytes", "archive"))
     backlog = archive.backlog()
     assert backlog.events == EVENTS_ASKED
     taken = archive.read(5)

@@ -12,6 +12,7 @@ import pytest
 from django.db import OperationalError
 
 from keys.models import VirtualKey
+from tests.kit.events import written_ids
 from usage.event import RequestEvent
 from usage.journal import book as book_module
 from usage.journal.consumer import Consumer
@@ -39,10 +40,6 @@ def line(number: int, **changes: Any) -> bytes:
     return sealed(encode(event(number, **changes)))
 
 
-def written() -> list[str]:
-    return sorted(RequestRecord.objects.values_list("pk", flat=True))
-
-
 def consume(directory: Path, *lines: bytes, name: str = "0000000000001-a.spool") -> None:
     """Let a consumer read a segment whose writer is gone, and stop."""
     directory.joinpath(name).write_bytes(b"".join(lines))
@@ -54,7 +51,7 @@ def consume(directory: Path, *lines: bytes, name: str = "0000000000001-a.spool")
 @pytest.mark.parametrize("bad", [0, 1, 2])
 def test_a_row_that_the_database_refuses_holds_up_no_other(bad: int, tmp_path: Path):
     consume(tmp_path, *(line(number, at=NEVER if number == bad else NOW) for number in range(3)))
-    assert written() == [f"req_{number}" for number in range(3) if number != bad]
+    assert written_ids() == [f"req_{number}" for number in range(3) if number != bad]
     assert b"the ledger refused it" in (tmp_path / DAMAGED).read_bytes()
     assert not list(tmp_path.glob("*.spool"))
 
@@ -71,7 +68,7 @@ def test_a_refused_batch_is_halved_and_not_taken_apart(
 
     monkeypatch.setattr(book_module, "write_events", counted)
     consume(tmp_path, *(line(number, at=NEVER if number in bad else NOW) for number in range(2_000)))
-    assert len(written()) == 2_000 - len(bad)
+    assert len(written_ids()) == 2_000 - len(bad)
     assert (tmp_path / DAMAGED).read_bytes().count(b"\n") == len(bad)
     assert len(writes) < 30 * len(bad)
 
@@ -81,7 +78,7 @@ def test_a_refused_batch_is_halved_and_not_taken_apart(
 )
 def test_what_an_older_version_wrote_is_cut_and_cleaned(older: dict[str, Any], tmp_path: Path) -> None:
     consume(tmp_path, line(0), line(1, **older), line(2))
-    assert written() == ["req_0", "req_1", "req_2"]
+    assert written_ids() == ["req_0", "req_1", "req_2"]
     assert not (tmp_path / DAMAGED).exists()
 
 
@@ -96,7 +93,7 @@ def test_a_database_that_goes_away_in_mid_batch_loses_no_row(monkeypatch: pytest
 
     monkeypatch.setattr(book_module, "write_events", unsteady)
     consume(tmp_path, line(0), line(1, at=NEVER), line(2), line(3))
-    assert written() == ["req_0", "req_2", "req_3"]
+    assert written_ids() == ["req_0", "req_2", "req_3"]
 
 
 @pytest.mark.parametrize("bad", [[], [3]], ids=["all are taken", "one is refused"])
@@ -124,13 +121,13 @@ def test_what_is_written_is_let_go_of_at_once(bad: list[int], tmp_path: Path) ->
 def test_an_event_counts_once_however_often_it_stands_there(tmp_path: Path):
     consume(tmp_path, line(0), line(1), line(0))
     consume(tmp_path, line(1), line(2), name="0000000000002-b.spool")
-    assert written() == ["req_0", "req_1", "req_2"]
+    assert written_ids() == ["req_0", "req_1", "req_2"]
 
 
 def test_damaged_lines_are_quarantined_and_the_rest_is_written(tmp_path: Path):
     torn = line(3)[:-20]
     consume(tmp_path, line(0), line(1).replace(b"POST", b"GETS"), b"no event\n", line(2), torn)
-    assert written() == ["req_0", "req_2"]
+    assert written_ids() == ["req_0", "req_2"]
     quarantined = (tmp_path / DAMAGED).read_text()
     assert "GETS" in quarantined
     assert "no event" in quarantined
@@ -141,7 +138,7 @@ def test_an_event_of_another_version_is_read(tmp_path: Path):
     older = b'{"id":"req_0","at":1790000000.0,"method":"POST","path":"/v1/x","status":200,"outcome":"complete",'
     newer = older.replace(b"req_0", b"req_1") + b'"something_new":{"a":1},'
     consume(tmp_path, *(sealed(text + b'"duration_ms":1.0}') for text in (older, newer)))
-    assert written() == ["req_0", "req_1"]
+    assert written_ids() == ["req_0", "req_1"]
 
 
 def test_positions_are_forgotten_with_their_segments(tmp_path: Path):
@@ -164,16 +161,16 @@ def test_positions_are_forgotten_with_their_segments(tmp_path: Path):
 def test_an_event_edited_beyond_what_a_row_can_hold_stops_nothing(edited: dict[str, Any], tmp_path: Path):
     """Its seal was made anew, so it is read; SQLite takes some of them."""
     consume(tmp_path, line(0), line(1, **edited), line(2))
-    assert {"req_0", "req_2"} <= set(written())
+    assert {"req_0", "req_2"} <= set(written_ids())
     quarantined = (tmp_path / DAMAGED).read_bytes() if (tmp_path / DAMAGED).exists() else b""
-    assert ("req_1" in written()) != (b"req_1" in quarantined)
+    assert ("req_1" in written_ids()) != (b"req_1" in quarantined)
     assert not list(tmp_path.glob("*.spool"))
 
 
 def test_an_event_of_a_wrong_kind_is_quarantined(tmp_path: Path):
     documents = (b'{"id":1}', b"[]", b'{"id":"req_9","at":"now"}', b'{"id":"\xff"}', b"")
     consume(tmp_path, line(0), *(sealed(document) for document in documents), line(1))
-    assert written() == ["req_0", "req_1"]
+    assert written_ids() == ["req_0", "req_1"]
     assert (tmp_path / DAMAGED).read_bytes().count(b"it is no event") == len(documents)
 
 

@@ -11,9 +11,9 @@ from subprocess import PIPE, STDOUT, Popen
 
 import pytest
 
-from tests.databases import databases, drop_database, make_database, query
-from tests.environment import ROOT, server_environment
-from tests.services import Services
+from tests.kit.databases import databases, drop_database, make_database, query
+from tests.kit.environment import ROOT, server_environment
+from tests.kit.services import Services
 from usage.event import RequestEvent
 from usage.journal.record import encode, sealed
 

@@ -2,72 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from subprocess import PIPE, Popen
 
 import pytest
 
-from usage.event import RequestEvent
+from tests.kit.journals import add, all_of, event, expected, ids, line, writing
 from usage.journal.local_source import LocalSource
-from usage.journal.record import encode, sealed
 from usage.journal.segments import segments
-from usage.journal.source import PendingEvent
-from usage.journal.spool import Spool
 from usage.journal.subscribers import DROPPED, PROGRESS, bound_backlogs
-
-PATH = "/v1/x" * 30
-
-
-def event(number: int) -> RequestEvent:
-    return RequestEvent(f"req_{number:06}", 1_790_000_000.0 + number, "POST", PATH, 200, "complete", 1000.0)
-
-
-def line(number: int) -> bytes:
-    return sealed(encode(event(number)))
-
-
-@contextmanager
-def writing(directory: Path, segment_bytes: int = 2_000) -> Iterator[Spool]:
-    """A spool without a running loop to flush it: `add` does."""
-    loop = asyncio.new_event_loop()
-
-    async def make() -> Spool:
-        return Spool(directory, segment_bytes=segment_bytes, most_bytes=10**9, dropped=lambda events: None)
-
-    spool = loop.run_until_complete(make())
-    try:
-        yield spool
-    finally:
-        spool.close()
-        loop.close()
-
-
-def add(spool: Spool, numbers: range) -> None:
-    for number in numbers:
-        spool.add(event(number))
-        spool.flush()
-
-
-def all_of(source: LocalSource, most: int = 7) -> list[PendingEvent]:
-    """Read until there is nothing more, done with each."""
-    found: list[PendingEvent] = []
-    while taken := source.read(most):
-        source.done(taken)
-        found += taken
-    return found
-
-
-def ids(taken: list[PendingEvent]) -> list[str]:
-    return [one.event.id for one in taken]
-
-
-def expected(*numbers: int) -> list[str]:
-    return [event(number).id for number in numbers]
 
 
 def test_each_consumer_gets_every_event_in_order_at_its_own_pace(tmp_path: Path) -> None:

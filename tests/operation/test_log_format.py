@@ -9,9 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.access.asking import CHAT, soon
-from tests.environment import ROOT, server_environment
-from tests.upstream import Upstream, chat_answer
+from tests.kit.environment import ROOT, server_environment
+from tests.kit.requests import CHAT
+from tests.kit.upstream import Upstream, chat_answer
+from tests.kit.waiting import soon
 
 MAKES_A_LINE = "import django, logging; django.setup(); logging.getLogger('sluice').warning('told\\n\\x1b[31m')"
 

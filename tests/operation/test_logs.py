@@ -15,11 +15,12 @@ import pytest
 
 from config.environment import ConfigurationError, Environment
 from config.logs import SharedFile, check_log_file
-from tests.access.asking import ask, soon
-from tests.environment import MANAGEMENT_TOKEN, ROOT, UPSTREAM_KEY
-from tests.promises.crowd import at_once, statuses
-from tests.sluice import Sluice
-from tests.upstream import Upstream, chat_answer, error_answer
+from tests.kit.crowd import at_once, statuses
+from tests.kit.environment import MANAGEMENT_TOKEN, ROOT, UPSTREAM_KEY
+from tests.kit.requests import ask
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, chat_answer, error_answer
+from tests.kit.waiting import soon
 
 PROMPT = "prompt-canary-90ab"
 ANSWER = "answer-canary-12cd"

@@ -15,22 +15,20 @@ import pytest
 
 from proxy.heavy.__main__ import NAME
 from proxy.heavy.jobs import HEAVY_BYTES
-from tests.relay.wire import CHAT, client_of, connect, is_idle, request_bytes
-from tests.services import Services, processes
-from tests.sluice import Sluice, told_of
-from tests.upstream import Upstream
+from tests.kit.clients import client_of
+from tests.kit.requests import CHAT
+from tests.kit.services import Services, processes
+from tests.kit.sluice import Sluice, told_of
+from tests.kit.upstream import Upstream
+from tests.kit.vitals import is_idle
+from tests.kit.wire import connect, request_bytes
 
 MIB = 1024 * 1024
+
+pytestmark = pytest.mark.server(MAX_PAYLOAD_BYTES=20 * MIB, MAX_HELD_BODY_BYTES=20 * MIB)
 LONG = json.dumps({**CHAT, "user": "x" * HEAVY_BYTES}).encode()
 BUSY = json.dumps({**CHAT, "user": [{"file_id": []}] * MIB}, separators=(",", ":")).encode()
 """Takes some seconds of the processor: all of it is searched for files."""
-
-
-@pytest.fixture(scope="module")
-def sluice(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    server = Sluice.start(upstream_url=_upstream.url, MAX_PAYLOAD_BYTES=20 * MIB, MAX_HELD_BODY_BYTES=20 * MIB)
-    yield server
-    server.close()
 
 
 def post(sluice: Sluice, body: bytes) -> httpx.Response:

@@ -20,11 +20,13 @@ from proxy.errors import Unavailable
 from proxy.health import report as condition
 from proxy.server import deadlines, timeouts
 from proxy.wire import coalesced
-from tests.access.asking import ask, minted, soon
-from tests.conftest import StartSluice
-from tests.limits.ground import Ground, run
-from tests.limits.making import scope
-from tests.services import RedisServer, Services, packages, processes
+from tests.kit.limit_processes import Ground, run
+from tests.kit.management import minted
+from tests.kit.requests import ask
+from tests.kit.scopes import scope
+from tests.kit.services import RedisServer, processes
+from tests.kit.sluice import StartSluice
+from tests.kit.waiting import soon
 from usage import ledger_process as process
 from usage.dispatch import beside
 from usage.journal import shipping, spool, stream_source, writer
@@ -266,14 +268,7 @@ def test_baselines_are_followed_on_and_a_scope_that_fails_stops_no_other():
     in_a_loop(test)
 
 
-@pytest.fixture(scope="module")
-def server(services: Services):
-    packages.require(["redis-server"])
-    with RedisServer() as redis:
-        yield redis
-
-
-def test_one_number_that_is_too_large_fails_alone_and_redis_goes_on_deciding(server: RedisServer):
+def test_one_number_that_is_too_large_fails_alone_and_redis_goes_on_deciding(redis_server: RedisServer):
     async def test(ground: Ground) -> None:
         told: list[str] = []
         async with ground.processes(on_failure=lambda name, _: told.append(name)) as [process]:
@@ -289,10 +284,10 @@ def test_one_number_that_is_too_large_fails_alone_and_redis_goes_on_deciding(ser
             assert process.limits.up
             assert set(told) == {"limits-batches"}
 
-    run(server, test)
+    run(redis_server, test)
 
 
-def test_a_reply_that_cannot_be_read_fails_its_batch_alone(server: RedisServer, monkeypatch: pytest.MonkeyPatch):
+def test_a_reply_that_cannot_be_read_fails_its_batch_alone(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch):
     async def test(ground: Ground) -> None:
         told: list[str] = []
         async with ground.processes(on_failure=lambda name, _: told.append(name)) as [process]:
@@ -305,22 +300,22 @@ def test_a_reply_that_cannot_be_read_fails_its_batch_alone(server: RedisServer, 
             await process.reserve(key)
             assert told == ["limits-batches"]
 
-    run(server, test)
+    run(redis_server, test)
 
 
-def test_redis_is_looked_for_again_whatever_happened(server: RedisServer, monkeypatch: pytest.MonkeyPatch):
+def test_redis_is_looked_for_again_whatever_happened(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch):
     async def test(ground: Ground) -> None:
         told: list[str] = []
         async with ground.processes(on_failure=lambda name, _: told.append(name)) as [process]:
             monkeypatch.setattr(process.limits._shared, "_restores", Failing(process.limits._shared._restores))
-            server.stop()
+            redis_server.stop()
             await process.reserve(scope(rpm=100))
             await process.away.wait()
-            server.start()
+            redis_server.start()
             await process.back.wait()
             assert told == ["limits-probe"]
 
-    run(server, test)
+    run(redis_server, test)
 
 
 # --- threads -----------------------------------------------------------------------------------------------

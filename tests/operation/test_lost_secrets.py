@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.access.asking import ask, minted, new_provider
-from tests.databases import databases
-from tests.operation.test_health_detailed import becomes
-from tests.sluice import Sluice
-from tests.upstream import Upstream
+from tests.kit.databases import databases
+from tests.kit.health import becomes
+from tests.kit.management import minted
+from tests.kit.providers import new_provider
+from tests.kit.requests import ask
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream
 
 SECRET = "sk-stored-canary"
 

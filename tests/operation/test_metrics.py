@@ -7,19 +7,20 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.access.asking import ask, minted, soon
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Upstream, chat_answer, error_answer, usage_of
+from tests.kit.management import minted
+from tests.kit.requests import ask
+from tests.kit.services import Services
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, chat_answer, error_answer, usage_of
+from tests.kit.waiting import soon
 
 REQUESTS = "llm_proxy_requests_total"
 
 
 @pytest.fixture(scope="module")
 def workers(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    server = Sluice.start("postgres", redis=True, workers=3, upstream_url=_upstream.url)
-    yield server
-    server.close()
+    with Sluice.start("postgres", redis=True, workers=3, upstream_url=_upstream.url) as server:
+        yield server
 
 
 def many(server: Sluice, key: str, count: int, **body: object) -> list[int]:
@@ -67,7 +68,7 @@ def test_each_answer_is_in_the_numbers_when_it_has_come(workers: Sluice):
 def test_requests_under_way_are_counted_and_forgotten(workers: Sluice, upstream: Upstream):
     import threading
 
-    from tests.upstream import WaitFor
+    from tests.kit.upstream import WaitFor
 
     _, key = minted(workers)
     go = threading.Event()

@@ -7,10 +7,10 @@ import stat
 import sys
 from pathlib import Path
 
-from tests.access.asking import CHAT
-from tests.environment import ROOT, server_environment
-from tests.services import processes
-from tests.upstream import Upstream, chat_answer
+from tests.kit.environment import ROOT, server_environment
+from tests.kit.requests import CHAT
+from tests.kit.services import processes
+from tests.kit.upstream import Upstream, chat_answer
 
 
 def open_to_others(directory: Path) -> dict[str, str]:

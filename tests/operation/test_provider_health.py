@@ -13,7 +13,7 @@ from providers import checks
 from providers.checks import check_providers
 from providers.health import health_of_providers
 from providers.models import Credential, Provider, ProviderHealth
-from tests.upstream import Upstream, WaitFor, error_answer, models_answer
+from tests.kit.upstream import Upstream, WaitFor, error_answer, models_answer
 
 SECRET = "sk-health-canary-77aa01"
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.access.asking import ask, soon
-from tests.sluice import Sluice
-from tests.upstream import Upstream, chat_answer, error_answer, json_answer
+from tests.kit.requests import ask
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, chat_answer, error_answer, json_answer
+from tests.kit.waiting import soon
 
 
 def health(server: Sluice) -> dict[str, Any]:

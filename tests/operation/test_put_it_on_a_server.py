@@ -28,12 +28,12 @@ from cryptography.x509.oid import NameOID
 from django.core.management import get_commands, load_command_class
 
 from config import dotenv
-from tests import plain
-from tests.databases import drop_database, make_database
-from tests.environment import KEPT, ROOT, UPSTREAM_KEY
-from tests.services import SERVICES, RedisServer, Services, processes
-from tests.sluice import STOP_SECS
-from tests.upstream import Upstream
+from tests.kit import plain
+from tests.kit.databases import drop_database, make_database
+from tests.kit.environment import KEPT, ROOT, UPSTREAM_KEY
+from tests.kit.services import SERVICES, RedisServer, Services, processes
+from tests.kit.sluice import STOP_SECS
+from tests.kit.upstream import Upstream
 
 PAGE = (ROOT / "docs" / "put-it-on-a-server.md").read_text()
 NAME = "sluice.example.org"

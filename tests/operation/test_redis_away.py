@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from tests.access.asking import ask
-from tests.services import processes
-from tests.upstream import Upstream
+from tests.kit.requests import ask
+from tests.kit.services import processes
 
 
-def test_changes_arrive_while_redis_is_away_and_after(start_sluice, upstream: Upstream):
-    server = start_sluice(redis=True, workers=2)
+def test_changes_arrive_while_redis_is_away_and_after(start_sluice):
+    server = start_sluice(redis=True, workers=2, simulated=True)
     key, other = server.mint(name="one"), server.mint(name="other")
     server.redis.stop()
     assert ask(server, key).status_code == 200

@@ -8,10 +8,12 @@ from threading import Event
 import pytest
 from cryptography.fernet import Fernet
 
-from tests.access.asking import ask, changed, in_force, minted, new_provider
-from tests.conftest import StartSluice
-from tests.sluice import Sluice
-from tests.upstream import Upstream, chat_answer
+from tests.kit.management import changed, minted
+from tests.kit.providers import new_provider
+from tests.kit.requests import ask
+from tests.kit.sluice import Sluice, StartSluice
+from tests.kit.upstream import Upstream, chat_answer
+from tests.kit.waiting import in_force
 
 OLD, NEW = (Fernet.generate_key().decode() for _ in range(2))
 STORED = "sk-stored-canary-0123456789"

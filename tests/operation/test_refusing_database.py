@@ -8,7 +8,7 @@ import json
 import re
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,12 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.access.asking import ask, minted, soon
-from tests.operation.test_health_detailed import becomes
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Upstream
+from tests.kit.health import becomes
+from tests.kit.management import minted
+from tests.kit.requests import ask
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream
+from tests.kit.waiting import soon
 from usage.event import RequestEvent
 from usage.journal.record import encode, sealed
 
@@ -56,13 +57,6 @@ SQLITE = {
         "DROP TRIGGER came_later",
     ),
 }
-
-
-@pytest.fixture(scope="module")
-def on_postgres(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    started = Sluice.start("postgres", upstream_url=_upstream.url, workers=1)
-    yield started
-    started.close()
 
 
 def waits_and_arrives(server: Sluice, spoil: Callable[[], object], mend: Callable[[], object]) -> str:
@@ -155,8 +149,8 @@ def test_what_was_quarantined_is_listed_and_put_back_once(sluice: Sluice, upstre
     left = journal.with_name("left")
     left.write_bytes(b"".join(sealed(encode(event)) for event in events) + b"no event\n")
     left.rename(journal / "0000000000001-a.spool")  # whole at once: what is empty is taken for read
-    soon(lambda: len(listed(sluice)) == 4)
-    assert sum("event" in one for one in listed(sluice)) == 3
+    soon(lambda: len(quarantine_of(sluice)) == 4)
+    assert sum("event" in one for one in quarantine_of(sluice)) == 3
     refused = sluice.manage("ledger", "--put-back", json=False, check=False)
     assert (refused.returncode, refused.stdout) == (
         1,
@@ -172,11 +166,11 @@ def test_what_was_quarantined_is_listed_and_put_back_once(sluice: Sluice, upstre
     file.write_text(mended)  # as after a crash before it was forgotten
     assert sluice.manage("ledger", "--put-back", json=False) == done
     assert len(sluice.rows()) == len(before) + 3
-    assert len(listed(sluice)) == 1
+    assert len(quarantine_of(sluice)) == 1
     assert (file.stat().st_mode & 0o777) == 0o600
 
 
-def listed(server: Sluice) -> list[dict[str, Any]]:
+def quarantine_of(server: Sluice) -> list[dict[str, Any]]:
     return [json.loads(line) for line in server.manage("ledger", "--quarantine", json=False).splitlines()]
 
 
@@ -190,7 +184,7 @@ def test_what_no_ledger_lived_to_write_is_put_back_from_redis(
         aside = "{sluice:journal}:set-aside"
         client.xadd(aside, {"id": "1-0", "group": "ledger", "why": "given out 10 times", "line": line})
         client.xadd(aside, {"id": "1-0", "group": "another", "why": "given out 10 times", "line": line})
-        assert [one["reason"] for one in listed(server)] == ["given out 10 times"]
+        assert [one["reason"] for one in quarantine_of(server)] == ["given out 10 times"]
         assert server.manage("ledger", "--put-back", json=False).startswith("1 put back")
         assert [row["id"] for row in server.rows(expect=1)] == ["req_7"]
         assert client.xlen(aside) == 1

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.exchange import new_request_id
-from tests.environment import ROOT
+from tests.kit.environment import ROOT
 
 MOMENTS = st.floats(min_value=1.5e9, max_value=4e9)
 

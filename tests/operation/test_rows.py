@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.access.asking import CHAT, ask, minted, new_project, row_of, soon
-from tests.databases import databases
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Upstream, WaitFor, chat_answer, chat_stream, error_answer, usage_of
+from tests.kit.databases import EACH_DATABASE
+from tests.kit.ledger import row_of
+from tests.kit.management import minted, new_project
+from tests.kit.requests import CHAT, ask
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, WaitFor, chat_answer, chat_stream, error_answer, usage_of
+from tests.kit.waiting import soon
 
-
-@pytest.fixture(scope="module", params=databases)
-def server(request: pytest.FixtureRequest, services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    started = Sluice.start(request.param, upstream_url=_upstream.url)
-    yield started
-    started.close()
+pytestmark = pytest.mark.server(each=EACH_DATABASE)
 
 
 def test_a_complete_request_tells_all_that_is_known(server: Sluice, upstream: Upstream):

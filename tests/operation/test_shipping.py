@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.operation.test_local_source import add, event, expected, line, writing
-from tests.services import RedisServer, Services
+from tests.kit.journals import add, event, expected, line, writing
+from tests.kit.services import RedisServer
 from usage.journal.record import read
 from usage.journal.segments import count_lines, segments
 from usage.journal.shipper import Shipper
@@ -59,20 +59,11 @@ class Host:
         return len(segments(self.directory))
 
 
-@pytest.fixture(scope="module")
-def server(services: Services) -> Iterator[RedisServer]:
-    given = services.redis()
-    if not isinstance(given, RedisServer):
-        pytest.skip("the Redis that is given is not ours to empty")
-    with given:
-        yield given
-
-
 @pytest.fixture
-def host(server: RedisServer, tmp_path: Path) -> Iterator[Host]:
-    with server.client() as client:
+def host(redis_server: RedisServer, tmp_path: Path) -> Iterator[Host]:
+    with redis_server.client() as client:
         client.flushall()
-    host = Host(tmp_path, server.url)
+    host = Host(tmp_path, redis_server.url)
     yield host
     host.ledger.close()
     host.client.close()
@@ -124,7 +115,9 @@ def test_a_new_process_goes_on_where_the_last_one_was(host: Host) -> None:
 
 
 @pytest.mark.parametrize("restart", [False, True])
-def test_of_an_emptied_redis_only_what_the_ledger_lacks_is_sent_again(host: Host, server: RedisServer, restart: bool):
+def test_of_an_emptied_redis_only_what_the_ledger_lacks_is_sent_again(
+    host: Host, redis_server: RedisServer, restart: bool
+):
     with writing(host.directory, 10**6) as spool:
         add(spool, range(10))
         host.shipper.ship()
@@ -133,8 +126,8 @@ def test_of_an_emptied_redis_only_what_the_ledger_lacks_is_sent_again(host: Host
         add(spool, range(10, 20))
         host.shipper.ship()
         if restart:
-            server.stop()
-            server.start()
+            redis_server.stop()
+            redis_server.start()
         else:
             host.client.flushall()
         add(spool, range(20, 25))

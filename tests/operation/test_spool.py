@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.kit.journals import add
 from usage.event import RequestEvent
 from usage.journal.segments import read_lines, segments
 from usage.journal.spool import Spool
@@ -30,20 +31,14 @@ def spooled(directory: Path, most_bytes: int, then: Callable[[Spool], None]) -> 
     return dropped
 
 
-def written(directory: Path) -> int:
+def line_count(directory: Path) -> int:
     return sum(len(read_lines(segment, 0).lines) for segment in segments(directory))
 
 
-def add(spool: Spool, numbers: range) -> None:
-    for number in numbers:
-        spool.add(event(number))
-        spool.flush()
-
-
 def test_beyond_the_bound_events_are_dropped_and_counted(tmp_path: Path) -> None:
-    dropped = spooled(tmp_path, 16_000, lambda spool: add(spool, range(200)))
+    dropped = spooled(tmp_path, 16_000, lambda spool: add(spool, range(200), event))
     assert dropped
-    assert written(tmp_path) + sum(dropped) == 200
+    assert line_count(tmp_path) + sum(dropped) == 200
     assert sum(segment.stat().st_size for segment in segments(tmp_path)) < 16_000 + 2 * 2_000
 
 
@@ -53,7 +48,7 @@ def test_a_segment_goes_on_where_no_new_one_can_be_begun(tmp_path: Path, monkeyp
 
     def go_on(spool: Spool) -> None:
         monkeypatch.setattr(Spool, "_open", refuse)
-        add(spool, range(100))
+        add(spool, range(100), event)
 
     assert spooled(tmp_path, 10**9, go_on) == []
-    assert written(tmp_path) == 100
+    assert line_count(tmp_path) == 100

@@ -8,27 +8,20 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 
 import pytest
 
-from tests.access.asking import soon
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.spread import connections, held, spread
+from tests.kit.sluice import Sluice
+from tests.kit.spread import connections, inodes_of, spread
+from tests.kit.waiting import soon
 
 WORKERS = 4
+
+pytestmark = pytest.mark.server(redis=True, workers=WORKERS, upstream_url=None)
 OK = b"HTTP/1.1 200 OK\r\n"
 
 
-@pytest.fixture(scope="module")
-def server(services: Services) -> Iterator[Sluice]:
-    server = Sluice.start(redis=True, workers=WORKERS)
-    yield server
-    server.close()
-
-
-def opened(server: Sluice, count: int) -> dict[int, int]:
+def connections_by_worker(server: Sluice, count: int) -> dict[int, int]:
     """How many connections each worker has, with so many more at once."""
     with connections(server.port, count) as answers:
         assert answers == [OK] * count
@@ -36,22 +29,22 @@ def opened(server: Sluice, count: int) -> dict[int, int]:
 
 
 def all_have_some(server: Sluice) -> bool:
-    counts = opened(server, 2 * WORKERS)
+    counts = connections_by_worker(server, 2 * WORKERS)
     return len(counts) == WORKERS and all(counts.values())
 
 
 def wait_for_all(server: Sluice) -> None:
     """Until every worker takes connections, and has none."""
     soon(lambda: all_have_some(server))
-    soon(lambda: not held(server.port))
+    soon(lambda: not inodes_of(server.port))
 
 
 @pytest.mark.parametrize("count, least, most", [(32, 4, 14), (200, 30, 75)])
 def test_a_burst_is_spread_evenly(server: Sluice, count: int, least: int, most: int):
     wait_for_all(server)
     for _ in range(3):
-        counts = opened(server, count)
-        soon(lambda: not held(server.port))
+        counts = connections_by_worker(server, count)
+        soon(lambda: not inodes_of(server.port))
         assert sum(counts.values()) == count
         assert all(least <= each <= most for each in counts.values()), counts
 
@@ -69,7 +62,7 @@ def test_no_connection_waits_for_a_worker_that_hangs(server: Sluice):
     hung, *others = server.worker_pids()
     os.kill(hung, signal.SIGSTOP)
     try:
-        counts = opened(server, 48)
+        counts = connections_by_worker(server, 48)
     finally:
         os.kill(hung, signal.SIGCONT)
     assert counts[hung] == 0

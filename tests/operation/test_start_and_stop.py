@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -13,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.abuse.wire import CHAT as CHAT_BYTES
-from tests.abuse.wire import Reply, dial, read_reply, request, sized
-from tests.access.asking import CHAT, soon
-from tests.environment import ROOT, server_environment
-from tests.services import processes
-from tests.sluice import Sluice
-from tests.upstream import Upstream, WaitFor, chat_answer, chat_stream
+from tests.kit.environment import ROOT, server_environment
+from tests.kit.requests import CHAT
+from tests.kit.services import processes
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, WaitFor, chat_answer, chat_stream
+from tests.kit.waiting import soon
+from tests.kit.wire import CHAT as CHAT_BYTES
+from tests.kit.wire import Reply, connect, read_reply, request, sized
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -36,7 +36,7 @@ def test_a_stop_lets_a_stream_end_and_takes_no_new_connection(start_sluice, upst
         codes: list[int] = []
         stopping = threading.Thread(target=lambda: codes.append(server.stop()))
         stopping.start()
-        soon(lambda: not takes_connections(server.port))
+        soon(lambda: not processes.takes_connections(server.port))
         assert codes == []
         go.set()
         text += b"".join(pieces)
@@ -76,7 +76,7 @@ def test_who_still_waits_when_the_grace_is_over_is_told_so(start_sluice, upstrea
     server = start_sluice(GRACE_SECS=1)
     key = server.mint()
     upstream.answers([WaitFor(threading.Event())])
-    with dial(server) as peer:
+    with connect(server) as peer:
         peer.sendall(request(key, sized(CHAT_BYTES), body=CHAT_BYTES))
         upstream.wait_for(1)
         assert server.stop() == 0
@@ -99,10 +99,10 @@ def test_what_comes_on_an_open_connection_just_after_the_stop_is_answered(start_
 def asked_just_after_the_stop(server: Sluice) -> Reply | None:
     """None where the server had closed the connection before the request reached it."""
     asking = request(server.mint(), sized(CHAT_BYTES), body=CHAT_BYTES)
-    with dial(server) as peer:
+    with connect(server) as peer:
         stopping = threading.Thread(target=server.stop)
         stopping.start()
-        while takes_connections(server.port):
+        while processes.takes_connections(server.port):
             pass
         try:
             peer.sendall(asking)
@@ -112,14 +112,6 @@ def asked_just_after_the_stop(server: Sluice) -> Reply | None:
         stopping.join()
     assert [row["outcome"] for row in server.rows()] == ["complete"] * bool(reply), "what was begun was not answered"
     return reply
-
-
-def takes_connections(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return False
-    return True
 
 
 @pytest.mark.parametrize("way", ["option", "setting"])
@@ -133,7 +125,7 @@ def test_several_workers_without_redis_are_refused_in_one_line(tmp_path: Path, w
     lines = (done.stdout + done.stderr).strip().splitlines()
     assert len(lines) == 1, lines
     assert "REDIS_URL" in lines[0]
-    assert not takes_connections(port)
+    assert not processes.takes_connections(port)
 
 
 WITHOUT_NETWORK = """

@@ -9,8 +9,8 @@ from subprocess import PIPE, Popen
 import pytest
 import redis
 
-from tests.operation.test_local_source import expected, ids, line
-from tests.services import RedisServer, Services, processes
+from tests.kit.journals import all_of, expected, ids, line
+from tests.kit.services import RedisServer, processes
 from usage.journal.source import PendingEvent, Source
 from usage.journal.stream import EVENTS, QUARANTINE, Stream, connect
 from usage.journal.stream_source import MOST_DELIVERIES, NOW, START, StreamSource
@@ -23,25 +23,16 @@ MOST = 1_000_000
 Open = Callable[..., StreamSource]
 
 
-@pytest.fixture(scope="module")
-def server(services: Services) -> Iterator[RedisServer]:
-    given = services.redis()
-    if not isinstance(given, RedisServer):
-        pytest.skip("the Redis that is given cannot be broken")
-    with given:
-        yield given
-
-
 @pytest.fixture
-def stream(server: RedisServer) -> Iterator[Stream]:
-    with connect(server.url, TIMEOUT_S) as client:
+def stream(redis_server: RedisServer) -> Iterator[Stream]:
+    with connect(redis_server.url, TIMEOUT_S) as client:
         client.flushall()
         yield Stream(client)
 
 
 @pytest.fixture
-def impatient(stream: Stream, server: RedisServer) -> Iterator[Stream]:
-    with connect(server.url, 0.5) as client:
+def impatient(stream: Stream, redis_server: RedisServer) -> Iterator[Stream]:
+    with connect(redis_server.url, 0.5) as client:
         yield Stream(client)
 
 
@@ -63,14 +54,6 @@ def ship(stream: Stream, numbers: range) -> None:
     lines = [line(number).rstrip(b"\n") for number in numbers]
     epoch = stream.ship(lines, "", MOST).epoch
     assert stream.ship(lines, epoch, MOST).id
-
-
-def all_of(source: Source, most: int = 7) -> list[PendingEvent]:
-    found: list[PendingEvent] = []
-    while taken := source.read(most):
-        source.done(taken)
-        found += taken
-    return found
 
 
 def eventually(source: Source, count: int) -> list[PendingEvent]:
@@ -128,10 +111,10 @@ def test_what_a_closed_process_held_comes_to_another_at_once(stream: Stream, ope
     assert ids(all_of(second)) == ids(taken[1::2])
 
 
-def test_a_killed_process_s_events_are_taken_over(stream: Stream, opened: Open, server: RedisServer):
+def test_a_killed_process_s_events_are_taken_over(stream: Stream, opened: Open, redis_server: RedisServer):
     source = opened("one")
     ship(stream, range(20))
-    with stuck(server.url) as process:
+    with stuck(redis_server.url) as process:
         assert process.stdout is not None
         assert process.stdout.readline().split() == expected(*range(8))
         process.kill()
@@ -162,11 +145,11 @@ def stuck(url: str) -> Popen[str]:
     ],
 )
 def test_an_entry_that_is_none_is_quarantined(
-    fields: dict[str, bytes], stream: Stream, opened: Open, server: RedisServer, caplog: pytest.LogCaptureFixture
+    fields: dict[str, bytes], stream: Stream, opened: Open, redis_server: RedisServer, caplog: pytest.LogCaptureFixture
 ):
     source = opened("one")
     ship(stream, range(3))
-    with server.client() as client:
+    with redis_server.client() as client:
         poison = client.xadd(EVENTS, fields)
         ship(stream, range(3, 6))
         assert ids(all_of(source)) == expected(*range(6))
@@ -179,10 +162,10 @@ def test_an_entry_that_is_none_is_quarantined(
     assert (told.waiting, told.quarantined) == (0, 1)
 
 
-def test_what_kills_whoever_gets_it_is_quarantined(stream: Stream, opened: Open, server: RedisServer):
+def test_what_kills_whoever_gets_it_is_quarantined(stream: Stream, opened: Open, redis_server: RedisServer):
     opened("one")
     ship(stream, range(1))
-    with server.client() as client:
+    with redis_server.client() as client:
         client.xreadgroup("one", "dead", {EVENTS: ">"})
         for number in range(MOST_DELIVERIES - 1):
             client.xautoclaim(EVENTS, "one", f"dead-{number}", 0)
@@ -193,12 +176,14 @@ def test_what_kills_whoever_gets_it_is_quarantined(stream: Stream, opened: Open,
         assert not client.xpending(EVENTS, "one")["pending"]
 
 
-def test_redis_away_is_told_and_nothing_is_lost(stream: Stream, impatient: Stream, opened: Open, server: RedisServer):
+def test_redis_away_is_told_and_nothing_is_lost(
+    stream: Stream, impatient: Stream, opened: Open, redis_server: RedisServer
+):
     source = opened("one", on=impatient)
     ship(stream, range(20))
-    assert server.process is not None
+    assert redis_server.process is not None
     held = source.read(5)
-    server.freeze()
+    redis_server.freeze()
     try:
         # What it was asked meanwhile it does when it wakes up, and nobody sees the answer.
         for _ in range(3):
@@ -207,23 +192,23 @@ def test_redis_away_is_told_and_nothing_is_lost(stream: Stream, impatient: Strea
         with pytest.raises(redis.RedisError):
             source.done(held)
     finally:
-        server.thaw()
+        redis_server.thaw()
     source.done(held)
     assert sorted(ids(eventually(source, 15))) == expected(*range(5, 20))
 
 
-def test_an_emptied_redis_goes_on(stream: Stream, opened: Open, server: RedisServer):
+def test_an_emptied_redis_goes_on(stream: Stream, opened: Open, redis_server: RedisServer):
     source = opened("one")
     ship(stream, range(5))
     held = source.read(5)
-    with server.client() as client:
+    with redis_server.client() as client:
         client.flushall()
     ship(stream, range(5, 9))
     source.done(held)
     assert ids(eventually(source, 4)) == expected(*range(5, 9))
 
 
-def test_what_every_group_is_done_with_is_deleted(stream: Stream, opened: Open, server: RedisServer):
+def test_what_every_group_is_done_with_is_deleted(stream: Stream, opened: Open, redis_server: RedisServer):
     ledger, other = opened(LEDGER, START), opened("other")
     ship(stream, range(30))
     all_of(ledger)
@@ -260,16 +245,16 @@ def test_a_full_stream_takes_no_more(stream: Stream):
     assert stream.ship([line(5)], epoch, 6).id
 
 
-def test_a_new_redis_is_a_new_epoch(stream: Stream, server: RedisServer):
+def test_a_new_redis_is_a_new_epoch(stream: Stream, redis_server: RedisServer):
     epoch = stream.ship([], "", MOST).epoch
     assert stream.ship([line(0)], epoch, MOST).id
-    with server.client() as client:
+    with redis_server.client() as client:
         client.flushall()
     emptied = stream.ship([line(1)], epoch, MOST)
     assert emptied.id is None
     assert emptied.epoch != epoch
-    server.stop()
-    server.start()
+    redis_server.stop()
+    redis_server.start()
     assert stream.ship([line(1)], emptied.epoch, MOST).id is None
     assert stream.tend(LEDGER, MOST).length == 0
 

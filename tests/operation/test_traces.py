@@ -14,11 +14,13 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from config.environment import ConfigurationError, Environment
 from config.tracing import tracing_from
-from tests.access.asking import ask, minted, soon
-from tests.environment import UPSTREAM_KEY
-from tests.services import Services, processes
-from tests.sluice import Sluice
-from tests.upstream import Upstream, chat_answer, chat_stream, error_answer, usage_of
+from tests.kit.environment import UPSTREAM_KEY
+from tests.kit.management import minted
+from tests.kit.requests import ask
+from tests.kit.services import Services, processes
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, chat_answer, chat_stream, error_answer, usage_of
+from tests.kit.waiting import soon
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 TRACEPARENT = f"00-{TRACE}-{PARENT}-01"
@@ -88,11 +90,10 @@ def collector() -> Iterator[Collector]:
 
 @pytest.fixture(scope="module")
 def traced(services: Services, _upstream: Upstream, collector: Collector) -> Iterator[Sluice]:
-    server = Sluice.start(
+    with Sluice.start(
         upstream_url=_upstream.url, OTEL_EXPORTER_OTLP_ENDPOINT=collector.url, OTEL_BSP_SCHEDULE_DELAY=100
-    )
-    yield server
-    server.close()
+    ) as server:
+        yield server
 
 
 def test_a_request_is_a_span_by_the_conventions(traced: Sluice, upstream: Upstream, collector: Collector):

@@ -7,20 +7,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.access.asking import CHAT, ask, minted, row_of
-from tests.databases import databases
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Upstream, chat_answer, json_answer, usage_of
+from tests.kit.databases import EACH_DATABASE
+from tests.kit.ledger import row_of
+from tests.kit.management import minted
+from tests.kit.requests import CHAT, ask
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, chat_answer, json_answer, usage_of
+
+pytestmark = pytest.mark.server(each=EACH_DATABASE)
 
 HUGE = 2**53 - 1
-
-
-@pytest.fixture(scope="module", params=databases)
-def server(request: pytest.FixtureRequest, services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    started = Sluice.start(request.param, upstream_url=_upstream.url)
-    yield started
-    started.close()
 
 
 @pytest.fixture(autouse=True)

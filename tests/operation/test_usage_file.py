@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 
-from tests.environment import MANAGEMENT_TOKEN
+from tests.kit.environment import MANAGEMENT_TOKEN
 from usage.rollups.state import PLACE, SUMS
 
 LINES = 1_203

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from proxy.dialects.base import Usage
 from proxy.dialects.counts import ProviderUsage, read_usage
-from tests.ledger.making import event, ids, written
+from tests.kit.events import event, ids, written_ids
 from usage.audit.entry import AuditEntry
 from usage.audit.keep import keep
 from usage.event import RequestEvent
@@ -123,7 +123,7 @@ def test_it_knows_how_long_each_column_is():
 def test_many_counts_beyond_belief_have_a_sum():
     most = [make_line_writable(event(prompt_tokens=2**53 - 1, completion_tokens=2**80)) for _ in range(1_500)]
     write_events(most)
-    assert written() == ids(most)
+    assert written_ids() == ids(most)
 
 
 @pytest.mark.django_db(transaction=True)

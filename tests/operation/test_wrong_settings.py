@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from config.dotenv import Unreadable, bindings, load
-from tests.environment import ROOT, server_environment
-from tests.services import processes
+from tests.kit.environment import ROOT, server_environment
+from tests.kit.services import processes
 
 SECRET = "hunter2"
 

@@ -7,11 +7,11 @@ import sys
 
 import pytest
 
-from tests.access.asking import soon
-from tests.databases import databases, query
-from tests.environment import ROOT
+from tests.kit.databases import databases, query
+from tests.kit.environment import ROOT
+from tests.kit.services import processes
+from tests.kit.waiting import soon
 from tests.periodic.chores import notes
-from tests.services import processes
 
 PATIENCE_S = 90
 

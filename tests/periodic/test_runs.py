@@ -34,7 +34,7 @@ def broken():
     raise ValueError("no")
 
 
-def ran(periodic, **options):
+def run_task(periodic, **options):
     task = attempt(periodic, **options)
     assert task is not None
     return task
@@ -77,7 +77,7 @@ def test_of_two_that_are_in_time_one_gets_it(db):
 
 def test_what_was_missed_for_days_runs_once(db):
     make_rows([HOURLY], time.time() - 3 * DAY_S)
-    assert ran(HOURLY, only_if_due=True).outcome == "ok"
+    assert run_task(HOURLY, only_if_due=True).outcome == "ok"
     assert attempt(HOURLY, only_if_due=True) is None
     assert timezone.now() < row().next_run_at <= timezone.now() + timedelta(hours=1)
 
@@ -95,7 +95,7 @@ def test_a_lease_that_has_run_out_is_taken_over(db, settings, caplog):
 def test_a_run_by_hand_leaves_the_next_one_where_it_was(db):
     make_rows([HOURLY], time.time())
     planned = row().next_run_at
-    assert ran(HOURLY).result == "done"
+    assert run_task(HOURLY).result == "done"
     assert (row().next_run_at, row().outcome, row().result) == (planned, "ok", "done")
 
 

@@ -9,12 +9,12 @@ import time
 import httpx
 import pytest
 
-from tests import plain
-from tests.access.asking import soon
-from tests.databases import databases, query
-from tests.environment import ROOT
+from tests.kit import plain
+from tests.kit.databases import databases, query
+from tests.kit.environment import ROOT
+from tests.kit.services import processes
+from tests.kit.waiting import soon
 from tests.periodic.chores import RELEASE, notes
-from tests.services import processes
 
 BRISK, HANGING = "tests.periodic.brisk", "tests.periodic.hanging"
 PATIENCE_S = 30

@@ -16,8 +16,8 @@ from proxy.components import Components
 from proxy.dialects.base import Usage
 from proxy.exchange import Exchange
 from proxy.steps.account import NO_USAGE, account, cost_of, cost_of_media, event_of, tokens_of, usage_of
-from tests.access.steps import asked, key_of, override_of, project_of, provider_of, snapshot_of
-from tests.limits.making import scope
+from tests.kit.exchanges import exchange_of, key_of, override_of, project_of, provider_of, snapshot_of
+from tests.kit.scopes import scope
 from usage.bodies.keep import BodyKeeper, CapturedBodies
 from usage.event import RequestEvent
 from usage.prices.book import Prices
@@ -37,7 +37,7 @@ MILLION = 10**6
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 
 
-def answered(
+def exchange_answered(
     method: str = "POST",
     path: str = "/v1/chat/completions",
     body: Any = None,
@@ -47,7 +47,7 @@ def answered(
     **known: Any,
 ) -> Exchange:
     """A request that a provider was asked and answered whole, but for what is known otherwise."""
-    exchange = asked(method, path, CHAT if body is None and method == "POST" else body)
+    exchange = exchange_of(method, path, CHAT if body is None and method == "POST" else body)
     attempt = Attempt(provider or PROVIDER, model, ("", ""))
     attempt.sent_at = exchange.t0
     exchange.begin(attempt)
@@ -60,16 +60,16 @@ def answered(
 @pytest.mark.parametrize(
     "exchange, told",
     [
-        (answered(), (None, "override")),
-        (answered(outcome="client_closed", passed_unread=True), (None, "override")),
-        (answered(outcome="client_closed"), (0, "")),
-        (answered(outcome="upstream_failed", passed_unread=True), (0, "")),
-        (answered("GET", "/v1/files"), (0, "")),
-        (answered(attempt=None), (0, "")),
-        (answered(sent_at=None), (0, "")),
-        (answered(goes_on=True), (0, "")),
-        (answered(model="of no price"), (None, "unknown")),
-        (answered(model="simulator", provider=SIMULATOR), (0, "simulator")),
+        (exchange_answered(), (None, "override")),
+        (exchange_answered(outcome="client_closed", passed_unread=True), (None, "override")),
+        (exchange_answered(outcome="client_closed"), (0, "")),
+        (exchange_answered(outcome="upstream_failed", passed_unread=True), (0, "")),
+        (exchange_answered("GET", "/v1/files"), (0, "")),
+        (exchange_answered(attempt=None), (0, "")),
+        (exchange_answered(sent_at=None), (0, "")),
+        (exchange_answered(goes_on=True), (0, "")),
+        (exchange_answered(model="of no price"), (None, "unknown")),
+        (exchange_answered(model="simulator", provider=SIMULATOR), (0, "simulator")),
     ],
     ids=range(10),
 )
@@ -84,16 +84,16 @@ COST = (60 * 1 + 40 * 0.5 + 30 * 10 + 20 * 20) * MILLION
 @pytest.mark.parametrize(
     "exchange, told",
     [
-        (answered(), (COST, "override")),
-        (answered(outcome="client_closed"), (COST, "override")),
-        (answered(outcome="upstream_failed"), (COST, "override")),
-        (answered("GET", "/v1/chat/completions"), (COST, "override")),
-        (answered(attempt=None), (0, "")),
-        (answered(sent_at=None), (0, "")),
-        (answered(goes_on=True), (0, "")),
-        (answered("GET", "/v1/responses/resp_1"), (0, "")),
-        (answered(model="of no price"), (None, "unknown")),
-        (answered(model="simulator", provider=SIMULATOR), (0, "simulator")),
+        (exchange_answered(), (COST, "override")),
+        (exchange_answered(outcome="client_closed"), (COST, "override")),
+        (exchange_answered(outcome="upstream_failed"), (COST, "override")),
+        (exchange_answered("GET", "/v1/chat/completions"), (COST, "override")),
+        (exchange_answered(attempt=None), (0, "")),
+        (exchange_answered(sent_at=None), (0, "")),
+        (exchange_answered(goes_on=True), (0, "")),
+        (exchange_answered("GET", "/v1/responses/resp_1"), (0, "")),
+        (exchange_answered(model="of no price"), (None, "unknown")),
+        (exchange_answered(model="simulator", provider=SIMULATOR), (0, "simulator")),
     ],
     ids=range(10),
 )
@@ -118,16 +118,16 @@ def test_each_kind_of_token_has_its_own_rate():
         picture_out=0,
     )
     wanted = 69 * 1 + 67 * 2 + 1 * 3 + 10 * 5 + 3 * 7 + 20 * 9 + 30 * 11
-    assert cost_of(answered(), usage, dear) == (wanted * MILLION, "override")
+    assert cost_of(exchange_answered(), usage, dear) == (wanted * MILLION, "override")
 
 
 def test_what_was_used_is_estimated_where_nobody_counted_the_prompt_and_read_again_it_is_nothing():
-    assert usage_of(answered()) is NO_USAGE
+    assert usage_of(exchange_answered()) is NO_USAGE
     counted = Usage(prompt=7, completion=1)
-    assert usage_of(answered(usage=counted)) is counted
+    assert usage_of(exchange_answered(usage=counted)) is counted
     assert (counted.prompt, counted.source) == (7, "provider")
-    assert usage_of(answered("GET", "/v1/responses/resp_1", usage=counted)) is NO_USAGE
-    said = usage_of(answered(usage=Usage(completion=1)))
+    assert usage_of(exchange_answered("GET", "/v1/responses/resp_1", usage=counted)) is NO_USAGE
+    said = usage_of(exchange_answered(usage=Usage(completion=1)))
     assert (said.prompt, said.completion, said.source) == (
         -(-len('[{"role": "user", "content": "hi"}]') // 4),
         1,
@@ -150,18 +150,18 @@ def test_what_was_used_is_estimated_where_nobody_counted_the_prompt_and_read_aga
 def test_a_minute_is_charged_what_was_counted_else_what_was_reserved(
     usage: Usage | None, outcome: str, passed_unread: bool, tokens: int
 ):
-    exchange = answered(usage=usage, outcome=outcome, passed_unread=passed_unread, reserved_tokens=500)
+    exchange = exchange_answered(usage=usage, outcome=outcome, passed_unread=passed_unread, reserved_tokens=500)
     assert tokens_of(exchange, event_of(exchange, exchange.t0, PRICES)) == tokens
 
 
 def test_tokens_of_an_answer_count_where_nobody_can_say_those_of_the_prompt():
-    exchange = answered("GET", "/v1/chat/completions", usage=Usage(completion=4))
+    exchange = exchange_answered("GET", "/v1/chat/completions", usage=Usage(completion=4))
     assert tokens_of(exchange, event_of(exchange, exchange.t0, PRICES)) == 4
 
 
 # --- pictures and sound ----------------------------------------------------------------------------------------
 def painted(**known: Any) -> Exchange:
-    return answered(path="/v1/images/generations", body={"model": "speaker", "prompt": "x", "n": 2}, **known)
+    return exchange_answered(path="/v1/images/generations", body={"model": "speaker", "prompt": "x", "n": 2}, **known)
 
 
 PICTURE = 4 * 10**10
@@ -202,7 +202,7 @@ def test_pictures_without_a_price_by_their_number_are_charged_by_tokens():
 
 # --- the row ---------------------------------------------------------------------------------------------------
 def test_a_row_says_what_became_of_the_request():
-    exchange = asked("POST", "/v1/chat/completions", CHAT, (b"x-correlation-id", b"mine"))
+    exchange = exchange_of("POST", "/v1/chat/completions", CHAT, (b"x-correlation-id", b"mine"))
     t0 = exchange.t0
     exchange.key = key_of(id=3, owner_id=4, team_id=5, tags=("a", "b"))
     exchange.project = project_of(id=6)
@@ -268,7 +268,7 @@ def test_a_row_says_what_became_of_the_request():
 
 
 def test_a_row_of_what_nobody_was_asked_for_says_so():
-    exchange = asked("GET", "/v1/files/file-0123456789abcdef")
+    exchange = exchange_of("GET", "/v1/files/file-0123456789abcdef")
     event = event_of(exchange, exchange.t0, PRICES)
     assert (event.ttft_ms, event.upstream_ms, event.key, event.project, event.user) == (None,) * 5
     assert (event.provider, event.credential, event.model_served, event.tags) == ("", "", "", ())
@@ -283,7 +283,7 @@ def test_a_row_of_what_nobody_was_asked_for_says_so():
 
 def test_a_key_that_stands_in_a_path_is_not_in_the_row():
     text = "sk-sluice-abcdefGHI012ABCDEFGHIJKLMNOPQRSTUVWXYZ012345373927ed"
-    exchange = asked("GET", f"/v1/files/{text}")
+    exchange = exchange_of("GET", f"/v1/files/{text}")
     assert "ABCDEFGHIJKLMNOPQRSTUVWXYZ" not in event_of(exchange, exchange.t0, PRICES).path
 
 
@@ -310,7 +310,7 @@ class Told:
         self.said.append(("background", event.holder))
 
 
-def held(**limits: Any) -> tuple[MemoryLimits, Any]:
+def reserve(**limits: Any) -> tuple[MemoryLimits, Any]:
     limits_, ask = MemoryLimits(), Ask(2, tokens=500, cost=300 * MILLION, bounded=True)
     scopes = [scope(**limits)]
     try:
@@ -345,19 +345,19 @@ def free(limits: MemoryLimits) -> tuple[int, int]:
     ],
 )
 def test_what_was_reserved_is_settled_by_what_was_used_and_told_once(known: dict[str, Any], left: tuple[int, int]):
-    limits, reservation = held(**LIMITS)
+    limits, reservation = reserve(**LIMITS)
     told = Told()
-    account(answered(reservation=reservation, **known), told.components)
+    account(exchange_answered(reservation=reservation, **known), told.components)
     assert free(limits) == left
     assert told.said == ["journal", b"document", "log"]
 
 
 def test_what_was_reserved_comes_back_also_where_nothing_can_be_told():
-    limits, reservation = held(**LIMITS)
+    limits, reservation = reserve(**LIMITS)
     told = Told()
-    exchange = answered(reservation=reservation, usage=Usage(100, 20))
+    exchange = exchange_answered(reservation=reservation, usage=Usage(100, 20))
     exchange.scope["client"] = 5  # no address
-    for broken in (exchange, answered()):
+    for broken in (exchange, exchange_answered()):
         broken.scope["client"] = 5
         with pytest.raises(TypeError):
             account(broken, told.components)
@@ -366,9 +366,9 @@ def test_what_was_reserved_comes_back_also_where_nothing_can_be_told():
 
 
 def test_what_goes_on_in_the_background_keeps_what_it_holds():
-    limits, reservation = held(**LIMITS)
+    limits, reservation = reserve(**LIMITS)
     told = Told()
-    account(answered(reservation=reservation, usage=Usage(100, 20), goes_on=True), told.components)
+    account(exchange_answered(reservation=reservation, usage=Usage(100, 20), goes_on=True), told.components)
     assert told.said == [("background", "holder"), "journal", b"document", "log"]
     with pytest.raises(LimitExceeded):
         free(limits)
@@ -386,7 +386,7 @@ def test_bodies_are_kept_where_the_project_says_so(keeps: str, outcome: str, kep
     capture.take_request(b"asked")
     capture.take_answer(b"told")
     told.components.bodies = cast(BodyKeeper, SimpleNamespace(add=told.said.append))
-    account(answered(outcome=outcome, capture=capture), told.components)
+    account(exchange_answered(outcome=outcome, capture=capture), told.components)
     captured = [said for said in told.said if isinstance(said, CapturedBodies)]
     assert [(bytes(one.request.start), bytes(one.answer.start)) for one in captured] == [(b"asked", b"told")] * kept
 
@@ -394,12 +394,12 @@ def test_bodies_are_kept_where_the_project_says_so(keeps: str, outcome: str, kep
 @pytest.mark.parametrize("known, host", [({}, "llm.example"), ({"attempt": None}, None), ({"sent_at": None}, None)])
 def test_a_span_ends_with_its_request_and_says_who_was_asked(known: dict[str, Any], host: str | None):
     told, span = Told(), cast(Span, object())
-    account(answered(span=span, **known), told.components)  # traces are off
+    account(exchange_answered(span=span, **known), told.components)  # traces are off
     ended: list[tuple[Any, Any, Any]] = []
     told.components.traces = cast(Traces, SimpleNamespace(ended=lambda *heard: ended.append(heard)))
-    account(answered(**known), told.components)
+    account(exchange_answered(**known), told.components)
     assert ended == []
-    account(answered(span=span, **known), told.components)
+    account(exchange_answered(span=span, **known), told.components)
     [(its_span, event, target)] = ended
     assert its_span is span
     assert event.method == "POST"
@@ -408,6 +408,6 @@ def test_a_span_ends_with_its_request_and_says_who_was_asked(known: dict[str, An
 
 @pytest.mark.parametrize("seconds, told", [(0.0, 0.0), (0.0012345, 1.234), (0.0012349, 1.234), (2.0, 2000.0)])
 def test_times_are_to_the_microsecond(seconds: float, told: float):
-    exchange = asked()
+    exchange = exchange_of()
     exchange.t0 = 0.0
     assert event_of(exchange, seconds, Prices()).duration_ms == told

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
-from tests.access.asking import ask, minted, soon
-from tests.relay.wire import add_provider, client_of
-from tests.sluice import Sluice
-from tests.upstream import (
+from tests.kit.clients import client_of
+from tests.kit.ledger import shown_row_of
+from tests.kit.providers import add_provider
+from tests.kit.requests import ask
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import (
     Upstream,
     WaitFor,
     chat_answer,
@@ -23,7 +25,8 @@ from tests.upstream import (
     responses_stream,
     usage_of,
 )
-from tests.upstream.answers import embeddings_answer
+from tests.kit.upstream.answers import embeddings_answer
+from tests.kit.waiting import soon
 
 # gpt-4.1-mini: 0.4 USD for a million input tokens, 0.1 cached, 1.6 output.
 USAGE = usage_of(
@@ -33,23 +36,10 @@ COST = (600 * Decimal("0.4") + 400 * Decimal("0.1") + 200 * Decimal("1.6")) / 1_
 SHAPES = ("usage-only", "last", "every")
 
 
-def row_of(server: Sluice, answer: Any) -> dict[str, Any]:
-    """The row as the management API tells it."""
-    path = f"/api/requests/{answer.headers['x-request-id']}"
-    soon(lambda: server.api("GET", path).status_code == 200)
-    row: dict[str, Any] = server.api("GET", path).json()
-    return row
-
-
 def cost_of(server: Sluice, answer: Any) -> tuple[Any, str]:
-    row = row_of(server, answer)
+    row = shown_row_of(server, answer)
     assert row["cost_usd"] is None or isinstance(row["cost_usd"], str)
     return None if row["cost_usd"] is None else Decimal(row["cost_usd"]), row["price_source"]
-
-
-@pytest.fixture(scope="module")
-def key(sluice: Sluice) -> str:
-    return minted(sluice)[1]
 
 
 def test_a_plain_answer_costs_its_tokens(sluice: Sluice, upstream: Upstream, key: str):
@@ -80,7 +70,7 @@ def test_embeddings_cost_their_prompt(sluice: Sluice, upstream: Upstream, key: s
 def test_a_stream_without_usage_costs_an_estimate_that_says_so(sluice: Sluice, upstream: Upstream, key: str):
     upstream.answers(chat_stream(["four" * 25], usage_shape="none"))
     answer = ask(sluice, key, stream=True, messages=[{"role": "user", "content": "x" * 4000}])
-    row = row_of(sluice, answer)
+    row = shown_row_of(sluice, answer)
     assert (row["usage_source"], row["completion_tokens"], row["price_source"]) == ("estimated", 25, "genai-prices")
     assert 1000 <= row["prompt_tokens"] < 1020
     cost = (row["prompt_tokens"] * Decimal("0.4") + 25 * Decimal("1.6")) / 1_000_000
@@ -92,7 +82,7 @@ def test_an_estimate_takes_no_picture_for_text(sluice: Sluice, upstream: Upstrea
     picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 400_000}}
     sound = {"type": "input_audio", "input_audio": {"data": "B" * 400_000, "format": "wav"}}
     answer = ask(sluice, key, stream=True, messages=[{"role": "user", "content": [picture, sound]}])
-    assert row_of(sluice, answer)["prompt_tokens"] < 100
+    assert shown_row_of(sluice, answer)["prompt_tokens"] < 100
 
 
 def test_a_model_that_nobody_has_a_price_for_has_an_unknown_cost(sluice: Sluice, upstream: Upstream, key: str):
@@ -108,13 +98,13 @@ def test_what_no_provider_was_asked_for_and_what_one_refused_cost_nothing(sluice
 
 def test_an_answer_without_usage_costs_an_estimate_that_says_so(sluice: Sluice, upstream: Upstream, key: str):
     upstream.answers(chat_answer("four" * 25, usage={}))
-    row = row_of(sluice, ask(sluice, key))
+    row = shown_row_of(sluice, ask(sluice, key))
     assert (row["usage_source"], row["completion_tokens"], row["price_source"]) == ("estimated", 25, "genai-prices")
 
 
 def test_an_answer_that_nobody_can_count_has_an_unknown_cost(sluice: Sluice, upstream: Upstream, key: str):
     upstream.answers(json_answer({"results": []}))
-    row = row_of(sluice, ask(sluice, key, path="/v1/moderations"))
+    row = shown_row_of(sluice, ask(sluice, key, path="/v1/moderations"))
     assert (row["cost_usd"], row["usage_source"], row["price_source"]) == (None, "", "genai-prices")
 
 
@@ -124,7 +114,7 @@ def test_a_client_that_left_pays_what_was_made_for_it(sluice: Sluice, upstream: 
     body = {"model": "gpt-4.1-mini", "messages": [{"role": "user", "content": "hi"}], "stream": True}
     with sluice.client(key).stream("POST", "/v1/chat/completions", json=body) as answer:
         next(answer.iter_bytes())
-    row = row_of(sluice, answer)
+    row = shown_row_of(sluice, answer)
     assert (row["outcome"], row["usage_source"]) == ("client_closed", "estimated")
     assert Decimal(row["cost_usd"]) > 0
 
@@ -136,7 +126,7 @@ def test_a_stored_response_is_paid_when_it_is_made_and_not_when_it_is_read(
     upstream.answers(responses_answer(usage=usage), responses_answer(usage=usage))
     made = ask(sluice, key, path="/v1/responses", input="hi")
     assert cost_of(sluice, made)[0] == (1000 * Decimal("0.4") + 200 * Decimal("1.6")) / 1_000_000
-    read = row_of(sluice, ask(sluice, key, path=f"/v1/responses/{made.json()['id']}", method="GET"))
+    read = shown_row_of(sluice, ask(sluice, key, path=f"/v1/responses/{made.json()['id']}", method="GET"))
     assert (read["cost_usd"], read["prompt_tokens"]) == ("0.000000000000", None)
 
 

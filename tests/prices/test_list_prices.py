@@ -11,7 +11,7 @@ from decimal import Decimal
 import pytest
 from genai_prices.types import ModelPrice, StartDateConstraint, Tier, TieredPrices, Usage
 
-from tests.environment import ROOT
+from tests.kit.environment import ROOT
 from usage.prices.listed import compile_price, listed_price, load, next_change, vendor_of
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC).timestamp()

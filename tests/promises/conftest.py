@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.promises.fleet import Fleet, fleet_of
-from tests.services import Services
-from tests.upstream import Upstream
+from tests.kit.fleet import Fleet, fleet_of
+from tests.kit.services import Services
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream
 
 
 @pytest.fixture(scope="session")
@@ -26,3 +27,12 @@ def fleet(_fleet: Fleet) -> Iterator[Fleet]:
     _fleet.upstream.reset()
     if errors:
         raise errors[0]
+
+
+@pytest.fixture(params=["many processes", "one process"])
+def place(request: pytest.FixtureRequest, upstream: Upstream) -> tuple[list[Sluice], Upstream]:
+    """The servers of one installation, and their provider."""
+    if request.param == "one process":
+        return [request.getfixturevalue("sluice")], upstream
+    fleet: Fleet = request.getfixturevalue("fleet")
+    return fleet.servers, fleet.upstream

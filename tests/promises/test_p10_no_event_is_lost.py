@@ -18,13 +18,13 @@ from typing import Any
 
 import pytest
 
-from tests.access.asking import soon
-from tests.databases import migrate
-from tests.promises.load import Load, Numbered, the_books_balance
-from tests.promises.spending import set_price
-from tests.services import PostgresServer, Services, processes
-from tests.sluice import Sluice
-from tests.upstream import Upstream
+from tests.kit.databases import migrate
+from tests.kit.load import Load, Numbered, the_books_balance
+from tests.kit.management import set_price
+from tests.kit.services import PostgresServer, Services, processes
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream
+from tests.kit.waiting import soon
 from usage.journal.stream import EVENTS
 from usage.journal.subscribers import LEDGER
 

@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.access.asking import soon
-from tests.databases import query
-from tests.promises.breaking import CHAT, MODEL, PRICE, STREAM, Charged, check_charged
-from tests.promises.spending import Crew, booked, new_crew, post, priced, totals_of
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Received, Reset, Script, Upstream, chat_answer, chat_stream, error_answer, usage_of
+from tests.kit.accounts import new_crew
+from tests.kit.breaking import CHAT, MODEL, PRICE, STREAM, Charged, check_charged
+from tests.kit.ledger import booked, rows_of, totals_of
+from tests.kit.sluice import Sluice
+from tests.kit.spending import post
+from tests.kit.upstream import Received, Reset, Script, Upstream, chat_answer, chat_stream, error_answer, usage_of
+
+pytestmark = pytest.mark.server(prices={MODEL: PRICE})
 
 USED = Charged(30, 7, "provider")
 ANSWER = chat_answer(usage=usage_of(30, 7))
-
-
-@pytest.fixture(scope="module")
-def server(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    with priced(_upstream, MODEL, PRICE) as server:
-        yield server
 
 
 @pytest.mark.parametrize(
@@ -49,19 +43,6 @@ def test_a_call_that_is_made_again_is_seen_and_billed_once(
     assert len(upstream.requests) == 3
     told = {"outcome": "complete", "error": "", "status_code": 200, "attempts": 2, "provider": "openai"}
     check_charged(server, upstream, crew, USED, **told)
-
-
-def rows_of(server: Sluice, crew: Crew, count: int) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-
-    def written() -> bool:
-        rows = query(server.database_url, "SELECT * FROM usage_requestrecord ORDER BY id")
-        found[:] = [row for row in rows if str(row["key_id"]) == crew.ids["key"]]
-        return len(found) >= count
-
-    soon(written)
-    assert len(found) == count
-    return found
 
 
 def test_a_client_that_tries_again_has_a_row_for_each_and_pays_for_what_it_got(server: Sluice, upstream: Upstream):

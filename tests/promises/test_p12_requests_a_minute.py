@@ -12,10 +12,11 @@ from itertools import accumulate
 
 import pytest
 
-from tests.promises.crowd import Answer, accepted, ask, at_once, many, statuses
-from tests.promises.fleet import Fleet, key_of
-from tests.sluice import Sluice
-from tests.upstream import Upstream
+from tests.kit.crowd import Answer, accepted, ask, at_once, many, statuses
+from tests.kit.fleet import Fleet
+from tests.kit.management import limited_key
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream
 
 MINUTE_S = 60
 RPM = 12
@@ -60,8 +61,8 @@ def check_every_window(answers: list[Answer]) -> None:
 def test_at_most_r_in_any_minute_and_whoever_waits_as_told_is_accepted(
     fleet: Fleet, sluice: Sluice, upstream: Upstream
 ):
-    over_all = [key_of(fleet.first, scope, rpm=RPM)[0] for scope in SCOPES]
-    in_one = [key_of(sluice, scope, rpm=RPM)[0] for scope in SCOPES]
+    over_all = [limited_key(fleet.first, scope, rpm=RPM)[0] for scope in SCOPES]
+    in_one = [limited_key(sluice, scope, rpm=RPM)[0] for scope in SCOPES]
 
     async def both() -> tuple[list[list[Answer]], list[list[Answer]]]:
         return await asyncio.gather(two_minutes(fleet.servers, over_all), two_minutes([sluice], in_one))
@@ -75,8 +76,8 @@ def test_at_most_r_in_any_minute_and_whoever_waits_as_told_is_accepted(
 
 def test_the_gateway_s_own_limit_counts_all_keys(fleet: Fleet, sluice: Sluice, upstream: Upstream):
     for servers, provider in ((fleet.servers, fleet.upstream), ([sluice], upstream)):
-        key, path = key_of(servers[0], "global", rpm=RPM)
-        other, _ = key_of(servers[0], "key")
+        key, path = limited_key(servers[0], "global", rpm=RPM)
+        other, _ = limited_key(servers[0], "key")
         before = len(provider.requests)
         try:
             told = asyncio.run(until_refused(servers, [key, other]))
@@ -102,7 +103,7 @@ async def until_refused(servers: Sequence[Sluice], keys: Sequence[str]) -> list[
 def test_more_at_once_than_there_is_room_for_is_counted_exactly(fleet: Fleet):
     """200 in parallel: a lifetime's requests (F27), a day's and a minute's, over all processes."""
     for limits in ({"max_requests": 30}, {"daily": 30}, {"rpm": 30}):
-        key, _ = key_of(fleet.first, "key", **limits)
+        key, _ = limited_key(fleet.first, "key", **limits)
         before = len(fleet.upstream.requests)
         assert statuses(at_once(fleet.servers, key, 200)) == {200: 30, 429: 170}
         assert len(fleet.upstream.requests) - before == 30
@@ -111,7 +112,7 @@ def test_more_at_once_than_there_is_room_for_is_counted_exactly(fleet: Fleet):
 def test_a_rate_a_second_lets_a_burst_through_and_then_the_rate(fleet: Fleet):
     """In any span of s seconds at most burst + s * rate."""
     rate, burst = 2, 6
-    key, _ = key_of(fleet.first, "key", rps=rate, burst=burst)
+    key, _ = limited_key(fleet.first, "key", rps=rate, burst=burst)
     told = accepted(asyncio.run(for_a_while(fleet.servers, key, 3)))
     assert len(told) > burst
     for position, first in enumerate(told):

@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from tests.access.asking import ask, changed, minted, new_project, soon
-from tests.promises import crowd
-from tests.promises.fleet import Fleet, key_of
-from tests.sluice import Sluice
-from tests.upstream import Upstream, after, chat_answer, usage_of
+from tests.kit import crowd
+from tests.kit.management import changed, limited_key, minted, new_project
+from tests.kit.requests import ask
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, after, chat_answer, usage_of
+from tests.kit.waiting import soon
 
 FULL: dict[str, dict[str, int]] = {
     "rpm": {"rpm": 1},
@@ -27,14 +28,6 @@ FULL: dict[str, dict[str, int]] = {
 }
 ROOM = {"rpm": 2, "daily": 2, "max_requests": 2, "tpm": 1_000, "rps": 1, "burst": 2, "parallel": 2, "budget": 5}
 REFUSED = 20
-
-
-@pytest.fixture(params=["many processes", "one process"])
-def place(request: pytest.FixtureRequest, upstream: Upstream) -> tuple[list[Sluice], Upstream]:
-    if request.param == "one process":
-        return [request.getfixturevalue("sluice")], upstream
-    fleet: Fleet = request.getfixturevalue("fleet")
-    return fleet.servers, fleet.upstream
 
 
 @pytest.mark.parametrize("full", FULL)
@@ -55,7 +48,7 @@ def test_what_one_scope_refuses_takes_nothing_of_the_others(full: str, place: tu
 
 def test_the_one_who_waits_as_told_is_accepted_again_and_again(place: tuple[list[Sluice], Upstream]):
     servers, _ = place
-    key, _path = key_of(servers[0], "key", rps=1)
+    key, _path = limited_key(servers[0], "key", rps=1)
 
     async def loop() -> list[int]:
         told = []
@@ -72,7 +65,7 @@ def test_the_one_who_waits_as_told_is_accepted_again_and_again(place: tuple[list
 
 def test_refusals_for_want_of_a_slot_take_no_slot(place: tuple[list[Sluice], Upstream]):
     servers, upstream = place
-    key, _path = key_of(servers[0], "key", parallel=1, rpm=3)
+    key, _path = limited_key(servers[0], "key", parallel=1, rpm=3)
     go_on = threading.Event()
     upstream.script = after(go_on, chat_answer())
     with ThreadPoolExecutor(1) as pool:

@@ -13,12 +13,13 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.access.asking import let_a_second_pass
-from tests.promises.crowd import Answer, at_once, statuses, written
-from tests.promises.fleet import Fleet, key_of
-from tests.services import processes
-from tests.sluice import Sluice
-from tests.upstream import Reset, Script, Wait, WaitFor, chat_answer, chat_stream
+from tests.kit.crowd import Answer, at_once, request_bytes, statuses
+from tests.kit.fleet import Fleet
+from tests.kit.management import limited_key
+from tests.kit.services import processes
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Reset, Script, Wait, WaitFor, chat_answer, chat_stream
+from tests.kit.waiting import let_a_second_pass
 
 pytestmark = pytest.mark.elapsed
 
@@ -36,7 +37,7 @@ SCOPES = ("key", "user", "team", "project", "global")
 
 @pytest.mark.parametrize("scope", SCOPES)
 def test_no_more_than_p_run_at_the_upstream(scope: str, fleet: Fleet):
-    key, path = key_of(fleet.first, scope, parallel=PARALLEL)
+    key, path = limited_key(fleet.first, scope, parallel=PARALLEL)
     let_a_second_pass(time.monotonic())  # then every process knows
     fleet.upstream.script = [Wait(LONG_S), *chat_answer()]
     try:
@@ -62,7 +63,7 @@ def follow_up(fleet: Fleet, key: str) -> tuple[int, Answer]:
 
 @pytest.mark.parametrize("way", ["end", "failure", "disconnect", "disconnect in mid-stream"])
 def test_a_slot_is_free_at_once_after_the_end(way: str, fleet: Fleet):
-    key, _ = key_of(fleet.first, "key", parallel=PARALLEL)
+    key, _ = limited_key(fleet.first, "key", parallel=PARALLEL)
     go_on = threading.Event()
     script = list(chat_stream())
     endings: dict[str, Script] = {
@@ -74,7 +75,7 @@ def test_a_slot_is_free_at_once_after_the_end(way: str, fleet: Fleet):
     fleet.upstream.answers(*[endings[way]] * PARALLEL)
     with ExitStack() as held:
         held.callback(go_on.set)
-        clients = [held.enter_context(opened(server, key)) for server in (fleet.servers * PARALLEL)[:PARALLEL]]
+        clients = [held.enter_context(open_stream(server, key)) for server in (fleet.servers * PARALLEL)[:PARALLEL]]
         fleet.upstream.wait_until(lambda: fleet.upstream.open_requests == PARALLEL)
         if way == "disconnect in mid-stream":
             for client in clients:
@@ -89,21 +90,21 @@ def test_a_slot_is_free_at_once_after_the_end(way: str, fleet: Fleet):
         follow_up(fleet, key)
 
 
-def opened(server: Sluice, key: str) -> socket.socket:
+def open_stream(server: Sluice, key: str) -> socket.socket:
     connection = socket.create_connection(("127.0.0.1", server.port))
-    connection.sendall(written(key, {}))
+    connection.sendall(request_bytes(key, {}))
     return connection
 
 
 def test_a_killed_process_gives_its_slots_back_when_its_lease_ends(fleet: Fleet):
     """And not before: a process that only cannot be heard for a moment keeps what it holds."""
-    key, _ = key_of(fleet.first, "key", parallel=PARALLEL)
+    key, _ = limited_key(fleet.first, "key", parallel=PARALLEL)
     go_on = threading.Event()
     fleet.upstream.answers(*[[WaitFor(go_on), *chat_answer()]] * PARALLEL)
     with ExitStack() as held:
         held.callback(go_on.set)
         for _ in range(PARALLEL):
-            held.enter_context(opened(fleet.last, key))
+            held.enter_context(open_stream(fleet.last, key))
         fleet.upstream.wait_until(lambda: fleet.upstream.open_requests == PARALLEL)
         for pid in fleet.last.worker_pids():
             os.kill(pid, signal.SIGKILL)

@@ -7,24 +7,25 @@ import random
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-import pytest
-
-from tests.access.asking import ask, minted, soon
-from tests.promises import crowd
-from tests.promises.fleet import Fleet, key_of
-from tests.sluice import Sluice
-from tests.upstream import Received, Reset, Script, Upstream, after, chat_answer, chat_stream, error_answer, usage_of
+from tests.kit import crowd
+from tests.kit.management import limited_key, minted
+from tests.kit.requests import ask
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import (
+    Received,
+    Reset,
+    Script,
+    Upstream,
+    after,
+    chat_answer,
+    chat_stream,
+    error_answer,
+    usage_of,
+)
+from tests.kit.waiting import soon
 
 LIMIT = 1_000_000
 REQUESTS = 60
-
-
-@pytest.fixture(params=["many processes", "one process"])
-def place(request: pytest.FixtureRequest, upstream: Upstream) -> tuple[list[Sluice], Upstream]:
-    if request.param == "one process":
-        return [request.getfixturevalue("sluice")], upstream
-    fleet: Fleet = request.getfixturevalue("fleet")
-    return fleet.servers, fleet.upstream
 
 
 def remaining(server: Sluice, key: str) -> int:
@@ -87,7 +88,7 @@ def test_a_running_request_holds_its_estimate_and_then_its_tokens(place: tuple[l
 
 def test_no_more_estimates_run_at_once_than_there_are_tokens_for(place: tuple[list[Sluice], Upstream]):
     servers, upstream = place
-    key, _ = key_of(servers[0], "team", tpm=10_500)
+    key, _ = limited_key(servers[0], "team", tpm=10_500)
     upstream.script = chat_answer(usage=usage_of(1_000, 1_000))
     answers = crowd.at_once(servers, key, 100, max_tokens=1_900)
     served = crowd.statuses(answers)[200]

@@ -16,11 +16,13 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.access.asking import IN_FORCE_S, changed, minted, new_project, new_provider, soon
-from tests.promises.crowd import Answer, ask
-from tests.promises.fleet import Fleet, key_of, made
-from tests.sluice import Sluice
-from tests.upstream import Received, Script, WaitFor, chat_answer, chat_stream, usage_of
+from tests.kit.crowd import Answer, ask
+from tests.kit.fleet import Fleet
+from tests.kit.management import changed, create, limited_key, minted, new_project
+from tests.kit.providers import new_provider
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Received, Script, WaitFor, chat_answer, chat_stream, usage_of
+from tests.kit.waiting import IN_FORCE_S, soon
 
 pytestmark = pytest.mark.elapsed
 
@@ -52,12 +54,12 @@ def made_subjects(fleet: Fleet) -> dict[str, Subject]:
         return Subject(key, lambda: change(server, key_id), status, code)
 
     def scoped(server: Sluice, scope: str, code: str, before: dict[str, Any], after: dict[str, Any]) -> Subject:
-        key, path = key_of(first, scope, **before)
+        key, path = limited_key(first, scope, **before)
         return Subject(key, lambda: changed(server, path, **after), 429, code)
 
     project = new_project(first)
     shared = new_project(first)
-    user = made(first, "/api/users", {"email": "leaves@example.org"})
+    user = create(first, "/api/users", {"email": "leaves@example.org"})
     dear, cheap = {"budget": 100}, {"budget": "0.000001"}
     return {
         "revoked": keyed(first, 401, "key_revoked", lambda s, k: posted(s, f"/api/keys/{k}/revoke")),
@@ -102,7 +104,7 @@ def posted(server: Sluice, path: str, **body: Any) -> None:
     assert answer.status_code == httpx.codes.OK, answer.text
 
 
-def answered(received: Received) -> Script:
+def answer_with_usage(received: Received) -> Script:
     body = received.json()
     usage = usage_of(SPENT_TOKENS, SPENT_TOKENS)
     return chat_stream(usage=usage) if body.get("stream") else chat_answer(usage=usage)
@@ -117,7 +119,11 @@ def test_a_change_under_load_is_in_force_and_never_undone(fleet: Fleet):
     held = list(chat_stream(usage=usage_of(SPENT_TOKENS, SPENT_TOKENS)))
 
     def told(received: Received) -> Script:
-        return [*held[:3], WaitFor(go_on), *held[3:]] if received.json().get("user") == "held" else answered(received)
+        return (
+            [*held[:3], WaitFor(go_on), *held[3:]]
+            if received.json().get("user") == "held"
+            else answer_with_usage(received)
+        )
 
     fleet.upstream.script = told
     changed_at = asyncio.run(load(fleet, subjects, go_on))
@@ -164,8 +170,8 @@ async def load(fleet: Fleet, subjects: dict[str, Subject], go_on: threading.Even
 def test_a_changed_price_counts_everywhere(fleet: Fleet):
     model = "repriced-model"
     new_provider(fleet.first, "repriced", fleet.upstream.url, models={model: ""}, api_key="sk-x")
-    price = made(fleet.first, "/api/prices", {"model": model, "input": "1", "output": "1"})
-    key, _ = key_of(fleet.last, "key")
+    price = create(fleet.first, "/api/prices", {"model": model, "input": "1", "output": "1"})
+    key, _ = limited_key(fleet.last, "key")
     fleet.upstream.script = chat_answer("", usage=usage_of(1, 0))
 
     def costs() -> set[Any]:
@@ -194,7 +200,7 @@ def test_a_changed_provider_is_asked_from_everywhere(fleet: Fleet):
     model = "moved-model"
     host = f"http://127.0.0.1:{fleet.upstream.port}"
     provider = new_provider(fleet.first, "moved", f"{host}/old", models={model: ""}, api_key="sk-x")
-    key, _ = key_of(fleet.last, "key")
+    key, _ = limited_key(fleet.last, "key")
     fleet.upstream.script = lambda received: chat_answer(content=json.loads(received.body)["model"])
 
     def paths() -> set[str]:

@@ -9,13 +9,14 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
-from tests.access.asking import ask, minted, soon
-from tests.conftest import StartSluice
-from tests.databases import make_database
-from tests.services import Services
-from tests.services.silent_proxy import SilentProxy
-from tests.sluice import Sluice
-from tests.upstream import Upstream
+from tests.kit.databases import make_database
+from tests.kit.management import minted
+from tests.kit.requests import ask
+from tests.kit.services import Services
+from tests.kit.services.silent_proxy import SilentProxy
+from tests.kit.sluice import Sluice, StartSluice
+from tests.kit.upstream import Upstream
+from tests.kit.waiting import soon
 
 FEED = "change-feed"
 

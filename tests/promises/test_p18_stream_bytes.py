@@ -10,9 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.relay.wire import RESPONSES, STREAM, WITH_USAGE, client_of, named, new_id, row_of
-from tests.sluice import Sluice
-from tests.upstream import Chunk, EndChunks, Upstream, chat_frames, responses_stream, stream_head
+from tests.kit.clients import client_of, named, new_id
+from tests.kit.ledger import row_of
+from tests.kit.requests import RESPONSES, STREAM, WITH_USAGE
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Chunk, EndChunks, Upstream, chat_frames, responses_stream, stream_head
 
 ONE_SERVER = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]

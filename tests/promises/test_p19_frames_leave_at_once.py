@@ -3,32 +3,15 @@
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Iterator, Sequence
 
 import pytest
 
-from tests.relay.wire import RESPONSES, STREAM, WITH_USAGE, answer_on, client_of, connect, request_bytes
-from tests.sluice import Sluice
-from tests.upstream import Action, Chunk, EndChunks, Upstream, WaitFor, chat_frames, responses_stream, stream_head
-
-
-def halting(frames: Sequence[bytes]) -> tuple[list[Action], list[threading.Event]]:
-    """A stream that waits for the test's event before each frame but the first, and before its end."""
-    script: list[Action] = [stream_head()]
-    gates = []
-    for frame in frames:
-        gates.append(threading.Event())
-        script += [Chunk(frame), WaitFor(gates[-1])]
-    return [*script, EndChunks()], gates
-
-
-def pieces_until(pieces: Iterator[bytes], wanted: bytes) -> None:
-    """Read on until these bytes are there; a server that holds them back runs into the client's time limit."""
-    got = b""
-    while len(got) < len(wanted):
-        got += next(pieces)
-    assert got == wanted
+from tests.kit.clients import client_of
+from tests.kit.requests import RESPONSES, STREAM, WITH_USAGE
+from tests.kit.sluice import Sluice
+from tests.kit.streams import halting, pieces_until
+from tests.kit.upstream import Chunk, EndChunks, Upstream, chat_frames, responses_stream, stream_head
+from tests.kit.wire import answer_on, connect, request_bytes
 
 
 @pytest.mark.parametrize("body", [STREAM, WITH_USAGE], ids=["usage hidden", "untouched"])

@@ -13,24 +13,17 @@ from typing import Any
 
 import pytest
 
-from tests.access.asking import minted, soon
-from tests.databases import query
-from tests.promises.fleet import Fleet
-from tests.promises.spending import (
-    Books,
-    all_agree,
-    new_crew,
-    post,
-    set_price,
-    statuses,
-    until_exhausted,
-    usd,
-    wave,
-)
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Received, Script, Upstream, Wait, chat_answer, response_usage, responses_answer, usage_of
-from tests.upstream.scripts import json_answer
+from tests.kit.accounts import new_crew
+from tests.kit.databases import query
+from tests.kit.fleet import Fleet
+from tests.kit.ledger import all_agree
+from tests.kit.management import minted, set_price, usd
+from tests.kit.services import Services
+from tests.kit.sluice import Sluice
+from tests.kit.spending import Books, post, statuses, until_exhausted, wave
+from tests.kit.upstream import Received, Script, Upstream, Wait, chat_answer, response_usage, responses_answer, usage_of
+from tests.kit.upstream.scripts import json_answer
+from tests.kit.waiting import soon
 
 MODEL = "any-body"
 CHAT, TEXT, RESPONSES, EMBEDDINGS = (
@@ -236,12 +229,9 @@ def test_bodies_of_all_kinds_share_a_budget_and_pass_it_by_the_dearest_at_most(m
 @pytest.fixture(scope="module")
 def shared(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
     """A process that shares its limits through Redis."""
-    server = Sluice.start(upstream_url=_upstream.url, redis=True)
-    try:
+    with Sluice.start(upstream_url=_upstream.url, redis=True) as server:
         set_price(server, MODEL, input="1")
         yield server
-    finally:
-        server.close()
 
 
 ODD = [10**30, 2**64, 2**63, -(10**30), 0, 1.5, 1e300, True, "7", [], {}]

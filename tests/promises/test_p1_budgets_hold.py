@@ -12,24 +12,15 @@ from typing import Any
 
 import pytest
 
-from tests.access.asking import let_a_second_pass, soon
-from tests.promises.fleet import fleet_of
-from tests.promises.spending import (
-    BOUNDED,
-    COST,
-    MODEL,
-    OPEN,
-    Books,
-    all_agree,
-    new_crew,
-    post,
-    set_price,
-    until_exhausted,
-    usd,
-)
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Received, Script, Upstream, Wait, chat_answer, response_usage, responses_answer, usage_of
+from tests.kit.accounts import new_crew
+from tests.kit.fleet import fleet_of
+from tests.kit.ledger import all_agree
+from tests.kit.management import MODEL, set_price, usd
+from tests.kit.services import Services
+from tests.kit.sluice import Sluice
+from tests.kit.spending import BOUNDED, COST, OPEN, Books, post, until_exhausted
+from tests.kit.upstream import Received, Script, Upstream, Wait, chat_answer, response_usage, responses_answer, usage_of
+from tests.kit.waiting import let_a_second_pass, soon
 
 BUDGET = 10 * COST
 READING = "reading-model"

@@ -9,19 +9,12 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from tests.conftest import StartSluice
-from tests.promises.spending import (
-    BOUNDED,
-    COST,
-    Books,
-    all_agree,
-    new_crew,
-    post,
-    set_price,
-    until_exhausted,
-    usd,
-)
-from tests.upstream import Upstream
+from tests.kit.accounts import new_crew
+from tests.kit.ledger import all_agree
+from tests.kit.management import set_price, usd
+from tests.kit.sluice import StartSluice
+from tests.kit.spending import BOUNDED, COST, Books, post, until_exhausted
+from tests.kit.upstream import Upstream
 
 CLIENTS = 16
 REQUESTS = 200

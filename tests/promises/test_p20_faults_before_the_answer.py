@@ -6,17 +6,18 @@ A head that comes alone is held for a second; what fails behind it later is told
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import httpx
 import pytest
 
-from tests.conftest import StartSluice
-from tests.relay.wire import CHAT, RESPONSES, STREAM, client_of, named, new_id, row_of
-from tests.services import Services, processes
-from tests.sluice import Sluice
-from tests.upstream import (
+from tests.kit.clients import client_of, named, new_id
+from tests.kit.ledger import row_of
+from tests.kit.requests import CHAT, RESPONSES, STREAM
+from tests.kit.services import processes
+from tests.kit.sluice import Sluice, StartSluice
+from tests.kit.upstream import (
+    NEVER,
     Action,
     Chunk,
     Close,
@@ -25,13 +26,13 @@ from tests.upstream import (
     Reset,
     Send,
     Upstream,
-    WaitFor,
     body_answer,
     chat_answer,
     stream_head,
 )
 
-NEVER = WaitFor(threading.Event())
+pytestmark = pytest.mark.server(TTFT_TIMEOUT_SECS=2, REQUEST_TIMEOUT_SECS=3)
+
 JSON_HEAD = Head(200, {"content-type": "application/json", "content-length": "1000"})
 JSON_CHUNKED = Head(200, {"content-type": "application/json", "transfer-encoding": "chunked"})
 HALF = b'{"id":"chatcmpl-1","choices":[{"index":0,"message":{"role":"assist'
@@ -64,13 +65,6 @@ PLAIN: dict[str, tuple[Sequence[Action], int, str]] = {
     "a list": (body_answer(b"[]", content_type="application/json"), 502, "upstream_invalid_response"),
     "stalled in its body": ([JSON_HEAD, Send(HALF), NEVER], 504, "upstream_timeout"),
 }
-
-
-@pytest.fixture(scope="module")
-def sluice(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    server = Sluice.start(upstream_url=_upstream.url, TTFT_TIMEOUT_SECS=2, REQUEST_TIMEOUT_SECS=3)
-    yield server
-    server.close()
 
 
 def check(sluice: Sluice, path: str, body: dict, status: int, code: str) -> None:

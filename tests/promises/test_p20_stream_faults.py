@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from tests.conftest import StartSluice
-from tests.relay.wire import RESPONSES, STREAM, WITH_USAGE, client_of, named, new_id, row_of
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import (
+from tests.kit.clients import client_of, named, new_id
+from tests.kit.ledger import row_of
+from tests.kit.requests import RESPONSES, STREAM, WITH_USAGE
+from tests.kit.sluice import Sluice, StartSluice
+from tests.kit.upstream import (
     Action,
     Chunk,
     Close,
@@ -27,6 +27,8 @@ from tests.upstream import (
     responses_stream,
     stream_head,
 )
+
+pytestmark = pytest.mark.server(STREAM_IDLE_TIMEOUT_SECS=2)
 
 FRAMES = chat_frames(usage_shape="none")
 FINISHED = FRAMES[:-1]
@@ -51,13 +53,6 @@ FAULTS: dict[str, tuple[Sequence[Action], str]] = {
     "a chunk's size that is none": ([Send(b"zz\r\n")], "upstream_malformed"),
     "no finish at a clean end": ([EndChunks()], "upstream_incomplete"),
 }
-
-
-@pytest.fixture(scope="module")
-def sluice(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    server = Sluice.start(upstream_url=_upstream.url, STREAM_IDLE_TIMEOUT_SECS=2)
-    yield server
-    server.close()
 
 
 def broken(frames: Sequence[bytes], fault: Sequence[Action], seen: threading.Event) -> list[Action]:

@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 import json
-import socket
-import struct
 import threading
 import time
-from collections.abc import Callable
 
 import pytest
 
-from tests.relay.wire import (
-    CHAT,
-    RESPONSES,
-    STREAM,
-    answer_on,
-    client_of,
-    connect,
-    is_idle,
-    new_id,
-    request_bytes,
-    row_of,
-)
-from tests.sluice import Sluice
-from tests.upstream import (
+from tests.kit.clients import client_of, new_id
+from tests.kit.leaving import Leave, check_let_go, check_row, leaving
+from tests.kit.ledger import row_of
+from tests.kit.requests import CHAT, RESPONSES, STREAM
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import (
+    NEVER,
     Chunk,
     Close,
     EndChunks,
@@ -39,38 +29,14 @@ from tests.upstream import (
     responses_stream,
     stream_head,
 )
+from tests.kit.vitals import is_idle
+from tests.kit.wire import answer_on, connect, request_bytes
 
 pytestmark = pytest.mark.elapsed
 
-NEVER = WaitFor(threading.Event())
 PIECE = Chunk(b'data: {"choices":[{"index":0,"delta":{"content":"' + b"x" * 65_536 + b'"}}]}\n\n')
 EVENTS = [action.data for action in responses_stream() if isinstance(action, Chunk)]
 JSON_HEAD = Head(200, {"content-type": "application/json", "content-length": "1000"})
-
-
-def by_fin(peer: socket.socket) -> None:
-    peer.close()
-
-
-def by_rst(peer: socket.socket) -> None:
-    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    peer.close()
-
-
-leaving = pytest.mark.parametrize("leave", [by_fin, by_rst], ids=["FIN", "RST"])
-Leave = Callable[[socket.socket], None]
-
-
-def check_let_go(received: Received, left_at: float) -> None:
-    assert received.closed_by_peer.wait(5), "the provider was never let go"
-    assert received.closed_at is not None
-    assert received.closed_at - left_at < 1
-
-
-def check_row(sluice: Sluice, call: str, status: int) -> None:
-    row = row_of(sluice, call)
-    assert (row["outcome"], row["error"], row["status_code"]) == ("client_closed", "client_closed", status)
-    assert is_idle(sluice)
 
 
 # Path, body, what the provider does.

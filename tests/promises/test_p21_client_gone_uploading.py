@@ -6,11 +6,12 @@ import time
 
 import pytest
 
-from tests.promises.test_p21_client_gone import NEVER, Leave, check_let_go, check_row, leaving
-from tests.relay.wire import answer_on, connect, new_id, request_bytes
-from tests.services import processes
-from tests.sluice import Sluice
-from tests.upstream import Chunk, Upstream, stream_head
+from tests.kit.clients import new_id
+from tests.kit.leaving import Leave, check_let_go, check_row, leaving
+from tests.kit.services import processes
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import NEVER, Chunk, Upstream, stream_head
+from tests.kit.wire import answer_on, connect, request_bytes
 
 pytestmark = pytest.mark.elapsed
 

@@ -12,9 +12,11 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.relay.wire import WITH_USAGE, answer_on, connect, is_idle, memory_kib, request_bytes
-from tests.sluice import Sluice
-from tests.upstream import Chunk, EndChunks, Script, Upstream, chat_frames, stream_head
+from tests.kit.requests import WITH_USAGE
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Chunk, EndChunks, Script, Upstream, chat_frames, stream_head
+from tests.kit.vitals import is_idle, memory_kib
+from tests.kit.wire import answer_on, connect, request_bytes
 
 READERS = 30
 FRAMES = 256

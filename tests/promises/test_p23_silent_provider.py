@@ -11,10 +11,11 @@ from pathlib import Path
 
 import httpx
 
-from tests.conftest import StartSluice
-from tests.environment import ROOT, server_environment
-from tests.relay.wire import CHAT, STREAM, client_of, key_of
-from tests.upstream import Received, Script, Upstream, Wait, after, chat_answer, chat_stream, stream_head
+from tests.kit.clients import client_of, key_of
+from tests.kit.environment import ROOT, server_environment
+from tests.kit.requests import CHAT, STREAM
+from tests.kit.sluice import StartSluice
+from tests.kit.upstream import Received, Script, Upstream, Wait, after, chat_answer, chat_stream, stream_head
 
 SILENCE_S = 8
 ASKED_MINUTES_S = 180

@@ -12,10 +12,11 @@ from openai.types import completion_create_params, embedding_create_params
 from openai.types.chat import completion_create_params as chat_create_params
 from openai.types.responses import response_create_params
 
-from tests.relay.sdk import parameters_of
-from tests.relay.wire import CHAT, STREAM, WITH_USAGE, client_of
-from tests.sluice import Sluice
-from tests.upstream import Chunk, EndChunks, Upstream, body_answer, chat_frames, frame, stream_head
+from tests.kit.clients import client_of
+from tests.kit.requests import CHAT, STREAM, WITH_USAGE
+from tests.kit.sdk import parameters_of
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Chunk, EndChunks, Upstream, body_answer, chat_frames, frame, stream_head
 
 STREAMING = {"stream": True, "stream_options": {"include_usage": True}}
 ENDPOINTS: dict[str, dict[str, Any]] = {

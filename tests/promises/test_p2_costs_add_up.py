@@ -19,12 +19,12 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
-from tests.access.asking import MESSAGES, ask, minted, new_project, soon
-from tests.databases import databases, query
-from tests.environment import MANAGEMENT_TOKEN
-from tests.promises.fleet import made
-from tests.sluice import Sluice
-from tests.upstream import (
+from tests.kit.databases import databases, query
+from tests.kit.environment import MANAGEMENT_TOKEN
+from tests.kit.management import create, minted, new_project
+from tests.kit.requests import MESSAGES, ask
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import (
     Close,
     Received,
     Reset,
@@ -38,6 +38,7 @@ from tests.upstream import (
     responses_stream,
     usage_of,
 )
+from tests.kit.waiting import soon
 
 REQUESTS = 1000
 PRICES = {"input": "0.123457", "cached_input": "0.041153", "output": "1.000003", "reasoning": "2.718281"}
@@ -115,13 +116,13 @@ SCOPES = ("key", "user", "team", "project")
 def new_customer(server: Sluice, number: int) -> Customer:
     budget = {"budget": "1000000"}
     project = new_project(server, **budget)
-    team = made(server, "/api/teams", {"name": f"team-{number}", **budget})["id"]
-    user = made(server, "/api/users", {"email": f"{number}@example.org", **budget})["user"]
+    team = create(server, "/api/teams", {"name": f"team-{number}", **budget})["id"]
+    user = create(server, "/api/users", {"email": f"{number}@example.org", **budget})["user"]
     key, token = minted(server, project=project, team=team, owner=user, tags=[f"of {project}", "everybody's"], **budget)
     return Customer(token, key, user, team, project)
 
 
-def asked(client: httpx.Client, number: int, customer: Customer) -> int:
+def ask_one(client: httpx.Client, number: int, customer: Customer) -> int:
     """One of the thousand. Some are refused, and a torn stream may break the client's connection."""
     is_response, is_refused = number % 4 == 0, number % 11 == 0
     path = "/v1/responses" if is_response else "/v1/chat/completions"
@@ -173,7 +174,7 @@ def test_everything_adds_up_to_what_the_upstream_counted(start_sluice: Any, upst
     clients = [sluice.client(customer.token, timeout=60) for customer in customers]
     with ThreadPoolExecutor(8) as pool:
         which = [(clients[number % 3], number, customers[number % 3]) for number in range(REQUESTS)]
-        statuses = set(pool.map(lambda one: asked(*one), which))
+        statuses = set(pool.map(lambda one: ask_one(*one), which))
     assert {200, 400, 500, 502} <= statuses <= {0, 200, 400, 500, 502}
 
     known = [customer.project for customer in customers]

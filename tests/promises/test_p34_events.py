@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from tests.promises.load import Load, Numbered, the_books_balance
-from tests.promises.spending import set_price
-from tests.promises.test_p34_redis_away import outage
-from tests.services import RedisServer, Services, processes
-from tests.sluice import Sluice
-from tests.upstream import Upstream
+from tests.kit.load import Load, Numbered, the_books_balance
+from tests.kit.management import set_price
+from tests.kit.outages import redis_outage
+from tests.kit.services import RedisServer, Services, processes
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream
 from usage.journal.stream import EVENTS
 from usage.journal.subscribers import LEDGER
 
@@ -37,18 +37,12 @@ def servers(services: Services, _upstream: Upstream) -> Iterator[list[Sluice]]:
         "JOURNAL_CLAIM_SECS": 1,
         "workers": 2,
     }
-    first = Sluice.start("postgres", redis=True, **settings)
-    try:
+    with Sluice.start("postgres", redis=True, **settings) as first:
         if first.redis is None:
             pytest.skip("the Redis that is given cannot be broken")
-        second = Sluice.start(first.database_url, redis=first.redis_url, **settings)
-        try:
+        with Sluice.start(first.database_url, redis=first.redis_url, **settings) as second:
             set_price(first, MODEL)
             yield [first, second]
-        finally:
-            second.close()
-    finally:
-        first.close()
 
 
 def redis_of(servers: list[Sluice]) -> RedisServer:
@@ -76,7 +70,7 @@ def test_no_event_is_lost_or_doubled(kind: str, servers: list[Sluice], upstream:
     with load.running():
         for _ in range(OUTAGES):
             load.wait_for(ANSWERS)
-            with outage(redis_of(servers), kind):
+            with redis_outage(redis_of(servers), kind):
                 load.wait_for(ANSWERS)
                 if kind != "emptied":
                     assert processes.poll(lambda: all(says(server, 0) for server in servers), timeout=PATIENCE_S)

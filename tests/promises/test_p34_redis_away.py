@@ -7,12 +7,10 @@ the last known spend, and when Redis is back it has neither forgotten nor double
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -21,17 +19,17 @@ import pytest
 
 from keys.limits.operations import picousd
 from keys.limits.refusal import usd
-from tests.access.asking import IN_FORCE_S, changed, minted, new_provider, soon
-from tests.promises.crowd import Answer, ask, at_once, statuses
-from tests.services import Services
-from tests.services.redis import RedisServer
-from tests.sluice import Sluice
-from tests.upstream import Upstream, chat_answer, usage_of
-
-pytestmark = pytest.mark.elapsed
+from tests.kit.crowd import Answer, ask, at_once, statuses
+from tests.kit.management import changed, create, minted
+from tests.kit.outages import OUTAGE_S, redis_outage
+from tests.kit.providers import new_provider
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, chat_answer, usage_of
+from tests.kit.waiting import IN_FORCE_S, soon
 
 WORKERS = 4
-OUTAGE_S = float(os.environ.get("TEST_OUTAGE_SECS", "3"))
+
+pytestmark = [pytest.mark.elapsed, pytest.mark.server(database="postgres", redis=True, workers=WORKERS)]
 BEFORE_S = 0.5
 AFTER_S = 1.0
 ASKERS = 6
@@ -45,36 +43,12 @@ OUTAGES = ("stopped", "frozen", "emptied", "slow")
 
 
 @pytest.fixture(scope="module")
-def server(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    server = Sluice.start("postgres", redis=True, workers=WORKERS, upstream_url=_upstream.url)
-    try:
-        if server.redis is None:
-            pytest.skip("the Redis that is given cannot be broken")
-        new_provider(server, "priced", _upstream.url, models={MODEL: ""}, api_key="sk-x")
-        assert server.api("POST", "/api/prices", json={"model": MODEL, "input": "1", "output": "1"}).is_success
-        yield server
-    finally:
-        server.close()
-
-
-@contextmanager
-def outage(redis: RedisServer, kind: str) -> Iterator[None]:
-    if kind == "stopped":
-        redis.stop()
-        try:
-            yield
-        finally:
-            redis.start()
-    elif kind == "frozen":
-        redis.freeze()
-        try:
-            yield
-        finally:
-            redis.thaw()
-    else:
-        with redis.client() as client:
-            client.flushall() if kind == "emptied" else client.execute_command("CLIENT", "PAUSE", int(OUTAGE_S * 1000))
-        yield
+def server(sluice: Sluice, _upstream: Upstream) -> Sluice:
+    if sluice.redis is None:
+        pytest.skip("the Redis that is given cannot be broken")
+    new_provider(sluice, "priced", _upstream.url, models={MODEL: ""}, api_key="sk-x")
+    create(sluice, "/api/prices", {"model": MODEL, "input": "1", "output": "1"})
+    return sluice
 
 
 class Load:
@@ -137,7 +111,7 @@ def test_no_request_fails_and_nothing_is_forgotten_or_doubled(kind: str, server:
     def break_it() -> None:
         time.sleep(BEFORE_S)
         assert server.redis is not None
-        with outage(server.redis, kind):
+        with redis_outage(server.redis, kind):
             time.sleep(OUTAGE_S)
         time.sleep(AFTER_S)
 

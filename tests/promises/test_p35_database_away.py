@@ -7,19 +7,20 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
 import psycopg
 import pytest
 
-from tests.databases import migrate
-from tests.promises.load import Load, Numbered, the_books_balance
-from tests.promises.spending import set_price
-from tests.services import PostgresServer, Services, processes
-from tests.sluice import Sluice
-from tests.upstream import Upstream
+from tests.kit.databases import migrate
+from tests.kit.load import Load, Numbered, the_books_balance
+from tests.kit.management import set_price
+from tests.kit.outages import postgres_outage
+from tests.kit.services import PostgresServer, Services, processes
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream
 from usage.journal.stream import EVENTS
 
 MODEL = "gpt-4.1-mini"
@@ -53,15 +54,6 @@ def servers(request: pytest.FixtureRequest, postgres: PostgresServer, _upstream:
         held.callback(servers[-1].close)
         set_price(servers[0], MODEL)
         yield servers
-
-
-@contextmanager
-def outage(postgres: PostgresServer, kind: str) -> Iterator[None]:
-    postgres.stop() if kind == "stopped" else postgres.freeze()
-    try:
-        yield
-    finally:
-        postgres.start() if kind == "stopped" else postgres.thaw()
 
 
 class Watch:
@@ -115,7 +107,7 @@ def test_known_keys_are_served_and_nothing_is_lost_or_doubled(
     with Watch(servers[0].database_url) as watch, load.running():
         load.wait_for(ANSWERS)
         for _ in range(OUTAGES):
-            with outage(postgres, kind):
+            with postgres_outage(postgres, kind):
                 load.wait_for(ANSWERS)
                 for server in servers:
                     assert processes.poll(partial(waiting, server), timeout=20), "events wait in the spool"
@@ -142,7 +134,7 @@ def test_what_redis_held_for_the_ledger_is_sent_again_when_it_is_lost(
     load = Load(servers)
     with load.running():
         load.wait_for(ANSWERS)
-        with outage(postgres, "stopped"):
+        with postgres_outage(postgres, "stopped"):
             load.wait_for(ANSWERS)
             with redis.client() as client:
                 given = provider.given

@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 
-from tests.access.asking import minted, soon
-from tests.promises.crowd import Answer, ask, at_once, statuses
-from tests.services import Services, processes
-from tests.sluice import Metrics, Sluice
-from tests.upstream import Received, Script, Upstream, WaitFor, chat_answer, chat_stream, error_answer, usage_of
+from tests.kit.crowd import Answer, ask, at_once, statuses
+from tests.kit.management import minted
+from tests.kit.services import Services, processes
+from tests.kit.sluice import Metrics, Sluice
+from tests.kit.upstream import Received, Script, Upstream, WaitFor, chat_answer, chat_stream, error_answer, usage_of
+from tests.kit.waiting import soon
 
 REQUESTS = "llm_proxy_requests_total"
 OURS = (
@@ -38,9 +39,8 @@ LABELLED = 200
 
 @pytest.fixture(scope="module")
 def workers(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    server = started(_upstream)
-    yield server
-    server.close()
+    with started(_upstream) as server:
+        yield server
 
 
 def started(upstream: Upstream) -> Sluice:

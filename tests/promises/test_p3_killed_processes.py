@@ -12,12 +12,14 @@ from typing import Any
 
 import pytest
 
-from tests.access.asking import soon
-from tests.promises.fleet import fleet_of
-from tests.promises.spending import BOUNDED, COST, MODEL, Books, Crew, new_crew, post, set_price, statuses, usd, wave
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Upstream, WaitFor, chat_answer
+from tests.kit.accounts import Crew, new_crew
+from tests.kit.fleet import fleet_of
+from tests.kit.management import MODEL, set_price, usd
+from tests.kit.services import Services
+from tests.kit.sluice import Sluice
+from tests.kit.spending import BOUNDED, COST, Books, post, statuses, wave
+from tests.kit.upstream import Upstream, WaitFor, chat_answer
+from tests.kit.waiting import soon
 
 LEASE_S = 2
 ROOM: dict[str, dict[str, Any]] = {

@@ -6,9 +6,10 @@ import os
 import signal
 from pathlib import Path
 
-from tests.access.asking import ask, minted, soon
-from tests.conftest import StartSluice
-from tests.upstream import Upstream
+from tests.kit.management import minted
+from tests.kit.requests import ask
+from tests.kit.sluice import StartSluice
+from tests.kit.waiting import soon
 
 
 def runs(pid: int) -> bool:
@@ -18,8 +19,8 @@ def runs(pid: int) -> bool:
         return False
 
 
-def test_workers_and_the_ledgers_process_end_with_a_killed_supervisor(start_sluice: StartSluice, upstream: Upstream):
-    server = start_sluice(redis=True, workers=2)
+def test_workers_and_the_ledgers_process_end_with_a_killed_supervisor(start_sluice: StartSluice):
+    server = start_sluice(redis=True, workers=2, simulated=True)
     _, key = minted(server)
     assert ask(server, key).status_code == 200
     assert server.process is not None

@@ -8,24 +8,23 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.access.asking import in_force, soon
-from tests.databases import query
-from tests.promises.spending import BOUNDED, COST, MODEL, Crew, Got, booked, new_crew, post, set_price, usd
-from tests.relay.wire import answer_on, connect, request_bytes
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import (
+from tests.kit.accounts import Crew, new_crew
+from tests.kit.databases import query
+from tests.kit.ledger import booked
+from tests.kit.management import MODEL, usd
+from tests.kit.sluice import ALONE_AND_WITH_REDIS, Sluice
+from tests.kit.spending import BOUNDED, COST, Got, post
+from tests.kit.upstream import (
+    NEVER,
     Chunk,
     Reset,
     Script,
     Upstream,
-    WaitFor,
     chat_answer,
     chat_frames,
     chat_stream,
@@ -34,24 +33,17 @@ from tests.upstream import (
     stream_head,
     usage_of,
 )
-from tests.upstream.scripts import Action
+from tests.kit.upstream.scripts import Action
+from tests.kit.waiting import in_force, soon
+from tests.kit.wire import answer_on, connect, request_bytes
+
+pytestmark = pytest.mark.server(
+    each=ALONE_AND_WITH_REDIS, prices={MODEL: {}}, TTFT_TIMEOUT_SECS=3, STREAM_IDLE_TIMEOUT_SECS=3
+)
 
 ROOM = 3 * COST
-NEVER = WaitFor(threading.Event())
 STREAM: dict[str, Any] = {**BOUNDED, "stream": True}
 HALF: list[Action] = [stream_head(), *map(Chunk, chat_frames()[:4])]
-
-
-@pytest.fixture(scope="module", params=["in the process", "in Redis"])
-def server(request: pytest.FixtureRequest, services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    server = Sluice.start(
-        redis=request.param == "in Redis", upstream_url=_upstream.url, TTFT_TIMEOUT_SECS=3, STREAM_IDLE_TIMEOUT_SECS=3
-    )
-    try:
-        set_price(server)
-        yield server
-    finally:
-        server.close()
 
 
 ANSWERS: dict[str, tuple[str, dict[str, Any], Script, int]] = {

@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.access.asking import in_force, soon
-from tests.promises.spending import (
-    BOUNDED,
-    COST,
-    SCOPES,
-    Books,
-    booked,
-    new_crew,
-    post,
-    set_price,
-    statuses,
-    usd,
-    wave,
-)
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Upstream
+from tests.kit.accounts import SCOPES, new_crew
+from tests.kit.ledger import booked
+from tests.kit.management import MODEL, usd
+from tests.kit.sluice import ALONE_AND_WITH_REDIS, Sluice
+from tests.kit.spending import BOUNDED, COST, Books, post, statuses, wave
+from tests.kit.upstream import Upstream
+from tests.kit.waiting import in_force, soon
 
 FREE = "free-model"
+
+pytestmark = pytest.mark.server(each=ALONE_AND_WITH_REDIS, prices={MODEL: {}, FREE: {"output": "0"}})
 ONE: dict[str, dict[str, Any]] = {
     "rpm": {"rpm": 1},
     "tpm": {"tpm": 1_500},
@@ -47,17 +38,6 @@ NAMES = {
     "budget": "Budget reached",
 }
 QUOTAS = ("max_requests", "budget")
-
-
-@pytest.fixture(scope="module", params=["in the process", "in Redis"])
-def server(request: pytest.FixtureRequest, services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    server = Sluice.start(redis=request.param == "in Redis", upstream_url=_upstream.url)
-    try:
-        set_price(server)
-        set_price(server, FREE, output="0")
-        yield server
-    finally:
-        server.close()
 
 
 @pytest.mark.parametrize("limit", ONE)

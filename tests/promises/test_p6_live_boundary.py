@@ -15,12 +15,15 @@ from typing import Any
 
 import pytest
 
-from tests.access.asking import soon
-from tests.promises.fleet import fleet_of
-from tests.promises.spending import BOUNDED, COST, Books, Crew, booked, new_crew, post, set_price, usd, wave
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Upstream
+from tests.kit.accounts import Crew, new_crew
+from tests.kit.fleet import fleet_of
+from tests.kit.ledger import booked
+from tests.kit.management import set_price, usd
+from tests.kit.services import Services
+from tests.kit.sluice import Sluice
+from tests.kit.spending import BOUNDED, COST, Books, post, wave
+from tests.kit.upstream import Upstream
+from tests.kit.waiting import soon
 
 DAY_S = 86_400
 EVERY_S = 4
@@ -64,12 +67,9 @@ def servers(
             set_price(fleet.first)
             yield fleet.servers
         return
-    server = Sluice.start(upstream_url=_upstream.url, **zones)
-    try:
+    with Sluice.start(upstream_url=_upstream.url, **zones) as server:
         set_price(server)
         yield [server]
-    finally:
-        server.close()
 
 
 def test_a_budget_is_whole_again_at_midnight_and_not_before(

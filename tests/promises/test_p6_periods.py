@@ -7,7 +7,6 @@ there: a microsecond before the boundary, on it, and some periods earlier.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
 from datetime import UTC, datetime, time, timedelta
 from functools import partial
 from pathlib import Path
@@ -16,11 +15,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tests.access.asking import soon
-from tests.promises.spending import BOUNDED, COST, Books, Crew, new_crew, post, set_price, usd
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Upstream
+from tests.kit.accounts import Crew, new_crew
+from tests.kit.management import MODEL, usd
+from tests.kit.sluice import Sluice
+from tests.kit.spending import BOUNDED, COST, Books, post
+from tests.kit.upstream import Upstream
+from tests.kit.waiting import soon
 from usage.event import RequestEvent
 from usage.journal.record import encode, sealed
 
@@ -28,6 +28,9 @@ ZONES = ("UTC", "Asia/Kathmandu", "Pacific/Kiritimati", "America/St_Johns", "Pac
 MIDNIGHT_AT_LEAST_S = 120.0
 """Until the next midnight of a zone that is tested: none comes meanwhile."""
 PERIODS = ("day", "week", "month")
+ALONE_OR_MANY: dict[str, dict[str, Any]] = {"in the process": {}, "in Redis": {"redis": True, "workers": 2}}
+
+pytestmark = pytest.mark.server(each=ALONE_OR_MANY, prices={MODEL: {}}, LIMIT_PATIENCE_SECS=5)
 
 
 def began(period: str, zone: str) -> datetime:
@@ -48,18 +51,6 @@ def past(crew: Crew, at: datetime, cost: int) -> bytes:
     )
     event.cost_picousd, event.requests = cost, 1
     return sealed(encode(event))
-
-
-@pytest.fixture(scope="module", params=["in the process", "in Redis"])
-def server(request: pytest.FixtureRequest, services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    shared = request.param == "in Redis"
-    options: dict[str, Any] = {"redis": shared, "workers": 2 if shared else 1, "LIMIT_PATIENCE_SECS": 5}
-    server = Sluice.start(upstream_url=_upstream.url, **options)
-    try:
-        set_price(server)
-        yield server
-    finally:
-        server.close()
 
 
 def test_only_what_was_spent_in_the_period_counts(server: Sluice, upstream: Upstream):

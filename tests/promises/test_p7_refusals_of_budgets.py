@@ -8,16 +8,15 @@ from typing import Any
 import openai
 import pytest
 
-from tests.access.asking import ask, soon
-from tests.promises.spending import BOUNDED, COST, MODEL, Books, Crew, new_crew, post, set_price, usd
-from tests.sluice import Sluice
-from tests.upstream import Upstream
+from tests.kit.accounts import Crew, new_crew
+from tests.kit.management import MODEL, usd
+from tests.kit.requests import ask
+from tests.kit.sluice import Sluice
+from tests.kit.spending import BOUNDED, COST, Books, post
+from tests.kit.upstream import Upstream
+from tests.kit.waiting import soon
 
-
-@pytest.fixture(scope="module")
-def server(sluice: Sluice) -> Sluice:
-    set_price(sluice)
-    return sluice
+pytestmark = pytest.mark.server(prices={MODEL: {}})
 
 
 def exhausted(server: Sluice, upstream: Upstream, **limits: Any) -> Crew:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from tests.access.asking import ask, minted, soon
-from tests.databases import query
-from tests.promises.spending import priced
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Script, Upstream, frame, json_answer, response_usage, sse, usage_of
-from tests.upstream.answers import response_object
+from tests.kit.counting import MODEL, counts_of
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Script, Upstream, frame, json_answer, response_usage, sse, usage_of
+from tests.kit.upstream.answers import response_object
 
-MODEL = "counted-model"
 PRICE = {"input": "1", "cached_input": "0.25", "output": "4", "reasoning": "8"}
+
+pytestmark = pytest.mark.server(prices={MODEL: PRICE})
 USAGE = usage_of(
     1000, 200, prompt_tokens_details={"cached_tokens": 400}, completion_tokens_details={"reasoning_tokens": 50}
 )
@@ -26,37 +24,7 @@ COST = (600 * 1_000_000) + (400 * 250_000) + (150 * 4_000_000) + (50 * 8_000_000
 
 TEXTS = ("Grüße", ", ", "世界", " and", " so on", ".")
 ASKED: tuple[dict[str, Any], ...] = ({}, {"stream_options": {"include_usage": True}})
-TOLD = (
-    *("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens", "cache_write_tokens", "audio_tokens"),
-    *("usage_source", "cost_picousd", "price_source", "outcome", "error", "status_code"),
-)
 Chunks = list[dict[str, Any]]
-
-
-@pytest.fixture(scope="module")
-def server(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    with priced(_upstream, MODEL, PRICE) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def key(server: Sluice) -> str:
-    return minted(server)[1]
-
-
-def told_of(server: Sluice, key: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
-    """What the row says of one request's use."""
-    answer = ask(server, key, path=path, content=json.dumps({"model": MODEL, **body}).encode())
-    assert answer.status_code == 200, answer.text
-    found: list[dict[str, Any]] = []
-
-    def written() -> bool:
-        statement = f"SELECT * FROM usage_requestrecord WHERE id = '{answer.headers['x-request-id']}'"
-        found[:] = query(server.database_url, statement)
-        return bool(found)
-
-    soon(written)
-    return {name: found[0][name] for name in TOLD}
 
 
 def chunks_of(path: str) -> Chunks:
@@ -138,23 +106,23 @@ PATHS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.__name__)
 def test_usage_is_found_in_any_chunk(server: Sluice, upstream: Upstream, key: str, path: str, shape: Any):
     upstream.answers(plain(path, USAGE), *[stream(shape(chunks_of(path)))] * 2)
-    expected = told_of(server, key, path, PATHS[path])
+    expected = counts_of(server, key, path, PATHS[path])
     assert (expected["usage_source"], expected["cost_picousd"]) == ("provider", COST)
     for options in ASKED:
-        assert told_of(server, key, path, {**PATHS[path], "stream": True, **options}) == expected
+        assert counts_of(server, key, path, {**PATHS[path], "stream": True, **options}) == expected
 
 
 @pytest.mark.parametrize("path", PATHS)
 def test_what_nobody_counted_is_estimated_alike(server: Sluice, upstream: Upstream, key: str, path: str):
     upstream.answers(plain(path, None), *[stream(chunks_of(path))] * 2)
-    expected = told_of(server, key, path, PATHS[path])
+    expected = counts_of(server, key, path, PATHS[path])
     assert expected["usage_source"] == "estimated"
     assert expected["completion_tokens"] == tokens("".join(TEXTS))
     prompt = expected["prompt_tokens"]
     assert prompt == tokens(json.dumps(next(iter(PATHS[path].values()))))
     assert expected["cost_picousd"] == prompt * 1_000_000 + expected["completion_tokens"] * 4_000_000
     for options in ASKED:
-        assert told_of(server, key, path, {**PATHS[path], "stream": True, **options}) == expected
+        assert counts_of(server, key, path, {**PATHS[path], "stream": True, **options}) == expected
 
 
 def tokens(text: str) -> int:
@@ -197,9 +165,9 @@ def test_all_that_a_model_says_is_estimated(server: Sluice, upstream: Upstream, 
     chunks = [{"choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
     whole = json_answer({"id": "x", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})
     upstream.answers(whole, stream([*chunks, {"choices": [ends]}]))
-    expected = told_of(server, key, path, PATHS[path])
+    expected = counts_of(server, key, path, PATHS[path])
     assert expected["completion_tokens"] > 2
-    assert told_of(server, key, path, {**PATHS[path], "stream": True}) == expected
+    assert counts_of(server, key, path, {**PATHS[path], "stream": True}) == expected
 
 
 def responses_events(usage: dict[str, Any] | None, *, told_before: bool = False) -> list[bytes]:
@@ -226,17 +194,17 @@ def test_a_response_costs_the_same_in_events(
 ):
     whole = {**response_object("".join(TEXTS), model=MODEL), "usage": usage}
     upstream.answers(json_answer(whole), sse(responses_events(usage, told_before=told_before)))
-    expected = told_of(server, key, "/v1/responses", {"input": "hi"})
+    expected = counts_of(server, key, "/v1/responses", {"input": "hi"})
     if usage is None:
         assert (expected["usage_source"], expected["completion_tokens"]) == ("estimated", tokens("".join(TEXTS)))
     else:
         assert (expected["usage_source"], expected["cost_picousd"]) == ("provider", COST)
-    assert told_of(server, key, "/v1/responses", {"input": "hi", "stream": True}) == expected
+    assert counts_of(server, key, "/v1/responses", {"input": "hi", "stream": True}) == expected
 
 
 def test_a_response_that_goes_on_without_its_client_is_not_guessed_at(server: Sluice, upstream: Upstream, key: str):
     upstream.answers(json_answer({"id": "resp_later", "status": "queued", "output": [], "usage": None}))
-    told = told_of(server, key, "/v1/responses", {"input": "hi", "background": True})
+    told = counts_of(server, key, "/v1/responses", {"input": "hi", "background": True})
     assert (told["usage_source"], told["cost_picousd"], told["price_source"]) == ("", 0, "")
 
 
@@ -245,7 +213,7 @@ def test_a_count_of_nothing_before_a_text_is_completed(server: Sluice, upstream:
     path = "/v1/chat/completions"
     first, *others = chunks_of(path)
     upstream.answers(stream([{**first, "choices": [], "usage": so_far(0)}, first, *others]))
-    told = told_of(server, key, path, {**PATHS[path], "stream": True})
+    told = counts_of(server, key, path, {**PATHS[path], "stream": True})
     assert (told["prompt_tokens"], told["usage_source"]) == (1000, "estimated")
     assert told["completion_tokens"] == tokens("".join(TEXTS))
 
@@ -260,6 +228,6 @@ def test_a_long_prompt_is_estimated_before_the_answer_ends(server: Sluice, upstr
     ]
     body = {"messages": [{"role": "user", "content": parts}]}
     upstream.answers(plain(path, None), stream(chunks_of(path)))
-    expected = told_of(server, key, path, body)
+    expected = counts_of(server, key, path, body)
     assert 500_000 < expected["prompt_tokens"] < 500_100
-    assert told_of(server, key, path, {**body, "stream": True}) == expected
+    assert counts_of(server, key, path, {**body, "stream": True}) == expected

@@ -5,13 +5,12 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.access.asking import ask
-from tests.promises.breaking import (
+from tests.kit.accounts import new_crew
+from tests.kit.breaking import (
     BEGUN,
     CHAT,
     CHAT_PATH,
@@ -21,7 +20,6 @@ from tests.promises.breaking import (
     JSON_HEAD,
     LIMITS,
     MODEL,
-    NEVER,
     NOTHING,
     PING,
     PRICE,
@@ -33,22 +31,19 @@ from tests.promises.breaking import (
     check_charged,
     chunk,
     estimated,
-    the_row,
 )
-from tests.promises.spending import new_crew, priced
-from tests.relay.wire import answer_on, connect, is_idle, key_of, request_bytes
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Chunk, Script, Send, Upstream, frame, stream_head
-from tests.upstream.scripts import EndChunks, Head
+from tests.kit.clients import key_of
+from tests.kit.ledger import rows_of
+from tests.kit.requests import ask
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import NEVER, Chunk, Script, Send, Upstream, frame, stream_head
+from tests.kit.upstream.scripts import EndChunks, Head
+from tests.kit.vitals import is_idle
+from tests.kit.wire import answer_on, connect, request_bytes
+
+pytestmark = pytest.mark.server(prices={MODEL: PRICE})
 
 LEFT = {"outcome": "client_closed", "error": "client_closed"}
-
-
-@pytest.fixture(scope="module")
-def server(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    with priced(_upstream, MODEL, PRICE) as server:
-        yield server
 
 
 LEAVING: dict[str, tuple[str, dict[str, Any], Script, bytes, int, Charged]] = {
@@ -153,7 +148,7 @@ def test_leaving_within_a_body_that_is_read_first_costs_nothing(server: Sluice, 
     peer = connect(server)
     peer.sendall(request_bytes(server, so_far, content_length="1000", authorization=f"Bearer {crew.token}"))
     peer.close()
-    the_row(server, crew)
+    rows_of(server, crew, 1)[0]
     assert upstream.requests == []
     told = {**LEFT, "status_code": 499, "attempts": 0, "provider": ""}
     check_charged(server, upstream, crew, NOTHING, **told)
@@ -182,7 +177,7 @@ def test_what_nobody_reads_has_an_unknown_cost_once_some_of_it_came(server: Slui
     peer.sendall(request_bytes(server, body, path="/v1/thoughts", authorization=f"Bearer {crew.token}"))
     read_until(peer, b"\0")
     peer.close()
-    row = the_row(server, crew)
+    row = rows_of(server, crew, 1)[0]
     assert (row["outcome"], row["cost_picousd"], row["price_source"]) == ("client_closed", None, "override")
 
 
@@ -196,6 +191,6 @@ def test_a_long_prompt_is_charged_too(server: Sluice, upstream: Upstream):
     read_until(peer, b"abcd" * 3)
     peer.close()
     charged = estimated(-(-len(json.dumps(messages)) // 4), 3)
-    row = the_row(server, crew)
+    row = rows_of(server, crew, 1)[0]
     assert Charged(row["prompt_tokens"], row["completion_tokens"], row["usage_source"]) == charged
     assert row["cost_picousd"] == charged.picousd

@@ -6,12 +6,12 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.promises.breaking import (
+from tests.kit.accounts import new_crew
+from tests.kit.breaking import (
     BEGUN,
     CHAT,
     CHAT_PATH,
@@ -22,7 +22,6 @@ from tests.promises.breaking import (
     LIMITS,
     MESSAGES,
     MODEL,
-    NEVER,
     NOTHING,
     PING,
     PRICE,
@@ -35,13 +34,13 @@ from tests.promises.breaking import (
     check_charged,
     chunk,
     estimated,
-    the_row,
 )
-from tests.promises.spending import new_crew, post, priced, set_price, totals_of
-from tests.relay.wire import answer_on, connect, request_bytes
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import (
+from tests.kit.ledger import rows_of, totals_of
+from tests.kit.management import set_price
+from tests.kit.sluice import Sluice
+from tests.kit.spending import post
+from tests.kit.upstream import (
+    NEVER,
     Chunk,
     Close,
     EndChunks,
@@ -57,6 +56,11 @@ from tests.upstream import (
     stream_head,
     usage_of,
 )
+from tests.kit.wire import answer_on, connect, request_bytes
+
+pytestmark = pytest.mark.server(
+    prices={MODEL: PRICE}, TTFT_TIMEOUT_SECS=2, STREAM_IDLE_TIMEOUT_SECS=2, REQUEST_TIMEOUT_SECS=3
+)
 
 ERROR = Chunk(frame({"error": {"message": "overloaded", "type": "server_error", "param": None, "code": None}}))
 FAILED: dict[str, Any] = {
@@ -67,14 +71,6 @@ RESPONSE_ERROR = {"type": "error", "code": "server_error", "message": "overloade
 
 PROMPT_OF_BOTH = -(-len(json.dumps(MESSAGES) + json.dumps("hello")) // 4)
 """`post` sends a chat's messages beside what it is given."""
-
-
-@pytest.fixture(scope="module")
-def server(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    """Its own patience: two seconds for a first byte and between two pieces, three for a whole answer."""
-    waits = {"TTFT_TIMEOUT_SECS": 2, "STREAM_IDLE_TIMEOUT_SECS": 2, "REQUEST_TIMEOUT_SECS": 3}
-    with priced(_upstream, MODEL, PRICE, **waits) as server:
-        yield server
 
 
 # Path, body, what the provider does, the row's status and error, the charge.
@@ -191,7 +187,7 @@ def test_a_refused_request_costs_nothing_and_asks_nobody(server: Sluice, upstrea
     crew = new_crew(server, key={**LIMITS, "allowed_models": ["other"]})
     assert post(server, crew.token, **CHAT).status == 403
     told = {"outcome": "refused", "error": "model_not_allowed", "status_code": 403, "attempts": 0, "provider": ""}
-    row = the_row(server, crew)
+    row = rows_of(server, crew, 1)[0]
     assert {name: row[name] for name in told} == told
     assert (row["prompt_tokens"], row["completion_tokens"], row["usage_source"]) == (None, None, "")
     assert (row["cost_picousd"], row["price_source"]) == (0, "")
@@ -219,7 +215,7 @@ def test_a_stream_that_a_stop_of_sluice_cut_is_charged_what_had_come(start_sluic
     server.stop()
     answer.close()
     peer.close()
-    row = the_row(server, crew)
+    row = rows_of(server, crew, 1)[0]
     assert (row["outcome"], row["error"], row["status_code"]) == ("internal_error", "shutdown", 200)
     assert Charged(row["prompt_tokens"], row["completion_tokens"], row["usage_source"]) == estimated(PROMPT, 3)
     assert row["cost_picousd"] == totals_of(server, crew)["key"] == estimated(PROMPT, 3).picousd

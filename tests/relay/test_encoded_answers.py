@@ -14,11 +14,14 @@ import httpx
 import pytest
 import zstandard
 
-from tests.access.asking import CHAT, MODEL, ask, minted, new_project, refused, row_of, soon
-from tests.promises.spending import new_crew
-from tests.relay.wire import add_provider
-from tests.sluice import Sluice
-from tests.upstream import (
+from tests.kit.accounts import new_crew
+from tests.kit.ledger import row_of
+from tests.kit.management import minted, new_project
+from tests.kit.packing import bare_deflate
+from tests.kit.providers import add_provider
+from tests.kit.requests import CHAT, MODEL, ask, refused
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import (
     Chunk,
     EndChunks,
     Head,
@@ -33,7 +36,8 @@ from tests.upstream import (
     stream_head,
     usage_of,
 )
-from tests.upstream.answers import response_object, response_usage
+from tests.kit.upstream.answers import response_object, response_usage
+from tests.kit.waiting import soon
 
 Pack = Callable[[bytes], bytes]
 USAGE = usage_of(1000, 200)
@@ -46,12 +50,6 @@ ANSWER: dict[str, Any] = {
 }
 TEXT = json.dumps(ANSWER).encode()
 MEANINGLESS = ["utf-8", "UTF-8", "", "identity, identity", "none", "identity, utf-8"]
-
-
-def bare(text: bytes) -> bytes:
-    """DEFLATE without zlib's frame, as some servers send it for `deflate`."""
-    packer = zlib.compressobj(wbits=-15)
-    return packer.compress(text) + packer.flush()
 
 
 def in_members(text: bytes) -> bytes:
@@ -67,7 +65,7 @@ PACKED: dict[str, tuple[str, Pack]] = {
     "x-gzip": ("X-GZip", gzip.compress),
     "several members": ("gzip", in_members),
     "zlib": ("deflate", zlib.compress),
-    "bare": ("deflate", bare),
+    "bare": ("deflate", bare_deflate),
     "zstd": ("zstd", zstandard.compress),
     "several frames": ("zstd", in_frames),
     "br": ("br", brotli.compress),
@@ -85,15 +83,10 @@ def raw_answer(server: Sluice, key: str, **body: Any) -> tuple[httpx.Response, b
         return answer, b"".join(answer.iter_raw())
 
 
-def counted(server: Sluice, answer: httpx.Response) -> tuple[int, int, str]:
+def counts_of(server: Sluice, answer: httpx.Response) -> tuple[int, int, str]:
     row = row_of(server, answer.headers["x-request-id"])
     assert row["cost_usd"] > 0
     return row["prompt_tokens"], row["completion_tokens"], row["usage_source"]
-
-
-@pytest.fixture(scope="module")
-def key(sluice: Sluice) -> str:
-    return minted(sluice)[1]
 
 
 @pytest.mark.parametrize("encoding", MEANINGLESS)
@@ -101,7 +94,7 @@ def test_an_encoding_that_means_nothing_is_none(sluice: Sluice, upstream: Upstre
     upstream.answers(encoded(TEXT, encoding))
     answer, body = raw_answer(sluice, key)
     assert (answer.status_code, body) == (200, TEXT)
-    assert counted(sluice, answer) == (1000, 200, "provider")
+    assert counts_of(sluice, answer) == (1000, 200, "provider")
 
 
 @pytest.mark.parametrize("how", PACKED)
@@ -111,7 +104,7 @@ def test_a_compressed_answer_is_read_and_passes_as_it_came(sluice: Sluice, upstr
     answer, body = raw_answer(sluice, key)
     assert (answer.status_code, body) == (200, pack(TEXT))
     assert answer.headers["content-encoding"] == encoding
-    assert counted(sluice, answer) == (1000, 200, "provider")
+    assert counts_of(sluice, answer) == (1000, 200, "provider")
 
 
 @pytest.mark.parametrize("how", PACKED)
@@ -137,7 +130,7 @@ def test_a_compressed_stream_is_read_and_comes_uncompressed(sluice: Sluice, upst
     assert "content-encoding" not in answer.headers
     assert b'"usage"' not in body, "the client did not ask for it"
     assert body.endswith(b"data: [DONE]\n\n")
-    assert counted(sluice, answer) == (1000, 200, "provider")
+    assert counts_of(sluice, answer) == (1000, 200, "provider")
 
 
 def test_a_compressed_event_leaves_as_soon_as_it_can_be_read(sluice: Sluice, upstream: Upstream, key: str):
@@ -161,7 +154,7 @@ def test_a_compressed_stream_of_responses_is_counted(sluice: Sluice, upstream: U
     upstream.answers([stream_head({"content-encoding": "gzip"}), Chunk(gzip.compress(b"".join(frames))), EndChunks()])
     answer = ask(sluice, key, path="/v1/responses", input="hi", stream=True)
     assert answer.content == b"".join(frames)
-    assert counted(sluice, answer) == (1000, 200, "provider")
+    assert counts_of(sluice, answer) == (1000, 200, "provider")
 
 
 def test_a_stream_that_breaks_off_within_its_compression_says_so(sluice: Sluice, upstream: Upstream, key: str):
@@ -200,7 +193,7 @@ def test_no_more_than_a_bound_is_inflated_and_the_rest_estimated(
     upstream.answers(encoded(packed, encoding))
     answer, body = raw_answer(sluice, key)
     assert (answer.status_code, body) == (200, packed)
-    assert counted(sluice, answer)[1:] == (1, "estimated")  # of "hi"
+    assert counts_of(sluice, answer)[1:] == (1, "estimated")  # of "hi"
 
 
 @pytest.mark.parametrize("encoding", [*MEANINGLESS, "gzip", "deflate"])
@@ -221,7 +214,7 @@ def test_one_that_nobody_here_reads_passes_with_an_estimate(sluice: Sluice, upst
     upstream.answers(unreadable())
     answer, body = raw_answer(sluice, key)
     assert (answer.status_code, body) == (200, b"\x8b" * 900)
-    assert counted(sluice, answer)[1:] == (900, "estimated")
+    assert counts_of(sluice, answer)[1:] == (900, "estimated")
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -235,7 +228,7 @@ def test_it_does_not_pass_for_who_must_be_metered(sluice: Sluice, upstream: Upst
         assert "content-encoding" in refused(answer, 502, "upstream_unreadable")["message"]
         assert answer.headers["x-should-retry"] == "false"
         # The provider has made it all the same.
-        assert counted(sluice, answer)[1:] == (900, "estimated")
+        assert counts_of(sluice, answer)[1:] == (900, "estimated")
 
 
 def test_a_budget_binds_where_unmetered_is_allowed_by_the_estimate(sluice: Sluice, upstream: Upstream):

@@ -7,27 +7,20 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.promises.test_p19_frames_leave_at_once import halting, pieces_until
-from tests.relay.wire import (
-    CHAT,
-    RESPONSES,
-    STREAM,
-    WITH_USAGE,
-    add_provider,
-    client_of,
-    named,
-    new_id,
-    row_of,
-)
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import (
+from tests.kit.clients import client_of, named, new_id
+from tests.kit.ledger import row_of
+from tests.kit.providers import add_provider
+from tests.kit.requests import CHAT, RESPONSES, STREAM, WITH_USAGE
+from tests.kit.sluice import Sluice
+from tests.kit.streams import halting, pieces_until
+from tests.kit.upstream import (
+    NEVER,
     Action,
     Chunk,
     Close,
@@ -42,6 +35,8 @@ from tests.upstream import (
     usage_of,
 )
 
+pytestmark = pytest.mark.server(TTFT_TIMEOUT_SECS=3, REQUEST_TIMEOUT_SECS=20)
+
 JSON_HEAD = Head(200, {"content-type": "application/json", "transfer-encoding": "chunked"})
 ANSWER: dict[str, Any] = {
     "id": "x",
@@ -50,7 +45,6 @@ ANSWER: dict[str, Any] = {
     "usage": usage_of(11, 5),
 }
 WHOLE = json.dumps(ANSWER).encode()
-NEVER = WaitFor(threading.Event())
 PATHS: dict[str, tuple[str, dict[str, Any], list[bytes]]] = {
     "chat": ("/v1/chat/completions", WITH_USAGE, chat_frames()),
     "responses": (
@@ -61,13 +55,6 @@ PATHS: dict[str, tuple[str, dict[str, Any], list[bytes]]] = {
     "sound": ("/v1/audio/speech", {"model": "tts-1"}, [b"data: {}\n\n"]),
     "passed through": ("/v1/thoughts", {"model": "m"}, [b"data: {}\n\n"]),
 }
-
-
-@pytest.fixture(scope="module")
-def sluice(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    server = Sluice.start(upstream_url=_upstream.url, TTFT_TIMEOUT_SECS=3, REQUEST_TIMEOUT_SECS=20)
-    yield server
-    server.close()
 
 
 @pytest.mark.parametrize("how", PATHS)

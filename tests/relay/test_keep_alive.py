@@ -9,11 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from tests.conftest import StartSluice
-from tests.relay.wire import CHAT, STREAM, answer_on, client_of, connect, key_of, named, new_id, request_bytes, row_of
-from tests.services import processes
-from tests.sluice import Sluice
-from tests.upstream import (
+from tests.kit.clients import client_of, key_of, named, new_id
+from tests.kit.ledger import row_of
+from tests.kit.requests import CHAT, STREAM
+from tests.kit.services import processes
+from tests.kit.sluice import Sluice, StartSluice
+from tests.kit.upstream import (
     Action,
     Chunk,
     Close,
@@ -29,6 +30,7 @@ from tests.upstream import (
     json_answer,
     stream_head,
 )
+from tests.kit.wire import answer_on, connect, request_bytes
 
 LONG = {**CHAT, "messages": [{"role": "user", "content": "x" * 1_000_000}]}
 """It goes up in pieces."""

@@ -6,9 +6,11 @@ import json
 
 import pytest
 
-from tests.relay.wire import CHAT, RESPONSES, STREAM, client_of, named, new_id, row_of
-from tests.sluice import Sluice
-from tests.upstream import (
+from tests.kit.clients import client_of, named, new_id
+from tests.kit.ledger import row_of
+from tests.kit.requests import CHAT, RESPONSES, STREAM
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import (
     Chunk,
     EndChunks,
     Head,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,24 +15,19 @@ from proxy.heavy.reading import read
 from proxy.wire.body_facts import RequestFacts
 from proxy.wire.json_members import MOST_MEMBERS
 from proxy.wire.jsonbody import JSONBody
-from tests.relay.wire import CHAT, add_provider, client_of, key_of, named, new_id, row_of
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Upstream, chat_stream
+from tests.kit.clients import client_of, key_of, named, new_id
+from tests.kit.ledger import row_of
+from tests.kit.requests import CHAT
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, chat_stream
+
+pytestmark = pytest.mark.server(models={"mine": "theirs"})
 
 SIZE = 2 * HEAVY_BYTES
 MODEL = "gpt-4.1-mini"
 HEAD = b'{"model":"%s",' % MODEL.encode()
 BUSY = b'"user":"' + b"x" * SIZE + b'"'
 """What makes a body long."""
-
-
-@pytest.fixture(scope="module")
-def sluice(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    server = Sluice.start(upstream_url=_upstream.url)
-    add_provider(server, _upstream.url, "mapped", {"mine": "theirs"})
-    yield server
-    server.close()
 
 
 def filled(unit: bytes, before: bytes = b'"messages":[', after: bytes = b"]}") -> bytes:

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.abuse.wire import read_reply
-from tests.relay.wire import CHAT, client_of, connect, is_idle, memory_kib, request_bytes
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Close, Upstream, chat_answer, error_answer
+from tests.kit.clients import client_of
+from tests.kit.requests import CHAT
+from tests.kit.services import Services
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Close, Upstream, chat_answer, error_answer
+from tests.kit.vitals import is_idle, memory_kib
+from tests.kit.wire import connect, read_reply, request_bytes
 
 MIB = 1024 * 1024
 SIZE = 8 * MIB
@@ -24,9 +26,8 @@ def uncollected(services: Services, _upstream: Upstream, tmp_path_factory: pytes
     """A server in whose processes the collector never runs."""
     path: Path = tmp_path_factory.mktemp("site")
     (path / "sitecustomize.py").write_text("import gc\ngc.disable()\ngc.enable = gc.collect = lambda *_: 0\n")
-    server = Sluice.start(upstream_url=_upstream.url, PYTHONPATH=str(path))
-    yield server
-    server.close()
+    with Sluice.start(upstream_url=_upstream.url, PYTHONPATH=str(path)) as server:
+        yield server
 
 
 def large(**members: object) -> bytes:

@@ -8,10 +8,14 @@ from typing import Any
 
 import pytest
 
-from tests.relay.wire import CHAT, RESPONSES, WITH_USAGE, add_provider, client_of, named, new_id, row_of
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import (
+from tests.kit.clients import client_of, named, new_id
+from tests.kit.ledger import row_of
+from tests.kit.management import changed
+from tests.kit.providers import add_provider
+from tests.kit.requests import CHAT, RESPONSES, WITH_USAGE
+from tests.kit.services import Services
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import (
     Chunk,
     EndChunks,
     Upstream,
@@ -29,12 +33,11 @@ PLACES = ["/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/embed
 
 @pytest.fixture(scope="module")
 def sluice(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    server = Sluice.start(upstream_url=_upstream.url)
-    [first] = server.api("GET", "/api/providers/").json()["results"]
-    assert server.api("PATCH", f"/api/providers/{first['id']}/", json={"priority": 9}).status_code == 200
-    add_provider(server, _upstream.url, "mapped", NAMES)
-    yield server
-    server.close()
+    with Sluice.start(upstream_url=_upstream.url) as server:
+        [first] = server.api("GET", "/api/providers/").json()["results"]
+        changed(server, f"/api/providers/{first['id']}", priority=9)
+        add_provider(server, _upstream.url, "mapped", NAMES)
+        yield server
 
 
 def ask(sluice: Sluice, path: str, body: dict[str, Any]) -> bytes:

@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
-from tests.relay.wire import CHAT, RESPONSES, STREAM, WITH_USAGE, client_of, memory_kib, named, new_id, row_of
-from tests.sluice import Sluice
-from tests.upstream import Chunk, EndChunks, Upstream, body_answer, chat_frames, frame, stream_head, usage_of
-from tests.upstream.answers import response_object
+from tests.kit.clients import client_of, named, new_id
+from tests.kit.ledger import row_of
+from tests.kit.requests import CHAT, RESPONSES, STREAM, WITH_USAGE
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Chunk, EndChunks, Upstream, body_answer, chat_frames, frame, stream_head, usage_of
+from tests.kit.upstream.answers import response_object
+from tests.kit.vitals import memory_kib
 
 USAGE = usage_of(11, 5)
 SAID = {"choices": [{"index": 0, "delta": {"content": "four"}, "finish_reason": None}]}
@@ -20,7 +23,7 @@ DONE = frame("[DONE]")
 MIB = 1024 * 1024
 
 
-def asked(
+def stream_and_row(
     sluice: Sluice, upstream: Upstream, pieces: Sequence[bytes], path: str = "/v1/chat/completions", body: Any = STREAM
 ) -> tuple[bytes, dict[str, Any]]:
     """What the client got of this stream, and the row."""
@@ -31,7 +34,7 @@ def asked(
     return answer.content, row_of(sluice, call)
 
 
-def answered(sluice: Sluice, upstream: Upstream, raw: bytes) -> tuple[bytes, dict[str, Any]]:
+def answer_and_row(sluice: Sluice, upstream: Upstream, raw: bytes) -> tuple[bytes, dict[str, Any]]:
     """The same of a plain answer."""
     upstream.answers(body_answer(raw, content_type="application/json"))
     call = new_id()
@@ -52,7 +55,7 @@ NEWS: dict[str, Any] = {
 def test_what_comes_with_the_usage_is_not_hidden_with_it(sluice: Sluice, upstream: Upstream, name: str):
     chunk = {"id": "x", "object": "chat.completion.chunk", "choices": [], "usage": USAGE, name: NEWS[name]}
     frames = [frame(SAID), frame(FINISH)]
-    got, row = asked(sluice, upstream, [*frames, frame(chunk), DONE])
+    got, row = stream_and_row(sluice, upstream, [*frames, frame(chunk), DONE])
     del chunk["usage"]
     assert got == b"".join([*frames, frame(chunk), DONE])
     assert row["prompt_tokens"] == 11
@@ -60,7 +63,9 @@ def test_what_comes_with_the_usage_is_not_hidden_with_it(sluice: Sluice, upstrea
 
 
 def test_text_in_an_odd_plain_answer_is_estimated(sluice: Sluice, upstream: Upstream):
-    _, row = answered(sluice, upstream, b'{"id":"x","choices":[{"message":{"content":"four four four"},"p":NaN}]}')
+    _, row = answer_and_row(
+        sluice, upstream, b'{"id":"x","choices":[{"message":{"content":"four four four"},"p":NaN}]}'
+    )
     assert (row["completion_tokens"], row["usage_source"]) == (4, "estimated")
 
 
@@ -74,7 +79,7 @@ def test_a_chunk_of_usage_alone_is_hidden(sluice: Sluice, upstream: Upstream):
         "timings": None,
     }
     frames = [frame(SAID), frame(FINISH)]
-    got, row = asked(sluice, upstream, [*frames, frame(chunk), DONE])
+    got, row = stream_and_row(sluice, upstream, [*frames, frame(chunk), DONE])
     assert got == b"".join([*frames, DONE])
     assert row["prompt_tokens"] == 11
 
@@ -82,7 +87,7 @@ def test_a_chunk_of_usage_alone_is_hidden(sluice: Sluice, upstream: Upstream):
 def test_an_annotation_after_the_finish_is_no_error(sluice: Sluice, upstream: Upstream):
     note = {"choices": [{"index": 0, "delta": {"annotations": [{"type": "url_citation"}]}, "finish_reason": None}]}
     frames = [frame(SAID), frame(FINISH), frame(note)]
-    got, row = asked(sluice, upstream, frames)
+    got, row = stream_and_row(sluice, upstream, frames)
     assert got == b"".join(frames)
     assert (row["outcome"], row["error"]) == ("complete", "")
 
@@ -90,18 +95,18 @@ def test_an_annotation_after_the_finish_is_no_error(sluice: Sluice, upstream: Up
 @pytest.mark.parametrize("error", [{}, None, "", []], ids=str)
 def test_an_error_of_nothing_is_none(sluice: Sluice, upstream: Upstream, error: Any):
     frames = [frame({**SAID, "error": error}), frame({**FINISH, "error": error}), DONE]
-    got, row = asked(sluice, upstream, frames)
+    got, row = stream_and_row(sluice, upstream, frames)
     assert got == b"".join(frames)
     assert (row["outcome"], row["error"]) == ("complete", "")
     whole = {"id": "x", "choices": [{"index": 0, "message": {"content": "hi"}}], "error": error}
-    _, row = answered(sluice, upstream, json.dumps(whole).encode())
+    _, row = answer_and_row(sluice, upstream, json.dumps(whole).encode())
     assert (row["outcome"], row["error"]) == ("complete", "")
 
 
 @pytest.mark.parametrize("usage", [{}, {"usage": USAGE}], ids=["uncounted", "counted"])
 def test_an_error_in_a_plain_200_is_told_in_the_row(sluice: Sluice, upstream: Upstream, usage: dict[str, Any]):
     raw = json.dumps({"error": {"message": "overloaded", "code": 529}, **usage}).encode()
-    got, row = answered(sluice, upstream, raw)
+    got, row = answer_and_row(sluice, upstream, raw)
     assert got == raw
     assert (row["status_code"], row["outcome"], row["error"]) == (200, "upstream_error", "upstream_answer_error")
     assert row["prompt_tokens"] == (11 if usage else None)
@@ -120,7 +125,7 @@ ODD: dict[str, bytes] = {
 @pytest.mark.parametrize("body", [STREAM, WITH_USAGE], ids=["usage hidden", "untouched"])
 def test_an_odd_chunk_goes_on_as_it_came(sluice: Sluice, upstream: Upstream, name: str, body: Any):
     frames = [frame(SAID), ODD[name], frame(FINISH), DONE]
-    got, row = asked(sluice, upstream, frames, body=body)
+    got, row = stream_and_row(sluice, upstream, frames, body=body)
     assert got == b"".join(frames)
     assert (row["outcome"], row["error"], row["usage_source"]) == ("complete", "", "estimated")
 
@@ -128,7 +133,7 @@ def test_an_odd_chunk_goes_on_as_it_came(sluice: Sluice, upstream: Upstream, nam
 @pytest.mark.parametrize("name", ["no UTF-8", "NaN"])
 def test_a_count_in_an_odd_chunk_is_read(sluice: Sluice, upstream: Upstream, name: str):
     odd = ODD[name].replace(b'"choices"', b'"usage":' + json.dumps(USAGE).encode() + b',"choices"')
-    got, row = asked(sluice, upstream, [odd, frame(FINISH), DONE], body=WITH_USAGE)
+    got, row = stream_and_row(sluice, upstream, [odd, frame(FINISH), DONE], body=WITH_USAGE)
     assert got == b"".join([odd, frame(FINISH), DONE])
     assert (row["prompt_tokens"], row["completion_tokens"], row["usage_source"]) == (11, 5, "provider")
 
@@ -138,7 +143,7 @@ def test_a_count_in_an_odd_chunk_is_read(sluice: Sluice, upstream: Upstream, nam
 )
 def test_an_odd_plain_answer_goes_on_as_it_came(sluice: Sluice, upstream: Upstream, text: bytes):
     raw = b'{"id":"x","choices":[{"message":{"content":%s}}],"usage":%s}' % (text, json.dumps(USAGE).encode())
-    got, row = answered(sluice, upstream, raw)
+    got, row = answer_and_row(sluice, upstream, raw)
     assert got == raw
     assert (row["outcome"], row["prompt_tokens"], row["completion_tokens"]) == ("complete", 11, 5)
 
@@ -160,7 +165,7 @@ LAST: dict[str, dict[str, Any]] = {
 def test_the_end_of_a_response_is_seen(sluice: Sluice, upstream: Upstream, name: str):
     begun = {"type": "response.created", "sequence_number": "0", "response": response_object("", status="in_progress")}
     frames = [frame(begun), frame({**LAST[name], "response": response_object("hello")})]
-    got, row = asked(sluice, upstream, frames, "/v1/responses", {**RESPONSES, "stream": True})
+    got, row = stream_and_row(sluice, upstream, frames, "/v1/responses", {**RESPONSES, "stream": True})
     assert got == b"".join(frames)
     assert (row["outcome"], row["error"], row["prompt_tokens"]) == ("complete", "", 9)
 
@@ -168,7 +173,7 @@ def test_the_end_of_a_response_is_seen(sluice: Sluice, upstream: Upstream, name:
 def test_an_event_whose_type_is_none_goes_on(sluice: Sluice, upstream: Upstream):
     odd = [frame({"type": [1], "response": response_object("", status="in_progress")}), b'data: {"type":NaN}\n\n']
     frames = [*odd, frame({"type": "response.completed", "response": response_object("hello")})]
-    got, row = asked(sluice, upstream, frames, "/v1/responses", {**RESPONSES, "stream": True})
+    got, row = stream_and_row(sluice, upstream, frames, "/v1/responses", {**RESPONSES, "stream": True})
     assert got == b"".join(frames)
     assert row["outcome"] == "complete"
 
@@ -181,7 +186,7 @@ def pieces_of(whole: bytes, size: int = MIB) -> list[bytes]:
 def test_an_event_of_any_size_passes_and_what_follows_it_is_read(sluice: Sluice, upstream: Upstream, end: bytes):
     large = b'data: {"choices":[],"picture":"' + b"A" * (20 * MIB) + b'"}' + end
     frames = [frame(SAID), *pieces_of(large), *chat_frames(usage=USAGE)]
-    got, row = asked(sluice, upstream, frames, body=WITH_USAGE)
+    got, row = stream_and_row(sluice, upstream, frames, body=WITH_USAGE)
     assert got == b"".join(frames)
     assert (row["outcome"], row["error"], row["prompt_tokens"]) == ("complete", "", 11)
 
@@ -194,7 +199,7 @@ def test_the_last_event_of_a_response_may_be_of_any_size(sluice: Sluice, upstrea
         frame({"type": "response.output_text.delta", "delta": "four" * 5}),
         *pieces_of(frame({"type": "response.completed", "response": response})),
     ]
-    got, row = asked(sluice, upstream, frames, "/v1/responses", {**RESPONSES, "stream": True})
+    got, row = stream_and_row(sluice, upstream, frames, "/v1/responses", {**RESPONSES, "stream": True})
     assert got == b"".join(frames)
     assert (row["outcome"], row["completion_tokens"], row["usage_source"]) == ("complete", 5, "estimated")
 

@@ -7,26 +7,24 @@ import gzip
 import json
 import random
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import brotli
 import pytest
 import zstandard
 
 from proxy.steps.unpack import STEP_BYTES
-from tests.access.asking import ask, minted, new_project, refused
-from tests.relay.wire import CHAT, STREAM, add_provider, client_of, key_of
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Upstream, echo
+from tests.kit.clients import client_of, key_of
+from tests.kit.management import minted, new_project
+from tests.kit.packing import bare_deflate
+from tests.kit.providers import add_provider
+from tests.kit.requests import CHAT, STREAM, ask, refused
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, echo
 
 MOST = 2_000_000
 
-
-def bare(raw: bytes) -> bytes:
-    """`deflate` as some send it, without zlib's head."""
-    packer = zlib.compressobj(wbits=-15)
-    return packer.compress(raw) + packer.flush()
+pytestmark = pytest.mark.server(MAX_PAYLOAD_BYTES=MOST)
 
 
 def members(raw: bytes) -> bytes:
@@ -44,7 +42,7 @@ PACKERS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
     "x-gzip": ("X-GZip", gzip.compress),
     "gzip in members": ("gzip", members),
     "deflate": ("deflate", zlib.compress),
-    "bare deflate": ("deflate", bare),
+    "bare deflate": ("deflate", bare_deflate),
     "zstd": ("zstd", zstandard.compress),
     "zstd at its most": ("ZSTD", zstandard.ZstdCompressor(level=19, write_content_size=False).compress),
     "zstd in frames": ("zstd", frames),
@@ -52,13 +50,6 @@ PACKERS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
     "identity": ("identity", bytes),
     "identity and gzip": ("identity, gzip", gzip.compress),
 }
-
-
-@pytest.fixture(scope="module")
-def sluice(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    server = Sluice.start(upstream_url=_upstream.url, MAX_PAYLOAD_BYTES=MOST)
-    yield server
-    server.close()
 
 
 @pytest.mark.parametrize("how", PACKERS)

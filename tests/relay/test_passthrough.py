@@ -12,9 +12,11 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.relay.wire import answer_on, client_of, connect, is_idle, memory_kib, request_bytes
-from tests.sluice import Sluice
-from tests.upstream import Chunk, EndChunks, Head, Received, Upstream, WaitFor, body_answer, stream_head
+from tests.kit.clients import client_of
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Chunk, EndChunks, Head, Received, Upstream, WaitFor, body_answer, stream_head
+from tests.kit.vitals import is_idle, memory_kib
+from tests.kit.wire import answer_on, connect, request_bytes
 
 PIECE = bytes(range(256)) * 1024
 PIECES = 200

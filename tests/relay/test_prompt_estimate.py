@@ -21,14 +21,14 @@ def read(**members: Any) -> Prompt:
     return read_prompt(JSONBody(json.dumps({"model": "m", **members}, ensure_ascii=False).encode()), OPENAI)
 
 
-def said(text: object) -> dict[str, Any]:
+def message_of(text: object) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": text}]}
 
 
 def test_text_is_a_token_for_three_bytes_and_two_where_it_is_not_ascii():
     for text, size in (("a" * 300, 3), ("é" * 300, 2)):
-        messages = json.dumps(said(text)["messages"], ensure_ascii=False).encode()
-        assert read(**said(text)) == (-(-len(messages) // size), len(messages) + TEMPLATE_TOKENS)
+        messages = json.dumps(message_of(text)["messages"], ensure_ascii=False).encode()
+        assert read(**message_of(text)) == (-(-len(messages) // size), len(messages) + TEMPLATE_TOKENS)
 
 
 def test_every_member_that_a_model_reads_counts():
@@ -51,7 +51,7 @@ def test_every_member_that_a_model_reads_counts():
     ids=lambda part: part["type"],
 )
 def test_the_bytes_of_pictures_sound_and_files_are_no_text(part: dict[str, Any]):
-    tokens, most = read(**said([{"type": "text", "text": "What is this?"}, part]))
+    tokens, most = read(**message_of([{"type": "text", "text": "What is this?"}, part]))
     assert tokens is not None
     assert tokens < 100
     assert most is None
@@ -59,7 +59,7 @@ def test_the_bytes_of_pictures_sound_and_files_are_no_text(part: dict[str, Any])
 
 def test_what_looks_like_a_picture_in_plain_text_is_text():
     page = f'<img src="{PICTURE}">'
-    tokens, most = read(**said(page))
+    tokens, most = read(**message_of(page))
     assert tokens is not None
     assert tokens >= len(page) // 3
     assert most is not None
@@ -80,8 +80,8 @@ TEXT_ALONE: list[dict[str, Any]] = [
     {"input": "hello", "functions": [{"name": "f"}]},
     {"input": [{"role": "user", "content": [{"type": "input_text", "text": "hello"}]}]},
     {"input": [{"type": "function_call_output", "call_id": "c", "output": "done"}]},
-    said(None),
-    said([{"type": "text", "text": "hello", "cache_control": {"type": "ephemeral"}}]),
+    message_of(None),
+    message_of([{"type": "text", "text": "hello", "cache_control": {"type": "ephemeral"}}]),
     {"messages": [{"role": "assistant", "content": None, "tool_calls": [{"id": "c", "function": {"name": "f"}}]}]},
     {"messages": [{"role": "assistant", "content": "a", "audio": None, "annotations": None}]},
 ]
@@ -101,10 +101,10 @@ MORE_THAN_TEXT: list[dict[str, Any]] = [
     {"input": [["hello"]]},
     {"input": {"a": 1}},
     {"prompt": {"id": "pmpt_1"}},
-    said({"type": "image_url"}),
-    said([{"type": "text", "text": {"value": "hello"}}]),
-    said([{"type": "text", "text": "hello", "image_url": "https://a.example"}]),
-    said([{"text": "hello"}]),
+    message_of({"type": "image_url"}),
+    message_of([{"type": "text", "text": {"value": "hello"}}]),
+    message_of([{"type": "text", "text": "hello", "image_url": "https://a.example"}]),
+    message_of([{"text": "hello"}]),
     {"messages": [{"role": "assistant", "audio": {"id": "audio_1"}}]},
     {"messages": [{"role": "user", "content": "hello", "images": ["AAAA"]}]},
     {"messages": "hello"},

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import StartSluice
-from tests.relay.wire import CHAT, STREAM, connect, is_idle, named, new_id, request_bytes, row_of
-from tests.services import processes
-from tests.sluice import Sluice
-from tests.upstream import Upstream, chat_stream, json_answer
+from tests.kit.clients import named, new_id
+from tests.kit.ledger import row_of
+from tests.kit.requests import CHAT, STREAM
+from tests.kit.services import processes
+from tests.kit.sluice import Sluice, StartSluice
+from tests.kit.upstream import Upstream, chat_stream, json_answer
+from tests.kit.vitals import is_idle
+from tests.kit.wire import connect, request_bytes
 
 LARGE = "x" * 4096
 MANY = [LARGE] * 4096

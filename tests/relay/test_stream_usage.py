@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 
-from tests.relay.wire import RESPONSES, STREAM, WITH_USAGE, add_provider, client_of, named, new_id, row_of
-from tests.sluice import Sluice
-from tests.upstream import (
+from tests.kit.clients import client_of, named, new_id
+from tests.kit.ledger import row_of
+from tests.kit.providers import add_provider
+from tests.kit.requests import RESPONSES, STREAM, WITH_USAGE
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import (
     Chunk,
     EndChunks,
     Upstream,

@@ -6,10 +6,11 @@ import json
 
 import pytest
 
-from tests.abuse.wire import CHAT, chunked, read_reply, send, sized
-from tests.relay.wire import client_of, connect, key_of, new_id, row_of
-from tests.sluice import Sluice
-from tests.upstream import Upstream, json_answer
+from tests.kit.clients import client_of, key_of, new_id
+from tests.kit.ledger import row_of
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, json_answer
+from tests.kit.wire import CHAT, chunked, connect, read_reply, send, sized
 
 H2C = b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAoAAAAAIAAAAA"
 WISHES = {

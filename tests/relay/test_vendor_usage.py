@@ -6,7 +6,6 @@ Where the genai-prices package has an extractor for a vendor's shape, it has to 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
@@ -15,14 +14,13 @@ from genai_prices.data_snapshot import get_snapshot
 from proxy.dialects.base import AnswerContext
 from proxy.dialects.chat import ChunkReader
 from proxy.dialects.counts import find_usage, read_usage
-from tests.access.asking import minted
-from tests.promises.spending import priced
-from tests.promises.test_p8_a_stream_costs_what_the_plain_answer_does import MODEL, told_of
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Upstream, frame, json_answer, sse
+from tests.kit.counting import MODEL, counts_of
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, frame, json_answer, sse
 
 PRICE = {"input": "1", "cached_input": "0.25", "output": "4", "reasoning": "8", "cache_write": "1.25"}
+
+pytestmark = pytest.mark.server(prices={MODEL: PRICE})
 CHAT = "/v1/chat/completions"
 ASKED = {"messages": [{"role": "user", "content": "hi"}]}
 TEXT = "four" * 100
@@ -112,10 +110,10 @@ VENDORS = {
 
 def answer_of(vendor: Vendor) -> dict[str, Any]:
     choice = {"index": 0, "message": {"role": "assistant", "content": TEXT}, "finish_reason": "stop"}
-    return placed({"id": "x-1", "model": MODEL, "choices": [choice]}, vendor)
+    return with_usage({"id": "x-1", "model": MODEL, "choices": [choice]}, vendor)
 
 
-def placed(answer: dict[str, Any], vendor: Vendor) -> dict[str, Any]:
+def with_usage(answer: dict[str, Any], vendor: Vendor) -> dict[str, Any]:
     if vendor.place == "choice":
         [choice] = answer["choices"]
         return {**answer, "choices": [{**choice, "usage": vendor.usage}]}
@@ -127,20 +125,22 @@ def placed(answer: dict[str, Any], vendor: Vendor) -> dict[str, Any]:
 def frames_of(vendor: Vendor) -> list[bytes]:
     chunks: list[dict[str, Any]] = [
         {"id": "x-1", "model": MODEL, "choices": [{"index": 0, "delta": {"content": TEXT}, "finish_reason": None}]},
-        placed({"id": "x-1", "model": MODEL, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}, vendor),
+        with_usage(
+            {"id": "x-1", "model": MODEL, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}, vendor
+        ),
     ]
     return [*map(frame, chunks), frame("[DONE]")]
 
 
-def told(usage: Any) -> tuple[int, int, int, int]:
+def counts_in(usage: Any) -> tuple[int, int, int, int]:
     return usage.prompt, usage.completion, usage.cached or 0, usage.reasoning or 0
 
 
 @pytest.mark.parametrize("name", VENDORS)
 def test_a_plain_count_is_read(name: str):
     vendor = VENDORS[name]
-    assert told(find_usage(answer_of(vendor))) == vendor.tokens
-    assert told(read_usage(json.dumps(vendor.usage).encode())) == vendor.tokens
+    assert counts_in(find_usage(answer_of(vendor))) == vendor.tokens
+    assert counts_in(read_usage(json.dumps(vendor.usage).encode())) == vendor.tokens
 
 
 @pytest.mark.parametrize("name", VENDORS)
@@ -151,7 +151,7 @@ def test_a_streamed_count_is_the_same(name: str):
     assert [reader.frame(each) for each in frames] == frames
     usage = reader.usage_so_far()
     assert usage is not None
-    assert (told(usage), usage.source) == (vendor.tokens, "provider")
+    assert (counts_in(usage), usage.source) == (vendor.tokens, "provider")
 
 
 @pytest.mark.parametrize("name", [name for name, vendor in VENDORS.items() if vendor.extractor])
@@ -167,17 +167,6 @@ def test_the_extractor_of_the_price_list_agrees(name: str):
     assert usage.output_reasoning_tokens in (thought, None)
 
 
-@pytest.fixture(scope="module")
-def server(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    with priced(_upstream, MODEL, PRICE) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def key(server: Sluice) -> str:
-    return minted(server)[1]
-
-
 @pytest.mark.parametrize(
     "name", ["xai, reasoning beside the answer", "deepseek", "moonshot, in its choice", "perplexity", "cohere"]
 )
@@ -185,13 +174,13 @@ def test_a_row_has_and_costs_what_the_vendor_counted(server: Sluice, upstream: U
     vendor = VENDORS[name]
     upstream.answers(json_answer(answer_of(vendor)), sse(frames_of(vendor)))
     prompt, completion, from_cache, thought = vendor.tokens
-    row = told_of(server, key, CHAT, ASKED)
+    row = counts_of(server, key, CHAT, ASKED)
     assert (row["prompt_tokens"], row["completion_tokens"], row["usage_source"]) == (prompt, completion, "provider")
     assert (
         row["cost_picousd"]
         == 10**6 * ((prompt - from_cache) + 4 * (completion - thought) + 8 * thought) + from_cache * 250_000
     )
-    assert told_of(server, key, CHAT, {**ASKED, "stream": True}) == row
+    assert counts_of(server, key, CHAT, {**ASKED, "stream": True}) == row
 
 
 NO_COUNTS: dict[str, tuple[Any, int | None]] = {
@@ -212,10 +201,10 @@ def test_a_text_that_nobody_counted_is_estimated(server: Sluice, upstream: Upstr
     usage, prompt = NO_COUNTS[name]
     vendor = Vendor(usage, (0, 0, 0, 0))
     upstream.answers(json_answer(answer_of(vendor)), sse(frames_of(vendor)))
-    row = told_of(server, key, CHAT, ASKED)
+    row = counts_of(server, key, CHAT, ASKED)
     assert (row["completion_tokens"], row["usage_source"]) == (100, "estimated")
     assert row["prompt_tokens"] == prompt or (prompt is None and 1 < row["prompt_tokens"] < 20)
-    assert told_of(server, key, CHAT, {**ASKED, "stream": True}) == row
+    assert counts_of(server, key, CHAT, {**ASKED, "stream": True}) == row
 
 
 def test_a_response_that_counts_nothing_is_estimated_too(server: Sluice, upstream: Upstream, key: str):
@@ -230,9 +219,9 @@ def test_a_response_that_counts_nothing_is_estimated_too(server: Sluice, upstrea
     }
     done = frame({"type": "response.completed", "response": response}, "response.completed")
     upstream.answers(json_answer(response), sse([done]))
-    row = told_of(server, key, "/v1/responses", {"input": "hi"})
+    row = counts_of(server, key, "/v1/responses", {"input": "hi"})
     assert (row["prompt_tokens"], row["completion_tokens"], row["usage_source"]) == (1000, 100, "estimated")
-    assert told_of(server, key, "/v1/responses", {"input": "hi", "stream": True}) == row
+    assert counts_of(server, key, "/v1/responses", {"input": "hi", "stream": True}) == row
 
 
 @pytest.mark.parametrize("usage", [{"total_tokens": 1000}, {"prompt_tokens": 10, "total_tokens": 1000}], ids=str)
@@ -240,5 +229,5 @@ def test_an_embedding_says_nothing_whatever_its_total_is(server: Sluice, upstrea
     """Vendors that embed pictures have those in the total alone."""
     data = [{"object": "embedding", "index": 0, "embedding": [0.5]}]
     upstream.answers(json_answer({"object": "list", "data": data, "model": MODEL, "usage": usage}))
-    row = told_of(server, key, "/v1/embeddings", {"input": "hi"})
+    row = counts_of(server, key, "/v1/embeddings", {"input": "hi"})
     assert (row["prompt_tokens"], row["completion_tokens"], row["cost_picousd"]) == (1000, None, 1000 * 10**6)

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from itertools import count
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.access.asking import ask, changed, in_force, new_provider
-from tests.services import Services
-from tests.sluice import Sluice
-from tests.upstream import Upstream
-
-AddProvider = Callable[..., int]
-_serial = count(1)
+from tests.kit.management import changed
+from tests.kit.providers import AddProvider, let_changes_arrive, new_provider
+from tests.kit.services import Services
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream
 
 
 @pytest.fixture(scope="module")
 def router(services: Services, _upstream: Upstream) -> Iterator[Sluice]:
-    server = Sluice.start(upstream_url=_upstream.url, OPENAI_KEYS="second=sk-second-canary,third=sk-third-canary")
-    try:
+    with Sluice.start(
+        upstream_url=_upstream.url, OPENAI_KEYS="second=sk-second-canary,third=sk-third-canary"
+    ) as server:
         own = server.api("GET", "/api/providers").json()["results"][0]["id"]
         changed(server, f"/api/providers/{own}", priority=100)
         yield server
-    finally:
-        server.close()
 
 
 @pytest.fixture(scope="module")
@@ -41,19 +37,10 @@ def add_provider(router: Sluice, upstream: Upstream, key: str) -> Iterator[AddPr
     def add(name: str, path: str = "", **fields: Any) -> int:
         fields.setdefault("base_url", f"http://127.0.0.1:{upstream.port}{path}")
         made.append(new_provider(router, name, **fields))
-        settle(router, key)
+        let_changes_arrive(router, key)
         return made[-1]
 
     yield add
     for provider_id in made:
         router.api("DELETE", f"/api/providers/{provider_id}")
-    settle(router, key)
-
-
-def settle(router: Sluice, key: str) -> None:
-    """Until this process has heard of all that was changed: it hears in order, so of a last change last."""
-    marker = f"marker-{next(_serial)}"
-    provider_id = new_provider(router, marker, "http://127.0.0.1:9/v1", models={marker: ""}, weight=1)
-    in_force(lambda: marker in ask(router, key, path="/v1/models", method="GET").text)
-    router.api("DELETE", f"/api/providers/{provider_id}")
-    in_force(lambda: marker not in ask(router, key, path="/v1/models", method="GET").text)
+    let_changes_arrive(router, key)

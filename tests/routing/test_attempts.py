@@ -29,10 +29,10 @@ from proxy.steps.route import attempts
 from proxy.upstream.client import Upstream as Client
 from proxy.wire.answer import Answer
 from proxy.wire.jsonbody import JSONBody
-from tests.access.steps import asked, provider_of
-from tests.services import processes
-from tests.upstream import Upstream
-from tests.upstream.scripts import Wait, json_answer
+from tests.kit.exchanges import exchange_of, provider_of
+from tests.kit.services import processes
+from tests.kit.upstream import Upstream
+from tests.kit.upstream.scripts import Wait, json_answer
 from usage.prices.book import Prices
 
 CHAT = {"model": "m", "messages": [], "stream": True}
@@ -87,7 +87,7 @@ def get(exchange: Exchange, some: Sequence[ProviderRecord], **bounds: Any) -> tu
 def test_each_is_sent_its_own_name_and_options(upstream: Upstream, first: bool, second: bool):
     upstream.script = json_answer({})
     options = {"p0": {"include_usage": first}, "p1": {"include_usage": second}}
-    exchange = asked("POST", "/v1/chat/completions", CHAT)
+    exchange = exchange_of("POST", "/v1/chat/completions", CHAT)
     assert get(exchange, providers(nowhere(), upstream.url, **options), attempts=2) == (200, b"{}")
     usage = {"stream_options": {"include_usage": True}} if second else {}
     assert upstream.last.json() == {**CHAT, "model": "m-1", **usage}
@@ -99,7 +99,7 @@ def test_each_is_sent_its_own_name_and_options(upstream: Upstream, first: bool, 
 
 def test_the_row_knows_both(upstream: Upstream):
     upstream.script = json_answer({})
-    exchange = asked("POST", "/v1/chat/completions", CHAT)
+    exchange = exchange_of("POST", "/v1/chat/completions", CHAT)
     get(exchange, providers(nowhere(), upstream.url), attempts=2)
     first, second = exchange.attempts
     assert (first.provider.name, first.model, first.error, first.status) == ("p0", "m-0", "upstream_unreachable", 0)
@@ -113,7 +113,7 @@ def test_the_row_knows_both(upstream: Upstream):
 
 @pytest.mark.parametrize("bound, asked_for", [(1, 1), (2, 2), (3, 2)])
 def test_no_more_are_asked_than_the_bound_and_the_last_failure_is_told(bound: int, asked_for: int):
-    exchange = asked("POST", "/v1/chat/completions", CHAT)
+    exchange = exchange_of("POST", "/v1/chat/completions", CHAT)
     with pytest.raises(UpstreamError) as raised:
         get(exchange, providers(nowhere(), nowhere()), attempts=bound)
     assert raised.value.code == "upstream_unreachable"
@@ -122,14 +122,14 @@ def test_no_more_are_asked_than_the_bound_and_the_last_failure_is_told(bound: in
 
 def test_an_answer_is_an_answer_whatever_its_status(upstream: Upstream):
     upstream.script = json_answer({}, 500)
-    exchange = asked("POST", "/v1/chat/completions", CHAT)
+    exchange = exchange_of("POST", "/v1/chat/completions", CHAT)
     assert get(exchange, providers(upstream.url, nowhere()), attempts=2) == (500, b"{}")
     assert [attempt.status for attempt in exchange.attempts] == [500]
 
 
 def test_an_attempt_without_an_answer_in_time_is_over(upstream: Upstream):
     upstream.script = [Wait(30)]
-    exchange = asked("POST", "/v1/chat/completions", CHAT)
+    exchange = exchange_of("POST", "/v1/chat/completions", CHAT)
     with pytest.raises(UpstreamTimeout):
         get(exchange, providers(upstream.url), head_s=0.1, first_byte_s=0.1)
     assert [attempt.status for attempt in exchange.attempts] == [0]
@@ -138,7 +138,7 @@ def test_an_attempt_without_an_answer_in_time_is_over(upstream: Upstream):
 @pytest.mark.parametrize("weights", [(1, 1, 1), (1, 0, 5), (100, 1, 1)])
 def test_nobody_is_asked_twice(weights: Sequence[int]):
     some = [provider_of(f"p{number}", pk=number, weight=weight) for number, weight in enumerate(weights)]
-    exchange = asked("POST", "/v1/chat/completions", CHAT)
+    exchange = exchange_of("POST", "/v1/chat/completions", CHAT)
     candidates = tuple(Candidate(each, "m") for each in some if each.weight)
     names = [attempt.provider.name for attempt in attempts(exchange, candidates)]
     assert sorted(names) == [each.name for each in some if each.weight]
@@ -187,14 +187,14 @@ def test_each_attempt_speaks_its_providers_dialect(upstream: Upstream, monkeypat
     pair: tuple[type[Dialect], str] = ChatDialect, "elsewhere"
     monkeypatch.setitem(PAIRS, pair, ToElsewhere())
     upstream.script = json_answer({"SAID": "HELLO"})
-    exchange = asked("POST", "/v1/chat/completions", CHAT)
+    exchange = exchange_of("POST", "/v1/chat/completions", CHAT)
     assert get(exchange, elsewhere(upstream), attempts=2) == (200, b'{"said": "hello"}')
     assert (upstream.last.path, upstream.last.json()) == ("/v1/talk", {"engine": "m-1"})
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/embeddings"])
 def test_what_nobody_translates_is_not_asked(upstream: Upstream, path: str):
-    exchange = asked("POST", path, {"model": "m", "input": "x", "messages": []})
+    exchange = exchange_of("POST", path, {"model": "m", "input": "x", "messages": []})
     with pytest.raises(NoPair) as raised:
         get(exchange, elsewhere(upstream), attempts=2)
     failure = as_proxy_error(raised.value)

@@ -12,10 +12,11 @@ from openai import AzureOpenAI, NotFoundError
 
 from providers.kinds.azure import Azure
 from proxy.steps.trace import target
-from tests.access.asking import JSON, ask, minted
-from tests.routing.conftest import AddProvider
-from tests.sluice import Sluice
-from tests.upstream import Received, Script, Upstream, chat_answer, chat_stream, error_answer, json_answer
+from tests.kit.management import minted
+from tests.kit.providers import AddProvider
+from tests.kit.requests import JSON, ask
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Received, Script, Upstream, chat_answer, chat_stream, error_answer, json_answer
 
 MESSAGES: Any = [{"role": "user", "content": "hi"}]
 FORM = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\nRIFF\r\n--b--\r\n'

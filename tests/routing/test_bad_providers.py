@@ -15,11 +15,13 @@ from cryptography.fernet import Fernet
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from tests.access.asking import ask, changed, minted, refused, soon
-from tests.routing.conftest import AddProvider
-from tests.services import processes
-from tests.sluice import Sluice
-from tests.upstream import Close, Head, Reset, Script, Send, Upstream, body_answer, json_answer
+from tests.kit.management import changed, minted
+from tests.kit.providers import AddProvider
+from tests.kit.requests import ask, refused
+from tests.kit.services import processes
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Close, Head, Reset, Script, Send, Upstream, body_answer, json_answer
+from tests.kit.waiting import soon
 
 HTML = b"<html><body>502 Bad Gateway at 10.0.0.7</body></html>"
 

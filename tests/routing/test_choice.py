@@ -10,10 +10,12 @@ import pytest
 
 from providers.catalog import Candidate, Catalog, NoProvider, choose, record_of
 from providers.models import Provider
-from tests.access.asking import ask, changed, in_force, minted, refused
-from tests.routing.conftest import AddProvider, settle
-from tests.sluice import Sluice
-from tests.upstream import Upstream, chat_answer, chat_stream
+from tests.kit.management import changed, minted
+from tests.kit.providers import AddProvider, let_changes_arrive
+from tests.kit.requests import ask, refused
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, chat_answer, chat_stream
+from tests.kit.waiting import in_force
 
 DRAWS = 2000
 Z99 = 2.576
@@ -76,7 +78,7 @@ def test_requests_are_spread_by_weight_and_a_drained_provider_gets_none(
     seen = Counter(ask(router, key, model="spread").headers["x-provider"] for _ in range(60))
     assert set(seen) == {"left", "right"}
     changed(router, f"/api/providers/{first}", weight=0)
-    settle(router, key)
+    let_changes_arrive(router, key)
     assert {ask(router, key, model="spread").headers["x-provider"] for _ in range(20)} == {"right"}
 
 

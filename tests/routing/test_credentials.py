@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
-from tests.access.asking import ask, changed, in_force, minted, new_project, refused, soon
-from tests.environment import UPSTREAM_KEY
-from tests.routing.conftest import AddProvider
-from tests.sluice import Sluice
-from tests.upstream import Upstream, chat_answer
+from tests.kit.environment import UPSTREAM_KEY
+from tests.kit.management import changed, minted, new_project
+from tests.kit.providers import AddProvider
+from tests.kit.requests import ask, refused
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, chat_answer
+from tests.kit.waiting import in_force, soon
 
 
 def paid_with(router: Sluice, upstream: Upstream, key: str, **options: Any) -> str | None:

@@ -6,10 +6,11 @@ import gzip
 
 import pytest
 
-from tests.access.asking import ask, refused, soon
-from tests.environment import MANAGEMENT_TOKEN, UPSTREAM_KEY
-from tests.sluice import Sluice
-from tests.upstream import Received, Script, Upstream, body_answer
+from tests.kit.environment import MANAGEMENT_TOKEN, UPSTREAM_KEY
+from tests.kit.requests import ask, refused
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Received, Script, Upstream, body_answer
+from tests.kit.waiting import soon
 
 PAGE = (
     b"<!DOCTYPE html><html><head><title>504 Gateway Time-out</title><style>p { color: red }</style></head>"

@@ -6,9 +6,10 @@ import re
 
 import pytest
 
-from tests.access.asking import ask, soon
-from tests.sluice import Sluice
-from tests.upstream import Upstream, chat_answer, chat_stream, error_answer, json_answer
+from tests.kit.requests import ask
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, chat_answer, chat_stream, error_answer, json_answer
+from tests.kit.waiting import soon
 
 STAY_BELOW = {
     "cookie": "a=b", "x-api-key": "", "api-key": "", "openai-organization": "org-1", "openai-project": "proj-1",

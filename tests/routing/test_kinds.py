@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from tests.access.asking import JSON, ask
-from tests.environment import UPSTREAM_KEY
-from tests.routing.conftest import AddProvider
-from tests.sluice import Sluice
-from tests.upstream import Upstream, chat_answer
+from tests.kit.environment import UPSTREAM_KEY
+from tests.kit.providers import AddProvider
+from tests.kit.requests import JSON, ask
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream, chat_answer
 
 SECRET = "sk-of-this-provider"
 OWN: dict[str, Any] = {"credential": "own", "api_key": SECRET}

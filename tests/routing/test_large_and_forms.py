@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from tests.access.asking import JSON, ask, minted, new_project, refused
-from tests.relay.wire import answer_on, connect
-from tests.routing.conftest import AddProvider
-from tests.sluice import Sluice
-from tests.upstream import Upstream
+from tests.kit.management import minted, new_project
+from tests.kit.providers import AddProvider
+from tests.kit.requests import JSON, ask, refused
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Upstream
+from tests.kit.wire import answer_on, connect
 
 FORM = {"content-type": 'multipart/form-data; boundary="x=\'y"'}
 BOUNDARY = b"--x='y"

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from tests.access.asking import ask, minted, refused
-from tests.routing.conftest import AddProvider
-from tests.sluice import Sluice
-from tests.upstream import Script, Upstream, body_answer, chat_answer, error_answer, json_answer
+from tests.kit.management import minted
+from tests.kit.providers import AddProvider
+from tests.kit.requests import ask, refused
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Script, Upstream, body_answer, chat_answer, error_answer, json_answer
 
 RICH = {
     "id": "rich/model",
@@ -23,7 +24,7 @@ RICH = {
 }
 
 
-def listed(server: Sluice, key: str) -> dict[str, dict[str, Any]]:
+def models_of(server: Sluice, key: str) -> dict[str, dict[str, Any]]:
     answer = ask(server, key, path="/v1/models", method="GET")
     assert answer.status_code == 200, answer.text
     assert answer.json()["object"] == "list"
@@ -49,7 +50,7 @@ def test_a_providers_own_members_are_kept(
     path = f"/rich-{abs(hash(request.node.name))}"
     listing_at(upstream, path, json_answer(shape([RICH, {"id": "bare"}])))
     add_provider(path[1:], path)
-    found = listed(router, key)
+    found = models_of(router, key)
     assert found["rich/model"] == {**RICH, "object": "model"}
     assert found["bare"] == {"id": "bare", "object": "model", "created": 1_700_000_000, "owned_by": path[1:]}
     one = ask(router, key, path="/v1/models/rich/model", method="GET").json()
@@ -72,7 +73,7 @@ def test_an_odd_entry_hides_no_other(router: Sluice, upstream: Upstream, key: st
     entries = [*odd, {"id": "odd-good", "owned_by": None, "n": 1e300}, "odd-text", {"name": "odd-name"}]
     listing_at(upstream, "/odd", json_answer({"data": entries}))
     add_provider("odd", "/odd")
-    found = listed(router, key)
+    found = models_of(router, key)
     assert {"odd-good", "odd-text", "odd-name"} <= found.keys()
     assert all(name.isprintable() and 0 < len(name) <= 200 for name in found)
 
@@ -98,7 +99,7 @@ def test_one_bad_listing_hurts_no_other(
     listing_at(upstream, f"/good-{name}", json_answer([{"id": f"good-{name}"}]))
     add_provider(f"bad-{name}", f"/bad-{name}")
     add_provider(f"good-{name}", f"/good-{name}")
-    assert f"good-{name}" in listed(router, key)
+    assert f"good-{name}" in models_of(router, key)
     if name not in ("surrogate", "utf8"):
         assert f"Provider bad-{name} does not list its models" in router.log_text()
 
@@ -128,7 +129,7 @@ def test_a_model_that_nobody_lists_is_asked_for_where_a_chat_would_go(
 def test_a_model_of_a_pattern_is_there(router: Sluice, upstream: Upstream, key: str, add_provider: AddProvider):
     add_provider("patterned", "/v1", models={"pat-*": ""}, priority=1)
     assert ask(router, key, path="/v1/models/pat-7", method="GET").json()["owned_by"] == "patterned"
-    assert "pat-7" not in listed(router, key)
+    assert "pat-7" not in models_of(router, key)
 
 
 @pytest.mark.parametrize("name", ["..", "../files", "a/../../files", "a/./b", "a//b", "..%2ffiles", "%252e%252e/files"])

@@ -33,7 +33,7 @@ class Database:
         return dict.fromkeys(keys, made) if made is not None else {}
 
 
-def found(database: Database, times: int = 1, *, may_be_nobodys: bool = False) -> list[Owner | None]:
+def owners_found_by(database: Database, times: int = 1, *, may_be_nobodys: bool = False) -> list[Owner | None]:
     async def ask() -> list[Owner | None]:
         known = Owners(database.find)
         answers = [await known.find(["resp_1"], 1, in_ledger=True, may_be_nobodys=may_be_nobodys) for _ in range(times)]
@@ -45,29 +45,29 @@ def found(database: Database, times: int = 1, *, may_be_nobodys: bool = False) -
 @pytest.mark.parametrize("missing", [0, 1, len(owners.PAUSES_S)])
 def test_a_row_that_is_late_is_found_and_remembered(missing: int):
     database = Database(*[None] * missing, OWN)
-    assert found(database, 2) == [OWN, OWN]
+    assert owners_found_by(database, 2) == [OWN, OWN]
     assert database.asked == missing + 1
 
 
 @pytest.mark.parametrize("first", [None, OTHERS])
 def test_what_another_project_made_is_looked_for_as_long_as_what_nobody_did(first: Owner | None):
     database = Database(first)
-    assert found(database) == [first]
+    assert owners_found_by(database) == [first]
     assert database.asked == len(owners.PAUSES_S) + 1
 
 
 def test_own_goes_before_what_another_project_made_under_the_same_id():
-    assert found(Database(OTHERS, None, OWN)) == [OWN]
+    assert owners_found_by(Database(OTHERS, None, OWN)) == [OWN]
 
 
 def test_what_nobody_made_is_believed_for_a_while_where_it_may_be_asked_for():
     database = Database(None)
-    assert found(database, 3, may_be_nobodys=True) == [None, None, None]
+    assert owners_found_by(database, 3, may_be_nobodys=True) == [None, None, None]
     assert database.asked == len(owners.PAUSES_S) + 3
     database = Database(None)
-    found(database, 3)
+    owners_found_by(database, 3)
     assert database.asked == 3 * (len(owners.PAUSES_S) + 1)
 
 
 def test_what_another_project_made_is_never_believed_to_be_nobodys():
-    assert found(Database(*[None] * (len(owners.PAUSES_S) + 1), OTHERS), 2, may_be_nobodys=True)[1] == OTHERS
+    assert owners_found_by(Database(*[None] * (len(owners.PAUSES_S) + 1), OTHERS), 2, may_be_nobodys=True)[1] == OTHERS

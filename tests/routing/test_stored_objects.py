@@ -13,11 +13,13 @@ from urllib.parse import parse_qs
 import httpx
 import pytest
 
-from tests.access.asking import JSON, MODEL, ask, changed, in_force, minted, new_project, refused
-from tests.routing.conftest import AddProvider
-from tests.sluice import Sluice
-from tests.upstream import Received, Script, Upstream, echo, frame, json_answer, sse
-from tests.upstream.answers import chat_answer, response_object
+from tests.kit.management import changed, minted, new_project
+from tests.kit.providers import AddProvider
+from tests.kit.requests import JSON, MODEL, ask, post, refused
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Received, Script, Upstream, echo, frame, json_answer, sse
+from tests.kit.upstream.answers import chat_answer, response_object
+from tests.kit.waiting import in_force
 
 KINDS = {
     "/files": ("file", "file"),
@@ -102,11 +104,7 @@ def get(server: Sluice, key: str, path: str, method: str = "GET") -> httpx.Respo
     return ask(server, key, path=f"/v1{path}", method=method, content=b"")
 
 
-def post(server: Sluice, key: str, path: str, **body: Any) -> httpx.Response:
-    return ask(server, key, path=f"/v1{path}", content=json.dumps(body).encode(), headers=JSON)
-
-
-def made(server: Sluice, key: str, path: str = "/files", **body: Any) -> str:
+def create_object(server: Sluice, key: str, path: str = "/files", **body: Any) -> str:
     answer = post(server, key, path, **body)
     assert answer.status_code == 200, answer.text
     return str(answer.json()["id"])
@@ -121,7 +119,7 @@ def at_once(*asks: Callable[[], httpx.Response]) -> Iterator[httpx.Response]:
 def test_an_object_is_there_for_its_project_alone(
     router: Sluice, upstream: Upstream, keeper: Keeper, key: str, other: str
 ):
-    ids = {path: made(router, key, path) for path in KINDS}
+    ids = {path: create_object(router, key, path) for path in KINDS}
     _, same = minted(router)
     for path, object_id in ids.items():
         for method, rest in (("GET", ""), ("HEAD", ""), ("POST", "/cancel"), ("GET", "/content"), ("DELETE", "")):
@@ -183,7 +181,7 @@ NAMING: dict[str, tuple[str, str, Callable[[str], dict[str, Any]]]] = {
 def test_what_a_body_names_is_there_for_its_project_alone(
     router: Sluice, upstream: Upstream, keeper: Keeper, key: str, other: str
 ):
-    ids = {what: made(router, key, kind) for what, (kind, _, _) in NAMING.items()}
+    ids = {what: create_object(router, key, kind) for what, (kind, _, _) in NAMING.items()}
     for what, (_, path, body) in NAMING.items():
         assert post(router, key, path, **body(ids[what])).status_code == 200, what
     before = len(upstream.requests)
@@ -194,7 +192,7 @@ def test_what_a_body_names_is_there_for_its_project_alone(
 
 
 def test_no_spelling_hides_a_name(router: Sluice, upstream: Upstream, keeper: Keeper, key: str, other: str):
-    own, theirs = made(router, other), made(router, key)
+    own, theirs = create_object(router, other), create_object(router, key)
     begin, end = '{"model": "m", "messages": [{"role": "user", "content": [{"type": "file", "file": {', "}}]}]}"
     chats = [
         f'"fil\\u0065_id": "{theirs}"',
@@ -213,7 +211,7 @@ def test_no_spelling_hides_a_name(router: Sluice, upstream: Upstream, keeper: Ke
         answer = ask(router, other, path="/v1" + path, content=content.encode(), headers=headers)
         refused(answer, 400, "body_not_readable")
     assert len(upstream.requests) == before
-    path = f"/v1/containers/{made(router, other, '/containers')}/files"
+    path = f"/v1/containers/{create_object(router, other, '/containers')}/files"
     form = f'--B\r\ncontent-disposition: form-data; name="file_id"\r\n\r\n{theirs}\r\n--B--\r\n'
     answer = ask(
         router, other, path=path, content=form.encode(), headers={"content-type": "multipart/form-data; boundary=B"}
@@ -235,11 +233,11 @@ def test_it_goes_to_the_provider_and_credential_that_made_it(
     router: Sluice, upstream: Upstream, keeper: Keeper, add_provider: AddProvider, key: str
 ):
     name = f"at-{next(_serial)}"
-    file = made(router, key)
+    file = create_object(router, key)
     add_provider(
         name, f"/{name}", models={name: "own", MODEL: ""}, credential="own", api_key="sk-maker-canary", weight=1
     )
-    video = made(router, key, "/videos", model=name)
+    video = create_object(router, key, "/videos", model=name)
     for answer in (
         get(router, key, f"/videos/{video}/content"),
         post(router, key, f"/videos/{video}/remix", prompt="x"),
@@ -254,7 +252,7 @@ def test_it_goes_to_the_provider_and_credential_that_made_it(
 def test_what_is_made_with_an_object_is_its_projects(
     router: Sluice, upstream: Upstream, keeper: Keeper, key: str, other: str
 ):
-    batch, upload, job = (made(router, key, path) for path in ("/batches", "/uploads", "/fine_tuning/jobs"))
+    batch, upload, job = (create_object(router, key, path) for path in ("/batches", "/uploads", "/fine_tuning/jobs"))
     get(router, key, f"/batches/{batch}")
     file = post(router, key, f"/uploads/{upload}/complete", part_ids=[]).json()["file"]["id"]
     tuned = get(router, key, f"/fine_tuning/jobs/{job}").json()["fine_tuned_model"]
@@ -282,7 +280,7 @@ def test_a_container_that_a_response_made_is_its_projects(
     refused(get(router, other, path), 404, "container_not_found")
 
 
-def listed(server: Sluice, key: str, path: str, **params: Any) -> list[str]:
+def ids_of(server: Sluice, key: str, path: str, **params: Any) -> list[str]:
     """All pages, as OpenAI's SDKs ask for them."""
     found: list[str] = []
     query = {"limit": 2, **params}
@@ -306,13 +304,13 @@ def test_a_list_has_a_projects_own_alone(
     keys = {"a": key, "b": other}
     ids: dict[str, list[str]] = {"a": [], "b": [], "-": []}
     for who in "aab--bbbbb-aabba":
-        object_id = keeper.make(path)["id"] if who == "-" else made(router, keys[who], path)
+        object_id = keeper.make(path)["id"] if who == "-" else create_object(router, keys[who], path)
         ids[who].append(object_id)
-    assert listed(router, key, path) == ids["a"]
-    assert listed(router, other, path) == ids["b"]
-    assert listed(router, allowed, path) == ids["-"]
+    assert ids_of(router, key, path) == ids["a"]
+    assert ids_of(router, other, path) == ids["b"]
+    assert ids_of(router, allowed, path) == ids["-"]
     fresh = minted(router, project=new_project(router))[1]
-    assert listed(router, fresh, path) == []
+    assert ids_of(router, fresh, path) == []
     assert ask(router, key, path=f"/v1{path}?limit=2", method="GET").json() == keeper.page(path, "limit=2")
 
 
@@ -321,7 +319,7 @@ def test_stored_chats_are_listed_for_their_project(
 ):
     ids = [ask(router, whose, store=True).json()["id"] for whose in (key, other, key)]
     keeper.objects["/chat/completions"] = [{"id": each} for each in ids]
-    assert listed(router, key, "/chat/completions") == [ids[0], ids[2]]
+    assert ids_of(router, key, "/chat/completions") == [ids[0], ids[2]]
 
 
 def test_a_list_that_is_all_others_ends(router: Sluice, upstream: Upstream, keeper: Keeper, key: str):
@@ -336,7 +334,7 @@ def test_a_project_may_speak_of_what_nobody_made(
 ):
     project = new_project(router)
     mine = minted(router, project=project)[1]
-    theirs = made(router, other)
+    theirs = create_object(router, other)
     refused(get(router, mine, "/files/file-old"), 404, "file_not_found")
     changed(router, f"/api/projects/{project}", foreign_ids="allow")
     in_force(lambda: get(router, mine, "/files/file-old").status_code == 200)
@@ -358,7 +356,7 @@ def test_a_long_or_odd_id_is_an_id(
     router: Sluice, upstream: Upstream, keeper: Keeper, key: str, other: str, object_id: str
 ):
     keeper.next_id = object_id
-    made(router, key)
+    create_object(router, key)
     assert post(router, key, "/batches", input_file_id=object_id).status_code == 200
     longer = f"{object_id}x"
     for answer in at_once(*(lambda w=w, i=i: post(router, w, "/batches", input_file_id=i)
@@ -373,8 +371,8 @@ def test_it_is_known_after_a_restart(start_sluice, upstream: Upstream, keeper: K
     key = server.mint()
     other = minted(server, project=new_project(server))[1]
     keeper.next_id = "f" * 300
-    ids = [made(server, key) for _ in range(2)]
-    batch = made(server, key, "/batches")
+    ids = [create_object(server, key) for _ in range(2)]
+    batch = create_object(server, key, "/batches")
     get(server, key, f"/batches/{batch}")
     ids += [f"out_{batch}", f"err_{batch}"]
     server.rows(expect=4)

@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
-from tests.access.asking import ask, minted, new_project, new_provider, refused, soon
-from tests.sluice import Sluice
-from tests.upstream import Received, Script, Upstream, echo, frame, json_answer, sse
-from tests.upstream.answers import response_object
+from tests.kit.management import minted, new_project
+from tests.kit.providers import new_provider
+from tests.kit.requests import ask, refused
+from tests.kit.sluice import Sluice
+from tests.kit.upstream import Received, Script, Upstream, echo, frame, json_answer, sse
+from tests.kit.upstream.answers import response_object
+from tests.kit.waiting import soon
 
 _serial = count(1)
 

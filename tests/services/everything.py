@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import sync_playwright
 
-from tests.services import SERVICES, processes, reaper
-from tests.sluice import Sluice
+from tests.kit.services import SERVICES, processes, reaper
+from tests.kit.sluice import Sluice
 
 
 def test_everything_runs(start_sluice: Callable[..., Sluice], chromium: str, monkeypatch: pytest.MonkeyPatch):

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import StartSluice
-from tests.sluice import Sluice
+from tests.kit.sluice import Sluice, StartSluice
 
 
 def command_of(server: Sluice) -> str:

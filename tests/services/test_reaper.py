@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.environment import ROOT
-from tests.services import packages, processes, reaper
+from tests.kit.environment import ROOT
+from tests.kit.services import packages, processes, reaper
 
 ENDS_SECS = 30
 STARTS_SECS = 180
@@ -70,7 +70,7 @@ def test_a_killed_run_leaves_no_process_and_no_file(everything: Any):
 def test_programs_end_with_the_process_that_started_them(way: str):
     code = (
         "import os, signal, subprocess, sys\n"
-        "from tests.services import processes\n"
+        "from tests.kit.services import processes\n"
         "child = processes.start(['sh', '-c', 'trap \"\" TERM; sleep 600; :'])\n"
         "other = subprocess.Popen(['sleep', '600'], start_new_session=True)\n"
         "print(processes.run_name(), child.pid, other.pid, processes.make_directory('x'), flush=True)\n"
@@ -97,7 +97,7 @@ def test_what_an_earlier_run_left_goes_with_the_next(tmp_path: Path, monkeypatch
 def test_a_copy_of_the_process_does_not_keep_it_alive():
     code = (
         "import os, signal\n"
-        "from tests.services import processes\n"
+        "from tests.kit.services import processes\n"
         "child = processes.start(['sleep', '600'])\n"
         "print(processes.run_name(), child.pid, flush=True)\n"
         "os.fork() or signal.pause()\n"

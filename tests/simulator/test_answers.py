@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from providers.simulator.text import CORPUS
-from tests.simulator.play import CHAT, HELLO, chat, data_of, frames_of, head_of, json_of, play, texts_of
+from tests.kit.simulations import CHAT, HELLO, chat, data_of, frames_of, head_of, json_of, play, texts_of
 
 
 def test_the_same_body_is_answered_by_the_same_bytes():

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import plain
-from tests.simulator.play import HELLO
+from tests.kit import plain
+from tests.kit.simulations import HELLO
 
 ROOT = Path(__file__).parents[2]
 

@@ -8,7 +8,7 @@ import struct
 
 import pytest
 
-from tests.simulator.play import head_of, json_of, play
+from tests.kit.simulations import head_of, json_of, play
 
 
 def embed(given, **members):

@@ -9,7 +9,7 @@ import pytest
 from providers.simulator.actions import Cut, End, Head, Malformed, Pause, Piece, Stall
 from providers.simulator.memory import Memory
 from providers.simulator.settings import NAMES, problem_with
-from tests.simulator.play import HELLO, chat, data_of, frames_of, head_of, json_of, kinds_of, play, texts_of
+from tests.kit.simulations import HELLO, chat, data_of, frames_of, head_of, json_of, kinds_of, play, texts_of
 
 
 def failing(kind: str, *, stream: bool = False, **members):

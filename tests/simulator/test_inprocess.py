@@ -9,7 +9,7 @@ import selectors
 import pytest
 
 from providers.simulator.inprocess import SimulatedAnswer, answer
-from tests.simulator.play import CHAT, HELLO, chat, data_of
+from tests.kit.simulations import CHAT, HELLO, chat, data_of
 
 
 async def ask(simulate=None, *, defaults=None, **members) -> SimulatedAnswer:

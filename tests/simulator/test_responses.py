@@ -6,7 +6,7 @@ import json
 
 from providers.simulator import memory as memory_module
 from providers.simulator.memory import Memory, Stored
-from tests.simulator.play import frames_of, head_of, json_of, play
+from tests.kit.simulations import frames_of, head_of, json_of, play
 
 ASKED = {"model": "simulator", "input": "hello there"}
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.simulator.play import HELLO, chat, data_of
-from tests.simulator.wire import connect, eventually, post, receive, stats
+from tests.kit.simulations import HELLO, chat, data_of, request_bytes, stats
+from tests.kit.waiting import soon
+from tests.kit.wire import connect, receive
 
 
 def body_of(raw: bytes) -> bytes:
@@ -31,13 +32,13 @@ def unchunked(raw: bytes) -> bytes:
 
 def test_a_plain_answer_on_the_wire(port):
     with connect(port) as connection:
-        connection.sendall(post())
+        connection.sendall(request_bytes())
         assert body_of(receive(connection, until=data_of(chat()))) == data_of(chat())
 
 
 def test_a_stream_on_the_wire(port):
     with connect(port) as connection:
-        connection.sendall(post(body={"stream": True}))
+        connection.sendall(request_bytes(body={"stream": True}))
         assert unchunked(receive(connection, until=b"\r\n0\r\n\r\n")) == data_of(chat(stream=True))
 
 
@@ -51,9 +52,9 @@ def test_pipelined_requests_are_answered_in_order(port):
         {"stream": True},
     ] * 20
     asked = [{**kind, "user": str(number)} for number, kind in enumerate(kinds)]
-    requests = [post(body=body) for body in asked[:-1]]
+    requests = [request_bytes(body=body) for body in asked[:-1]]
     with connect(port) as connection:
-        connection.sendall(b"".join(requests) + post("/v1/chat/completions", asked[-1], "connection: close"))
+        connection.sendall(b"".join(requests) + request_bytes("/v1/chat/completions", asked[-1], "connection: close"))
         raw = receive(connection)
     assert raw.count(b"HTTP/1.1 200 OK") == len(kinds)
     ids = [re.findall(rb'"id":"[^"]*"', data_of(chat(**body)))[0] for body in asked]
@@ -75,7 +76,7 @@ def test_a_chunked_request_is_read(port):
 
 def test_http_1_0_gets_no_chunks_and_an_end(port):
     with connect(port) as connection:
-        connection.sendall(post(body={"stream": True}, version="1.0"))
+        connection.sendall(request_bytes(body={"stream": True}, version="1.0"))
         raw = receive(connection)
     assert b"transfer-encoding" not in raw
     assert body_of(raw) == data_of(chat(stream=True))
@@ -83,14 +84,14 @@ def test_http_1_0_gets_no_chunks_and_an_end(port):
 
 def test_connection_close_is_honoured(port):
     with connect(port) as connection:
-        connection.sendall(post("/v1/chat/completions", {}, "connection: close"))
+        connection.sendall(request_bytes("/v1/chat/completions", {}, "connection: close"))
         raw = receive(connection)
     assert b"\r\nconnection: close\r\n" in raw
     assert body_of(raw) == data_of(chat())
 
 
 def test_expect_continue_is_answered(port):
-    request = post("/v1/chat/completions", {}, "expect: 100-continue", "connection: close")
+    request = request_bytes("/v1/chat/completions", {}, "expect: 100-continue", "connection: close")
     head, _, data = request.partition(b"\r\n\r\n")
     with connect(port) as connection:
         connection.sendall(head + b"\r\n\r\n")
@@ -124,7 +125,7 @@ def test_what_is_not_http_is_refused_and_dropped(port, raw, status):
 
 def test_a_cut_stream_has_no_proper_end(port):
     with connect(port) as connection:
-        connection.sendall(post(body={"stream": True, "simulate": {"fault": {"kind": "cut", "after": 5}}}))
+        connection.sendall(request_bytes(body={"stream": True, "simulate": {"fault": {"kind": "cut", "after": 5}}}))
         raw = receive(connection)
     assert raw.count(b'"content":') == 6
     assert not raw.endswith(b"0\r\n\r\n")
@@ -133,14 +134,14 @@ def test_a_cut_stream_has_no_proper_end(port):
 def test_a_cut_comes_after_all_that_was_written(port):
     with connect(port) as connection:
         simulate = {"tokens": 20_000, "fault": {"kind": "cut", "after": 20_000}}
-        connection.sendall(post(body={"stream": True, "simulate": simulate}))
+        connection.sendall(request_bytes(body={"stream": True, "simulate": simulate}))
         time.sleep(0.1)
         assert receive(connection).count(b'"content":') == 20_001
 
 
 def test_a_reset_is_a_reset(port):
     with connect(port) as connection:
-        connection.sendall(post(body={"simulate": {"fault": {"kind": "reset"}}}))
+        connection.sendall(request_bytes(body={"simulate": {"fault": {"kind": "reset"}}}))
         with pytest.raises(ConnectionResetError):
             receive(connection)
 
@@ -156,10 +157,10 @@ def test_a_reset_is_a_reset(port):
 def test_the_peer_going_away_is_seen_and_counted(port, body):
     before = stats(port)
     with connect(port) as connection:
-        connection.sendall(post(body=body))
-        assert eventually(lambda: stats(port)["open"] == before["open"] + 1)
+        connection.sendall(request_bytes(body=body))
+        soon(lambda: stats(port)["open"] == before["open"] + 1)
         assert stats(port)["peak_open"] >= 1
-    assert eventually(lambda: stats(port)["closed_by_peer"] == before["closed_by_peer"] + 1)
+    soon(lambda: stats(port)["closed_by_peer"] == before["closed_by_peer"] + 1)
     assert stats(port)["open"] == before["open"]
     assert stats(port)["requests"] == before["requests"] + 1
 
@@ -168,7 +169,7 @@ def test_answers_that_came_to_their_end_are_not_counted_as_closed(port):
     before = stats(port)
     for body in ({}, {"stream": True}, {"simulate": {"fault": {"kind": "cut"}}}):
         with connect(port) as connection:
-            connection.sendall(post("/v1/chat/completions", body, "connection: close"))
+            connection.sendall(request_bytes("/v1/chat/completions", body, "connection: close"))
             receive(connection)
     assert stats(port)["closed_by_peer"] == before["closed_by_peer"]
 
@@ -176,8 +177,8 @@ def test_answers_that_came_to_their_end_are_not_counted_as_closed(port):
 def test_a_slow_reader_does_not_make_it_run_ahead(port):
     """What the simulator may hold is its write buffer; the kernel's buffers hold some megabytes besides."""
     with connect(port) as connection:
-        connection.sendall(post(body={"stream": True, "simulate": {"tokens": 200_000}}))
-        eventually(lambda: stats(port)["open"] == 1)
+        connection.sendall(request_bytes(body={"stream": True, "simulate": {"tokens": 200_000}}))
+        soon(lambda: stats(port)["open"] == 1)
         time.sleep(0.5)
         assert stats(port)["open"] == 1
         assert receive(connection, until=b"0\r\n\r\n").count(b'"content":') == 200_001
@@ -187,7 +188,7 @@ def test_a_repeated_request_is_answered_by_the_same_bytes(port):
     with connect(port) as connection:
         answers = []
         for _ in range(3):
-            connection.sendall(post())
+            connection.sendall(request_bytes())
             answers.append(receive(connection, until=data_of(chat())))
     assert len(set(answers)) == 1
 
@@ -197,6 +198,6 @@ def test_flapping_is_never_answered_from_memory(port):
     for _ in range(4):
         with connect(port) as connection:
             body = {"simulate": {"fault": {"kind": "flap", "period": 2}}}
-            connection.sendall(post("/v1/chat/completions", body, "connection: keep-alive"))
+            connection.sendall(request_bytes("/v1/chat/completions", body, "connection: keep-alive"))
             statuses.append(receive(connection, until=b"\r\n\r\n")[9:12])
     assert sorted(statuses) == [b"200", b"200", b"500", b"500"]

@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from tests.simulator.play import chat, frames_of, json_of, play
+from tests.kit.simulations import chat, frames_of, json_of, play
 
 
-def streamed(usage: str, *, asked: bool = False, **members):
+def stream_frames(usage: str, *, asked: bool = False, **members):
     options: dict[str, Any] = {"stream_options": {"include_usage": True}} if asked else {}
     return frames_of(chat(stream=True, simulate={"usage": usage, "tokens": 4}, **options, **members))
 
 
 def test_openai_adds_a_frame_of_its_own_when_asked_and_null_in_the_others():
-    *others, last = streamed("openai", asked=True)
+    *others, last = stream_frames("openai", asked=True)
     assert last["choices"] == []
     assert last["usage"]["completion_tokens"] == 4
     assert last["usage"]["prompt_tokens"] == 3
@@ -23,28 +23,28 @@ def test_openai_adds_a_frame_of_its_own_when_asked_and_null_in_the_others():
 
 
 def test_openai_says_nothing_when_not_asked():
-    assert all("usage" not in frame for frame in streamed("openai"))
+    assert all("usage" not in frame for frame in stream_frames("openai"))
 
 
 def test_last_tells_it_in_the_last_frame_with_choices():
-    *others, last = streamed("last", n=2)
+    *others, last = stream_frames("last", n=2)
     assert last["choices"][0]["finish_reason"] == "stop"
     assert last["usage"]["completion_tokens"] == 8
     assert all("usage" not in frame for frame in others)
 
 
 def test_every_frame_has_the_sum_so_far():
-    assert [frame["usage"]["completion_tokens"] for frame in streamed("every")] == [0, 1, 2, 3, 4, 4]
+    assert [frame["usage"]["completion_tokens"] for frame in stream_frames("every")] == [0, 1, 2, 3, 4, 4]
 
 
 @pytest.mark.parametrize("asked", [False, True])
 def test_none_says_nothing_whoever_asks(asked):
-    assert all("usage" not in frame for frame in streamed("none", asked=asked))
+    assert all("usage" not in frame for frame in stream_frames("none", asked=asked))
     assert "usage" not in json_of(chat(simulate={"usage": "none"}))
 
 
 def test_always_adds_the_frame_unasked():
-    *others, last = streamed("always")
+    *others, last = stream_frames("always")
     assert last["choices"] == []
     assert last["usage"]["total_tokens"] == 7
     assert all("usage" not in frame for frame in others)

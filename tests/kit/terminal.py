@@ -1,0 +1,23 @@
+"""`manage.py` commands, run in this process."""
+
+from __future__ import annotations
+
+import json
+from io import StringIO
+
+from django.core.management import call_command
+
+
+class Terminal:
+    """Runs commands; `remote` ones go to the server that runs in this test."""
+
+    def __init__(self, *extra: str) -> None:
+        self.extra = extra
+
+    def __call__(self, *arguments: str) -> str:
+        out = StringIO()
+        call_command(*arguments, *self.extra, stdout=out)
+        return out.getvalue()
+
+    def json(self, *arguments: str):
+        return json.loads(self(*arguments, "--json"))
