@@ -21,7 +21,7 @@ Money = tuple[int, int]
 
 SCOPES_KEPT = 10_000
 
-TOLD = ("key", "budget", "threshold", "period", "start", "end", *COUNT_LIMITS)
+SPEC_FIELDS = ("key", "budget", "threshold", "period", "start", "end", *COUNT_LIMITS)
 """How a scope is told to Redis, in this order: the number of its key, its budget, and its limits."""
 
 

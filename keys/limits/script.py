@@ -10,12 +10,12 @@ from typing import Any, Protocol
 
 from redis.exceptions import NoScriptError
 
-from keys.limits.operations import TOLD
+from keys.limits.operations import SPEC_FIELDS
 
 
 def _places() -> str:
-    names = ", ".join(f"L_{name.upper()}" for name in TOLD)
-    return f"local {names} = {', '.join(str(place) for place, _ in enumerate(TOLD, 1))}"
+    names = ", ".join(f"L_{name.upper()}" for name in SPEC_FIELDS)
+    return f"local {names} = {', '.join(str(place) for place, _ in enumerate(SPEC_FIELDS, 1))}"
 
 
 PARTS = sorted((Path(__file__).parent / "lua").glob("*.lua"))

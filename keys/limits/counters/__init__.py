@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 
-def found() -> tuple[type[Counter], ...]:
+def find_counters() -> tuple[type[Counter], ...]:
     """The counters of all files here, in the order of the fields of `Limits`."""
     counters: dict[str, type[Counter]] = {}
     for file in iter_modules(__path__):
@@ -36,4 +36,4 @@ def found() -> tuple[type[Counter], ...]:
     return tuple(counters[name] for name in Limits.__struct_fields__ if name in counters)
 
 
-COUNTERS = found()
+COUNTERS = find_counters()

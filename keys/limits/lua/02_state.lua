@@ -15,7 +15,7 @@ local function new_mark()
 end
 
 -- The kinds of limits, each with these; `state` is what is counted of a scope, false: nothing yet.
---   limit: where the limit is in `spec`, a scope's limits as Python tells them (TOLD in operations.py; -1: no limit)
+--   limit: where the limit is in `spec`, a scope's limits as Python tells them (SPEC_FIELDS in operations.py; -1: no limit)
 --   check(state, spec, ask): nil where there is room, else a refusal, or 'unknown' where a baseline is wanted.
 --     `ask` is of `count` requests at once; all of them or none.
 --   take(state, spec, ask, part): returns the state with them; what `settle` needs goes into `part`
