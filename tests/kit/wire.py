@@ -92,6 +92,19 @@ def send(server: Sluice, *pieces: bytes, every: float = 0.0, expect: int = 1) ->
                 peer.settimeout(0.2)
 
 
+def in_turn(server: Sluice, *requests: bytes) -> list[Reply]:
+    """On one connection, each when the one before is answered; until the connection ends."""
+    replies: list[Reply] = []
+    with connect(server) as peer:
+        for data in requests:
+            peer.sendall(data)
+            reply = read_reply(peer)
+            if reply is None:
+                break
+            replies.append(reply)
+    return replies
+
+
 def request(
     key: str,
     *headers: bytes,

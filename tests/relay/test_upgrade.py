@@ -10,7 +10,7 @@ from tests.kit.clients import client_of, key_of, new_id
 from tests.kit.ledger import row_of
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import Upstream, json_answer
-from tests.kit.wire import CHAT, chunked, connect, read_reply, send, sized
+from tests.kit.wire import CHAT, chunked, connect, in_turn, read_reply, send, sized
 
 H2C = b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAoAAAAAIAAAAA"
 WISHES = {
@@ -41,7 +41,7 @@ def test_the_body_is_read_as_ever(sluice: Sluice, upstream: Upstream, wish: byte
         (sized(CHAT), CHAT) if framing == "length" else (b"transfer-encoding: chunked", chunked(CHAT[:9], CHAT[9:]))
     )
     data = asking(sluice, framed[0], wish, body=framed[1])
-    replies = send(sluice, data + data, expect=2)
+    replies = in_turn(sluice, data, data)
     assert [reply.status for reply in replies] == [200, 200]
     assert [received.body for received in upstream.requests] == [CHAT, CHAT]
     assert not {"upgrade", "http2-settings", "x-hop"} & {name for name, _ in upstream.last.headers}
@@ -59,9 +59,9 @@ def test_bytes_that_come_one_by_one_are_framed_alike(sluice: Sluice, upstream: U
     assert [received.body for received in upstream.requests] == [CHAT, CHAT]
 
 
-def test_many_in_one_packet_are_answered_one_after_the_other(sluice: Sluice, upstream: Upstream):
+def test_many_on_one_connection_are_answered_one_after_the_other(sluice: Sluice, upstream: Upstream):
     get = asking(sluice, H2C, line=b"GET /v1/models HTTP/1.1")
-    replies = send(sluice, get * 30, expect=30)
+    replies = in_turn(sluice, *[get] * 30)
     assert [reply.status for reply in replies] == [200] * 30
 
 
