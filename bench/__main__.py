@@ -1,6 +1,7 @@
 """`python -m bench [NAME …] [--quick] [--json FILE]`; the names are those of `BENCHES`.
 
-`make bench`: all of them but `ledger`, which takes half an hour and twenty gigabytes.
+`make bench`: all of them but `ledger`, which takes half an hour and twenty gigabytes, and `against`, which compares
+this code with that of another checkout (`--other DIR`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from bench import machine
 from bench.admission import admission
+from bench.against import against
 from bench.keys import keys
 from bench.ledger import ledger
 from bench.limits import limits
@@ -43,29 +45,34 @@ BENCHES: dict[str, Callable[..., list[Result]]] = {
     "standstill": standstill,
     "keys": keys,
     "ledger": ledger,
+    "against": against,
 }
-NAMED_ALONE = {"ledger"}
-"""It needs PostgreSQL, and neither nginx nor wrk."""
-WITHOUT_PROGRAMS = {"standstill"}
+NAMED_ALONE = {"ledger", "against"}
+"""One takes long, the other needs another checkout."""
+WITHOUT_PROGRAMS = {"ledger", "standstill"}
+"""They need neither nginx nor wrk."""
 
 
 def main() -> int:
     """0 when all was measured, whether or not the numbers are as wanted: another machine has other numbers."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Sluice's benchmarks, on loopback.")
     parser.add_argument(
-        "benches", nargs="*", metavar="bench", help=f"{', '.join(BENCHES)}; all but ledger without a name"
+        "benches", nargs="*", metavar="bench", help=f"{', '.join(BENCHES)}; all but ledger and against without a name"
     )
     parser.add_argument("--quick", action="store_true", help="under a minute, with rough numbers")
     parser.add_argument("--rows", type=int, default=0, metavar="N", help="of the ledger (10,000,000)")
+    parser.add_argument("--other", type=Path, metavar="DIR", help="another checkout, which `against` compares")
     parser.add_argument("--json", type=Path, metavar="FILE")
     options = parser.parse_args()
     if unknown := set(options.benches) - set(BENCHES):
         parser.error(f"no such bench: {', '.join(sorted(unknown))}")
+    if "against" in options.benches and not (options.other and (options.other / "manage.py").exists()):
+        parser.error("against needs --other DIR, the directory of another checkout of Sluice")
     if sys.platform != "linux":
         parser.error("the benchmarks read /proc and pin processes to cores, which needs Linux")
     chosen = options.benches or [name for name in BENCHES if name not in NAMED_ALONE]
     try:
-        if set(chosen) - NAMED_ALONE - WITHOUT_PROGRAMS:
+        if set(chosen) - WITHOUT_PROGRAMS:
             need_programs()
     except Missing as error:
         print(error, file=sys.stderr)
@@ -73,13 +80,13 @@ def main() -> int:
     machine.settle_in()
     ground = machine.description()
     results: list[Result] = []
+    more = {"ledger": {"rows": options.rows}, "against": {"other": options.other and options.other.resolve()}}
     failed = False
     for name in chosen:
         began = time.monotonic()
         try:
             with Servers() as servers:
-                arguments = {"rows": options.rows} if name == "ledger" else {}
-                results += BENCHES[name](servers, quick=options.quick, **arguments)
+                results += BENCHES[name](servers, quick=options.quick, **more.get(name, {}))
         except (Failed, RuntimeError) as error:
             failed = True
             print(f"{name}: {error}", file=sys.stderr)

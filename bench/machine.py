@@ -49,6 +49,13 @@ def cpu_seconds(pid: int, *, ended: bool = False) -> float:
     return own + sum(cpu_seconds(child, ended=ended) for child in children(pid))
 
 
+def exact_cpu_seconds(pid: int) -> float:
+    """As `cpu_seconds`, in nanoseconds instead of the kernel's ticks (`proc_pid_schedstat(5)`)."""
+    threads = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    own = sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
+    return own + sum(map(exact_cpu_seconds, children(pid)))
+
+
 def children(pid: int) -> list[int]:
     """Of all its threads."""
     lists = Path(f"/proc/{pid}/task").glob("*/children")

@@ -73,6 +73,9 @@ class Server:
         """With its children, such as the ledger's writer."""
         return machine.cpu_seconds(self.pid)
 
+    def exact_cpu_seconds(self) -> float:
+        return machine.exact_cpu_seconds(self.pid)
+
     def memory(self) -> machine.Memory:
         return machine.memory(self.pid)
 
@@ -89,9 +92,10 @@ def need_programs() -> None:
 
 
 class Servers:
-    """Starts servers, and ends them with the `with`."""
+    """Starts servers, and ends them with the `with`. Sluice's are those of the checkout in `root`."""
 
-    def __init__(self) -> None:
+    def __init__(self, root: Path = ROOT) -> None:
+        self._root = root
         self._stack = ExitStack()
         self.directory = processes.make_directory("bench")
         self._stack.callback(shutil.rmtree, self.directory, ignore_errors=True)
@@ -149,7 +153,7 @@ class Servers:
 
     def manage(self, directory: Path, *arguments: str, **settings: object) -> str:
         """Run a command of `manage.py` in this data directory. Returns what it printed."""
-        return _manage(self._environment(directory, **settings), *arguments)
+        return self._manage(self._environment(directory, **settings), *arguments)
 
     def end(self, server: Server) -> None:
         """Before the `with` does, to leave the core to the next one."""
@@ -161,8 +165,8 @@ class Servers:
             directory = self.directory / "installation"
             directory.mkdir()
             env = self._environment(directory)
-            _manage(env, "migrate", "--verbosity", "0")
-            minted = json.loads(_manage(env, "keys", "mint", "--name", "bench", "--rpm", str(RPM), "--json"))
+            self._manage(env, "migrate", "--verbosity", "0")
+            minted = json.loads(self._manage(env, "keys", "mint", "--name", "bench", "--rpm", str(RPM), "--json"))
             self._installation = directory, minted["key"]
         return self._installation
 
@@ -181,10 +185,25 @@ class Servers:
         self, command: list[str], port: int, cores: set[int], name: str, env: dict[str, str] | None = None
     ) -> Server:
         output: IO[bytes] = self._stack.enter_context((self.directory / f"{name}-{port}.out").open("wb"))
-        process = processes.start(command, env=env or server_environment(), cwd=ROOT, output=output)
+        root = ROOT if env is None else self._root  # what has no environment of Sluice's is a part of the benchmark
+        process = processes.start(command, env=env or server_environment(), cwd=root, output=output)
         self._stack.callback(processes.end, process, timeout=30)
         machine.pin(process.pid, cores)  # in time: it has neither threads nor children yet
         return Server(process, port)
+
+    def _manage(self, env: dict[str, str], *arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=self._root,
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+        if done.returncode:
+            raise RuntimeError(f"manage.py {arguments[0]} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+        return done.stdout
 
 
 def completion(size: int) -> str:
@@ -199,21 +218,6 @@ def completion(size: int) -> str:
 
     wanted = size - len(encoded(""))
     return encoded((TEXT * (wanted // len(TEXT) + 1))[:wanted])
-
-
-def _manage(env: dict[str, str], *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "manage.py", *arguments],
-        cwd=ROOT,
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    if done.returncode:
-        raise RuntimeError(f"manage.py {arguments[0]} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
-    return done.stdout
 
 
 def _wait_for(server: Server, path: str) -> None:

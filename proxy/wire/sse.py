@@ -38,7 +38,8 @@ class FrameSplitter:
         """The frames that this piece completes."""
         if self._may_follow:
             return self._feed_after_cr(piece)
-        if not self._pending and 0 <= piece.find(b"\n\n") == len(piece) - 2 and b"\r" not in piece:
+        # `find`, not `in`: see `may_name` in jsonbody.py.
+        if not self._pending and 0 <= piece.find(b"\n\n") == len(piece) - 2 and piece.find(b"\r") < 0:
             return [piece]
         pending = self._pending
         pending += piece
@@ -98,7 +99,9 @@ class FrameSplitter:
 def is_simple(frame: bytes) -> bool:
     """One `data: ` line and a blank one, both ended by LF: what nearly all frames are."""
     size = len(frame) - 2
-    return frame.startswith(b"data: ") and frame.find(b"\n") == size and frame[size:] == b"\n\n" and b"\r" not in frame
+    return (
+        frame.startswith(b"data: ") and frame.find(b"\n") == size and frame.endswith(b"\n\n") and frame.find(b"\r") < 0
+    )
 
 
 def data_of(frame: bytes) -> bytes | None:

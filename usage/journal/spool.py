@@ -2,7 +2,7 @@
 
 A segment is locked for as long as its writer has it open, so whoever reads it can tell a writer that is idle from one
 that is gone. The events of one turn of the event loop are one write, made before the answers of that turn leave
-(`Outbox.before`). The write goes to the kernel: it outlives the process, though not a power cut.
+(`CoalescedWrites.before`). The write goes to the kernel: it outlives the process, though not a power cut.
 """
 
 from __future__ import annotations

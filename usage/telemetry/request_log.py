@@ -36,4 +36,4 @@ def log_lines(documents: Sequence[bytes], now: float) -> str:
     """
     stamp = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now))}.{int(now % 1 * 1000):03d}+00:00"
     prefix = f'{{"time":"{stamp}","level":"info","logger":"sluice.requests",'
-    return ("\n" + b"\n".join(documents).decode()).replace("\n{", "\n" + prefix)[1:]
+    return prefix + f"\n{prefix}".join([document[1:].decode() for document in documents])
