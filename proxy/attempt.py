@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from providers.catalog import Access, CredentialRecord, ProviderRecord
 
 NO_ACCESS = Access(None, b"", b"")
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class Attempt:
-    """`aliases` name the credentials that the call prefers, the first one first. Times are monotonic, in seconds.
+    """`aliases` name the credentials that the call prefers, the first one first. Times are monotonic, in seconds."""
 
-    What nothing has happened to yet is the class's own value, as in `Exchange`.
-    """
-
-    access = NO_ACCESS
+    provider: ProviderRecord
+    model: str
+    aliases: tuple[str, str]
+    access: Access = NO_ACCESS
     """How the provider is called; none was found while nothing is sent."""
     sent_at: float | None = None
     first_byte_at: float | None = None
     done_at: float | None = None
     """When the answer's last byte came."""
-    status = 0
-    error = ""
+    status: int = 0
+    error: str = ""
     """The code of the failure that ended it."""
-
-    def __init__(self, provider: ProviderRecord, model: str, aliases: tuple[str, str]) -> None:
-        self.provider, self.model, self.aliases = provider, model, aliases
 
     def again(self) -> Attempt:
         """The same at the same provider."""
-        other = Attempt(self.provider, self.model, self.aliases)
-        other.access = self.access
-        return other
+        return Attempt(self.provider, self.model, self.aliases, self.access)
 
     @property
     def credential(self) -> CredentialRecord | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -53,73 +54,80 @@ def new_request_id(now: float) -> str:
     return f"req_{_latest_ms:012x}{_process}{next(_serial):08x}"
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class Exchange:
-    """A request and its answer. `started_at` is Unix time in seconds; the other times are monotonic.
+    """A request and its answer. `started_at` is Unix time in seconds; the other times are monotonic."""
 
-    What no step has said yet is the class's own value, so that a new exchange costs no more than what is known of it.
-    """
-
+    scope: Scope
+    receive: Receive
+    send: Send
+    started_at: float = field(init=False)
+    t0: float = field(init=False)
+    request_id: str = field(init=False)
+    method: str = field(init=False)
+    path: str = field(init=False)
+    call: Call | None = field(init=False)
     # receive
-    head: Head
-    length: bytes | None
+    head: Head = field(init=False)
+    length: bytes | None = field(init=False)
     """The declared length of the body."""
-    endpoint: Endpoint
-    dialect: Dialect
-    rest = ""
+    endpoint: Endpoint = field(init=False)
+    dialect: Dialect = field(init=False)
+    rest: str = ""
     """What follows `/v1` in the path, as it was written."""
-    query = ""
+    query: str = ""
     body: JSONBody | None = None
     passed_body: bytes | None = None
     """The whole body of a request that is passed on unread, where it was small enough to look at."""
-    deployment = ""
+    deployment: str = ""
     """The model that the path names, as Azure's programs have it; it goes before what the body says."""
-    unpacks = False
+    unpacks: bool = False
     """The body came packed and goes up plain."""
     upload: AsyncIterator[bytes] | None = None
     """The pieces of a form whose beginning was read, from its beginning on."""
-    is_metered_form = False
+    is_metered_form: bool = False
     """So it may name no other model further back."""
     model_field: ModelField | None = None
     """Where in it the model stands."""
-    model = ""
-    stream = False
+    model: str = ""
+    stream: bool = False
     """Events are asked for, or come unasked."""
-    hides_usage = False
+    hides_usage: bool = False
     """The client did not ask for the usage of its stream."""
-    request_bytes = 0
-    reserved_bytes = 0
+    request_bytes: int = 0
+    reserved_bytes: int = 0
     """What its body takes of the process's room for bodies."""
     # authenticate, authorize
     key: KeyRecord | None = None
     project: ProjectRecord | None = None
     capture: Capture | None = None
     """What is said, for a project that has it kept."""
-    cors_origin = b""
+    cors_origin: bytes = b""
     """The origin of the page that may read the answer; empty: none may."""
-    speaks_of_foreign = False
+    speaks_of_foreign: bool = False
     """It names something that nobody made here, and may."""
     # admit, look up
     reservation: Reservation | None = None
-    admitted = False
-    counts_as = 1
+    admitted: bool = False
+    counts_as: int = 1
     """For quotas by the day and altogether: a batch of embeddings is as many as it has inputs."""
-    reserved_tokens = 0
+    reserved_tokens: int = 0
     """What was reserved of a minute's tokens."""
-    cache = ""
+    cache: str = ""
     # fetch
     attempts: tuple[Attempt, ...] = ()
     """Tries at providers, in their order; of the last one is what the client gets."""
     attempt: Attempt | None = None
     """The last one."""
     # hand on
-    answer_started = False
-    answer_ended = False
-    passed_unread = False
+    answer_started: bool = False
+    answer_ended: bool = False
+    passed_unread: bool = False
     """Some of the answer has gone to the client without anybody here having read it."""
-    status = 0
-    response_bytes = 0
-    response_id = ""
-    goes_on = False
+    status: int = 0
+    response_bytes: int = 0
+    response_id: str = ""
+    goes_on: bool = False
     """The response is made in the background: what it costs is asked for later (`background.py`)."""
     stored_keys: tuple[str, ...] = ()
     """Keys of what the provider keeps, that this request made, or that the database is to hear of again."""
@@ -129,19 +137,18 @@ class Exchange:
     span: Span | None = None
     """Its place in a trace; None unless traces are on."""
     # account
-    outcome = ""
-    error_code = ""
+    outcome: str = ""
+    error_code: str = ""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.scope, self.receive, self.send = scope, receive, send
-        self.started_at = time.time()
+    def __post_init__(self) -> None:
+        scope = self.scope
+        self.started_at = now = time.time()
         self.t0 = time.monotonic()
-        self.request_id = new_request_id(self.started_at)
-        self.method: str = scope["method"]
-        self.path: str = scope["path"]
-        self.call: Call | None = scope.get(CALL)
-        if self.call is not None:
-            self.head, self.length = self.call.head, self.call.length
+        self.request_id = new_request_id(now)
+        self.method, self.path = scope["method"], scope["path"]
+        self.call = call = scope.get(CALL)
+        if call is not None:
+            self.head, self.length = call.head, call.length
         else:
             self.head, self.length = read_head(scope["headers"])
 

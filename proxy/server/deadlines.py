@@ -30,7 +30,8 @@ class Waiting(Protocol):
 
     answer_ended: bool
 
-    receive: Receive
+    @property
+    def receive(self) -> Receive: ...
 
 
 class RequestDeadline:
