@@ -1,4 +1,4 @@
-"""Step 9: what became of it. Whatever happened, one event, and everything that was held is given back."""
+"""Step 9: record the result. Every request leaves exactly one event, and everything reserved for it is released."""
 
 from __future__ import annotations
 
@@ -25,12 +25,15 @@ UNKNOWN_PRICE = "unknown"
 
 
 def account(exchange: Exchange, components: Components) -> None:
-    """Settle the reservation and tell of the request. Neither waits nor raises."""
+    """Settle the reservation, and add the event to the journal, the metrics, the traces and the log. Does not wait.
+
+    If the event cannot be made, the reservation is released and the error is raised.
+    """
     try:
         event = event_of(exchange, time.monotonic(), components.snapshot.prices)
     except BaseException:
         if exchange.reservation is not None:
-            exchange.reservation.settle()  # what is held comes back, whatever is wrong with the telling
+            exchange.reservation.settle()  # without an event nothing is charged
         raise
     if exchange.goes_on:
         event.holder = components.background.holder_now
@@ -64,7 +67,7 @@ def event_of(exchange: Exchange, now: float, prices: Prices) -> RequestEvent:
         usage, cost_picousd, price_source = cost_of_media(exchange, usage, prices)
     else:
         cost_picousd, price_source = cost_of(exchange, usage, prices)
-    # In the order of the event's fields and without their names: it is the largest object of a request.
+    # By position, in the order of the event's fields, for speed: it is the largest object of a request.
     event = RequestEvent(
         exchange.request_id,
         exchange.started_at,
@@ -110,37 +113,39 @@ def event_of(exchange: Exchange, now: float, prices: Prices) -> RequestEvent:
 
 
 def tokens_of(exchange: Exchange, event: RequestEvent) -> int:
-    """What a minute's tokens are charged. Where nobody can count, what was reserved stands, unless nothing was made."""
+    """The tokens to charge to limits on tokens per minute. If they were not counted, the reserved tokens stay charged,
+    unless there was no answer.
+    """
     if event.prompt_tokens is None and event.completion_tokens is None:
         return exchange.reserved_tokens if has_uncounted_answer(exchange) else 0
     return (event.prompt_tokens or 0) + (event.completion_tokens or 0)
 
 
 def usage_of(exchange: Exchange) -> Usage:
-    """What this request used. A stored response repeats the usage that was counted when it was made."""
+    """The tokens that this request used. Reading a stored response uses none: they were counted when it was made."""
     usage = exchange.usage
     if usage is None or exchange.endpoint is STORED_RESPONSE:
         return NO_USAGE
     if usage.prompt is None:
-        # A long one was estimated before this, off the event loop (`uncounted.py`).
+        # A long prompt was estimated earlier, off the event loop (`uncounted.py`).
         usage.prompt = estimated_prompt(exchange.body, exchange.dialect.words)
         usage.source = ESTIMATED
     return usage
 
 
 def has_uncounted_answer(exchange: Exchange) -> bool:
-    """Whether a provider gave an answer whose tokens nobody counted: one that is passed through unread.
+    """Whether a provider gave an answer whose tokens were not counted, because it was relayed unread.
 
-    An answer of which nothing came costs nothing, and neither does one that the provider spoiled.
+    False if nothing of the answer came or the provider broke it off: such an answer costs nothing.
     """
     return exchange.outcome == "complete" or (exchange.outcome == "client_closed" and exchange.passed_unread)
 
 
 def cost_of(exchange: Exchange, usage: Usage, prices: Prices) -> tuple[int | None, str]:
-    """Pico-dollars, and where the price comes from. None is "not known": no price, or no count of what was made.
+    """(Picodollars, the source of the price). The cost is None if there is no price, or if the tokens are not known.
 
-    What no provider was asked for costs nothing (a refusal, an answer from the cache), and so does what it refused, and
-    what the client left before anything of it came.
+    A request costs nothing if no provider was asked (a refusal, an answer from the cache), if the provider refused it,
+    or if the client left before anything of the answer came.
     """
     attempt = exchange.attempt
     if attempt is None or attempt.sent_at is None or exchange.endpoint is STORED_RESPONSE or exchange.goes_on:
@@ -167,7 +172,7 @@ def cost_of(exchange: Exchange, usage: Usage, prices: Prices) -> tuple[int | Non
 
 
 def times_sent(attempts: Sequence[Attempt]) -> int:
-    """To providers, be it to the same one again."""
+    """How often the request was sent to providers. Sending it to the same one again counts too."""
     if len(attempts) == 1:
         return 0 if attempts[0].sent_at is None else 1
     return sum(attempt.sent_at is not None for attempt in attempts)
@@ -179,7 +184,7 @@ def price_of(exchange: Exchange, attempt: Attempt, prices: Prices) -> Price | No
 
 
 def cost_of_media(exchange: Exchange, usage: Usage, prices: Prices) -> tuple[Usage, int | None, str]:
-    """As `cost_of`, with the tokens that count: pictures and sound have prices without any."""
+    """(Usage to charge, picodollars, the source of the price), as `cost_of`. Media may have prices without tokens."""
     attempt = exchange.attempt
     if attempt is None or attempt.sent_at is None:
         return NO_USAGE, 0, ""

@@ -1,4 +1,4 @@
-"""Step 2: who asks. The virtual key, or nobody where nobody may."""
+"""Step 2: check the virtual key. Without `REQUIRE_API_KEY` a request may have none."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def authenticate(exchange: Exchange, components: Components) -> None:
             belongs(exchange, snapshot.default_project, components)
             return
         key = await prove(exchange.head, text, components)
-    exchange.key = key  # also of one that is refused for its state: the row says whose it was
+    exchange.key = key  # before its state is checked, so that the row of a refused request has its key
     belongs(exchange, snapshot.projects.get(key.project_id), components)
     check_state(key, exchange.started_at)
 
@@ -37,7 +37,7 @@ def belongs(exchange: Exchange, project: ProjectRecord | None, components: Compo
 
 
 def proven_before(head: Head, components: Components) -> KeyRecord | None:
-    """The key that these same bytes were proven for on this connection, unless anything about it has changed since."""
+    """The key that was checked for the same headers on this connection; None if its record has changed since."""
     if head.proven is None:
         return None
     public_id, key = head.proven
@@ -59,9 +59,9 @@ async def prove(head: Head, text: str, components: Components) -> KeyRecord:
 
 
 def presented_token(fields: dict[bytes, bytes]) -> str | None:
-    """`Authorization: Bearer` (the word in any case), `X-API-Key` or `api-key`; None when there is none.
+    """The token in `Authorization: Bearer` (the word in any case), `X-API-Key` or `api-key`; None if there is none.
 
-    Of an unknown scheme it is a key that nobody has; a browser's own, Basic, is none.
+    Authorization with an unknown scheme counts as an invalid key. Basic, which browsers send by themselves, is ignored.
     """
     authorization = fields.get(b"authorization", b"")
     if authorization[:6].lower() == b"bearer" and authorization[6:7] in (b" ", b"\t"):

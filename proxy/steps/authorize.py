@@ -1,4 +1,4 @@
-"""Step 3: whether they may. Project active, the project's rules kept, what is asked for metered, model allowed."""
+"""Step 4: check that the project is active, its rules are kept, the request can be metered, the model is allowed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def authorize(exchange: Exchange, snapshot: Snapshot) -> None:
         check_project(project)
     rules = project.rules if project is not None else None
     if exchange.cors_origin and (rules is None or rules.origins is None):
-        exchange.cors_origin = b""  # another project's page
+        exchange.cors_origin = b""  # only another project allows it
     if rules is not None:
         check_head(exchange, rules)
     if not exchange.endpoint.metered or (not exchange.model and exchange.endpoint.reads_body):
@@ -46,9 +46,9 @@ def check_head(exchange: Exchange, rules: Rules) -> None:
 
 
 def check_params(exchange: Exchange, rules: Rules) -> None:
-    """As for models: what cannot be read is refused; a form is checked while it streams by."""
+    """Check the body's parameters. A body that cannot be read is refused. A form is checked while it is forwarded."""
     if exchange.endpoint.reads_body and not exchange.model and MODEL in rules.form_fields:
-        raise ParamUnreadable  # a stored prompt names it, or the provider
+        raise ParamUnreadable  # a stored prompt or the provider chooses the model
     body = exchange.body
     if body is not None:
         members = body.members if not isinstance(body, HeavyBody) else checked_already(body, rules)
@@ -58,7 +58,7 @@ def check_params(exchange: Exchange, rules: Rules) -> None:
 
 
 def checked_already(body: HeavyBody, rules: Rules) -> dict[str, Raw]:
-    """The members that are left to check."""
+    """The short members, which are left to check: the child has checked the long ones. Raises what it found."""
     if body.facts.unreadable_param:
         raise ParamUnreadable
     if body.facts.refused_param is not None:
@@ -67,11 +67,11 @@ def checked_already(body: HeavyBody, rules: Rules) -> dict[str, Raw]:
 
 
 def authorize_model(exchange: Exchange, key: KeyRecord) -> None:
-    """For a key that is limited to some models: whatever names a model must be readable, and name one of them."""
+    """For a key that is limited to some models: the model must be readable, and be one of them."""
     if exchange.model and not key.may_use(exchange.model):
         raise ModelNotAllowed(exchange.model)
     if exchange.body is not None:
-        # Servers exist that read names in any case, so a second spelling could name a second model.
+        # Some servers ignore the case of names, so a second spelling could name a second model.
         spellings = [name for name in exchange.body.members if name.casefold() == "model"]
         if spellings and (spellings != ["model"] or not exchange.model):
             raise unreadable()
@@ -99,7 +99,7 @@ def two_models() -> Forbidden:
 
 
 async def authorized_upload(exchange: Exchange, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Check the fields of a form while it streams by; a refusal ends the upload before the form is whole."""
+    """Check the fields of a form while it is forwarded. A refusal ends the upload before the form is complete."""
     key = exchange.key if exchange.key is not None and not exchange.key.takes_every_model else None
     rules = exchange.project.rules if exchange.project is not None else None
     fields = rules.form_fields if rules is not None else frozenset()
@@ -128,7 +128,7 @@ async def authorized_upload(exchange: Exchange, pieces: AsyncIterator[bytes]) ->
                     rules.check_form_field(name, value)
             if pending:
                 yield pending
-            pending = piece  # the last piece waits for the end: without it the form is not whole
+            pending = piece  # the last piece waits until all is checked: without it the form is not complete
         finder.end()
     except UnreadableForm:
         raise (two_models() if field is not None else unreadable() if key is not None else ParamUnreadable()) from None

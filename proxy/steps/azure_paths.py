@@ -1,7 +1,7 @@
-"""Paths as Azure's programs write them, put under `/v1`: such a program changes its endpoint and nothing else.
+"""Paths of Azure OpenAI, mapped to paths under `/v1`, so that a client of Azure only has to change its endpoint.
 
-`/openai/deployments/NAME/chat/completions` is `/v1/chat/completions` of the model NAME, whatever its body says, as it
-is with Azure; `/openai/responses` and `/openai/v1/responses` are `/v1/responses`.
+`/openai/deployments/NAME/chat/completions` becomes `/v1/chat/completions` with the model NAME. The model in the body is
+ignored, as it is on Azure. `/openai/responses` and `/openai/v1/responses` become `/v1/responses`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _PATH = re.compile(rb"/openai(?:/v1)?(?:/deployments/(?P<model>[^/]+))?(?P<rest>
 
 
 def put_under_v1(exchange: Exchange, raw: bytes) -> bytes:
-    """The target under `/v1`, to be looked at as any other; sets the model where a deployment is named.
+    """The target mapped to `/v1`; it still has to be checked like any other. A deployment in it sets the model.
 
     Raises `BadRequest`.
     """

@@ -1,4 +1,4 @@
-"""The body of a request as it comes: what it is declared to be, whole, or in pieces."""
+"""Read the body of a request: whole, or in pieces that are forwarded as they come."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from proxy.wire.jsonbody import JSONBody
 from proxy.wire.pieces import THREAD_BYTES, joined
 
 SLOWEST_BYTES_PER_S = 1024
-"""A body that comes slower than this, beyond `BODY_TIMEOUT_SECS`, is not waited for."""
+"""A body may take `BODY_TIMEOUT_SECS`, and in addition the time that its bytes take at this rate."""
 
 
 def check_content_type(exchange: Exchange) -> None:
@@ -32,13 +32,13 @@ def check_content_type(exchange: Exchange) -> None:
 
 
 def broken_off(exchange: Exchange) -> Exception:
-    """Why no more of a body comes."""
+    """The error for a body that ends too soon: the HTTP server's reason, or else `ClientGone`."""
     fault = exchange.call.fault if exchange.call is not None else None
     return ClientGone() if fault is None else refusal_of(fault)
 
 
 def declared_length(exchange: Exchange, bounds: Bounds, most: int) -> int | None:
-    """The body's length where the client says it. Raises `TooLarge`."""
+    """The body's length, or None if the client does not declare it. Raises `TooLarge`."""
     declared = exchange.length
     if declared is None:
         return None
@@ -49,7 +49,7 @@ def declared_length(exchange: Exchange, bounds: Bounds, most: int) -> int | None
 
 
 def at_once(exchange: Exchange, components: Components, deadline: RequestDeadline) -> bytes | None:
-    """What `read_document` returns, of a small body that came with its head, as most do; else None.
+    """The same as `read_document`, if the body is small and came together with the head, as most do; else None.
 
     Raises `TooLarge`, `Unavailable`.
     """
@@ -68,14 +68,14 @@ def at_once(exchange: Exchange, components: Components, deadline: RequestDeadlin
 
 
 async def read_document(exchange: Exchange, components: Components, deadline: RequestDeadline) -> bytes:
-    """The whole body; unpacked where it came packed. Raises also `UnsupportedMediaType` and `BadRequest`."""
+    """The whole body, unpacked if it is compressed. Raises as `read_body`, and `UnsupportedMediaType`, `BadRequest`."""
     if b"content-encoding" in exchange.head.fields and (coding := coding_of(exchange)):
         return await read_packed(exchange, components, deadline, coding)
     return await read_body(exchange, components, deadline)
 
 
 async def read_large(exchange: Exchange, components: Components, plain: bytes) -> JSONBody:
-    """A body that could hold others up. Raises `NotAnObject`, `BadRequest`, `Unavailable`."""
+    """Parse a body that could block the event loop. Raises `NotAnObject`, `BadRequest`, `Unavailable`."""
     if len(plain) > HEAVY_BYTES:
         endpoint, rules = exchange.endpoint, exchange.project.rules if exchange.project is not None else None
         params = rules.listed_params if rules is not None else {}
@@ -86,7 +86,7 @@ async def read_large(exchange: Exchange, components: Components, plain: bytes) -
 
 
 async def read_packed(exchange: Exchange, components: Components, deadline: RequestDeadline, coding: str) -> bytes:
-    """The whole body, unpacked. Raises also `BadRequest`."""
+    """The whole body, unpacked. Raises as `read_body`, and `BadRequest`."""
     raw = await read_body(exchange, components, deadline)
     exchange.unpacks = True
     plain = await unpacked(raw, coding, components.bounds.payload_bytes, components.body_room)
@@ -97,7 +97,10 @@ async def read_packed(exchange: Exchange, components: Components, deadline: Requ
 
 
 async def read_body(exchange: Exchange, components: Components, deadline: RequestDeadline) -> bytes:
-    """The whole body, bounded in size and in time, and by the room that all bodies have together."""
+    """The whole body. Its size and its time are bounded, and so is the room that all bodies share.
+
+    Raises `TooLarge`, `Unavailable`, and what `broken_off` returns.
+    """
     bounds, room = components.bounds, components.body_room
     most = bounds.payload_bytes
     if declared := declared_length(exchange, bounds, most):
@@ -134,13 +137,13 @@ async def read_body(exchange: Exchange, components: Components, deadline: Reques
 
 
 async def upload_pieces(exchange: Exchange, bounds: Bounds, deadline: RequestDeadline) -> AsyncIterator[bytes]:
-    """The body as it comes, for who passes it on; bounded in size, and in the time between two pieces."""
+    """The pieces of a body that is forwarded as it comes. Its size and the time between two pieces are bounded."""
     while True:
         deadline.expect(bounds.body_s, bounds.body_late)
         message = await exchange.receive()
         if message["type"] == "http.disconnect":
             if exchange.call is None or exchange.call.fault is None:
-                deadline.client_left()  # who relays an early answer by now does not read this
+                deadline.client_left()  # if an early answer is being relayed, the error below is not noticed
             raise broken_off(exchange)
         piece = message.get("body", b"")
         exchange.request_bytes += len(piece)
@@ -158,7 +161,7 @@ async def upload_pieces(exchange: Exchange, bounds: Bounds, deadline: RequestDea
 
 
 def is_json(exchange: Exchange, bounds: Bounds) -> bool:
-    """Whether a body that is passed on is read first, to learn which model it names."""
+    """Whether a body that is forwarded unchanged is read first, to find the model that it names."""
     media_type = exchange.head.fields.get(b"content-type", b"").split(b";")[0].strip().lower()
     length = declared_length(exchange, bounds, bounds.upload_bytes)
     is_object = media_type == b"application/json" or media_type.endswith(b"+json")
@@ -166,12 +169,15 @@ def is_json(exchange: Exchange, bounds: Bounds) -> bool:
 
 
 def form_pieces(exchange: Exchange, components: Components, deadline: RequestDeadline) -> AsyncIterator[bytes]:
-    """A form as it comes, unpacked where it came packed, since its fields are looked at. Raises `Unavailable`."""
+    """The pieces of a form. A compressed form is unpacked, because its fields are checked.
+
+    Raises `Unavailable`, `UnsupportedMediaType`.
+    """
     pieces = upload_pieces(exchange, components.bounds, deadline)
     if not (coding := coding_of(exchange)):
         return pieces
     exchange.unpacks = True
-    window = WINDOW_BYTES.get(coding, 0)  # until the end of the upload
+    window = WINDOW_BYTES.get(coding, 0)  # held until the request ends
     components.body_room.take(window)
     exchange.reserved_bytes += window
     return unpacked_pieces(pieces, coding, components.bounds.upload_bytes)

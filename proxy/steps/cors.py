@@ -1,7 +1,7 @@
-"""Pages in browsers (https://fetch.spec.whatwg.org/#http-cors-protocol): for the origins that projects allow (F14).
+"""CORS (https://fetch.spec.whatwg.org/#http-cors-protocol), for the origins that projects allow (F14).
 
-A preflight carries no key, so it is answered for the origins of any active project. What then comes with a key is
-held to its own project's (`authorize.py`).
+A preflight has no key, so it is answered for the origins of any active project. The request that follows has a key, and
+is checked against the origins of its own project (`authorize.py`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def is_preflight(exchange: Exchange) -> bool:
 
 
 async def answer_preflight(exchange: Exchange, allowed: AnyOrigin | None) -> None:
-    """204 with what a browser may send. Raises `OriginRefused`."""
+    """Answer 204 with the methods and headers that a browser may send. Raises `OriginRefused`."""
     exchange.endpoint = UNKNOWN
     origin = exchange.head.fields[b"origin"]
     if allowed is None or not allowed.allow(origin):
@@ -41,6 +41,6 @@ async def answer_preflight(exchange: Exchange, allowed: AnyOrigin | None) -> Non
 
 
 def own_origin(exchange: Exchange, allowed: AnyOrigin) -> bytes:
-    """The page's origin where an answer may be read by it; empty where not."""
+    """The page's origin if the page may read the answer; empty if not."""
     origin = exchange.head.fields.get(b"origin")
     return origin if origin is not None and allowed.allow(origin) else b""

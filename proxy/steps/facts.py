@@ -1,4 +1,4 @@
-"""Between a request and its dialect: what that has to know to read an answer, and what the answer says."""
+"""Between an exchange and its dialect: give the dialect what it needs to read an answer, and record what it says."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def answer_context(exchange: Exchange) -> AnswerContext:
     assert attempt is not None
     return AnswerContext(
         exchange.model if attempt.model != exchange.model else None,
-        # Usage that a provider tells unasked is the client's to see.
+        # If a provider sends the usage without being asked, the client may see it.
         exchange.hides_usage and attempt.provider.asks_for_stream_usage,
         exchange.body,
         exchange.rest,
@@ -19,7 +19,7 @@ def answer_context(exchange: Exchange) -> AnswerContext:
 
 
 def read_answer(exchange: Exchange, raw: bytes) -> bytes:
-    """What the client gets for a plain answer; what it says of itself is noted. Raises `NotAnObject`."""
+    """What the client gets for a plain answer. Records what the answer says of itself. Raises `NotAnObject`."""
     read, facts = exchange.dialect.read_answer(raw, answer_context(exchange))
     exchange.usage, exchange.response_id = facts.usage, facts.response_id
     if facts.rare is not None:
@@ -29,6 +29,6 @@ def read_answer(exchange: Exchange, raw: bytes) -> bytes:
 
 def apply_rare_facts(exchange: Exchange, facts: RareFacts) -> None:
     exchange.units, exchange.stored_keys, exchange.goes_on = facts.units, facts.stored_keys, facts.goes_on
-    # Who reads a stored response asked for just that.
+    # Reading a stored response that has failed succeeds, so it is not recorded as an error.
     if facts.is_error and exchange.method == "POST":
         exchange.outcome, exchange.error_code = "upstream_error", "upstream_answer_error"

@@ -1,6 +1,6 @@
-"""Step 7: an answer. Providers are asked one after the other, until one answers.
+"""Step 7: get an answer. Providers are asked one after the other, until one answers.
 
-Each attempt's request is built anew from what the client sent; nothing of one attempt is in the next.
+Each attempt's request is built from what the client sent, and contains nothing of an earlier attempt.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ UNCOMPRESSED = b"accept-encoding: identity\r\n"
 
 
 async def fetch(exchange: Exchange, components: Components, deadline: RequestDeadline) -> Answer:
-    """An answer whose head has come; whoever gets it reads it to its end or aborts it.
+    """An answer whose head has come. The caller reads it to its end or aborts it.
 
     Raises `UpstreamError`, `NoProvider`, `NoPair`, `CredentialUnavailable`, `BadRequest`, `NotFound`, `ClientGone`.
     """
@@ -54,7 +54,7 @@ async def fetch(exchange: Exchange, components: Components, deadline: RequestDea
 async def ask(exchange: Exchange, components: Components, deadline: RequestDeadline, attempt: Attempt) -> Answer:
     """Send the request to the attempt's provider and wait for the head of the answer.
 
-    Raises as `fetch`, and `NoConnection` where nothing has gone to the provider.
+    Raises as `fetch`, and `NoConnection` if nothing was sent to the provider.
     """
     exchange.begin(attempt)
     provider = attempt.provider
@@ -92,7 +92,7 @@ async def ask(exchange: Exchange, components: Components, deadline: RequestDeadl
 def request_body(
     exchange: Exchange, components: Components, deadline: RequestDeadline, attempt: Attempt, pair: Pair | None
 ) -> tuple[bytes, Body]:
-    """The body for the provider, behind the header lines that go with it."""
+    """(Header lines, body) for the provider."""
     if exchange.endpoint.reads_body:
         return body_read(exchange, attempt, pair)
     lines = encoding_line(exchange)
@@ -114,7 +114,10 @@ def request_body(
 def upload(
     exchange: Exchange, components: Components, deadline: RequestDeadline, attempt: Attempt
 ) -> tuple[bytes, AsyncIterator[bytes]]:
-    """A body that goes up as it comes; a form with the provider's name for the model, where that was read."""
+    """(Header line, pieces) of a body that is forwarded as it comes.
+
+    If the model of a form was read, it is replaced by the provider's name for it.
+    """
     pieces = exchange.upload
     if pieces is None:
         if exchange.is_form:
@@ -132,7 +135,9 @@ def upload(
 
 
 def body_read(exchange: Exchange, attempt: Attempt, pair: Pair | None) -> tuple[bytes, Body]:
-    """A body that Sluice has read, and whose answer it reads: so the answer must not come compressed."""
+    """(Header lines, body) of a request whose body Sluice has read. It also reads the answer, so that must not come
+    compressed.
+    """
     body = exchange.body
     assert body is not None
     changes = renaming(exchange, attempt)
@@ -144,12 +149,12 @@ def body_read(exchange: Exchange, attempt: Attempt, pair: Pair | None) -> tuple[
 
 
 def renaming(exchange: Exchange, attempt: Attempt) -> dict[str, Any]:
-    """The member to set where the provider has a name of its own for the model."""
+    """The member to set if the provider has another name for the model."""
     return {"model": attempt.model} if attempt.model != exchange.model else {}
 
 
 def encoding_line(exchange: Exchange) -> bytes:
-    """What Sluice does not read may come compressed, if the client likes it so."""
+    """The Accept-Encoding line. An answer that Sluice does not read may come compressed, if the client accepts that."""
     if exchange.dialect is not OPAQUE or exchange.endpoint.lists is not None:
         return UNCOMPRESSED
     accepted = exchange.head.fields.get(b"accept-encoding")

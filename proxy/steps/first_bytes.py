@@ -1,4 +1,7 @@
-"""What an answer is, by its first bytes: a stream of events or an object, whatever its label says."""
+"""Tell by the first bytes of an answer whether it is a stream of events or an object, whatever its label says.
+
+The label is the answer's Content-Type.
+"""
 
 from __future__ import annotations
 
@@ -14,16 +17,16 @@ FIELDS = (b":", b"data:", b"event:", b"id:", b"retry:")
 """What the first line of a stream of events begins with."""
 
 MOST_BLANK_BYTES = 64 * 1024
-"""Of white space, before the answer counts as an object."""
+"""White space after which the label decides."""
 
 STREAM = b"text/event-stream; charset=utf-8"
 OBJECT = b"application/json"
 
 
 def shows_stream(start: bytes, *, labelled: bool) -> bool | None:
-    """Whether these first bytes are a stream's; None: too few to tell.
+    """Whether these are the first bytes of a stream of events; None if they are too few to tell.
 
-    One that is labelled as a stream may begin with a field that nobody knows; it is none only when it is an object.
+    An answer that is labelled as a stream may begin with an unknown field. It is no stream only if it is an object.
     """
     if BYTE_ORDER_MARK.startswith(start):
         return None
@@ -38,10 +41,10 @@ def shows_stream(start: bytes, *, labelled: bool) -> bool | None:
 
 
 async def look(exchange: Exchange, answer: Answer, *, labelled: bool, until: float = inf) -> bool | None:
-    """Whether the answer is a stream of events; its label is put right. Nothing of it is lost.
+    """Whether the answer is a stream of events. Corrects its label, and puts back what was read.
 
-    None where it cannot be told by `until`, in the loop's time. Raises `UpstreamError` when it ends before it can be
-    told, and as `Answer.read` does.
+    None if this cannot be told by `until`, in the event loop's time. Raises `UpstreamError` if the answer ends before
+    it can be told, and as `Answer.read` does.
     """
     attempt = exchange.attempts[-1]
     start = b""
@@ -53,7 +56,7 @@ async def look(exchange: Exchange, answer: Answer, *, labelled: bool, until: flo
             return None
         piece = await answer.read()
         if not piece:
-            # Its connection may serve another request by now, so nothing can be put back.
+            # The connection may already serve another request, so nothing can be put back.
             raise UpstreamError(
                 "upstream_incomplete" if labelled else "upstream_invalid_response",
                 "The provider's answer ended before anything had come of it.",

@@ -1,8 +1,9 @@
-"""Step 8: the answer goes to the client, in the client's dialect.
+"""Step 8: send the answer to the client, in the client's dialect.
 
-Three ways, by what the provider sends: a plain object that Sluice reads (whole, so that a cut one becomes an error and
-not half a JSON), a stream of events (`stream.py`, frame by frame), and everything else (piece by piece, unread). Where
-a stream is asked for or spoken of, the first bytes say which it is (`first_bytes.py`): servers mislabel their streams.
+There are three ways, depending on what the provider sends. A plain object that Sluice reads is read whole, so that one
+that breaks off becomes an error and not half a JSON object. A stream of events is relayed frame by frame (`stream.py`).
+Everything else is relayed piece by piece, unread. If the client asked for a stream, or the answer is labelled as one,
+the first bytes decide what it is (`first_bytes.py`), because servers mislabel their streams.
 """
 
 from __future__ import annotations
@@ -42,13 +43,13 @@ from proxy.wire.pieces import Pieces
 
 MAX_ERROR_BYTES = 1024 * 1024
 TRY_AGAIN = b"retry-after: 1\r\n"
-"""For a provider that has no room and does not say until when."""
+"""Added to a provider's 429 or 503 that does not say when to try again."""
 Way = Callable[[Exchange, Answer, Components, RequestDeadline], Awaitable[None]]
 _any_json = msgspec.json.Decoder(msgspec.Raw)
 
 
 async def hand_on(exchange: Exchange, answer: Answer, components: Components, deadline: RequestDeadline) -> None:
-    """Whoever gives the answer. Raises `UpstreamError`, also in mid-answer, and `Forbidden`."""
+    """Send an answer from any source. Raises `UpstreamError`, also in the middle of an answer, and `Forbidden`."""
     try:
         await way_of(exchange, answer)(exchange, answer, components, deadline)
     except (ConnectionFailed, ConnectionResetError) as error:
@@ -89,10 +90,10 @@ def asks_for_stream(exchange: Exchange) -> bool:
 async def relay_by_first_bytes(
     exchange: Exchange, answer: Answer, components: Components, deadline: RequestDeadline
 ) -> None:
-    """A stream or an object, whichever it turns out to be."""
+    """Relay the answer as a stream or as an object, depending on its first bytes."""
     content_type = next((value for name, value in answer.headers if name == b"content-type"), b"")
     labelled = is_event_stream(content_type)
-    # A label is believed of what is late, unless an object was asked for.
+    # If the first bytes are late, a label as a stream is believed, unless the client asked for an object.
     is_believed = labelled and (asks_for_stream(exchange) or not exchange.endpoint.reads_body)
     until = asyncio.get_running_loop().time() + HOLD_S if is_believed else inf
     is_stream = await look(exchange, answer, labelled=labelled, until=until)
@@ -105,7 +106,7 @@ async def relay_by_first_bytes(
 async def relay_object(
     exchange: Exchange, answer: Answer, components: Components, deadline: RequestDeadline, coding: bytes = b""
 ) -> None:
-    """A plain answer that Sluice reads. What came compressed leaves as it came, unless it has to be edited."""
+    """Relay a plain answer that Sluice reads. A compressed answer stays compressed, unless it has to be edited."""
     pieces: list[bytes] = []
     try:
         raw = await read_whole(
@@ -139,7 +140,7 @@ async def relay_object(
         components.background.observe(exchange.response_id, read)
     usage = exchange.usage
     if usage is None or not usage.completion or not usage.prompt:
-        is_error = usage is None and exchange.outcome == "upstream_error"  # of which nobody counts anything
+        is_error = usage is None and exchange.outcome == "upstream_error"  # an error has no tokens
         if not is_error:
             await complete_count(exchange, read)
     if not coding:
@@ -155,12 +156,12 @@ async def relay_object(
 async def relay_compressed(
     exchange: Exchange, answer: Answer, components: Components, deadline: RequestDeadline
 ) -> None:
-    """A plain answer that came compressed, though that was not asked for."""
+    """Relay a plain answer that came compressed, although Sluice asked for it uncompressed."""
     await relay_object(exchange, answer, components, deadline, coding_of(answer.headers))
 
 
 async def read_through(exchange: Exchange, coding: bytes, raw: bytes) -> bytes | None:
-    """What was compressed; None where that is too much to read, and estimated by its beginning.
+    """The unpacked answer. None if it is too large to read: then its tokens are estimated from its beginning.
 
     Raises `UpstreamError`.
     """
@@ -183,8 +184,9 @@ async def relay_inflated(exchange: Exchange, answer: Answer, components: Compone
 async def relay_unreadable(
     exchange: Exchange, answer: Answer, components: Components, deadline: RequestDeadline
 ) -> None:
-    """An answer under a coding that nobody here reads: its tokens are estimated by its size, and who must be metered
-    does not get it. Raises `UpstreamError`.
+    """Relay an answer whose content encoding Sluice cannot read. Its tokens are estimated from its size.
+
+    If the request must be metered, raises `UpstreamError` instead.
     """
     usage = exchange.usage = Usage(source=ESTIMATED)
     await finish_estimate(exchange)  # before the end of the answer leaves
@@ -197,7 +199,7 @@ async def relay_unreadable(
         whole = await read_whole(exchange, answer, components, deadline, MAX_READ_ANSWER_BYTES, pieces)
     except (ConnectionFailed, ConnectionResetError, asyncio.CancelledError):
         if not isinstance(deadline.reason, ClientGone):
-            exchange.usage = None  # what the provider spoiled costs nothing
+            exchange.usage = None  # an answer that the provider broke off costs nothing
         raise
     finally:
         # Compressed text has about as many bytes as tokens.
@@ -209,12 +211,15 @@ async def relay_unreadable(
         "upstream_unreadable",
         f"The provider's answer has the content-encoding {coding_of(answer.headers).decode('latin-1')!r}, which nobody "
         "asked for. The gateway cannot read it, and so not meter it.",
-        headers=[(b"x-should-retry", b"false")],  # it would be paid again
+        headers=[(b"x-should-retry", b"false")],  # a second try would have to be paid again
     )
 
 
 async def relay_error(exchange: Exchange, answer: Answer, components: Components, deadline: RequestDeadline) -> None:
-    """The provider's refusal: its status and its own words, without the credential in them; in OpenAI's shape."""
+    """Relay a provider's error with its status. The credential is removed from its body.
+
+    A body that is not JSON is replaced by an error in the client's dialect, with an excerpt.
+    """
     raw = await plain(
         answer, await read_whole(exchange, answer, components, deadline, MAX_ERROR_BYTES, []), MAX_ERROR_BYTES
     )
@@ -235,7 +240,7 @@ async def relay_error(exchange: Exchange, answer: Answer, components: Components
 
 
 async def relay_unread(exchange: Exchange, answer: Answer, components: Components, deadline: RequestDeadline) -> None:
-    """Whatever it is, as it comes. When it breaks off, so does the answer: no byte is made up to complete it."""
+    """Relay an answer as it comes, unread. If it breaks off, so does the client's answer: it is not completed."""
     lines = passed_lines(exchange, answer)
     streams = any(name == b"content-type" and is_event_stream(value) for name, value in answer.headers)
     if streams:
@@ -245,7 +250,7 @@ async def relay_unread(exchange: Exchange, answer: Answer, components: Component
         lines += b"content-length: %s\r\n" % length
     if streams and not await answer.comes_by(asyncio.get_running_loop().time() + HOLD_S):
         await respond.start(exchange, answer.status, lines)
-        await respond.send_piece(exchange, b"")  # else the head waits for the first one
+        await respond.send_piece(exchange, b"")  # sends the head, which would wait for the first piece
     piece = await answer.read()
     exchange.attempts[-1].first_byte_at = time.monotonic()
     exchange.passed_unread = True

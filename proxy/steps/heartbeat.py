@@ -1,7 +1,8 @@
-"""What comes before an answer and shows that its provider lives: a head alone, white space, comments.
+"""Signs of life that a provider sends before its answer: the head alone, or white space.
 
-It is held for a moment, since what fails meanwhile can still be an error with a status. Then it goes on as it comes,
-and what fails later is told within the answer, or breaks it off.
+They are held for a moment, because a failure within it can still become an error with a status. Then they are forwarded
+as they come, and a later failure is told inside the answer, or breaks it off. Comments in a stream are another sign of
+life; they are forwarded immediately (`stream.py`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from proxy.steps.passed_headers import UNBUFFERED, passed_lines
 from proxy.wire.answer import Answer
 
 HOLD_S = 1.0
-"""After a head. Providers that fail right behind theirs do so sooner, and no client gives up before."""
+"""Seconds after the head. Providers that fail right after their head do so sooner, and no client gives up earlier."""
 
 MOST_BLANKS_BYTES = 64 * 1024
 BLANKS = b" \t\r\n"
@@ -22,7 +23,7 @@ BLANKS = b" \t\r\n"
 
 
 async def pass_blanks(exchange: Exchange, answer: Answer, blanks: bytes) -> bytes:
-    """Pass on the white space with which a plain answer begins. Returns the bytes that have not gone to the client."""
+    """Forward the white space with which a plain answer begins. Returns the bytes that were not sent to the client."""
     deadline = asyncio.get_running_loop().time() + HOLD_S
     while len(blanks) <= MOST_BLANKS_BYTES:
         if not exchange.answer_started and not await answer.comes_by(deadline):

@@ -1,4 +1,4 @@
-"""What was taken of a request and its answer is kept, and written into the log."""
+"""Captured bodies of a request and its answer: stored for the project, and written to the log."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LOGGED = ("request_body", "response_body")
 
 
 def keep_bodies(exchange: Exchange, capture: Capture, event: RequestEvent, body_keeper: BodyKeeper) -> None:
-    """Neither waits nor raises."""
+    """Store the captured bodies, if the project wants those of such a request. Neither waits nor raises."""
     if capture.keeps != ALL and event.outcome == COMPLETE:
         return
     request, answer = capture.bodies(exchange.head.fields)
@@ -39,7 +39,7 @@ def with_bodies(document: bytes, exchange: Exchange, capture: Capture, showing: 
 
 
 def secrets_of(exchange: Exchange) -> Collection[bytes]:
-    """What this request had to do with: the token that came with it, and what the provider was called with."""
+    """The secrets of this request: the client's tokens, and the credential that was sent to the provider."""
     fields = exchange.head.fields
     tokens = [fields.get(name, b"").strip() for name in (b"x-api-key", b"api-key")]
     tokens.append(fields.get(b"authorization", b"").rpartition(b" ")[2])

@@ -1,7 +1,7 @@
-"""Lists of what a provider stores, without what is others': it tells of all that one account has.
+"""Relay lists of stored objects without those of other projects: a provider lists all objects of its account.
 
-A client pages by the last object that it sees, and the provider goes on behind that one, so what is left out in between
-harms no page. Only where a whole page is others' does Sluice go on by itself, up to a bound.
+A client asks for the next page by the last object that it got, and the provider continues after that object. So objects
+can be left out of a page. If no object of a page is left, Sluice itself asks for the next page, up to a bound.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from usage.ids import object_key
 
 MOST_PAGES = 20
 PAGE = 100
-"""Objects of a page that nobody asked for; the most that every list of OpenAI's knows."""
+"""Objects on a page that Sluice itself asks for: the most that all of OpenAI's lists allow."""
 
 _items = msgspec.json.Decoder(list[Raw])
 _any = msgspec.json.Decoder()
@@ -43,11 +43,11 @@ class Item:
         ids = ids_at(self.value, "id")
         self.id = ids[0] if ids else ""
         self.is_own = False
-        """Not nobody's either."""
+        """This project made it. False also for an object that no project made."""
 
 
 async def relay_list(exchange: Exchange, answer: Answer, components: Components, deadline: RequestDeadline) -> None:
-    """Raises `UpstreamError`, `Forbidden`."""
+    """Send the first page that has objects of the project. Raises `UpstreamError`, `Forbidden`."""
     first = answer
     try:
         page, items = await read_page(exchange, answer, components, deadline)
@@ -88,7 +88,7 @@ async def relay_list(exchange: Exchange, answer: Answer, components: Components,
 async def read_page(
     exchange: Exchange, answer: Answer, components: Components, deadline: RequestDeadline
 ) -> tuple[JSONBody, list[Item]]:
-    """Raises `UpstreamError`: what cannot be read could have anything in it."""
+    """A page and its objects. Raises `UpstreamError` if it cannot be read: it could contain others' objects."""
     most = MAX_READ_ANSWER_BYTES
     raw = await plain(answer, await read_whole(exchange, answer, components, deadline, most, []), most)
     try:
@@ -101,13 +101,13 @@ async def read_page(
 
 
 async def own_items(exchange: Exchange, items: list[Item], components: Components) -> list[Item]:
-    """Those that the project made, and those that nobody made where it may speak of them."""
+    """The objects that the project made, and, if it has `foreign_ids`, those that no project made."""
     kind = exchange.endpoint.lists
     assert kind is not None
     project_id = exchange.project.id if exchange.project else None
     allows = exchange.project is not None and exchange.project.foreign_ids
     ids = {item.id for item in items if item.id}
-    if allows:  # another project's is nobody's until its row is there, so rows are waited for
+    if allows:  # another project's new object looks as if no project made it until its row is there, so wait for it
         owners = await components.owners.find(ids, project_id, in_ledger=kind.in_ledger, may_be_nobodys=True)
     else:
         owners = await components.owners.look(ids, project_id, in_ledger=kind.in_ledger)
@@ -134,7 +134,7 @@ def next_query(query: str, last_id: str) -> str:
 
 
 def put_items(page: JSONBody, own: list[Item]) -> None:
-    """Where nothing is left out, the page goes on as it came."""
+    """Replace the page's objects by these. If none is left out, the page stays as it came."""
     data = b"[" + b",".join(item.raw for item in own) + b"]"
     if len(own) == len(_items.decode(page.members["data"])):
         return
@@ -145,7 +145,7 @@ def put_items(page: JSONBody, own: list[Item]) -> None:
 
 
 def record_stored_keys(exchange: Exchange, own: list[Item]) -> None:
-    """What these were made with is the project's, too."""
+    """Record the objects that were made with the project's own ones, such as a batch's files, as the project's too."""
     kind = exchange.endpoint.lists
     assert kind is not None
     ids = (object_id for item in own if item.is_own for path in kind.tells for object_id in ids_at(item.value, path))

@@ -1,7 +1,7 @@
-"""A plain answer that is too long to be read on the event loop, such as the vectors of many texts.
+"""Relay a plain answer that is too long to be parsed on the event loop, such as the vectors of many texts.
 
-The child tells what is in it (`heavy/`): a digest, which the dialect reads as it reads a short answer, and where the
-model's name stands. The answer itself goes on in pieces.
+The child (`heavy/`) returns a digest of it, which the dialect reads like a short answer, and the position of the
+model's name. The answer itself is sent in pieces.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from proxy.wire.pieces import Pieces
 async def relay_long(
     exchange: Exchange, answer: Answer, components: Components, text: bytes, packed: bytes | None
 ) -> None:
-    """`packed` is what came, where it came compressed. Raises `UpstreamError`."""
+    """Relay the answer `text`. `packed` is what came, if it came compressed. Raises `UpstreamError`."""
     reading = asyncio.create_task(take(exchange, answer, components, text))
     try:
         facts = await asyncio.shield(reading)
     except asyncio.CancelledError:
-        await reading  # who leaves meanwhile is charged for what had come, which is all
+        await reading  # a client that leaves now is charged for the whole answer, because all of it has come
         raise
     finally:
-        del reading  # its failure knows this frame, and with it the answer
+        del reading  # its exception refers to this frame, which would keep the answer in memory
     without: tuple[bytes, ...] = ()
     name = answer_context(exchange).model
     if name is not None and not exchange.dialect.has_content and facts.model is not None:
@@ -48,7 +48,7 @@ async def relay_long(
 
 
 async def take(exchange: Exchange, answer: Answer, components: Components, text: bytes) -> AnswerFacts:
-    """All that is to be known of it. Raises `UpstreamError`."""
+    """Let the child read the answer, and record what it says: usage, ids. Raises `UpstreamError`."""
     try:
         facts = await components.heavy.read_answer(text)
         read_answer(exchange, facts.digest)
@@ -56,7 +56,7 @@ async def take(exchange: Exchange, answer: Answer, components: Components, text:
         note_unread(exchange, answer.status, text, components)
         raise UpstreamError("upstream_invalid_response", "The provider's answer is not a JSON object.") from None
     except ProxyError as error:
-        set_estimate(exchange, 0 if exchange.endpoint is EMBEDDINGS else len(text))  # the provider has its part done
+        set_estimate(exchange, 0 if exchange.endpoint is EMBEDDINGS else len(text))  # the provider did its work
         await finish_estimate(exchange)
         raise UpstreamError("upstream_unreadable", f"The provider's answer was not read. {error.message}") from None
     components.owners.remember_for(exchange)
@@ -64,6 +64,6 @@ async def take(exchange: Exchange, answer: Answer, components: Components, text:
     if exchange.endpoint is STORED_RESPONSE:
         components.background.observe(exchange.response_id, facts.digest if usage is not None else text)
     if usage is not None or exchange.outcome != "upstream_error":
-        # No vector is text; the text of others is looked for where nobody counted it.
+        # Vectors contain no text. Other answers are searched for text, if the provider did not count its tokens.
         await complete_count(exchange, facts.digest if exchange.endpoint is EMBEDDINGS else text)
     return facts

@@ -1,7 +1,7 @@
-"""Step 5: whether the answer is known already.
+"""Step 6: look up the answer in the response cache. There is no cache yet, so every request goes on.
 
-The response cache comes with its own issue. Its place is here: after admission, since a hit is a request as well, and
-before a provider is chosen, since a hit needs none. Until then every request goes on.
+The look-up comes after admission, because a hit is a request as well, and before a provider is chosen, because a hit
+needs none.
 """
 
 from __future__ import annotations
@@ -10,5 +10,5 @@ from proxy.exchange import Exchange
 
 
 def look_up(exchange: Exchange) -> None:
-    """Sets `cache`, which the answer tells as `X-Cache`."""
+    """Set `cache`, which the client gets as `X-Cache`."""
     exchange.cache = "BYPASS"

@@ -1,4 +1,4 @@
-"""What Sluice answers by itself: the list of models."""
+"""The endpoints that Sluice answers itself: `GET /v1/models` and `/v1/models/{id}`."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from proxy.steps import respond
 from proxy.upstream.model_lists import Members
 
 CREATED_AT = 1_700_000_000
-"""OpenAI's objects have a time of creation; a name in a configuration has none, so all have this one."""
+"""OpenAI's model objects have a creation time. A model whose provider does not list one gets this time."""
 
 NO_SEGMENTS = frozenset({"", ".", ".."})
 
 
 async def answer_own(exchange: Exchange, components: Components) -> None:
-    """`GET /v1/models` and `/v1/models/{id}`: the client-side names that the key may use. Raises `NotFound`."""
+    """Answer with the models that the key may use, under their names for clients. Raises `NotFound`."""
     key = exchange.key
     wanted = unquote(exchange.rest.removeprefix("/models").strip("/"))
     models = await components.open_models.models(components.snapshot.catalog)
@@ -38,7 +38,10 @@ async def answer_own(exchange: Exchange, components: Components) -> None:
 
 
 async def find_unlisted(name: str, components: Components) -> tuple[str, Members] | None:
-    """A model that no list names, though a chat would be sent to somebody: by a pattern, or to who takes every name."""
+    """A model that no list contains, but that a provider has through a pattern, or because it takes every model.
+
+    Returns the provider's name and the model's members, or None if there is no such model.
+    """
     catalog = components.snapshot.catalog
     try:
         provider = catalog.candidates(name)[0].provider
@@ -46,7 +49,7 @@ async def find_unlisted(name: str, components: Components) -> tuple[str, Members
         return None
     if not provider.takes_every_model:
         return provider.name, {}
-    # The name becomes part of a path at the provider, which must not lead elsewhere there.
+    # The name becomes part of the path of a request to the provider. It must not lead to another path there.
     if len(name) > MAX_MODEL_CHARS or not name.isprintable() or not NO_SEGMENTS.isdisjoint(name.split("/")):
         return None
     if "%" in name or "\\" in name:
@@ -56,5 +59,5 @@ async def find_unlisted(name: str, components: Components) -> tuple[str, Members
 
 
 def model_object(name: str, provider: str, members: Members) -> dict[str, object]:
-    """https://platform.openai.com/docs/api-reference/models/object, with what else the provider tells."""
+    """https://platform.openai.com/docs/api-reference/models/object, with what else the provider lists."""
     return {"id": name, "object": "model", "created": CREATED_AT, "owned_by": provider} | dict(members) | {"id": name}

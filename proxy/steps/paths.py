@@ -1,8 +1,8 @@
-"""The one spelling of a path under `/v1/`, decided once: rules, endpoint table and provider see the same string.
+"""Canonical paths under `/v1/`: project rules, the endpoint table and the provider see the same string.
 
-Servers forgive what they like: a second slash, an escaped letter, a parameter behind a semicolon, a version that is
-there twice. Whoever is forgiven there and not here reads what was never authorized. So nothing is forgiven: a path that
-two readers could understand differently is refused, with the reason.
+Many servers accept variants of a path: a second slash, an escaped letter, a parameter behind a semicolon, a version
+that occurs twice. If a provider understood such a path differently than Sluice, it would serve a request that was never
+authorized. So a path that two servers could understand differently is refused, with the reason.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from proxy.errors import BadRequest, NotFound
 SHOWN_CHARS = 200
 
 RESERVED = frozenset({"auth", "embed", "health", "key", "keys", "messages", "provider", "stats"})
-"""First segments that are Sluice's own. What is sent there may be a secret of its user's, so no provider ever sees it,
-also where nothing answers there yet."""
+"""First segments that belong to Sluice. A request to them may contain a secret that is meant for Sluice, so it is never
+forwarded to a provider, even if nothing answers there yet."""
 
 _VISIBLE = re.compile(r"[!-~]*")
 _ESCAPE = re.compile(r"%(?:([0-9A-Fa-f]{2})|)")
@@ -29,18 +29,18 @@ _DROPPED = re.compile(r"(?:;[^/]*|\.|%20)+(?=/|$)")
 _DOTS = re.compile(r"\.{1,2}")
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _SEPARATING = frozenset(b"/\\%?#;")
-"""Escaped, they are letters to one reader and separators to the next, who unescapes once more."""
+"""If they are escaped, one server reads them as letters, and the next one, which unescapes once more, as separators."""
 
 WORDS_OF_ENDPOINTS = ("/chat/completions", "/completions", "/embeddings", "/responses")
-"""Behind other segments they name the same endpoint with another server, and a model in the path. Not those that have a
-meaning of their own there: `/threads/ID/messages` is no `/messages`."""
+"""On some servers a path that ends in these is the same endpoint, with a model in the segments before. Endings that
+have another meaning there are left out: `/threads/ID/messages` is not `/messages`."""
 
 
 def canonical_path(raw: str, *, slash_in_name: bool = False) -> str:
-    """The path, as it may go to a provider; escapes are in capital letters.
+    """The canonical path, as it may be sent to a provider. Its escapes are in capital letters.
 
-    `slash_in_name` lets `%2F` stand: for a name that goes nowhere. Raises `BadRequest` for what no path can be,
-    `NotFound` for one that could be read in two ways, or is nobody's.
+    `slash_in_name` allows `%2F`, for a model's name in a path that Sluice answers itself. Raises `BadRequest` if `raw`
+    cannot be a path, and `NotFound` if it could be read in two ways, is reserved, or is not under `/v1/`.
     """
     if not _VISIBLE.fullmatch(raw) or "\\" in raw:
         raise BadRequest("invalid_path", "The path has characters that a URL cannot have; percent-encode them.")
@@ -65,7 +65,7 @@ def canonical_path(raw: str, *, slash_in_name: bool = False) -> str:
 
 
 def check_names_no_endpoint(path: str) -> None:
-    """For a canonical path that is none of the endpoints read here: nor may it be one to a more forgiving server.
+    """Check that a canonical path which is no endpoint in `READ` is not one on a more lenient server either.
 
     Raises `NotFound`.
     """

@@ -1,6 +1,7 @@
-"""Step 3: the body, bounded; model, stream flag, and what else the client asked for.
+"""Step 3: read the body within a bound. Find the model, the stream flag, and what else the client asked for.
 
-The body waits for the key because it may be 64 MiB: a stranger must not make the gateway hold it.
+The body is read after the key is checked, because it may be 64 MiB: a client without a key must not make Sluice hold
+it.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ from proxy.wire.json_members import LARGE_BYTES
 from proxy.wire.jsonbody import JSONBody, NotAnObject
 
 REPLACEMENT = "\ufffd"
-"""What stands where the text was no text."""
+"""Stands in place of bytes that could not be decoded."""
 
 
 async def read(exchange: Exchange, components: Components, deadline: RequestDeadline) -> None:
-    """The body, where it is to be understood.
+    """Read the body, if Sluice has to understand it.
 
     Raises `BadRequest`, `NotAnObject`, `UnsupportedMediaType`, `RequestTimeout`, `TooLarge`, `ClientGone`.
     """
@@ -51,14 +52,14 @@ async def read(exchange: Exchange, components: Components, deadline: RequestDead
 
 
 def minds_model(exchange: Exchange, snapshot: Snapshot) -> bool:
-    """Whether it makes a difference which model a form names; where not, its file goes up as it comes."""
+    """Whether it matters which model a form names. If not, the form is forwarded without being read."""
     return snapshot.catalog.minds_models or (bool(exchange.endpoint.media) and needs_metering(exchange, snapshot))
 
 
 async def read_form(exchange: Exchange, components: Components, deadline: RequestDeadline) -> None:
-    """As much of a form as it takes to learn which model it names; the rest goes up as it comes.
+    """Read a form until its model is found. The rest is forwarded as it comes.
 
-    One that says it nowhere in its first `MAX_PAYLOAD_BYTES` names none. Raises as `read` does.
+    A form without a model in its first `MAX_PAYLOAD_BYTES` names none. Raises as `read` does.
     """
     reader = FormReader.of(exchange.head.fields[b"content-type"])
     if reader is None:
@@ -82,7 +83,7 @@ async def read_form(exchange: Exchange, components: Components, deadline: Reques
 
 
 async def read_passed(exchange: Exchange, components: Components, deadline: RequestDeadline) -> None:
-    """Keep a body that is passed on as it is; where it is an object that names a model, say which."""
+    """Read a body that is forwarded as it is. If it is an object that names a model, set `model`."""
     exchange.passed_body = plain = await read_document(exchange, components, deadline)
     try:
         peek_model(
@@ -93,7 +94,7 @@ async def read_passed(exchange: Exchange, components: Components, deadline: Requ
 
 
 def peek_model(exchange: Exchange, body: JSONBody) -> None:
-    """Raises `NotAnObject`."""
+    """Set `body`, and `model` if the body names one. Raises `NotAnObject`."""
     body.check_unambiguous()
     model = body.get("model")
     exchange.body = body
@@ -105,7 +106,10 @@ def peek_model(exchange: Exchange, body: JSONBody) -> None:
 
 
 def read_json(exchange: Exchange, body: JSONBody, bounds: Bounds) -> None:
-    """Model and stream flag out of the body, and the body as one that every reader understands alike."""
+    """Set the model, the stream flag and the body, which all parsers then read in the same way.
+
+    Raises `BadRequest`, `NotAnObject`.
+    """
     body.check_unambiguous()
     exchange.body = body
     model = body.get("model")
@@ -117,7 +121,7 @@ def read_json(exchange: Exchange, body: JSONBody, bounds: Bounds) -> None:
         model = preferred.decode("latin-1").strip()
         body.set("model", model)
     if model is None:
-        model = ""  # the provider may know it all the same: a stored prompt names it there
+        model = ""  # the provider may still know it, from a stored prompt
     if not isinstance(model, str):
         raise BadRequest("invalid_type", "The model parameter must be a string.", param="model")
     if len(model) > MAX_MODEL_CHARS or not model.isprintable() or REPLACEMENT in model:

@@ -1,4 +1,4 @@
-"""Step 1: what is asked, as far as path and method say it."""
+"""Step 1: check the path, the method and the head, and find the endpoint."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SAFE_TARGET = re.compile(r"[!-~]*")
 
 
 def receive(exchange: Exchange) -> None:
-    """Path, method and the client's own name for the request.
+    """Set the endpoint and its dialect.
 
     Raises `BadRequest`, `RequestTimeout`, `HeadTooLarge`, `NotFound`, `MethodNotAllowed`.
     """
@@ -26,7 +26,7 @@ def receive(exchange: Exchange) -> None:
 
 
 def locate(exchange: Exchange) -> Endpoint:
-    """The endpoint; sets `path` to its one spelling, `rest` to what follows `/v1` in it, and `query`.
+    """The endpoint. Sets `path` to the canonical path, `rest` to what follows `/v1` in it, and `query`.
 
     Raises `BadRequest`, `NotFound`, `MethodNotAllowed`.
     """

@@ -1,4 +1,4 @@
-"""Answers to the client: the one place that speaks ASGI's sending side."""
+"""Send answers to the client, as ASGI messages or directly through Sluice's own server."""
 
 from __future__ import annotations
 
@@ -50,7 +50,10 @@ def own_lines(exchange: Exchange) -> bytes:
 
 
 async def tell(exchange: Exchange, message: dict[str, object]) -> None:
-    """Raises `ClientGone`, from servers that say so at once; others say it to who listens (`server/deadlines.py`)."""
+    """Send an ASGI message. Raises `ClientGone` if the server says at once that the client left.
+
+    Other servers say it only to `receive` (`server/deadlines.py`).
+    """
     try:
         await exchange.send(message)
     except OSError:
@@ -58,7 +61,7 @@ async def tell(exchange: Exchange, message: dict[str, object]) -> None:
 
 
 async def start(exchange: Exchange, status: int, lines: bytes) -> None:
-    """The head of an answer: these header lines, and Sluice's own."""
+    """Send the head of an answer: these header lines, and Sluice's own."""
     exchange.status = status
     exchange.answer_started = True
     if exchange.capture is not None:
@@ -83,7 +86,7 @@ async def end(exchange: Exchange, piece: bytes = b"") -> None:
 
 
 async def send_whole(exchange: Exchange, status: int, lines: bytes, body: bytes) -> None:
-    """An answer whose body is all there."""
+    """Send an answer whose whole body is known."""
     if exchange.call is None:
         await start(exchange, status, b"%scontent-length: %d\r\n" % (lines, len(body)))
         await end(exchange, body)
@@ -101,10 +104,10 @@ async def send_whole(exchange: Exchange, status: int, lines: bytes, body: bytes)
 
 
 async def send_pieces(exchange: Exchange, status: int, lines: bytes, body: Pieces) -> None:
-    """A long answer, no faster than the client takes it; where its head has gone already, the rest of it."""
+    """Send a long answer, no faster than the client takes it. If its head was sent already, only the body is sent."""
     if not exchange.answer_started:
         await start(exchange, status, b"%scontent-length: %d\r\n" % (lines, len(body)))
-    pending = b""  # what ends the answer waits for what is to be done before that
+    pending = b""  # the last piece leaves together with the end: the event must be in the journal before it
     async for piece in body:
         if pending:
             await send_piece(exchange, pending)

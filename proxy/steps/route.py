@@ -1,4 +1,4 @@
-"""Who may answer: providers that have the model, in the order in which they are asked."""
+"""Choose the providers that may answer, in the order in which they are asked."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from proxy.stored.references import homes_of
 async def route(exchange: Exchange, components: Components) -> Iterator[Attempt]:
     """Attempts to make, one after the other. Raises `NoProvider`, `BadRequest`, `NotFound`."""
     endpoint = exchange.endpoint
-    # Of chats, which are most, few speak of anything: a look at the bytes tells.
+    # Most requests are chats, and few of those name a stored object. Searching the bytes tells.
     words, body = endpoint.names_stored, exchange.body
     speaks = words and (endpoint is not CHAT or body is None or body.may_name(words))
     if speaks and (homes := await homes_of(exchange, components.owners, components.snapshot.catalog)):
@@ -27,7 +27,7 @@ async def route(exchange: Exchange, components: Components) -> Iterator[Attempt]
 
 
 def attempts(exchange: Exchange, candidates: tuple[Candidate, ...]) -> Iterator[Attempt]:
-    """By priority and weight; nobody is asked twice."""
+    """One attempt for each provider, in an order by priority and weight."""
     aliases = (
         exchange.key.upstream_alias if exchange.key else "",
         exchange.project.upstream_alias if exchange.project else "",
@@ -50,7 +50,10 @@ def candidates_of(exchange: Exchange, catalog: Catalog) -> tuple[Candidate, ...]
 
 
 def at_home(exchange: Exchange, homes: dict[tuple[str, str], tuple[ProviderRecord, Named]]) -> Attempt:
-    """What was stored lives at the provider that made it, under the credential that it was made with."""
+    """An attempt at the provider that made the stored objects, with the credential that they were made with.
+
+    Raises `BadRequest`, `NotFound`.
+    """
     [((_, credential), (provider, named)), *others] = homes.items()
     if others:
         other = others[0][1][1]
@@ -62,7 +65,7 @@ def at_home(exchange: Exchange, homes: dict[tuple[str, str], tuple[ProviderRecor
         )
     model = provider.upstream_name(exchange.model) if exchange.model else ""
     if model is None and not exchange.endpoint.reads_body:
-        model = exchange.model  # named beside what is asked for, and the provider's to understand
+        model = exchange.model  # only mentioned in the request, so the provider decides about it
     if model is None:
         raise NotFound(
             "model_not_found",

@@ -1,4 +1,4 @@
-"""A stream of events on its way: read frame by frame, handed on as it comes, ended honestly."""
+"""Relay a stream of events: each frame is read and sent as it comes, and a failure never looks like a regular end."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from proxy.wire.answer import Answer
 from proxy.wire.sse import LATE_LF, FrameSplitter
 
 MAX_FRAME_BYTES = 16 * 1024 * 1024
-"""A longer frame goes on unread, as it comes: nobody waits for its end, and nothing of it is kept."""
+"""A longer frame is forwarded unread, as it comes: Sluice does not wait for its end, and keeps nothing of it."""
 
 
 async def relay_stream(
     exchange: Exchange, answer: Answer, components: Components, deadline: RequestDeadline, *, is_late: bool = False
 ) -> None:
-    """Relay until the provider's end. What fails before the first frame is raised, as for any other answer; not where
-    that is late, and the head goes to the client without it.
+    """Relay until the provider ends the stream. A failure before the first frame is raised, as for any other answer.
+    If the first frame is late (`is_late`), the head is sent without it, and a failure can no longer be raised.
 
-    What fails later is told in the stream's own dialect, without a finish reason or a closing mark that the provider
-    did not send; then the stream ends, and the row says so.
+    A later failure is sent as an error event of the dialect, without a finish reason or a closing mark that the
+    provider did not send. Then the stream ends, and the row has the failure.
     """
     exchange.stream = True
     reader = exchange.dialect.stream_reader(answer_context(exchange))
@@ -37,7 +37,7 @@ async def relay_stream(
     try:
         if is_late:
             await start(exchange, answer)
-            await respond.send_piece(exchange, b"")  # else the head waits for the first one
+            await respond.send_piece(exchange, b"")  # sends the head, which would wait for the first piece
         await pump(exchange, answer, reader, components, deadline)
     except (StreamFault, ConnectionFailed, ConnectionResetError, asyncio.CancelledError) as error:
         failure = failure_of(error, deadline)
@@ -60,8 +60,8 @@ async def relay_stream(
             exchange.usage = reader.usage_so_far()
         exchange.response_id, exchange.units = reader.response_id, reader.units
         if reader.goes_on:
-            exchange.goes_on, exchange.usage = True, None  # all of it is counted when it is over
-        failure = None  # raised by the frame that knows it, it is a cycle that keeps the request
+            exchange.goes_on, exchange.usage = True, None  # its usage is recorded when the response is complete
+        failure = None  # its traceback refers to this frame: a cycle, which would keep the request in memory
     if reader.failed and not exchange.outcome:
         exchange.outcome, exchange.error_code = "upstream_error", "upstream_stream_error"
 
@@ -93,13 +93,13 @@ async def pump(
         deadline.relax()
         await send_frames(exchange, answer, out)
         if fault is not None:
-            raise StreamFault(fault.code, fault.message)  # not the one that this frame knows: that is a cycle
+            raise StreamFault(fault.code, fault.message)  # a new one, because this frame refers to `fault`: a cycle
         deadline.expect(bounds.idle_s, bounds.stream_idle)
     attempt.done_at = time.monotonic()
     deadline.relax()
     rest = splitter.rest()
     out = reader.frame(rest) if rest else b""
-    out += reader.end()  # raises before half an event is sent, which would swallow the one that tells of the error
+    out += reader.end()  # may raise, so before `out` is sent: behind half an event the error event would be lost
     await send_frames(exchange, answer, out)
     if not exchange.answer_started:
         await start(exchange, answer)
@@ -108,13 +108,13 @@ async def pump(
 
 
 async def count(exchange: Exchange, reader: StreamReader) -> None:
-    """What the stream took; before its end leaves."""
+    """Set the usage of the stream, before its end is sent."""
     exchange.usage = reader.usage_so_far()
     await finish_estimate(exchange)
 
 
 def read_frames(reader: StreamReader, frames: list[bytes]) -> tuple[bytes, StreamFault | None]:
-    """What goes to the client for these frames, up to the first that no client could read."""
+    """What goes to the client for these frames, up to the first that no client could read, and its fault."""
     if len(frames) == 1 and frames[0] is not LATE_LF:
         try:
             out = reader.frame(frames[0])
@@ -153,7 +153,7 @@ async def start(exchange: Exchange, answer: Answer) -> None:
 
 
 def failure_of(error: BaseException, deadline: RequestDeadline) -> ProxyError | ClientGone:
-    """What went wrong, in words for the client. Raises an interruption that is none of a deadline."""
+    """The error to tell the client. Raises `CancelledError`, as `RequestDeadline.cause` does."""
     if isinstance(error, asyncio.CancelledError):
         return deadline.cause()
     if isinstance(error, StreamFault):

@@ -1,4 +1,4 @@
-"""A request's place in a trace: taken from the client's headers, told to the provider. Only where traces are on."""
+"""A request's place in a trace: taken from the client's headers, sent to the provider. Used only if traces are on."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def begin(exchange: Exchange, traces: Traces) -> Span:
 
 
 def lines_above(head: Head, span: Span) -> bytes:
-    """The headers that go to the provider, with our span as its parent. Raises `ValueError`, as `Head.lines_above`."""
+    """The header lines for the provider, with Sluice's span as parent. Raises `ValueError`, as `Head.lines_above`."""
     if TRACEPARENT not in head.fields and TRACESTATE not in head.fields:
         return head.lines_above() + span.lines
     others = [header for header in head.headers if header[0] not in (TRACEPARENT, TRACESTATE)]
@@ -43,7 +43,7 @@ def lines_above(head: Head, span: Span) -> bytes:
 
 
 def target_of(exchange: Exchange) -> Target | None:
-    """Who was asked; None where nobody was."""
+    """The provider that was asked; None if none was."""
     attempt = exchange.attempt
     if attempt is None or attempt.sent_at is None:
         return None

@@ -1,4 +1,4 @@
-"""Compressed bodies of requests (RFC 9110, section 8.4), unpacked within the bound that holds for plain ones."""
+"""Unpack compressed bodies of requests (RFC 9110, section 8.4), within the size limit for plain ones."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from proxy.wire.decoders import DECODERS, MEMBERS, MOST_MEMBERS, WINDOW_BYTES, U
 from proxy.wire.pieces import joined
 
 STEP_BYTES = 256 * 1024
-"""Unpacked in one go: about a millisecond."""
+"""Unpacked in one step, which takes about a millisecond."""
 
 PIECE_BYTES = 64 * 1024
 
 
 def coding_of(exchange: Exchange) -> str:
-    """How the body is packed; blank: not at all. Raises `UnsupportedMediaType`."""
+    """The content encoding of the body; blank if it has none. Raises `UnsupportedMediaType`."""
     header = exchange.head.fields.get(b"content-encoding")
     if header is None:
         return ""
@@ -37,7 +37,7 @@ def coding_of(exchange: Exchange) -> str:
 
 
 class Unpacker:
-    """Feed it the pieces of a packed body; it gives what they unpack to, in steps."""
+    """Unpacks the pieces of a compressed body, in bounded steps."""
 
     def __init__(self, coding: str) -> None:
         self._coding = coding
@@ -45,7 +45,7 @@ class Unpacker:
         self._decoder = DECODERS[coding]()
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
-        """Raises `BadRequest`."""
+        """The steps that this piece unpacks to. Raises `BadRequest`."""
         for at in range(0, len(piece), PIECE_BYTES):
             left = piece[at : at + PIECE_BYTES]
             while left or self._decoder.has_more:
@@ -59,7 +59,7 @@ class Unpacker:
                     yield step
 
     def end(self) -> None:
-        """Raises `BadRequest` when the body broke off."""
+        """Raises `BadRequest` if the body broke off."""
         if not self._decoder.is_over:
             raise self._damage_error()
 
@@ -74,9 +74,9 @@ class Unpacker:
 
 
 async def unpacked(raw: bytes, coding: str, most: int, room: BodyRoom) -> bytes:
-    """A whole body. Raises `BadRequest`, `TooLarge`, `Unavailable`.
+    """The whole body, unpacked. Raises `BadRequest`, `TooLarge`, `Unavailable`.
 
-    The beginning is unpacked here, which is all of most bodies; for what follows a thread is asked.
+    The beginning, which is all of most bodies, is unpacked on the event loop. The rest is unpacked in a thread.
     """
     await load(coding)
     unpacker = Unpacker(coding)
@@ -97,7 +97,7 @@ async def unpacked(raw: bytes, coding: str, most: int, room: BodyRoom) -> bytes:
 
 
 def gather(pieces: list[bytes], steps: Iterator[bytes], most: int) -> None:
-    """Until all is there, or more than `most`."""
+    """Add steps to `pieces` until all are there, or they are longer than `most`."""
     size = sum(map(len, pieces))
     while size <= most and (step := next(steps, None)) is not None:
         pieces.append(step)
@@ -105,7 +105,10 @@ def gather(pieces: list[bytes], steps: Iterator[bytes], most: int) -> None:
 
 
 async def unpacked_pieces(pieces: AsyncIterator[bytes], coding: str, most: int) -> AsyncIterator[bytes]:
-    """A body that streams by. Raises `BadRequest`, `TooLarge`. Others come to their turn between its steps."""
+    """The unpacked pieces of a body that is forwarded as it comes. Other tasks run between the steps.
+
+    Raises `BadRequest`, `TooLarge`.
+    """
     await load(coding)
     unpacker = Unpacker(coding)
     size = 0

@@ -1,4 +1,4 @@
-"""What a provider said where it should have sent JSON: a page, a line of text. Bounded, and without secrets."""
+"""Excerpts of answers that should have been JSON: a page, a line of text. They are bounded and contain no secrets."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ LOOKED_AT_BYTES = 8 * 1024
 
 _NOT_TEXT = re.compile(r"<(script|style)\b.{0,8192}?(?:</\1>|\Z)|<!--.{0,8192}?(?:-->|\Z)|<[^<>]{0,2000}>", re.I | re.S)
 _SPACES = re.compile(r"\s+")
-# Of networks that nobody outside has to know the insides of.
+# Addresses in private networks, which are not shown to clients.
 _INSIDE = re.compile(
     r"\b(?:(?:10|127)\.\d{1,3}|192\.168|169\.254|172\.(?:1[6-9]|2\d|3[01]))\.\d{1,3}\.\d{1,3}(?::\d{1,5})?\b"
 )
 
 
 def note_unread(exchange: Exchange, status: int, raw: bytes | None, components: Components) -> str:
-    """The text, after a line in the log that has it; for the client without addresses of private networks."""
+    """Log the text of the answer. Returns it for the client, without addresses in private networks."""
     text = text_of(exchange, raw or b"", components)
     name = exchange.attempts[-1].provider.name
     log.warning("Provider %s answered request %s with %d and no JSON: %s", name, exchange.request_id, status, text)
@@ -32,12 +32,12 @@ def note_unread(exchange: Exchange, status: int, raw: bytes | None, components: 
 
 
 def text_of(exchange: Exchange, raw: bytes, components: Components) -> str:
-    """On one line, without markup."""
+    """The text on one line, without markup and secrets."""
     raw_body = RawBody(bytearray(raw[:LOOKED_AT_BYTES]), len(raw), "", "")
     secret = secret_of(exchange)
     shown = components.shown_errors.of(raw_body, {secret} if secret else ()).body.decode("utf-8", "replace")
     if "<" in shown:
         shown = _NOT_TEXT.sub(" ", shown)
-    # First the ends of lines become spaces, then whatever else could play with a terminal goes.
+    # Line ends become spaces. Then all other characters that could control a terminal are removed.
     words = "".join(char for char in _SPACES.sub(" ", shown) if char.isprintable()).strip()
     return words if len(words) <= MOST_CHARS else words[: MOST_CHARS - 1] + "…"

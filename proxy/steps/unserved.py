@@ -1,4 +1,4 @@
-"""Before admission: a model that no provider has is refused, and uses up nothing of any limit."""
+"""Refuse a model that no provider has. This comes before admission, so such a request uses up nothing of any limit."""
 
 from __future__ import annotations
 

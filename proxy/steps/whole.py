@@ -1,4 +1,4 @@
-"""Answers that are read before they go on: bounded in size and in time."""
+"""Read an answer whole before it is sent. Its size and its time are bounded."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ async def read_whole(
     *,
     passes_blanks: bool = False,
 ) -> bytes | None:
-    """The whole body; None when it is larger than `most`. `pieces` takes what comes of it, for who is interrupted.
+    """The whole body; None if it is larger than `most`. `pieces` gets what has come, for a caller that is interrupted.
 
-    With `passes_blanks`, without the white space before it that has gone to the client by then.
+    With `passes_blanks`, white space before the body may be sent to the client meanwhile. It is then not returned.
     """
     attempt = exchange.attempts[-1]
     whole = answer.rest()
@@ -59,7 +59,7 @@ async def read_whole(
 
 
 async def plain(answer: Answer, raw: bytes | None, most: int) -> bytes | None:
-    """An answer as it was before it was compressed; None where that cannot be undone here, or is larger than `most`."""
+    """The answer, unpacked if it is compressed; None if it cannot be unpacked here, or is larger than `most`."""
     coding = coding_of(answer.headers)
     if raw is None or not coding:
         return raw
