@@ -1,7 +1,7 @@
-"""The data plane's door: an ASGI application for `/v1/*`, `/health*` and `/metrics`.
+"""The data plane as an ASGI application, for `/v1/*`, `/health*` and `/metrics`.
 
-It builds the parts once, when the server starts (or when it is first asked for something, for servers without a
-lifespan), and hands them to each request.
+It builds the components once, when the server starts (or for the first request, under servers without lifespan), and
+passes them to each request.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class DataPlane:
             await pipeline.run(Exchange(scope, receive, send), self._components or await self.start())
 
     async def start(self) -> Components:
-        """Load what there is to know. Raises `DatabaseError`."""
+        """Build the components, which loads the configuration. Raises `DatabaseError`."""
         if self._starting is None:
             self._starting = asyncio.Lock()
         async with self._starting:
@@ -51,20 +51,20 @@ class DataPlane:
                 self._condition = Condition(self._components)
                 if settings.LEDGER_WRITER == "own":
                     self._ledger = LedgerThread()
-                # What is here by now stays: the collector need not look at all of Django again and again.
+                # What exists now stays, so the garbage collector need not look at all of Django again and again.
                 gc.collect()
                 gc.freeze()
         return self._components
 
     async def _try_to_start(self) -> None:
-        """Whoever waits to be told that it is ready sends no request before."""
+        """A client that waits until Sluice is ready sends no other request that would start it."""
         try:
             await self.start()
         except DatabaseError as error:
             log.error("Sluice cannot start: %s", error)
 
     async def stop(self) -> None:
-        """Write what is left, and let go of everything."""
+        """Write what is left, and close everything."""
         components, self._components = self._components, None
         if components is None:
             return

@@ -25,7 +25,7 @@ class ProxyConfig(AppConfig):
 
 
 def take_all_the_time(using: str, **_: Any) -> None:
-    """A migration may take longer than any statement of a server; its connection ends with it."""
+    """Remove the time limits on statements, because a migration may take longer. Its connection ends with it."""
     from django.db import connections
 
     connection = connections[using]

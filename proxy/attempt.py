@@ -1,4 +1,4 @@
-"""One try at one provider: who is asked, and what became of it."""
+"""One try at one provider, and its result."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ NO_ACCESS = Access(None, b"", b"")
 
 @dataclass(slots=True, eq=False, repr=False)
 class Attempt:
-    """`aliases` name the credentials that the call prefers, the first one first. Times are monotonic, in seconds."""
+    """`aliases` name the preferred credentials, the most preferred first. Times are monotonic, in seconds."""
 
     provider: ProviderRecord
     model: str
     aliases: tuple[str, str]
     access: Access = NO_ACCESS
-    """How the provider is called; none was found while nothing is sent."""
+    """The credential and header lines for the call; `NO_ACCESS` until they are known."""
     sent_at: float | None = None
     first_byte_at: float | None = None
     done_at: float | None = None
@@ -27,7 +27,7 @@ class Attempt:
     """The code of the failure that ended it."""
 
     def again(self) -> Attempt:
-        """The same at the same provider."""
+        """A new attempt at the same provider, with the same model and access."""
         return Attempt(self.provider, self.model, self.aliases, self.access)
 
     @property

@@ -1,4 +1,4 @@
-"""How many bytes of requests' bodies this process holds at once, and no more."""
+"""Bounds how many bytes of request bodies this process holds at one time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from proxy.errors import Unavailable
 
 
 class BodyRoom:
-    """Taken before a body is read, given back when its request ends. Counts bytes as they came over the wire."""
+    """Room is taken while a body is read, and given back when its request ends.
+
+    A compressed body takes as much as the larger of its compressed and its unpacked size, and the decoder's window.
+    """
 
     __slots__ = ("most_bytes", "reserved_bytes")
 
@@ -15,7 +18,7 @@ class BodyRoom:
         self.reserved_bytes = 0
 
     def take(self, size: int) -> None:
-        """Raises `Unavailable`, and takes nothing then."""
+        """Raises `Unavailable`; then nothing was taken."""
         if self.reserved_bytes + size > self.most_bytes:
             raise Unavailable(
                 "too_many_bodies",

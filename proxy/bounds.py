@@ -1,4 +1,4 @@
-"""How long a request waits and how large it may be: the settings of the path, read once."""
+"""How long a request waits and how large it may be. Read from the settings once."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ MAX_MODEL_CHARS = 200
 
 
 class Bounds(msgspec.Struct, frozen=True):
-    """Times in seconds, sizes in bytes. Each time has the error that it ends in, made only when it is needed."""
+    """Times in seconds, sizes in bytes. Methods make the errors of exceeded bounds, only when they are needed."""
 
     require_key: bool
     key_prefix: str
     provider_suffix: str
     payload_bytes: int
     body_room_bytes: int
-    """Of all bodies that are read, at once."""
+    """Of all request bodies that the process holds at one time."""
     upload_bytes: int
     body_s: float
     first_byte_s: float
@@ -28,9 +28,9 @@ class Bounds(msgspec.Struct, frozen=True):
     head_s: float
     """Until the head of an answer has come."""
     captured_bytes: int
-    """Of a body, where its project has it kept."""
+    """Taken from the beginning of a body that is stored or logged."""
     attempts: int = 1
-    """Providers that a request is sent to, one after the other."""
+    """Providers that are asked at most, one after the other."""
 
     @classmethod
     def from_settings(cls, settings: Any) -> Bounds:

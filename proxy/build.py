@@ -1,4 +1,4 @@
-"""How the parts of the data plane are made, from the settings, once for each process."""
+"""Make the parts of the data plane from the settings, once for each process."""
 
 from __future__ import annotations
 
@@ -49,14 +49,15 @@ log = logging.getLogger("sluice.proxy")
 
 SEGMENT_BYTES = 16 * 1024 * 1024
 MOST_ROWS = 10_000
-"""Of requests that had the same ids for answers: a provider that gives one id to more of them has none."""
+"""Rows that are read to find who made some responses. A provider that gives one id to more responses has no usable ids.
+"""
 
 SHOWN_ERROR_BYTES = 4096
-"""Of a provider's error that is no JSON, with its markup; less of it is told."""
+"""Bytes read of a provider's error that is not JSON, with its markup. Less of it is shown."""
 
 
 class LedgerThread:
-    """Writes the ledger where nobody else does: under a server that Sluice did not start itself."""
+    """Writes the ledger if no other process does: under a server that Sluice did not start."""
 
     def __init__(self) -> None:
         self._stopping = threading.Event()
@@ -90,7 +91,7 @@ async def build_components() -> Components:
 
     limits = await build_limits()
     if settings.DISPATCH_WITH_SERVER and not settings.REDIS_URL:
-        for target in settings.DISPATCHERS:  # who reads along from the first event on, however late it begins
+        for target in settings.DISPATCHERS:  # gets all events from the first on, however late its dispatcher starts
             subscribe(settings.JOURNAL_DIR, target.consumer)
     metrics = RequestMetrics((lambda: limits.up) if limits.is_shared else None)
     journal = Spool(
@@ -134,7 +135,7 @@ def show_bodies(snapshot: Snapshot, most_bytes: int) -> Showing:
 
 
 async def build_limits() -> LimitsBackend:
-    """This process's own, or those that all share through Redis, also when it is away at the moment."""
+    """The limits of this process, or those shared through Redis, if that is set up. Redis may be away at the moment."""
     if not settings.REDIS_URL:
         return MemoryLimits()
     limits = FallbackLimits(
@@ -151,14 +152,14 @@ def build_traces() -> Traces | None:
     if not settings.TRACING:
         return None
     from usage.telemetry.traces import (
-        Traces,  # what it imports takes a quarter of a second, and is not there everywhere
+        Traces,  # importing it takes a quarter of a second and needs optional packages
     )
 
     return Traces(VERSION)
 
 
 def find_in_ledger(keys: Collection[str], project_id: int | None) -> dict[str, Owner]:
-    """Who made these; where several projects did, and this one is among them, this one, and its latest one."""
+    """Who made these. If several requests have one id, this project's are preferred, and of these the latest."""
     best: dict[str, tuple[tuple[bool, str], Owner]] = {}
     columns = ("response_id", "id", "project_id", "provider", "credential")
     for key, row_id, project, provider, credential in rows_of_responses(keys).values_list(*columns)[:MOST_ROWS]:
@@ -169,8 +170,8 @@ def find_in_ledger(keys: Collection[str], project_id: int | None) -> dict[str, O
 
 
 def rows_of_responses(keys: Collection[str]) -> QuerySet[RequestRecord]:
-    """Said as the index `request_by_response` says it, which SQLite needs to see that it serves; and without an order,
-    for which PostgreSQL may prefer to walk the table by its key.
+    """The condition repeats that of the index `request_by_response`, because SQLite uses the index only then. The rows
+    have no order, because for an order PostgreSQL may walk the table by its key instead.
     """
     rows = RequestRecord.objects.filter(~Q(response_id=""), response_id__in=keys, endpoint__in=LABELS, method="POST")
     return rows.order_by()

@@ -1,4 +1,4 @@
-"""What a request and its answer say, taken on their way: for projects that have it kept, for the log of who asks."""
+"""The beginnings of a request's and an answer's body, for projects that store bodies and for a log that has them."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from usage.bodies.show import SLACK_BYTES, RawBody
 
 
 class Capture:
-    """The first bytes of both. It is there only where somebody wants them."""
+    """The first bytes of both bodies. It is made only if they are wanted."""
 
     __slots__ = ("_answer", "_answer_bytes", "_most", "_request", "_request_bytes", "keeps", "lines")
 
     def __init__(self, most_bytes: int) -> None:
         self.keeps = ""
-        """What the project has kept: `errors`, `all`, or nothing."""
+        """Which bodies the project stores: `errors`, `all`, or blank for none."""
         self.lines = b""
         """The header lines of the answer."""
         self._most = most_bytes + SLACK_BYTES
@@ -32,7 +32,7 @@ class Capture:
         self._answer_bytes += len(piece)
 
     def bodies(self, above: dict[bytes, bytes]) -> tuple[RawBody, RawBody]:
-        """Of the request with these headers, and of its answer."""
+        """(The body of the request with these headers, the body of its answer.)"""
         below = dict(read_lines(self.lines))
         return (
             RawBody(self._request, self._request_bytes, *described(above)),
@@ -41,7 +41,7 @@ class Capture:
 
 
 def described(fields: dict[bytes, bytes]) -> tuple[str, str]:
-    """Content type and encoding."""
+    """(Content type, content encoding.)"""
     words = (fields.get(name, b"").decode("latin-1").strip() for name in (b"content-type", b"content-encoding"))
     content_type, encoding = words
     return content_type, "" if encoding.lower() == "identity" else encoding

@@ -1,4 +1,4 @@
-"""What every request shares, made once when the process starts and handed to the steps."""
+"""The objects that all requests of a process share. They are made when the process starts, and passed to the steps."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Components:
-    """Read by the steps, changed by nobody."""
+    """The steps use these objects. None of them is replaced."""
 
     __slots__ = (
         "admission",
@@ -90,6 +90,6 @@ class Components:
         self.bodies = bodies
         self.background = background
         self.shown_errors = shown_errors
-        """Shows clients a part of providers' errors that are no JSON."""
+        """Redacts excerpts of providers' answers that should have been JSON."""
         self.reporter = Reporter(metrics, request_log, traces)
         self.request_deadlines = RequestDeadlines()

@@ -28,11 +28,11 @@ OPAQUE = OpaqueDialect()
 
 class Endpoint(NamedTuple):
     label: str
-    """For metrics: one of a small, fixed number."""
+    """The value of a metric's label, out of a small, fixed number."""
 
     dialect: Dialect = OPAQUE
     reads_body: bool = False
-    """Its body is a JSON object with a `model`, read whole before the request goes on."""
+    """Its body is a JSON object with a `model`, which is read whole before the request is forwarded."""
 
     own: bool = False
     """Answered by Sluice itself."""
@@ -41,22 +41,22 @@ class Endpoint(NamedTuple):
     """A form that is sent to it may have a field `model`."""
 
     media: str = ""
-    """What its price may be by: pictures, speech or what is heard (`media.py`)."""
+    """`pictures`, `speech` or `hearing` if its price may be by these (`media.py`); else blank."""
 
     metered: bool = False
-    """Whatever it is asked: its model is known before the provider is asked, and its cost afterwards."""
+    """For every request, the model is known before the provider is asked, and the cost afterwards."""
 
     names_stored: tuple[bytes, ...] = ()
-    """Its bodies may name what a provider has stored; one that does has one of these bytes in it."""
+    """Its bodies may name stored objects. A body that names one contains one of these words."""
 
     makes: Kind | None = None
-    """What a provider stores for who asks it."""
+    """The kind of object that a request to it makes a provider store."""
 
     one_of: Kind | None = None
-    """Its path names one."""
+    """The kind of stored object that its path names."""
 
     lists: Kind | None = None
-    """It tells of all that there are."""
+    """The kind of stored objects that it lists."""
 
 
 CHAT = Endpoint(
@@ -65,7 +65,7 @@ CHAT = Endpoint(
 COMPLETIONS = Endpoint("/v1/completions", CompletionDialect(), reads_body=True, metered=True)
 EMBEDDINGS = Endpoint("/v1/embeddings", EmbeddingDialect(), reads_body=True, metered=True)
 RESPONSES = Endpoint("/v1/responses", ResponsesDialect(), reads_body=True, names_stored=IN_RESPONSES, makes=RESPONSE)
-"""Metered where its body says no otherwise (`metering.py`)."""
+"""Metered, unless something in the body prevents it (`metering.py`)."""
 COMPACT = Endpoint("/v1/responses/compact", CompactDialect(), reads_body=True, metered=True, names_stored=IN_RESPONSES)
 STORED_RESPONSE = Endpoint("/v1/responses/{id}", ResponsesDialect(), names_stored=ANYWHERE, one_of=RESPONSE)
 STORED_CONVERSATION = Endpoint("/v1/conversations/{id}", names_stored=ANYWHERE, one_of=CONVERSATION)
@@ -77,12 +77,12 @@ READ_RAW = {path.encode(): endpoint for path, endpoint in READ.items()}
 
 
 def dialect_of(path: str) -> Dialect:
-    """The one that a client speaks who asks for this path."""
+    """The dialect of a client that asks for this path."""
     endpoint = READ.get(path)
     return OPAQUE if endpoint is None else endpoint.dialect
 
 
-# What is passed through, by its first segment: names of OpenAI's API, so that no client can invent a label.
+# Endpoints that are passed through, by first segment. Only names of OpenAI's API, so that no client can invent a label.
 PASSED = {
     name: Endpoint(f"/v1/{name}", names_stored=ANYWHERE)
     for name in [
@@ -130,7 +130,7 @@ UNKNOWN = Endpoint("{unknown}")
 
 
 class Addresses(NamedTuple):
-    """Of one kind of what providers store."""
+    """The endpoints of one kind of stored objects."""
 
     kind: Kind
     creation: Endpoint
@@ -156,8 +156,8 @@ for _kind in KINDS:
 READING = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
 """Methods that make nothing."""
 
-# What costs nothing, since no model works for it: by method, and by the path after `/v1` as the provider reads it.
-# Whatever is not here and not metered may cost. A path with escapes is none of these: two readers may take it for two.
+# Free requests, for which no model works: by method, and by the path after `/v1` as the provider reads it. A request
+# that is neither here nor metered may cost something. A path with escapes is never free: it could be read in two ways.
 _ID = r"/[\w.~:@-]+"
 _STORED = (
     r"/(?:assistants|batches|chat/completions|containers|conversations|evals|files|fine_tuning|models|responses|threads"
@@ -170,13 +170,13 @@ _FREE = {
     "POST": re.compile(rf"(?:{_KEPT}|{_CANCELLED}|/responses/input_tokens)/?", re.ASCII),
 }
 
-# Who lists or reads what is stored, asks with GET; the rest of what OpenAI has no use for is refused here.
+# Stored chats are listed with GET. Other methods, for which OpenAI has no use on these paths, are refused here.
 ONLY_POST = frozenset(READ) - {CHAT.label}
 CHAT_METHODS = frozenset({"GET", "POST"})
 
 
 def find_endpoint(method: str, path: str) -> Endpoint:
-    """The endpoint of a request whose path is known to be clean and to begin with `/v1/`."""
+    """The endpoint of a request. Its path must be canonical and begin with `/v1/`."""
     endpoint = READ.get(path)
     if endpoint is not None and method == "POST":
         return endpoint
@@ -190,7 +190,7 @@ def find_endpoint(method: str, path: str) -> Endpoint:
 
 
 def find_stored(method: str, name: str, rest: str) -> Endpoint | None:
-    """The endpoint of what a provider stores; `rest` is what follows `/v1`, and `name` its first segment."""
+    """The endpoint of stored objects, if it is one. `rest` is what follows `/v1`, and `name` its first segment."""
     for kind, creation, one, every in STORED.get(name, ()):
         if kind is MODEL and method != "DELETE":
             continue
@@ -205,7 +205,7 @@ def find_stored(method: str, name: str, rest: str) -> Endpoint | None:
 
 
 def allowed_methods(path: str) -> frozenset[str] | None:
-    """The methods of a path that takes only some; None where the provider decides."""
+    """The methods that a path allows; None if the provider decides."""
     if path in ONLY_POST:
         return frozenset({"POST"})
     if path == "/v1/chat/completions":

@@ -1,4 +1,4 @@
-"""Every way in which a request can fail, with its status. `shapes.py` gives it the shape that its client knows.
+"""The errors of the data plane and their statuses. `shapes.py` writes them in the format of the client's API.
 
     ProxyError
     ├── BadRequest           400  the client must change the request
@@ -13,10 +13,10 @@
     ├── HeadTooLarge         431
     ├── Unavailable          503
     │   └── ShuttingDown          the server's grace ran out
-    └── UpstreamError        502  the provider failed, in transport or in what it said
+    └── UpstreamError        502  the provider, or the connection to it, failed
         └── UpstreamTimeout  504
 
-`ClientGone` is not among them: there is nobody to tell.
+`ClientGone` is not a `ProxyError`, because no answer can be sent.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from proxy.wire.jsonbody import NotAnObject, TooLongToRead
 from proxy.wire.rate_headers import rate_lines
 
 A_LONG_TIME_S = 86_400
-"""What `Retry-After` says where no time helps: a budget for good, a request larger than its limit."""
+"""`Retry-After` if waiting does not help: a budget without a period, or a request larger than its limit."""
 
 
 class ClientGone(Exception):
@@ -46,7 +46,7 @@ class ClientGone(Exception):
 
 
 class ProxyError(Exception):
-    """A failure with an answer. `code` is stable and fits a metric's label; `message` is for people."""
+    """A failure that is answered. `code` is stable and can be a metric's label; `message` is for people."""
 
     status = 500
     type = "api_error"
@@ -102,7 +102,7 @@ class RateLimited(ProxyError):
 
 
 class QuotaExceeded(RateLimited):
-    type = "insufficient_quota"  # as OpenAI has it, for whose clients this is no rate that waiting cures
+    type = "insufficient_quota"  # OpenAI's type: its clients tell it from a rate limit, for which they wait
 
 
 class HeadTooLarge(ProxyError):
@@ -116,7 +116,7 @@ class Unavailable(ProxyError):
 
 
 class ShuttingDown(Unavailable):
-    """Whoever tells the client must not wait for anything: the process ends."""
+    """The process ends, so the error must be sent without waiting for anything."""
 
     def __init__(self) -> None:
         message = "The gateway is being stopped, and this request took longer than it could wait for. Send it again."
@@ -129,7 +129,7 @@ class UpstreamError(ProxyError):
 
 
 class NoConnection(UpstreamError):
-    """Nothing of the request has gone to the provider."""
+    """No connection was made, so nothing was sent to the provider."""
 
 
 class UpstreamTimeout(UpstreamError):
@@ -138,7 +138,7 @@ class UpstreamTimeout(UpstreamError):
 
 
 def as_proxy_error(error: Exception) -> ProxyError:
-    """The failure of a step in the data plane's own terms. What nobody foresaw becomes a bare 500."""
+    """Convert the exception of a step. An unexpected exception becomes a 500 without details."""
     if isinstance(error, ProxyError):
         return error
     for kind, convert in CONVERSIONS.items():
@@ -148,7 +148,7 @@ def as_proxy_error(error: Exception) -> ProxyError:
 
 
 def refusal_of(fault: Fault) -> ProxyError:
-    """In the same words as the server's own, for what never became a request."""
+    """The error for a fault, with the code and message that the HTTP server itself would send."""
     kinds: dict[int, type[ProxyError]] = {408: RequestTimeout, 431: HeadTooLarge}
     return kinds.get(fault.status, BadRequest)(fault.code, fault.message)
 
@@ -198,7 +198,7 @@ def _limit_exceeded(error: LimitExceeded) -> ProxyError:
 
 
 def _credential_unavailable(error: CredentialUnavailable) -> ProxyError:
-    # The sentence names aliases alone; the operator finds more in the log.
+    # The message contains only aliases. The log has more for the operator.
     return Unavailable("credential_unavailable", str(error), headers=[(b"retry-after", b"60")])
 
 

@@ -1,4 +1,4 @@
-"""One request on its way: what is known of it so far. Each step fills in its part and reads those before it."""
+"""One request and its answer: what is known of them so far. Each step sets its part, and reads the earlier ones."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ os.register_at_fork(after_in_child=_new_process)
 
 
 def new_request_id(now: float) -> str:
-    """Unique and in order of time: milliseconds, then a random mark of the process, then a serial number.
+    """A unique id. Ids are ordered by time: milliseconds, then a random mark of the process, then a serial number.
 
-    Where the clock is set back, the process's last time stands until it is reached again, so each id is behind the one
-    before it.
+    If the clock is set back, the process's last time stays in use until the clock reaches it again. So each id of a
+    process sorts behind the one before.
     """
     global _latest_ms
     ms = int(now * 1000)
@@ -78,62 +78,62 @@ class Exchange:
     query: str = ""
     body: JSONBody | None = None
     passed_body: bytes | None = None
-    """The whole body of a request that is passed on unread, where it was small enough to look at."""
+    """The whole body of a request that is forwarded unchanged, if it was small enough to be read."""
     deployment: str = ""
-    """The model that the path names, as Azure's programs have it; it goes before what the body says."""
+    """The model that an Azure path names. It takes precedence over the body's."""
     unpacks: bool = False
-    """The body came packed and goes up plain."""
+    """The body came compressed, and is forwarded unpacked."""
     upload: AsyncIterator[bytes] | None = None
-    """The pieces of a form whose beginning was read, from its beginning on."""
+    """All pieces of a form whose beginning has been read."""
     is_metered_form: bool = False
-    """So it may name no other model further back."""
+    """The form is metered, so it may not name another model further on."""
     model_field: ModelField | None = None
-    """Where in it the model stands."""
+    """The model in the form, and its position."""
     model: str = ""
     stream: bool = False
-    """Events are asked for, or come unasked."""
+    """The client asked for a stream, or the provider sends one unasked."""
     hides_usage: bool = False
     """The client did not ask for the usage of its stream."""
     request_bytes: int = 0
     reserved_bytes: int = 0
-    """What its body takes of the process's room for bodies."""
+    """Bytes that it has reserved of the process's room for bodies."""
     # authenticate, authorize
     key: KeyRecord | None = None
     project: ProjectRecord | None = None
     capture: Capture | None = None
-    """What is said, for a project that has it kept."""
+    """The beginnings of both bodies, if the project stores bodies or the log contains them."""
     cors_origin: bytes = b""
-    """The origin of the page that may read the answer; empty: none may."""
+    """The origin of the page that may read the answer; empty if none may."""
     speaks_of_foreign: bool = False
-    """It names something that nobody made here, and may."""
+    """It names a stored object that no project made, and may do so."""
     # admit, look up
     reservation: Reservation | None = None
     admitted: bool = False
     counts_as: int = 1
-    """For quotas by the day and altogether: a batch of embeddings is as many as it has inputs."""
+    """The number of requests for daily and total quotas: a batch of embeddings counts as many as it has inputs."""
     reserved_tokens: int = 0
-    """What was reserved of a minute's tokens."""
+    """Tokens reserved from limits on tokens per minute."""
     cache: str = ""
     # fetch
     attempts: tuple[Attempt, ...] = ()
-    """Tries at providers, in their order; of the last one is what the client gets."""
+    """Tries at providers, in their order. The client gets the answer of the last one."""
     attempt: Attempt | None = None
     """The last one."""
     # hand on
     answer_started: bool = False
     answer_ended: bool = False
     passed_unread: bool = False
-    """Some of the answer has gone to the client without anybody here having read it."""
+    """The answer, or its beginning, was relayed unread."""
     status: int = 0
     response_bytes: int = 0
     response_id: str = ""
     goes_on: bool = False
-    """The response is made in the background: what it costs is asked for later (`background.py`)."""
+    """The response is made in the background: Sluice asks for its usage later (`background.py`)."""
     stored_keys: tuple[str, ...] = ()
-    """Keys of what the provider keeps, that this request made, or that the database is to hear of again."""
+    """Keys of stored objects that this request made, or whose time of use is to be recorded again."""
     usage: Usage | None = None
     units: Units | None = None
-    """How much there is of what has a price by something else than tokens, where the answer says so."""
+    """Amounts that have a price by something else than tokens, if the answer says them."""
     span: Span | None = None
     """Its place in a trace; None unless traces are on."""
     # account
@@ -153,7 +153,7 @@ class Exchange:
             self.head, self.length = read_head(scope["headers"])
 
     def repeat_attempt(self) -> None:
-        """The request goes to the same provider once more: the pooled connection was dead."""
+        """Add an attempt at the same provider, because the pooled connection was dead."""
         last = self.attempts[-1]
         last.error = "upstream_disconnected"
         again = last.again()
@@ -173,7 +173,10 @@ class Exchange:
         return self.head.fields.get(b"content-type", b"").lower().startswith(FORM)
 
     def let_go(self, room: BodyRoom) -> None:
-        """It has ended. Whoever still knows it, such as an exception's frames, does not keep its body."""
+        """Release the body and its room at the end of the request.
+
+        Exceptions' frames may refer to the exchange for longer, and must not keep the body in memory.
+        """
         self.body = self.passed_body = self.capture = None
         room.reserved_bytes -= self.reserved_bytes
         self.reserved_bytes = 0

@@ -1,4 +1,4 @@
-"""The rows by which every process hears of a configuration change."""
+"""The change feed: rows from which every process learns of a configuration change."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from django.db import models
 class ConfigChange(models.Model):
     """One changed row of the configuration. The newest id is the configuration's version.
 
-    Rows are written in the transaction that makes the change, one transaction at a time (see `changes.py`), so that a
-    reader who has seen id n will never find a smaller one appear.
+    Rows are written in the transaction that makes the change, one transaction at a time (see `changes.py`). So once a
+    reader has seen id n, no smaller id appears.
     """
 
     subject = models.CharField(max_length=32)

@@ -1,4 +1,4 @@
-"""The way of a request: the order of the steps, and nothing else."""
+"""Handle a request: call the steps in their order, and end it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from proxy.steps.unserved import refuse_unserved
 log = logging.getLogger("sluice.proxy")
 
 CLIENT_CLOSED_REQUEST = 499
-"""nginx's number for a request whose client left; it is only ever in the row."""
+"""nginx's status for a request whose client left. It occurs only in the row."""
 
 
 async def steps(exchange: Exchange, components: Components, deadline: RequestDeadline) -> None:
@@ -56,7 +56,7 @@ async def steps(exchange: Exchange, components: Components, deadline: RequestDea
 
 
 async def run(exchange: Exchange, components: Components) -> None:
-    """Take a request through the steps, and end it in one way, whichever one it is."""
+    """Take a request through the steps. However it ends, it is recorded, and what it held is released."""
     components.metrics.began()
     if components.logged_bodies is not None:
         exchange.capture = Capture(components.bounds.captured_bytes)
@@ -78,7 +78,7 @@ async def run(exchange: Exchange, components: Components) -> None:
 
 
 async def fail(exchange: Exchange, error: Exception, deadline: RequestDeadline) -> None:
-    """Tell the client, where it still listens and nothing was told yet; note what happened."""
+    """Record the failure. Send the client an error, unless the client left or the answer has begun."""
     deadline.close()
     if isinstance(error, ClientGone):
         exchange.outcome = "client_closed"
@@ -102,4 +102,4 @@ async def fail(exchange: Exchange, error: Exception, deadline: RequestDeadline) 
     if not exchange.answer_started:
         with contextlib.suppress(ClientGone):
             await respond.send_error(exchange, failure)
-    # Else the answer breaks off: to end it properly would sell half an answer as a whole one.
+    # Else the answer breaks off: with a regular end, half an answer would look like a whole one.

@@ -1,4 +1,4 @@
-"""The one place that gives an error its shape: that of the address which was asked, also where no endpoint is known."""
+"""Write an error in the format of the API that was asked, also if no endpoint is known. The path decides."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def body_of(path: str, error: ProxyError) -> bytes:
 
 
 def shaped_body(path: str, status: int, message: str, code: str) -> bytes:
-    """What no step and no view answers; a blank path is not known."""
+    """The body of an error that no step and no view answers. A blank path is unknown."""
     if is_management(path):
         return error_bytes(message, code)
     kind = ProxyError.type if status >= ProxyError.status else BadRequest.type

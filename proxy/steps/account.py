@@ -33,7 +33,7 @@ def account(exchange: Exchange, components: Components) -> None:
         event = event_of(exchange, time.monotonic(), components.snapshot.prices)
     except BaseException:
         if exchange.reservation is not None:
-            exchange.reservation.settle()  # without an event nothing is charged
+            exchange.reservation.settle()  # without an event no tokens and no cost are charged
         raise
     if exchange.goes_on:
         event.holder = components.background.holder_now
