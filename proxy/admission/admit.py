@@ -1,4 +1,4 @@
-"""Step 4: whether there is room. Every limit that applies, taken at once and given back on every way out."""
+"""Step 5: take one reservation from all limits and budgets that apply, or nothing. `account` settles it."""
 
 from __future__ import annotations
 
@@ -25,30 +25,30 @@ from usage.prices.price import Price
 
 ONE_REQUEST = Ask()
 GUESSED_OUTPUT = 1_000
-"""Tokens of an answer whose request names no limit, for tokens a minute: a guess."""
+"""Tokens of an answer whose request names no limit: a guess, for limits on tokens per minute."""
 
 GUESSED_MOST_OUTPUT = 131_072
-"""The same for money, where too little would let too many run at once: no model is known to say more at a time."""
+"""The same for budgets. Less would let too many requests run at once, and no model is known to write more."""
 
 KEPT = 10_000
-"""Keys, or keys and addresses where these are limited, of which is remembered what applies to them."""
+"""Keys (or pairs of key and address, if addresses are limited) whose scopes are cached."""
 
 GUESSED_MOST_PROMPT = 1_048_576
-"""Tokens of a prompt that nobody here can see all of, for money, where the window of the model is not known."""
+"""Tokens of a prompt that Sluice cannot see whole, for budgets, if the context window of the model is not known."""
 
 READ_AT_ONCE_BYTES = 256 * 1024
 """A longer prompt is counted off the event loop."""
 
 
 class Admission:
-    """The limits of this process, or those that it shares with others through Redis."""
+    """Takes reservations from the limits of this process, or from those shared through Redis."""
 
     def __init__(self, limits: LimitsBackend, baselines: Baselines, of_address: Limits) -> None:
         self._limits = limits
         self._baselines = baselines
         self._of_address = of_address if of_address != Limits() else None
         self._applying: dict[object, tuple[Scopes, Applying]] = {}
-        """By key, or project without one, as it is; with the scopes of everyone that it holds for."""
+        """By key, or by project if there is no key. An entry is valid only for its global scopes."""
 
     async def admit(self, exchange: Exchange, snapshot: Snapshot) -> None:
         """Sets `reservation`. Raises `LimitExceeded`; then nothing was taken."""
@@ -76,7 +76,7 @@ class Admission:
         exchange.admitted = True
 
     def _applying_to(self, exchange: Exchange, snapshot: Snapshot) -> Applying:
-        """Everyone and everything that this request counts for, and that is limited."""
+        """The limited scopes that this request counts for."""
         who = exchange.key or exchange.project
         everyone = snapshot.global_scopes
         name: object = who
@@ -112,13 +112,14 @@ async def read_long_prompt(body: JSONBody | None, words: Words) -> Prompt:
 
 
 class Applying(NamedTuple):
-    """What limits a request, and what follows from that for every request that they limit."""
+    """The scopes that limit a request, and what follows from their limits."""
 
     scopes: Scopes
     counts_tokens: bool
-    """Whether it takes an estimate to know if there is room."""
+    """Whether tokens must be estimated to know if there is room."""
     guessed_output: int
-    """Tokens, where a request does not say: a guess must not be what makes it too large for its limit."""
+    """Tokens of an answer whose request names no limit. At most a quarter of each limit on tokens per minute, because a
+    guess alone must not make a request too large for its limit."""
 
 
 def applying(scopes: Scopes) -> Applying:
@@ -141,7 +142,7 @@ def address_scope(host: str, limits: Limits) -> Scope:
 
 
 def ask_of(exchange: Exchange, applying: Applying, snapshot: Snapshot, prompt: Prompt) -> Ask:
-    """What the request wants: tokens by its text and the output that it asks for, and what they cost at most."""
+    """What to reserve: tokens by the request's text and the output that it asks for, and what they cost at most."""
     output = most_output(exchange.dialect, exchange.body)
     exchange.reserved_tokens = tokens = (prompt.tokens or 0) + (applying.guessed_output if output is None else output)
     if exchange.body is None and not exchange.endpoint.media:
@@ -151,7 +152,7 @@ def ask_of(exchange: Exchange, applying: Applying, snapshot: Snapshot, prompt: P
 
 
 def cost_at_most(exchange: Exchange, snapshot: Snapshot, prompt: Prompt, output: int | None) -> int | None:
-    """Picodollars at the dearest provider that may answer; None where no price is known."""
+    """Picodollars at the most expensive provider that may answer; None if no price is known."""
     dearest = None
     for price in prices_of(exchange, snapshot).per_provider:
         if exchange.endpoint.media:
@@ -166,7 +167,9 @@ def cost_at_most(exchange: Exchange, snapshot: Snapshot, prompt: Prompt, output:
 
 
 def most_read(exchange: Exchange, prompt: Prompt, price: Price) -> int:
-    """Tokens. Where there is more to read than anybody sees here, a model reads its window of each prompt at most."""
+    """The most tokens that the model reads. If Sluice cannot see all of the prompt, this is the model's context window
+    for each prompt.
+    """
     if prompt.most is not None:
         return prompt.most
     assert exchange.body is not None
@@ -175,7 +178,7 @@ def most_read(exchange: Exchange, prompt: Prompt, price: Price) -> int:
 
 
 def most_unlimited_output(exchange: Exchange, price: Price) -> int:
-    """Tokens of all answers to a request that names no limit for them."""
+    """The most tokens of all answers to a request that names no limit for them."""
     assert exchange.body is not None
     most = min(price.window or GUESSED_MOST_OUTPUT, GUESSED_MOST_OUTPUT)
     return min(most * answer_count(exchange.body), MOST_TOKENS)

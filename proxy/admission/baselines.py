@@ -1,8 +1,9 @@
-"""What scopes have used before, for admission: read from the ledger's totals, off the way of any decision.
+"""Baselines: what scopes had used according to the ledger's totals, for admission.
 
-A scope's past is read when admission does not know it. For a while after that, and as long as this process counts for
-the scope, it is read again every few seconds, and admission's counters are raised to it. So they include what had ended
-but was still in the journal at the first reading, and what other processes spend.
+A baseline is read when admission does not know a scope; the request waits for it. For `FOLLOWED_S` after that, and as
+long as this process counts for the scope, the totals are read again every few seconds, and admission's counters are
+raised to them. So the counters include requests whose events were still in the journal at the first reading, and what
+other processes spend.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ log = logging.getLogger("sluice.limits")
 AGAIN_EVERY_S = 2.0
 FOLLOWED_S = 600.0
 READ_AGAIN = 5_000
-"""Scopes read again at a time; where there are more, they take turns."""
+"""Scopes that are read again at a time. If there are more, they take turns."""
 
 NOTHING = Baseline()
 
@@ -37,11 +38,11 @@ Run = Callable[[Callable[[], list[Baseline]]], Awaitable[list[Baseline]]]
 class Followed(NamedTuple):
     need: Need
     until: float
-    """Monotonic; at least until then."""
+    """Monotonic time until which the scope is followed at least."""
 
 
 class Baselines:
-    """One for each process. `run` does work with the database off the event loop."""
+    """One for each process. `run` calls a function that uses the database, off the event loop."""
 
     def __init__(
         self,
@@ -63,7 +64,7 @@ class Baselines:
         self._following = asyncio.get_running_loop().create_task(self._failures.run(self._follow))
 
     async def load(self, needs: Sequence[Need], timeout_s: float | None = None) -> None:
-        """Let admission know them. Where the database cannot tell, or not in time, they are raised later."""
+        """Read these baselines into admission. If the database fails or is slow, they are 0 and are raised later."""
         loop = asyncio.get_running_loop()
         futures = [self._wanted.setdefault(need, loop.create_future()) for need in needs]
         if self._reading is None or self._reading.done():
@@ -99,7 +100,7 @@ class Baselines:
                     self._failures.failed_alone(error)
                 self._followed.pop((need.kind, need.id), None)
                 self._followed[need.kind, need.id] = Followed(need, until)
-                self._wanted.pop(need).set_result(None)  # whatever failed: nobody waits for ever
+                self._wanted.pop(need).set_result(None)  # also after a failure, so that no request waits forever
 
     async def _read(self, needs: Sequence[Need]) -> list[Baseline]:
         wanted = [TotalQuery(need.kind, need.id, need.since, need.day) for need in needs]
@@ -111,18 +112,18 @@ class Baselines:
         followed = list(islice(self._followed.items(), READ_AGAIN))
         if not followed:
             return
-        needs = [each.need.at(now) for _, each in followed]  # a period may have begun that nobody had to load
+        needs = [each.need.at(now) for _, each in followed]  # a period may have begun since it was loaded
         try:
             baselines = await self._read(needs)
         except Error:
-            return  # the snapshot tells of a database that is away
+            return  # the snapshot reports that the database is away
         for (name, each), need, baseline in zip(followed, needs, baselines, strict=True):
             is_counted = True
             try:
                 is_counted = self._limits.raise_to(need, baseline)
             except Exception as error:
                 self._failures.failed_alone(error)
-            if self._followed.get(name) is each:  # or it was loaded meanwhile
+            if self._followed.get(name) is each:  # else it was loaded meanwhile
                 del self._followed[name]
                 if is_counted or each.until > time.monotonic():
                     self._followed[name] = Followed(need, each.until)

@@ -1,4 +1,4 @@
-"""Who is held to what is metered, and why."""
+"""Whether a request must be metered, and why."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from proxy.exchange import Exchange
 
 
 def needs_metering(exchange: Exchange, snapshot: Snapshot) -> bool:
-    """Whether the project wants it so, or, where it does not say, a list of models or a budget does."""
+    """Whether the project says so, or, if it says nothing, a list of models or a budget requires it."""
     project, key = exchange.project, exchange.key
     if project is not None and project.unmetered is not None:
         return project.unmetered == REFUSE
@@ -19,7 +19,7 @@ def needs_metering(exchange: Exchange, snapshot: Snapshot) -> bool:
 
 
 def reason(exchange: Exchange, snapshot: Snapshot) -> str:
-    """Why it must be metered."""
+    """Why the request must be metered, as a part of a message."""
     project, key = exchange.project, exchange.key
     if project is not None and project.unmetered == REFUSE:
         return "its project refuses what is not"

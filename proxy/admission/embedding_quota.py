@@ -1,6 +1,6 @@
-"""The embeddings that a user's tier allows a day (F31, F109). Each input is one; a batch fits whole or not at all.
+"""The embeddings that a user's tier allows per day (F31, F109). Each input counts as one; a batch fits whole or not.
 
-It is one more scope of the request's admission, so it is decided with all others and reset at the next midnight UTC.
+The quota is one more scope of the request, so it is decided together with all others. It resets at midnight UTC.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from usage.ledger.totals import TIER
 
 
 def quota_of(key: KeyRecord | None) -> Scope | None:
-    """None for keys that belong to no user."""
+    """The scope of the quota; None for keys that belong to no user, or have no tier."""
     if key is None or key.tier is None or key.owner_id is None:
         return None
     return tier_scope(str(key.owner_id), key.tier.name, key.tier.daily_embeddings)

@@ -1,4 +1,4 @@
-"""What a request will use at most of an answer, before it is sent; and its prompt where nobody told its usage."""
+"""The most tokens that an answer can have, before the request is sent; and the prompt, if no provider counted it."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from proxy.wire.jsonbody import JSONBody, NotAnObject
 from proxy.wire.text import tokens_of_bytes
 
 MOST_TOKENS = 2**31 - 1
-"""No limit counts for more: no model says so much, and sums of it stay exact in every place where they are kept."""
+"""Larger output limits are taken as this. No model writes so much, and sums stay exact wherever they are kept."""
 
 WINDOW_BYTES = 256 * 1024
-"""Looked through at once."""
+"""Searched in one step."""
 
 LONGEST_BEGINNING_BYTES = 32
-"""What `BINARY_BEGINS` may need to see at once."""
+"""No match of `BINARY_BEGINS` is longer."""
 
 _list = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def estimated_prompt(body: JSONBody | None, words: Words) -> int | None:
-    """About how many tokens a model reads of it; None where nobody can say."""
+    """About how many tokens a model reads of the body; None if this is not known."""
     if body is None:
         return None
     if body.facts is not None:
@@ -36,9 +36,9 @@ def estimated_prompt(body: JSONBody | None, words: Words) -> int | None:
 
 
 def text_bytes(view: memoryview) -> int:
-    """Of JSON, without what is binary in it. `\\u4e2d` stands for three bytes.
+    """The bytes of text in JSON, without binary data. An escape such as `\\u4e2d` counts as three bytes.
 
-    Window by window, so that a thread that reads a long text lets the others run in between.
+    The text is searched window by window, so that a thread that reads a long one lets others run in between.
     """
     size, at, is_binary = 0, 0, False
     while at < len(view):
@@ -59,7 +59,10 @@ def text_bytes(view: memoryview) -> int:
 
 
 def most_output(dialect: Dialect, body: JSONBody | None) -> int | None:
-    """Tokens that the answer can have at most, where the request says so: its limit for each answer, times them."""
+    """The most tokens that all answers can have: the request's limit for one answer, times their number.
+
+    None if the request names no limit, or one that servers read differently.
+    """
     if body is None:
         return None
     if not dialect.makes_text:
@@ -77,7 +80,7 @@ def most_output(dialect: Dialect, body: JSONBody | None) -> int | None:
 
 
 def answer_count(body: JSONBody) -> int:
-    """How many answers the provider makes, of which it may show only the best; for each prompt of a list."""
+    """How many answers the provider makes to all prompts, although it may return only the best of them."""
     count = 1
     if "n" in body.members or "best_of" in body.members:
         count = max(count, as_count(read_member(body, "n")), as_count(read_member(body, "best_of")))
@@ -95,7 +98,7 @@ def prompt_count(body: JSONBody) -> int:
 
 
 def as_count(value: object) -> int:
-    """As the most generous server would read it: 2.0 and "2" are 2 to some. 0 for what is no number."""
+    """The number as the most lenient server reads it: to some, 2.0 and "2" are 2. It is 0 if `value` is no number."""
     if isinstance(value, str) and value.isdecimal() and len(value) < 20:
         return int(value)
     if isinstance(value, float) and math.isfinite(value):
@@ -104,7 +107,7 @@ def as_count(value: object) -> int:
 
 
 def read_member(body: JSONBody, name: str) -> object:
-    """None also for one that cannot be read: the provider says what is wrong with it."""
+    """A member's value. None if it is missing, or cannot be read: then the provider says what is wrong with it."""
     try:
         return body.get(name) if name in body.members else None
     except NotAnObject:

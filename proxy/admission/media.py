@@ -1,7 +1,7 @@
-"""Pictures, speech and what is heard: their price may be by the picture, the character or the second.
+"""The cost of pictures, speech and transcriptions, whose price may be by the picture, the character or the second.
 
-They are metered where their model's price is known at every provider that may answer. What a provider does not count is
-estimated high, and marked so.
+They are metered if the price of their model is known at every provider that may answer. What a provider does not count
+is estimated high, and marked as estimated.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from usage.prices.price import Price, Units
 PICTURES, SPEECH, HEARING = "pictures", "speech", "hearing"
 
 MOST_PICTURES = 10
-"""Of one request, where nobody here can read how many it asks for: no provider makes more."""
+"""Assumed for a request if Sluice cannot read how many it asks for. No provider makes more."""
 
 PICTURE_TOKENS = 6_240
-"""Of a picture whose provider counted none: as many as OpenAI's models take at most."""
+"""Assumed for a picture whose provider counted no tokens: the most that OpenAI's models take."""
 
 SPOKEN_TOKENS_PER_CHARACTER = 2
 """OpenAI's speech takes about 21 tokens a second, in which 15 characters are read."""
 
 HEARD_TOKENS_PER_S = 10
 HEARD_BYTES_PER_S = 4_000
-"""Of an upload of unknown length: 32 kbit/s, about the least that speech is sent around with."""
+"""To estimate the length of uploaded sound: 32 kbit/s, about the lowest bit rate that is used for speech."""
 
 UNTOLD_BYTES = 25 * 1024 * 1024
-"""Of an upload that does not say how large it is: as much as OpenAI takes."""
+"""Assumed for an upload without a declared length: the most that OpenAI accepts."""
 
 
 def cost_at_most(exchange: Exchange, price: Price) -> int | None:
-    """Pico-dollars that a request is taken for before it is sent; None: no rate is known."""
+    """Picodollars to reserve for a request before it is sent; None if no rate is known."""
     units = requested_units(exchange)
     cost = price.cost_of_units(units)
     if cost is not None:
@@ -45,7 +45,7 @@ def cost_at_most(exchange: Exchange, price: Price) -> int | None:
 
 
 def cost_of_result(exchange: Exchange, provider_usage: Usage | None, price: Price) -> tuple[int | None, Usage | None]:
-    """Picodollars of the result: by its own unit where that has a price, else by its tokens, which are returned."""
+    """(Picodollars of the result, usage to charge.) The cost is by its own unit if that has a price, else by tokens."""
     units = exchange.units or requested_units(exchange, is_over=True)
     cost = price.cost_of_units(units)
     if cost is not None:
@@ -56,7 +56,7 @@ def cost_of_result(exchange: Exchange, provider_usage: Usage | None, price: Pric
 
 
 def requested_units(exchange: Exchange, *, is_over: bool = False) -> Units:
-    """What a request has made or heard for it, by what it asks for."""
+    """The characters, pictures or seconds that a request asks for; with `is_over`, when its answer has come."""
     media, body = exchange.endpoint.media, exchange.body
     if media == SPEECH:
         return Units(characters=spoken_text(body)[0])
@@ -71,7 +71,7 @@ def requested_units(exchange: Exchange, *, is_over: bool = False) -> Units:
 
 
 def spoken_text(body: JSONBody | None) -> tuple[int, int]:
-    """Characters and bytes of what is to be said."""
+    """(Characters, bytes) of the text to be spoken."""
     if body is not None and body.facts is not None:
         return body.facts.spoken or (0, 0)
     text = read_member(body, "input") if body is not None else None
@@ -79,7 +79,7 @@ def spoken_text(body: JSONBody | None) -> tuple[int, int]:
 
 
 def estimated_usage(exchange: Exchange, units: Units) -> Usage:
-    """The tokens of what a provider did not count."""
+    """An estimate of the tokens that a provider did not count."""
     media, body = exchange.endpoint.media, exchange.body
     prompt = estimated_prompt(body, exchange.dialect.words) or 0
     if media == PICTURES:

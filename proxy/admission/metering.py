@@ -1,7 +1,7 @@
-"""What can be metered: a model that is known before the provider is asked, and a cost that is known afterwards.
+"""A request can be metered if its model is known before the provider is asked, and its cost afterwards.
 
-A list of models or a budget means nothing for a request of which Sluice knows neither. So a key that is bound by one
-gets only what is metered, and what costs nothing; its project may say otherwise (docs/operations.md has the table).
+Without these Sluice cannot apply a list of models or a budget. So a key that has one of them may send only requests
+that are metered or free, unless its project says otherwise (docs/operations.md has the table).
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ PLAIN = (b"true", b"false", b"null")
 
 
 def check_metered(exchange: Exchange, snapshot: Snapshot) -> None:
-    """Of an endpoint that is not always metered, or a request without a model. Raises `Forbidden`, `BadRequest`."""
+    """Check a request to an endpoint that is not always metered, or without a model.
+
+    Raises `Forbidden`, `BadRequest`.
+    """
     if exchange.endpoint.reads_body and not exchange.model:
         check_may_lack_model(exchange)
     if needs_metering(exchange, snapshot) and (fault := unmetered_part(exchange, snapshot)) is not None:
@@ -34,7 +37,7 @@ def check_metered(exchange: Exchange, snapshot: Snapshot) -> None:
 
 
 def unmetered_part(exchange: Exchange, snapshot: Snapshot) -> str | None:
-    """What about a request cannot be metered, as words behind its path; None: nothing, or it costs nothing."""
+    """Why a request cannot be metered, as words to put behind its path; None if it can, or costs nothing."""
     if exchange.endpoint.reads_body and not exchange.model:
         return " without a model"
     if exchange.endpoint is RESPONSES:
@@ -48,14 +51,16 @@ def unmetered_part(exchange: Exchange, snapshot: Snapshot) -> str | None:
         return None
     if not is_free(exchange.method, exchange.rest):
         return ""
-    # Some server may take what is read with a body for what is sent to it.
+    # Some servers may read a GET or DELETE with a body as a request of another method.
     return " with a body" if exchange.method in READING and exchange.has_body else None
 
 
 def check_may_lack_model(exchange: Exchange) -> None:
-    """A stored prompt may name it, at the provider; else a project has to leave it to the provider to judge, and the
-    key must have no list of models: a provider with a model of its own choosing would be a way around it. Raises
-    `BadRequest`.
+    """Check that a request may have no model. Raises `BadRequest`.
+
+    A response may have none if a stored prompt names it at the provider. Any other request may have none if its project
+    allows unmetered requests, and the key has no list of models: a model that the provider chooses could be none of the
+    list.
     """
     assert exchange.body is not None
     is_listed = exchange.key is not None and not exchange.key.takes_every_model
@@ -66,9 +71,11 @@ def check_may_lack_model(exchange: Exchange) -> None:
 
 
 def has_odd_background(exchange: Exchange) -> bool:
-    """Such an answer is asked for when it is over, if it is plain that it goes on."""
+    """Whether servers could read `background` differently. Sluice asks for the usage of a response in the background
+    later, so it must know whether it is one.
+    """
     assert exchange.body is not None
-    # Servers exist that read names in any case, and numbers as truth.
+    # Some servers ignore the case of names, and read numbers as true or false.
     body = exchange.body
     named = [name for name in body.members if name.casefold() == "background"]
     return any(name != "background" or not any(body.says(name, value) for value in PLAIN) for name in named)

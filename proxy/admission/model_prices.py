@@ -1,4 +1,4 @@
-"""What a model costs wherever a request for it may go, as of a snapshot; remembered for a second."""
+"""The prices of a model at all providers that may answer, for one snapshot. They are cached for a second."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from usage.prices.price import Price
 
 MODELS_KEPT = 1_000
 PRICES_KEPT_S = 1.0
-"""For estimates: a price that changes at midnight may be a second late there."""
+"""For estimates, in which a price that changes at midnight may be a second late."""
 
 
 class ModelPrices(NamedTuple):
-    """What a model costs where it may be asked for, as of a snapshot."""
+    """The prices of a model at the providers that may answer, for one snapshot."""
 
     catalog: Catalog
     prices: Prices
@@ -29,7 +29,7 @@ _prices: dict[str, ModelPrices] = {}
 
 
 def prices_of(exchange: Exchange, snapshot: Snapshot) -> ModelPrices:
-    """Of the model that the request names."""
+    """The prices of the model that the request names."""
     entry = _prices.get(exchange.model)
     if (
         entry is None

@@ -1,8 +1,8 @@
-"""What a model reads of a request: how many tokens about, and how many at most where its text is all of it.
+"""Estimate how many tokens a model reads of a request, and find the most that it can be if it is text alone.
 
-A tokenizer makes at most one token of each byte, so the bytes of the text are a bound, whatever is written in them.
-Pictures, sound, files, and what a provider keeps or finds have no such bound. A request counts as text alone only where
-each of its members is known to bring nothing else: whatever is not known here has no bound.
+A tokenizer makes at most one token of each byte, so the bytes of any text are a bound. Pictures, sound, files, and what
+a provider stores or finds have no such bound. A request counts as text alone only if each of its members is known to
+add nothing else, so a request with an unknown member has no bound.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ from proxy.dialects.words import Words
 from proxy.wire.jsonbody import JSONBody, decoded
 
 MOST_READ_BYTES = 4 * 1024 * 1024
-"""A longer prompt is not looked into before it is sent: that would take too long."""
+"""A longer prompt is not read before it is sent, because that would take too long."""
 
 TEMPLATE_TOKENS = 24
-"""What a provider writes around the messages (marks, a date), beyond the JSON's own names and signs in their place."""
+"""Tokens that a provider adds around the messages (marks, a date), beyond the JSON's names and signs that they replace.
+"""
 
 TOOL_TOKENS = 512
-"""The instructions that go with tools. Vendors tell of 346 at most."""
+"""Tokens of the instructions that a provider adds for tools. Vendors document 346 at most."""
 
-# Pictures, sound and files, whose bytes say nothing of their tokens. Each alternative starts at a word of its own, so
-# that no text makes this slow.
+# Pictures, sound and files, whose size does not tell their tokens. Each alternative starts with another word, so that
+# no text makes the search slow.
 BINARY_BEGINS = re.compile(rb'"(?:data:|(?:data|file_data|b64_json)"\s{0,8}:\s{0,8}")')
 _BINARY = re.compile(BINARY_BEGINS.pattern + rb'[^"]*"')
 
@@ -39,20 +40,20 @@ _NULL = b"null"
 
 class Prompt(NamedTuple):
     tokens: int | None
-    """About so many; None where nobody can say."""
+    """An estimate; None if there is none."""
 
     most: int | None
-    """No more than so many; None: there may be more to read than anybody sees here."""
+    """An upper bound; None if the model may read more than Sluice can see."""
 
 
 UNREADABLE = Prompt(None, None)
 
 
 def read_prompt(body: JSONBody | None, words: Words) -> Prompt:
-    """Of a request that has not been sent yet.
+    """Estimate the prompt of a request before it is sent.
 
-    The tokens are meant to be no less than what will be counted: English has four characters a token, but digits, signs
-    and other scripts have fewer bytes a token.
+    The estimate should be no lower than the later count: English has four characters per token, but digits, signs and
+    other scripts have fewer bytes per token.
     """
     if body is None:
         return UNREADABLE
@@ -82,7 +83,7 @@ def is_text_alone(body: JSONBody, texts: dict[str, bytes], words: Words) -> bool
 
 
 def says_text(name: str, value: Raw) -> bool:
-    """`"modalities": ["text"]` is what is meant without it."""
+    """Whether the member is `"modalities": ["text"]`, which is the default."""
     return name == "modalities" and _read(value) == ["text"]
 
 

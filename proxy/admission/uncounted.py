@@ -1,11 +1,11 @@
-"""Tokens that no provider counted: estimated, and marked so.
+"""Estimate tokens that no provider counted, and mark them as estimated.
 
-A token is taken for four bytes of text in UTF-8. The count is of what came from the provider, be it whole, cut by the
-provider, or left by the client; what never came costs nothing (docs/operations.md). A plain answer and a stream that
-say the same are estimated the same.
+Four bytes of UTF-8 text count as one token. What came from the provider counts, whether it was the whole answer, was
+cut off by the provider, or was left by the client. What never came costs nothing (docs/operations.md). A plain answer
+and a stream with the same text have the same estimate.
 
-An event is on disk before the end of its answer leaves, so whoever ends an answer asks `finish_estimate` first: a text
-that takes the event loop long is looked through in a thread, and the end waits for it.
+An event is on disk before the end of its answer leaves. So `finish_estimate` is called before an answer is ended: a
+text that would block the event loop is searched in a thread, and the end waits for it.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from proxy.wire.pieces import joined
 from proxy.wire.text import tokens_of_bytes
 
 LOOP_BYTES = 256 * 1024
-"""A longer text is looked through off the event loop."""
+"""A longer text is searched off the event loop."""
 
 
 async def complete_count(exchange: Exchange, raw: bytes) -> None:
-    """Of a plain answer: what its provider did not count, or counted as nothing, is estimated, where text came."""
+    """Estimate what the provider of a plain answer did not count, or counted as 0 although text came."""
     usage = exchange.usage
     if usage is None or (not usage.completion and exchange.dialect.makes_text):
         text_bytes = exchange.dialect.answer_bytes
         try:
             size = await asyncio.to_thread(text_bytes, raw) if len(raw) > LOOP_BYTES else text_bytes(raw)
-        except asyncio.CancelledError:  # the client left meanwhile: it is charged what had come, which is all
+        except asyncio.CancelledError:  # the client left meanwhile: it is charged for the answer, which has come whole
             set_estimate(exchange, text_bytes(raw))
             raise
         set_estimate(exchange, size)
@@ -50,10 +50,10 @@ def set_estimate(exchange: Exchange, size: int | None) -> None:
 
 
 async def estimate_part(exchange: Exchange, pieces: Sequence[bytes]) -> None:
-    """Of a plain answer whose client left while it came. Sets `usage`, unless nothing of it came."""
+    """Set `usage` by the part of a plain answer that was read, such as before its client left, if there is any."""
     raw = await joined(pieces)
     if raw and not exchange.dialect.makes_text:
-        set_estimate(exchange, 0)  # there is no text in vectors, and to look for some takes long
+        set_estimate(exchange, 0)  # vectors contain no text, and searching them takes long
     elif raw:
         written = exchange.dialect.words.written
         is_long = len(raw) > LOOP_BYTES
@@ -66,7 +66,7 @@ def texts_bytes(raw: bytes, written: re.Pattern[bytes]) -> int:
 
 
 async def finish_estimate(exchange: Exchange) -> None:
-    """Before the end of an answer leaves: estimate a long prompt, where one is to be estimated."""
+    """Estimate a long prompt that no provider counted. Called before the end of an answer leaves."""
     usage = exchange.usage
     if usage is None or usage.prompt is not None:
         return
