@@ -1,4 +1,4 @@
-"""Names of what ASGI hands on (https://asgi.readthedocs.io/en/latest/specs/www.html), and what Sluice adds to it."""
+"""Types of ASGI (https://asgi.readthedocs.io/en/latest/specs/www.html), and what Sluice adds to its scope."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 CALL = "sluice.call"
-"""Where Sluice's own server leaves its side of the request in the scope; other servers have nothing there."""
+"""The scope's key for the `Call` of Sluice's own server. Other servers do not set it."""
 
 REFUSED = "sluice.refused"
-"""The scope's type for a head that Sluice's own server refuses: of it, nothing but its target is to be believed."""
+"""The scope's type for a head that Sluice's own server refuses. Only the target of such a head can be relied on."""
 
 __all__ = ["CALL", "REFUSED", "Headers", "Receive", "Scope", "Send"]

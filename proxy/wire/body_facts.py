@@ -1,4 +1,4 @@
-"""What is known of a long body without reading it: a child of the worker has read it (`heavy/`)."""
+"""What a child of the worker (`heavy/`) returns about a long body, which the worker does not parse."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import msgspec
 
 
 class Member(msgspec.Struct, array_like=True):
-    """Of the top level: its value's place in the text."""
+    """A member of the top level, and the position of its value in the text."""
 
     name: str
     start: int
@@ -14,7 +14,7 @@ class Member(msgspec.Struct, array_like=True):
 
 
 class NamedObject(msgspec.Struct, array_like=True):
-    """Something stored that a body names."""
+    """A stored object that a body names."""
 
     kind: str
     id: str
@@ -22,27 +22,27 @@ class NamedObject(msgspec.Struct, array_like=True):
 
 
 class RequestFacts(msgspec.Struct, tag=True):
-    """What the steps ask of a body."""
+    """What the steps need to know about a body."""
 
     members: list[Member]
     is_ambiguous: bool
-    """Two readers could understand it differently, so it is written anew."""
+    """Two parsers could read it differently, so it is written anew."""
     inputs: int
-    """Embeddings that it asks for."""
+    """How many embeddings it asks for."""
     prompts: int
-    """Prompts that it has."""
+    """How many prompts it has."""
     prompt: tuple[int | None, int | None]
-    """Tokens to reserve, about and at most."""
+    """Tokens to reserve: (an estimate, an upper bound)."""
     prompt_tokens: int | None
-    """Tokens to charge where nobody counts them."""
+    """Tokens to charge if the provider does not count them."""
     spoken: tuple[int, int] | None
-    """Characters and bytes of a text that is to be spoken."""
+    """(Characters, bytes) of a text that is to be spoken."""
     runs_code: bool
     may_name: bool
     named: list[NamedObject]
     unreadable_member: str | None
-    """One of which nobody can say what it names."""
+    """A member that cannot be read, so that it is unknown which stored objects it names."""
     unreadable_param: bool
-    """The project allows only some values of one that cannot be read."""
+    """A parameter cannot be read, but the project allows only some values of it."""
     refused_param: str | None
-    """The project does not allow its value."""
+    """A parameter whose value the project does not allow."""

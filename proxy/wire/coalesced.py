@@ -1,8 +1,8 @@
 """Writes of one turn of the event loop, made together at its end.
 
-Each write to a socket wakes whoever reads it, and between processes on one machine that waking costs more than the
-write. Made one after the other, the writes of a turn find their readers awake: a quarter more requests a second on one
-core (docs/benchmarks.md), for less than the length of a turn in delay.
+Each write to a socket wakes its reader, and between processes on one machine that costs more than the write. If the
+writes of a turn are made one after the other, the readers are already awake. This gives a quarter more requests per
+second on one core (docs/benchmarks.md), and delays a write by less than the length of a turn.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from usage.loops import LOOPS
 
 
 def nothing() -> None:
-    """There is nothing to do."""
+    """The default of `CoalescedWrites.before`."""
 
 
 class CoalescedWrites:
-    """One for each event loop. What is said of one transport happens in the order in which it was said."""
+    """One for each event loop. The writes to one transport, and its closing, keep their order."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._pending: list[tuple[asyncio.Transport, bytes | None]] = []
         self._failures = LOOPS.named("writes")
         self.before: Callable[[], None] = nothing
-        """What has to be done before the writes of a turn."""
+        """Called before the writes of a turn are made."""
 
     def write(self, transport: asyncio.Transport, data: bytes) -> None:
         if not self._pending:
@@ -39,7 +39,7 @@ class CoalescedWrites:
         self._pending.append((transport, None))
 
     def _flush(self) -> None:
-        pending, self._pending = self._pending, []  # first: whatever fails, the next turn's are written
+        pending, self._pending = self._pending, []  # first, so that the next turn's writes are made whatever fails
         try:
             self.before()
         except Exception as error:

@@ -1,4 +1,4 @@
-"""What `content-encoding` packs (RFC 9110, section 8.4.1), unpacked in steps that are bounded in text and in memory."""
+"""Decoders for content encodings (RFC 9110, section 8.4.1). They unpack in steps, with bounded output and memory."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from typing import Any
 GZIP_BITS, ZLIB_BITS, BARE_BITS = 31, 15, -15
 
 ZSTD_WINDOW_BYTES = 8 * 1024 * 1024
-"""The most that a sender may count on (RFC 9659, section 3). What asks for more is not unpacked."""
+"""The largest window that a sender may rely on (RFC 9659, section 3). A frame that needs more is not unpacked."""
 
 ZSTD_SLICE_BYTES = 128
-"""Fed in one go: four bytes may become a block of 128 KiB, and libzstd has no bound for what it gives out."""
+"""Data that is unpacked at a time: four bytes may become a block of 128 KiB, and libzstd does not bound its output."""
 
 BROTLI_WINDOW_BYTES = 16 * 1024 * 1024
-"""The largest that there is (RFC 7932, section 9.1)."""
+"""The largest window of the format (RFC 7932, section 9.1)."""
 
 MOST_MEMBERS = 100
-"""Of one text. Each takes a copy of what follows it."""
+"""Of one text. Each member takes a copy of the data that follows it."""
 
 
 class Undecodable(ValueError):
@@ -33,15 +33,15 @@ class Undecodable(ValueError):
 
 
 class Decoder:
-    """One packed text, or one member of it: feed it what comes."""
+    """Unpacks one text, or one member of it, from data that comes in pieces."""
 
     is_over = False
-    """Its end is there."""
+    """The end of the text, or of the member, was reached."""
     has_more = False
     """There may be more text without more data."""
 
     def decode(self, data: bytes, most: int) -> tuple[bytes, bytes]:
-        """(Text, about as much as `most` bytes; what is left of the data.) Raises `Undecodable`."""
+        """(Text of about `most` bytes at most, the data that is left.) Raises `Undecodable`."""
         raise NotImplementedError
 
 
@@ -60,12 +60,12 @@ class Inflater(Decoder):
         if self.is_over:
             self.has_more = False
             return text, self._inflater.unused_data
-        self.has_more = len(text) == most  # zlib may keep some without keeping any of its input
+        self.has_more = len(text) == most  # zlib may hold back output although it has used up all input
         return text, self._inflater.unconsumed_tail
 
 
 class Deflate(Inflater):
-    """zlib's format, which some send without its head, against the standard: the first two bytes tell."""
+    """The zlib format. Some senders leave out its header, against the standard; the first two bytes tell."""
 
     def __init__(self) -> None:
         super().__init__(ZLIB_BITS)
@@ -85,7 +85,7 @@ class Deflate(Inflater):
 
 
 class Zstd(Decoder):
-    """One frame. Its text may be 4 MiB more than `most`."""
+    """One frame. `decode` may return up to 4 MiB more than `most`."""
 
     def __init__(self) -> None:
         module = import_module("zstandard")
@@ -112,7 +112,7 @@ class Zstd(Decoder):
 
 
 class Brotli(Decoder):
-    """Its text may be twice as much as `most`. It keeps what it is fed."""
+    """`decode` may return up to twice `most`. The decoder keeps the data that it gets."""
 
     def __init__(self) -> None:
         module = import_module("brotli")
@@ -126,7 +126,7 @@ class Brotli(Decoder):
         except self._error:
             raise Undecodable from None
         self.is_over = self._stream.is_finished()
-        # It may hold text back beside `can_accept_more_data`: only when none comes is there none.
+        # It may hold back text although `can_accept_more_data` is true. Only a call that returns none shows the end.
         self.has_more = not self.is_over and (bool(text) or not self._stream.can_accept_more_data())
         return text, left
 
@@ -138,16 +138,16 @@ DECODERS: dict[str, Callable[[], Decoder]] = {
     "br": Brotli,
 }
 MEMBERS = {"gzip": b"\x1f\x8b", "zstd": b"\x28\xb5\x2f\xfd"}
-"""Those of which several in a row are one text, and how each begins."""
+"""Encodings in which several members in a row are one text, and how each member begins."""
 
 WINDOW_BYTES = {"zstd": ZSTD_WINDOW_BYTES, "br": BROTLI_WINDOW_BYTES}
-"""What unpacking one may take beside its text, where that is much."""
+"""Memory that unpacking may take besides the text, for encodings that need much."""
 
 _MODULES = {"zstd": "zstandard", "br": "brotli"}
 
 
 async def load(coding: str) -> None:
-    """Import what unpacks it, off the event loop. Most servers never meet one, and zstandard takes 2.4 MB."""
+    """Import the encoding's package, off the event loop. Most servers never need one, and zstandard takes 2.4 MB."""
     module = _MODULES.get(coding)
     if module is not None and module not in sys.modules:
         await asyncio.to_thread(import_module, module)

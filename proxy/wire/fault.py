@@ -1,4 +1,4 @@
-"""Of what came over the wire and is no request."""
+"""Why the HTTP server refuses what came over the wire."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Fault(NamedTuple):
-    """Why something is refused that is no request, or not to its end, or not one that can be understood in one way."""
+    """The reason: it is no request, not a complete one, or one that could be understood in two ways."""
 
     status: int
     code: str

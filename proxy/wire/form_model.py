@@ -1,7 +1,7 @@
-"""Which model a form names, and where: known before its provider is chosen, and put under the provider's name then.
+"""Find the model that a form names, before the provider is chosen, and replace it by the provider's name for it.
 
-The form is read as RFC 7578 has it, by its boundary, so that nothing inside of a file is taken for a field. Whether the
-key may use what it names is checked elsewhere, on all of the form and more suspiciously (`multipart.py`).
+The form is split at its boundary (RFC 7578), so that nothing inside a file is taken for a field. Whether the key may
+use the model is checked elsewhere, on the whole form and more strictly (`multipart.py`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PIECE_BYTES = 64 * 1024
 
 
 class ModelField(NamedTuple):
-    """The value and where in the form it stands."""
+    """The value and its position in the form."""
 
     value: bytes
     start: int
@@ -27,7 +27,7 @@ class ModelField(NamedTuple):
 
 
 class FormReader:
-    """Feed it a form's pieces until `field` is there or it `is_over`; `held` has what was fed."""
+    """Reads a form's pieces until `field` is found or `is_over` is true. `buffer` has all that it was fed."""
 
     def __init__(self, boundary: bytes) -> None:
         self.buffer = bytearray()
@@ -35,7 +35,7 @@ class FormReader:
         self.is_over = False
         self._delimiter = b"--" + boundary
         self._at = 0
-        """The beginning of the delimiter of the part that is looked at."""
+        """The position of the delimiter before the current part."""
         self._searched = 0
 
     @classmethod
@@ -49,7 +49,7 @@ class FormReader:
             pass
 
     def _part(self) -> bool:
-        """Go over the next part; False: more of it has to come, or there is none."""
+        """Read the next part. Returns False if more of it has to come, or there is none."""
         buffer, delimiter = self.buffer, self._delimiter
         if self._at == 0 and not buffer.startswith(delimiter):
             position = buffer.find(b"\r\n" + delimiter)  # behind a preamble
@@ -86,7 +86,7 @@ async def chained(first: bytes, pieces: AsyncIterator[bytes]) -> AsyncIterator[b
 
 
 async def renamed_pieces(pieces: AsyncIterator[bytes], field: ModelField, name: bytes) -> AsyncIterator[bytes]:
-    """The form with another value of the field; all else as it came."""
+    """The form with `name` as the value of the field, and all other bytes as they came."""
     at = 0
     async for piece in pieces:
         begin, at = at, at + len(piece)

@@ -1,4 +1,4 @@
-"""Which headers may pass, upward and downward (F60)."""
+"""Which headers are forwarded: upward to the provider, and downward to the client (F60)."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ HOP_BY_HOP = frozenset(
 )
 
 NEVER_UP = HOP_BY_HOP | frozenset(
-    # credentials, and what chooses whose money is spent
+    # credentials, and headers that choose which account pays
     b"authorization x-api-key api-key cookie openai-organization openai-project "
     b"x-auth-token x-goog-api-key x-amz-security-token x-csrf-token "
-    # framing and addressing, which are made anew
+    # framing and addressing, which Sluice writes itself
     b"host content-length expect accept-encoding "
     # who the client is and where it came from
     b"forwarded via x-real-ip x-client-ip true-client-ip x-request-id x-correlation-id origin referer "
@@ -24,7 +24,7 @@ NEVER_UP = HOP_BY_HOP | frozenset(
     b"x-host front-end-https "
     # another method or path than the one that was authorized
     b"x-http-method x-http-method-override x-method-override "
-    # words for Sluice
+    # headers for Sluice
     b"x-preferred-model x-cache-skip x-cache-replay x-cache-key cache-control pragma if-none-match "
     b"if-modified-since".split()
 )
@@ -36,7 +36,7 @@ NEVER_UP_PREFIXES = (
 NEVER_DOWN = HOP_BY_HOP | frozenset(
     b"set-cookie set-cookie2 server date via x-powered-by alt-svc strict-transport-security www-authenticate nel "
     b"report-to reporting-endpoints expect-ct public-key-pins content-length content-security-policy x-frame-options "
-    # orders to the server in front of Sluice
+    # commands to the server in front of Sluice
     b"x-sendfile x-lighttpd-send-file x-reproxy-url "
     # Sluice's own
     b"x-correlation-id server-timing x-cache x-cache-key x-cache-hit age cache-status x-provider etag".split()
@@ -48,12 +48,12 @@ OWN_PREFIX = b"x-ratelimit-"
 
 
 def name_above(name: bytes) -> bytes | None:
-    """The name that a client's header goes up under; None for one that stays here."""
+    """The name under which a client's header goes to the provider; None if it is not forwarded."""
     return None if name in NEVER_UP or name.startswith(NEVER_UP_PREFIXES) else name
 
 
 def name_below(name: bytes) -> bytes | None:
-    """The name that a provider's header comes down under; None for one that stays here."""
+    """The name under which a provider's header goes to the client; None if it is not forwarded."""
     if name == b"x-request-id":
         return b"x-upstream-request-id"
     if name in NEVER_DOWN or name.startswith(NEVER_DOWN_PREFIXES):
@@ -64,7 +64,7 @@ def name_below(name: bytes) -> bytes | None:
 
 
 class Names(dict[bytes, bytes | None]):
-    """Remembers what was decided for a name; bounded, since clients choose names."""
+    """Caches what was decided for a name. The cache is bounded, because clients choose names."""
 
     KEPT = 2048
 
@@ -84,7 +84,7 @@ _below = Names(name_below)
 
 
 def keep_here(names: Iterable[bytes]) -> None:
-    """A client's headers of these names no longer go up: they are what providers have their credentials in."""
+    """Stop forwarding a client's headers with these names, because providers take credentials in them."""
     for name in names:
         _above[name] = None
 
@@ -95,7 +95,7 @@ def upward(headers: Headers) -> Headers:
 
 
 def downward(headers: Headers, secret: bytes) -> Headers:
-    """The provider's headers that go to the client, under their names there; none that repeats the credential."""
+    """The provider's headers that go to the client, under their names there. None contains the credential."""
     passed = []
     for raw_name, value in headers:
         name = _below[raw_name]
@@ -108,11 +108,11 @@ def downward(headers: Headers, secret: bytes) -> Headers:
 
 
 ORDINARY = (b"keep-alive", b"close")
-"""What Connection says mostly; any other word is the name of a header."""
+"""The usual values of Connection. Any other word in it is the name of a header."""
 
 
 def beyond_this_hop(headers: Headers) -> Headers:
-    """Without those that the Connection header names: they are for this hop alone (RFC 9110, section 7.6.1)."""
+    """The headers without those that Connection names, which are for this hop alone (RFC 9110, section 7.6.1)."""
     for name, value in headers:
         if name == b"connection" and value.lower() not in ORDINARY:
             dropped = {named.strip().lower() for named in value.split(b",")}

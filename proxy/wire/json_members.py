@@ -1,8 +1,8 @@
-"""How many members a large JSON object has, counted in steps that let others run.
+"""Count the members of a large JSON object, in steps that let others run.
 
-A decoder works on the whole of a body in one go, and on an object with a million members for seconds. So whether there
-are too many is found out before, in a thread: window by window the text is reduced to its skeleton of brackets and
-commas, and what is closed in it is taken away. Only bodies that may have so many pay for it.
+A decoder reads a whole body in one call, which takes seconds for an object with a million members. So a thread counts
+first whether there are too many. Window by window it reduces the text to its skeleton of brackets and commas, and
+removes the values that are closed. Only bodies that may have too many members are counted.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 
 MOST_MEMBERS = 10_000
 LARGE_BYTES = 6 * MOST_MEMBERS
-"""A smaller body has no room for so many."""
+"""A smaller body cannot contain so many."""
 
 MOST_DEPTH = 500
 TOO_MANY = f"The body has more than {MOST_MEMBERS:,} members at its top level, or is nested too deep."
@@ -32,8 +32,8 @@ async def has_too_many_members(raw: bytes) -> bool:
 
 
 def exceeds(raw: bytes, most: int = MOST_MEMBERS, window: int = WINDOW_BYTES) -> bool:
-    """Of valid JSON; of other text any answer is right."""
-    at = raw.find(b"{") + 1  # the object's own bracket stays out, or its end would take its commas away
+    """Whether valid JSON has over `most` members, or is nested too deep. For other text any result is right."""
+    at = raw.find(b"{") + 1  # without the object's own bracket: its end would remove the commas between its members
     skeleton, members, in_string = b"", 1, False
     while at < len(raw):
         piece = raw[at : at + window]
@@ -64,6 +64,6 @@ def exceeds(raw: bytes, most: int = MOST_MEMBERS, window: int = WINDOW_BYTES) ->
 
 
 def _at_first_level(skeleton: bytes) -> bytes:
-    """Without what is below it and still open."""
+    """The skeleton up to the first bracket that is still open."""
     openings = [at for at in (skeleton.find(b"["), skeleton.find(b"{")) if at >= 0]
     return skeleton[: min(openings, default=len(skeleton))]

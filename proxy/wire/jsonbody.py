@@ -1,7 +1,7 @@
-"""A JSON object whose top level is known and whose values stay the bytes that came.
+"""A JSON object whose top level is parsed, and whose values stay the bytes that came.
 
 An edit replaces, adds or removes members of the top level. Everything below is copied as it was written: numbers keep
-their digits, strings their escapes, and a body without an edit leaves as the very bytes that arrived.
+their digits, and strings their escapes. A body without an edit is sent as the same bytes that came.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ SOFTENED_BYTES = 512 * 1024
 
 
 def decoded(decoder: msgspec.json.Decoder[T], raw: bytes) -> T:
-    """What the decoder makes of the bytes. Raises its errors.
+    """The decoded value. Raises the decoder's errors.
 
-    JSON allows half of a surrogate pair in an escape, and JavaScript writes it where a string was cut in the middle of
-    an emoji; msgspec does not read it. Then a copy is read in which a replacement character of the same length stands.
-    Not of a large text, though: that takes seconds where it is full of them.
+    JSON allows half of a surrogate pair in an escape, and JavaScript writes it if a string was cut in the middle of an
+    emoji, but msgspec does not read it. So a copy is decoded, in which a replacement character of the same length takes
+    its place. A large text is not repaired: that takes seconds if it contains many of them.
     """
     try:
         return decoder.decode(raw)
@@ -57,15 +57,15 @@ def encoded(value: Any) -> bytes:
 
 
 def may_name(raw: bytes, words: tuple[bytes, ...]) -> bool:
-    """Whether a walk through the body could find any name; also where one is written with escapes."""
+    """Whether the body may contain one of these words, which may be written with escapes."""
     for word in words:
-        if raw.find(word) >= 0:  # `in` tries bytes as a number first, and makes an error of it: thrice the time
+        if raw.find(word) >= 0:  # `in` takes three times as long: it first tries bytes as a number, which fails
             return True
     return raw.find(b"\\") >= 0 and b"\\u00" in raw and _ESCAPED_LETTER.search(raw) is not None
 
 
 class TooLongToRead(Exception):
-    """A member that says little where it is meant well: `name` is longer than anybody here reads."""
+    """The member `name` is longer than Sluice reads. Honest clients write only little in it."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f"The {name} parameter is too long.")
@@ -82,7 +82,7 @@ class JSONBody:
     __slots__ = ("_edited", "_raw", "members")
 
     facts: RequestFacts | None = None
-    """Of a long one, whose members are not looked into here (`heavy/body.py`)."""
+    """Set for a long body, whose members this process does not read (`heavy/body.py`)."""
 
     def __init__(self, raw: bytes) -> None:
         """Raises `NotAnObject`."""
@@ -106,18 +106,18 @@ class JSONBody:
 
     @property
     def is_edited(self) -> bool:
-        """It leaves otherwise than it came."""
+        """Whether it is sent as other bytes than came."""
         return self._edited
 
     def may_name(self, words: tuple[bytes, ...]) -> bool:
-        """Whether it may name anything that is stored; what does has one of the words in it."""
+        """Whether it may name a stored object. A body that names one contains one of the words."""
         return may_name(self._raw, words)
 
     def check_unambiguous(self) -> None:
         """Make sure that the provider reads what the gateway read. Raises `NotAnObject` for text that is not UTF-8.
 
-        A name that stands twice, or once plainly and once with escapes, can mean one thing here and another there: a
-        way around the allowed models. Such a body is written anew with the values that were checked.
+        If a name occurs twice, or once plainly and once with escapes, the provider could take another value than
+        Sluice: a way around the allowed models. Such a body is written anew with the values that were checked.
         """
         if not self._raw.isascii():
             try:
@@ -127,12 +127,13 @@ class JSONBody:
         compact = _encoder.encode(self.members)
         if len(compact) == len(self._raw):
             return
-        # White space makes it longer as well, and is no reason to touch the bytes: so look closely where that is cheap.
+        # White space makes it longer as well, and is no reason to change the bytes. So the names are checked, if that
+        # is cheap.
         if len(self._raw) > EXACT_CHECK_BYTES or _has_double_names(self._raw, len(self.members)):
             self._edited = True
 
     def get(self, name: str) -> Any:
-        """A member as Python's value; None where it is missing or null. Raises `NotAnObject` for one that has none."""
+        """A member as a Python value; None if it is missing or null. Raises `NotAnObject` if it cannot be decoded."""
         value = self.members.get(name)
         try:
             return None if value is None else _any.decode(value)
@@ -140,12 +141,12 @@ class JSONBody:
             raise NotAnObject(f"the value of {name!r} cannot be read") from None
 
     def says(self, name: str, value: bytes) -> bool:
-        """Whether a member is just this."""
+        """Whether a member's value is exactly these bytes."""
         member = self.members.get(name)
         return member is not None and bytes(member) == value
 
     def mentions(self, name: str, word: bytes) -> bool:
-        """Whether a member has this in it."""
+        """Whether a member's value contains this word."""
         member = self.members.get(name)
         return member is not None and word in bytes(member)
 
@@ -166,16 +167,16 @@ class JSONBody:
             self._edited = True
 
     def encode(self, changes: Mapping[str, Any] | None = None) -> bytes:
-        """As it is sent: with these members set, which the body itself does not take over."""
+        """The bytes to send, with these members set. The body itself does not change."""
         if changes:
             return _encoder.encode(self.members | {name: Raw(encoded(value)) for name, value in changes.items()})
         return _encoder.encode(self.members) if self._edited else self._raw
 
 
 def _has_double_names(raw: bytes, distinct: int) -> bool:
-    """Whether the object has more members, or spells their names otherwise, than plain decoding shows."""
+    """Whether a name occurs more than once, or is written with escapes."""
     try:
         top: list[tuple[str, Any]] = _pairs.decode(raw.decode())
     except (ValueError, RecursionError):
-        return True  # digits by the thousand, or deep: others may read it differently as well
+        return True  # thousands of digits, or nested deep: other parsers may read it differently too
     return len(top) != distinct or any(f'"{name}"'.encode(errors="replace") not in raw for name, _ in top)

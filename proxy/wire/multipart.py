@@ -1,4 +1,4 @@
-"""Find some fields of a form that streams by (RFC 7578)."""
+"""Find some fields of a form while it is forwarded (RFC 7578)."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ _BEGUN = re.compile(rb"content-disposition[^\r\n]*\r?$", re.IGNORECASE)
 _PLAIN = re.compile(
     rb' ?form-data; ?name="([^"\\]*)"(?:; ?filename="[^"]*")?(?:; ?filename\*=[^;"]*)?[ \t]*', re.IGNORECASE
 )
-# Up to the boundary: a value of several lines is not the value that its first line is.
+# Up to the boundary, because a value of several lines is another value than its first line.
 _VALUE = re.compile(rb"(?:[^\r\n]+\r?\n)*\r?\n([^\r\n]*)\r?\n--")
 _LONGEST_BYTES = 8192
-"""Of a field's headers and value together; and what is kept of a piece, since a field may begin at its end."""
+"""Of a field's headers and value together. So much of a piece is kept, because a field may begin at its end."""
 
 
 class UnreadableForm(ValueError):
-    """A field's header is written so that two readers could see two names in it."""
+    """Two parsers could read two different names in a field's header."""
 
 
 class FieldFinder:
-    """Feed it the pieces of a form; it tells the values of the fields of these names.
+    """Finds the values of the fields with these names in the pieces of a form.
 
-    It looks at every field's header, inside of files as well: to take a file's content for a field can only refuse
-    more, while a form that is written for two readers to see two things cannot slip by.
+    It reads every field's header, also inside files. Taking a file's content for a field can only refuse more requests,
+    and a form that two parsers would read differently cannot pass.
     """
 
     def __init__(self, names: Iterable[str]) -> None:
@@ -33,7 +33,7 @@ class FieldFinder:
         self._tail = b""
 
     def feed(self, piece: bytes) -> list[tuple[str, str]]:
-        """Raises `UnreadableForm`."""
+        """(Name, value) of each field that ends in this piece. Raises `UnreadableForm`."""
         window = self._tail + piece
         fields = []
         keep_from = max(0, len(window) - len(b"content-disposition"))
@@ -57,6 +57,6 @@ class FieldFinder:
         return fields
 
     def end(self) -> None:
-        """The form is over. Raises `UnreadableForm` when it broke off in the middle of a field's header."""
+        """The form is over. Raises `UnreadableForm` if it broke off in the middle of a field's header."""
         if _DISPOSITION.search(self._tail) or _BEGUN.search(self._tail):
             raise UnreadableForm

@@ -1,4 +1,4 @@
-"""Long bodies, handled a bounded piece at a time: to copy 60 MiB in one go takes the event loop 50 ms."""
+"""Long bodies, handled in bounded pieces: copying 60 MiB in one go would block the event loop for 50 ms."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Sequence
 
 PIECE_BYTES = 256 * 1024
 THREAD_BYTES = 1024 * 1024
-"""Python lets others run while it joins more than this."""
+"""Python lets other threads run while it joins more than this."""
 
 
 class Pieces:
-    """A body as the texts that it is made of, sent one piece after the other."""
+    """A body that consists of several texts, and is sent piece by piece."""
 
     __slots__ = ("_size", "_texts")
 
@@ -27,16 +27,16 @@ class Pieces:
             view = memoryview(text)
             for at in range(0, len(view), PIECE_BYTES):
                 yield bytes(view[at : at + PIECE_BYTES])
-                await asyncio.sleep(0)  # what was written leaves at the end of a turn of the loop
+                await asyncio.sleep(0)  # writes are made at the end of a turn of the event loop
 
 
 async def joined(pieces: Sequence[bytes]) -> bytes:
-    """All of them as one, without holding up the event loop."""
+    """All of them as one, without blocking the event loop."""
     if sum(map(len, pieces)) > THREAD_BYTES:
         return await asyncio.to_thread(b"".join, pieces)
     return b"".join(pieces)
 
 
 def in_pieces(text: bytes) -> bytes | Pieces:
-    """As it is to be sent on."""
+    """The text as it is to be sent: a long one as `Pieces`."""
     return Pieces([text]) if len(text) > PIECE_BYTES else text

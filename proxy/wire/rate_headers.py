@@ -1,4 +1,4 @@
-"""Where a request's limits stand, as headers of its answer (F102)."""
+"""What is left of a request's limits, as headers of its answer (F102)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from math import ceil
 from keys.limits import Rate
 
 TEMPLATES = 1_000
-"""Pairs of limits; most keys share a few."""
+"""Pairs of limits that are cached; most keys share a few."""
 
 
 def rate_lines(requests: Rate | None, tokens: Rate | None) -> bytes:

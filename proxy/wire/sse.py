@@ -1,4 +1,4 @@
-"""Server-sent events as bytes: cut a stream into frames that, put together again, are the stream.
+"""Split a stream of server-sent events into frames, as bytes. The frames, joined again, are the stream.
 
 https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
 """
@@ -14,14 +14,14 @@ _LONGEST_BLANK_LINE = 4
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 LATE_LF = b"\n"
-"""What is left of the frame before. No frame is as short as this."""
+"""The last byte of the frame before, if it comes late. No frame is as short as this."""
 
 
 class FrameSplitter:
     """Cuts a stream at its blank lines, wherever its pieces happen to end.
 
-    A frame leaves as soon as its blank line is there. Where that line ends in CR, a LF that follows later is its last
-    byte and comes out as `LATE_LF`: to wait for it could mean to wait for ever.
+    A frame is returned as soon as its blank line has come. If that line ends in CR, a LF that comes later is its last
+    byte and is returned as `LATE_LF`, because waiting for it could take forever.
     """
 
     __slots__ = ("_before", "_may_follow", "_pending", "_searched", "is_letting_go")
@@ -31,7 +31,7 @@ class FrameSplitter:
         self._searched = 0
         self._may_follow = False
         self.is_letting_go = False
-        """The frame that is under way is not waited for: `let_go_of` says how much of a piece belongs to it."""
+        """The current frame is forwarded in parts: `let_go_of` says how much of a piece belongs to it."""
         self._before = b""
 
     def feed(self, piece: bytes) -> list[bytes]:
@@ -61,19 +61,19 @@ class FrameSplitter:
         return self.feed(piece) if piece else []
 
     def let_go(self) -> bytes:
-        """What has come of a frame that is too long to be waited for."""
+        """The part that has come of a frame that is too long to wait for. The rest is for `let_go_of`."""
         begun = self.rest()
         self.is_letting_go, self._before = True, begun[-_LONGEST_BLANK_LINE:]
         return begun
 
     def let_comments_go(self) -> bytes:
-        """What waits, where it is comments and blank lines alone: nothing of the frame that they come before."""
+        """What waits for the end of its frame, if it is only comments and blank lines; else nothing."""
         if self._pending[-1:] != b"\n" or _COMMENTS.fullmatch(self._pending) is None:
             return b""
         return self.rest()
 
     def let_go_of(self, piece: bytes) -> int:
-        """How many bytes of a piece belong to that frame."""
+        """How many bytes of a piece belong to the frame that `let_go` began."""
         before = self._before
         joined = before + piece
         match = _BLANK_LINE.search(joined)

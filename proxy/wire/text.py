@@ -1,9 +1,9 @@
-"""How much a text is."""
+"""The size of a text, in tokens and in bytes."""
 
 from __future__ import annotations
 
 BYTES_PER_TOKEN = 4
-"""Of text in UTF-8, about; docs/operations.md has how far that is from what tokenizers count."""
+"""An approximation for UTF-8 text. docs/operations.md says how far it is from what tokenizers count."""
 
 
 def tokens_of_bytes(size: int) -> int:
@@ -11,5 +11,5 @@ def tokens_of_bytes(size: int) -> int:
 
 
 def bytes_of(text: str) -> int:
-    """In UTF-8."""
+    """The length of the text in UTF-8."""
     return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
