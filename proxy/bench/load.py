@@ -1,4 +1,4 @@
-"""Asks one target from many connections at once, each asking again as soon as it is answered."""
+"""Ask one target over many connections at once. Each connection asks again as soon as it has its answer."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Load:
         return self.tally
 
     def may_ask(self, now: float) -> bool:
-        """Take the right to one more request."""
+        """Whether one more request may be sent. If so, it is counted."""
         if self.left <= 0 or now >= self.until:
             return False
         self.left -= 1
@@ -80,7 +80,7 @@ class Load:
         return connection
 
     async def keep_asking(self, connection: Connection | str) -> None:
-        """Ask over one connection, and over a new one when that is gone."""
+        """Ask over one connection, and over a new one if that was closed."""
         while self.may_ask(perf_counter()):
             if isinstance(connection, str) or connection.closed.done():
                 connection = await self.connect()
@@ -94,7 +94,7 @@ class Load:
             connection.transport.abort()
 
     async def look_after_late_ones(self) -> None:
-        """One look at all of them costs less than a timer for each request."""
+        """Fail requests that are late. One look at all of them costs less than a timer for each request."""
         while True:
             await asyncio.sleep(LOOK_S)
             latest = perf_counter() - self.timeout
@@ -151,7 +151,7 @@ class Connection(asyncio.Protocol):
             self.heard_body = True
             if self.parser.get_status_code() == 200:
                 self.load.tally.first_bytes_s.append(perf_counter() - self.sent_at)
-        # Blank lines end frames. JSON has no raw line ends, so nothing else looks like one; one may lie between pieces.
+        # Blank lines end frames. JSON has no raw line ends, so nothing else looks like one. Two pieces may share one.
         self.frames += body.count(b"\n\n") + body.count(b"\n\r\n")
         if self.tail[-1:] == b"\n" and body[:1] == b"\n":
             self.frames += 1

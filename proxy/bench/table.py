@@ -6,7 +6,7 @@ from typing import Any
 
 
 def table(report: dict[str, Any]) -> str:
-    """Lines of `what  through  direct  added`; the last two where there was something to compare with."""
+    """Lines of `what  through  direct  added`; the last two are blank if nothing was compared."""
     through, direct, added = report["through"], report["direct"], report["overhead"] or {}
     rows = [["", report["url"], report["direct_url"] or "", "added" if direct else ""]]
 

@@ -1,4 +1,4 @@
-"""What a measurement has counted, and what that comes to."""
+"""What a measurement has counted, and its summary."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 
 class Tally:
-    """Filled while requests end; adding one to another puts rounds together."""
+    """Filled as requests end. `add` combines rounds."""
 
     def __init__(self) -> None:
         self.latencies_s = array("d")
-        """Of whole answers alone: a refusal is quick and would flatter."""
+        """Of complete answers alone, because a refusal is quick and would improve the result."""
         self.first_bytes_s = array("d")
         """Until the first byte of a stream's body, which is its first frame."""
         self.frames = 0
@@ -54,7 +54,7 @@ class Tally:
 
 
 def spread(seconds: array[float]) -> dict[str, float] | None:
-    """Percentiles in milliseconds; None of nothing."""
+    """Percentiles in milliseconds; None if there are no values."""
     if not seconds:
         return None
     ordered = sorted(seconds)
@@ -73,7 +73,7 @@ def percentile(ordered: list[float], percent: float) -> float:
 
 
 def overhead(through: dict[str, Any], direct: dict[str, Any]) -> dict[str, Any] | None:
-    """What the way through the gateway adds; None where one of the two has nothing to compare."""
+    """What the gateway adds; None if one of the two has no answers."""
     if not through["latency_ms"] or not direct["latency_ms"]:
         return None
     ratios: dict[str, Any] = {

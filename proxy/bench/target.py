@@ -1,4 +1,4 @@
-"""Whom to ask, and the bytes that ask."""
+"""The API to ask, and the bytes of the request."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Target:
 
     @classmethod
     def of(cls, base_url: str, body: dict[str, Any], *, key: str = "", verify: bool = True) -> Target:
-        """`base_url` has the version prefix, as for the SDKs. Raises `WrongURL`."""
+        """`base_url` includes the version prefix, as for the SDKs. Raises `WrongURL`."""
         try:
             parts = urlsplit(base_url)
             port = parts.port
@@ -61,7 +61,9 @@ class Target:
 def chat(
     model: str, *, stream: bool = False, tokens: int | None = None, tokens_per_second: float | None = None
 ) -> dict[str, Any]:
-    """The body of a chat completion. A simulator is told the rest in its own words; others know only a maximum."""
+    """The body of a chat completion. The simulator gets the last two in a member of its own; other APIs get only a
+    maximum of tokens.
+    """
     body: dict[str, Any] = {"model": model, "messages": [{"role": "user", "content": "Say something of some length."}]}
     if stream:
         body["stream"] = True

@@ -1,4 +1,4 @@
-"""`manage.py bench`: how fast an OpenAI-compatible API answers, and what the way through Sluice adds."""
+"""`manage.py bench`: measure how fast an OpenAI-compatible API answers, and what Sluice adds."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from proxy.bench.target import Target, WrongURL, chat
 
 DEFAULT_SECONDS = 10.0
 MOST_SECONDS = 300.0
-"""For a number of requests that takes longer than anyone would wait."""
+"""With `--requests` and without `--seconds`, a measurement ends after this time."""
 MOST_CONCURRENCY = 10_000
 MOST_REQUESTS = 10_000_000
 ROUNDS = 5
-"""With something to compare with, the two are asked in turn: what else the machine does meets both."""
+"""With `--direct`, the two are asked in turn, so that other load on the machine affects both."""
 
 
 class Command(BaseCommand):
     help = "Measure an OpenAI-compatible API: throughput, latency, time to first token, and what a gateway adds."
-    requires_system_checks = ()  # it asks others and needs nothing of this installation
+    requires_system_checks = ()  # it measures other servers, and needs nothing of this installation
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--url", required=True, help="Base URL with its version prefix: http://127.0.0.1:8000/v1")
@@ -59,7 +59,7 @@ class Command(BaseCommand):
 async def measure(
     *, url: str, target: Target, direct_url: str | None, direct: Target | None, model: str, **bounds: Any
 ) -> dict[str, Any]:
-    """Ask one, or both in turn; the report for `--json`."""
+    """Ask one target, or both in turn. Returns the report for `--json`."""
     through, beside = Tally(), Tally()
     if direct is None:
         through = await load(target, **bounds)
@@ -85,7 +85,7 @@ async def measure(
 
 
 def _measure_arguments(options: dict[str, Any]) -> dict[str, Any]:
-    """What `measure` wants to know, from the command line."""
+    """The arguments of `measure`, from the command line."""
     body = chat(
         options["model"],
         stream=options["stream"],

@@ -1,4 +1,4 @@
-"""`manage.py run`: from nothing to a serving Sluice. `make run` ends here."""
+"""`manage.py run`: prepare the database, set up a new installation, and serve. `make run` calls it."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Command(BaseCommand):
 
 
 def never_used() -> list[str]:
-    """Reminders of secrets that the first start showed and nobody has used: they may be lost with a terminal."""
+    """Reminders of secrets that the first start showed and that were never used: they may have been lost."""
     lines = []
     if get_user_model().objects.filter(username="admin", last_login=None).exists():
         lines.append("Nobody has signed in as admin yet, whose password was shown at the first start.")
@@ -76,7 +76,7 @@ def never_used() -> list[str]:
 
 
 def where_data_is() -> str:
-    """Without the address of a database, which has a password in it."""
+    """Where the data is, for people. It leaves out the URL of the database, which contains a password."""
     database = settings.DATABASES["default"]
     if database["ENGINE"].endswith("sqlite3"):
         return f"{database['NAME']} and {settings.DATA_DIR}"
@@ -84,7 +84,7 @@ def where_data_is() -> str:
 
 
 def migrate() -> None:
-    """Bring the schema up to date, if it is not: to find out costs a tenth of running the command for nothing."""
+    """Update the schema, if it is outdated. Finding out takes a tenth of the time of a needless run."""
     executor = MigrationExecutor(connection)
     if executor.migration_plan(executor.loader.graph.leaf_nodes()):
         call_command("migrate", verbosity=0, interactive=False)
@@ -92,7 +92,7 @@ def migrate() -> None:
 
 @transaction.atomic
 def first_installation() -> str:
-    """Make the first admin user, key and provider. Returns the words that tell of them."""
+    """Make the first admin user, key and provider. Returns the text that shows them."""
     password = secrets.token_urlsafe(12)
     get_user_model().objects.create_superuser("admin", password=password)
     sync_provider_from_environment()
@@ -105,7 +105,7 @@ def first_installation() -> str:
 
 
 def make_simulator() -> Provider:
-    """The newcomer's first provider. It answers for its own names alone, never for a real model's."""
+    """The first provider of a new installation. It has only models with names of its own, never a real model."""
     provider = Provider(
         name="simulator",
         kind="simulator",

@@ -47,7 +47,7 @@ def serve(*, surface: str, host: str, port: int, workers: int, sock: socket.sock
         )
     refuse_cluster()
     sock = sock or listen(host, port)
-    # Workers are new processes: what they are to serve reaches them through the environment.
+    # Workers are new processes, which get the surface through the environment.
     os.environ["SLUICE_SURFACE"] = settings.SLUICE_SURFACE = surface
     # uvicorn raises a signal again after it has shut down, which would end an orderly stop with an error.
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -65,7 +65,10 @@ def refuse_cluster() -> None:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Before anything is made or told: a port that is taken ends the start. Who connects by now waits to be served."""
+    """Open the listening socket. Raises `CommandError` if that fails, such as for a port that is taken.
+
+    It is called before secrets are made and shown. Clients that connect already wait until they are served.
+    """
     sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -77,14 +80,14 @@ def listen(host: str, port: int) -> socket.socket:
         raise CommandError(
             f"{host}:{port} cannot be listened on ({reason}): set HOST or PORT, or stop what is there."
         ) from None
-    # The ledger's process is a copy of this one, and outlives it for a moment: it must not keep the port.
+    # The ledger process is forked from this one, and outlives it for a moment: it must not keep the port.
     os.register_at_fork(after_in_child=sock.close)
     return sock
 
 
 @contextlib.contextmanager
 def ledger_writer(surface: str) -> Iterator[None]:
-    """The process that writes the ledger, unless another one does, or nothing is relayed here."""
+    """Run the ledger process, unless another one writes the ledger, or this server has no data plane."""
     if settings.LEDGER_WRITER == "separate" or surface == "admin":
         yield
         return
@@ -100,7 +103,7 @@ def run(config: uvicorn.Config, workers: int, sock: socket.socket) -> None:
         if not server.started:
             sys.exit(STARTUP_FAILURE)
         return
-    # The workers add their numbers up through files here; they find it in their environment when they start.
+    # The workers combine their metrics through files in this folder, which they find in their environment.
     with tempfile.TemporaryDirectory(prefix="sluice-metrics-", ignore_cleanup_errors=True) as metrics_dir:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics_dir
         Supervisor(config, sockets=[sock]).run()
