@@ -26,19 +26,19 @@ STALLED = "client_stalled"
 
 
 class ClientDisconnected(ConnectionError):
-    """An answer for nobody. ASGI asks for an OSError here, so that whoever makes the answer stops."""
+    """The client has closed its connection. ASGI asks for an `OSError` here, so that the application stops."""
 
 
 class InvalidAnswer(RuntimeError):
-    """The application said something that is not a valid answer."""
+    """The application sent something that is not a valid answer."""
 
 
 class ClientConnection(Protocol):
-    """What a call asks of its connection."""
+    """What a call needs of its connection."""
 
     loop: asyncio.AbstractEventLoop
     drained: asyncio.Future[None] | None
-    """Done when the client has taken enough of what waits for it; None where nothing waits."""
+    """Done when the client has taken enough of the data that waits for it; None unless too much waits."""
     keeps_alive: bool
 
     def write(self, data: bytes) -> None: ...
@@ -46,28 +46,28 @@ class ClientConnection(Protocol):
     def resume_reading(self) -> None: ...
 
     def default_lines(self) -> bytes:
-        """Headers of every answer."""
+        """The header lines of every answer."""
 
     def answered(self, call: Call, *, keeps_alive: bool) -> None: ...
 
     def broke_off(self, call: Call, fault: Fault | None) -> None:
-        """The call has ended without the end of its answer, or without any: then the fault is told."""
+        """The call has ended without a complete answer. The fault, if any, is sent as its answer."""
 
 
 class Call:
-    """The head of the answer waits for the first piece of its body, so that the two leave as one write."""
+    """The head of the answer waits for the first piece of its body, so that both leave in one write."""
 
-    # What nobody has said yet is the class's own value, so that a call costs no more than what is known of it.
+    # Defaults are attributes of the class, so that creating a call sets only the values that are known then.
     task: asyncio.Task[None]
-    """Python 3.11 takes long to say which one is running."""
+    """The task that runs the application. It is kept because Python 3.11 takes long to find the current task."""
 
     has_begun = False
     is_answered = False
     is_lost = False
     lost_as = LEFT
-    """Why the client is taken for gone, as a code for the row."""
+    """Why the client counts as gone, as a code for the ledger row."""
     fault: Fault | None = None
-    """Its body is no HTTP; nothing more of it will come."""
+    """Set if the request's body is not valid HTTP. No more of it will come then."""
 
     _more = True
     _event: asyncio.Future[None] | None = None
@@ -75,7 +75,7 @@ class Call:
     _head: bytes | None = None
     _chunked = False
     _left: int | None = None
-    """Bytes that the answer's own content-length still promises."""
+    """Bytes of the body that the answer's own content-length promises and that are not sent yet."""
 
     _body_is_read = False
 
@@ -95,14 +95,14 @@ class Call:
         try:
             await app(self.scope, self.receive, self.send)
         except (asyncio.CancelledError, ClientDisconnected):
-            pass  # the server's grace has run out, or nobody is there
+            pass  # the server's grace period is over, or the client has left
         except Exception:
             log.exception("An application failed on %s.", self.scope["path"])
             if not self.has_begun and not self.is_lost:
                 await self._send_failure()
         if not self.is_answered and not self.is_lost:
             self._protocol.broke_off(self, None if self.has_begun else self.fault)
-        self.scope.pop(CALL, None)  # which knows this call: a cycle, and with it what nobody read of the body
+        self.scope.pop(CALL, None)  # the scope refers to this call: a cycle, which would keep the unread body in memory
 
     async def _send_failure(self) -> None:
         body = shaped_body(self.scope["path"], 500, "The server failed. Its log says why.", "internal_error")
@@ -116,10 +116,10 @@ class Call:
         """Whether `send` would wait until the client has taken more."""
         return self._protocol.drained is not None
 
-    # --- what the connection says -----------------------------------------------------------------------
+    # --- called by the connection -----------------------------------------------------------------------
 
     def take(self, body: bytes) -> int:
-        """A piece of the request's body. Returns how much nobody has asked for yet."""
+        """Add a piece of the request's body. Returns how many bytes wait for the application."""
         self._pieces.append(body)
         self._waiting_bytes += len(body)
         self._wake()
@@ -134,7 +134,9 @@ class Call:
         self._wake()
 
     def break_off(self, fault: Fault) -> None:
-        """The rest of its body cannot be understood; whoever reads it hears of that, and answers."""
+        """The rest of the body cannot be parsed. `receive` returns a disconnect, and the application may still answer
+        with the fault.
+        """
         self.fault = fault
         self._wake()
 
@@ -143,11 +145,11 @@ class Call:
         if event is not None and not event.done():
             event.set_result(None)
 
-    # --- what the application says ------------------------------------------------------------------------
+    # --- called by the application ------------------------------------------------------------------------
 
     def whole_body(self, below: int) -> bytes | None:
-        """The request's body: what messages of `receive` say, at once. None, and nothing is taken, while it is not all
-        here, and where it has so many bytes or more.
+        """The whole body of the request, without messages of `receive`. Returns None and takes nothing if the body is
+        not complete, has `below` bytes or more, or was read before, or if the client is gone.
         """
         if self._more or self._body_is_read or self._waiting_bytes >= below or self.is_lost:
             return None
@@ -191,7 +193,7 @@ class Call:
             await self._protocol.drained
 
     def answer(self, status: int, lines: bytes, body: bytes) -> None:
-        """A whole answer at once: what two messages of `send` say, for who has it all. `lines` are header lines.
+        """Send a complete answer in one call, instead of two messages of `send`. `lines` are header lines.
 
         Raises `ClientDisconnected`.
         """

@@ -1,8 +1,8 @@
-"""How long a request waits for what comes next, and whether anybody still waits for it.
+"""Limits how long a request waits for what comes next, and notices when its client has left.
 
-The common request is answered before any of this matters, so it pays for a set's entry and no timer. One look, every
-80 ms, goes over the requests under way. Sluice's own server knows then whether the client is there; under another one,
-for a request that is found twice a task is made that listens for its client's leaving.
+Most requests are answered before this matters, so a request costs an entry in a set, and no timer. A check every 80 ms
+goes over the requests under way. Sluice's own server knows whether the client is still connected. Under another server,
+a request that is found by two checks gets a task that listens for its client's disconnect.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from proxy.wire.asgi import Receive
 from usage.loops import LOOPS
 
 LOOK_EVERY_S = 0.08
-"""A client that leaves gives back its slot within 100 ms (P14)."""
+"""Seconds between two checks. The slot of a client that leaves is free within 100 ms (P14)."""
 
 
 class Waiting(Protocol):
     """A request whose client waits."""
 
     call: Call | None
-    """The server's side of it, where that is Sluice's own."""
+    """The server's side of the request; None under a server other than Sluice's own."""
 
     answer_ended: bool
 
@@ -35,7 +35,7 @@ class Waiting(Protocol):
 
 
 class RequestDeadline:
-    """Interrupts the request's task, once, for one reason. The task turns the interruption into it by `cause`."""
+    """Cancels the request's task, once and for one reason. The task then calls `cause` to get the reason."""
 
     __slots__ = ("_exchange", "_failure", "_is_seen", "_listener", "_task", "_watched", "at", "listens", "reason")
 
@@ -49,12 +49,14 @@ class RequestDeadline:
         self.at = inf
         self._is_seen = False
         self.listens = False
-        """Set once the request's body has been read: from then on only the client's leaving can come."""
+        """Set once the request's body has been read: from then on `receive` can only return a disconnect."""
         watched.add(self)
 
     def expect(self, within_s: float, failure: Callable[[], ProxyError]) -> None:
-        """From now on, what comes next comes within this time. Also after a deadline passed whose reason was told:
-        it ends what it guards, such as an attempt, and the request where nothing follows that.
+        """Interrupt the task with `failure()` unless what comes next comes within this time.
+
+        A new deadline is possible after one has passed: a passed deadline ends what it guards, such as an attempt, and
+        the request only if nothing follows that.
         """
         if self.reason is not None and not isinstance(self.reason, ClientGone):
             self.reason = None
@@ -63,13 +65,13 @@ class RequestDeadline:
         self._failure = failure
 
     def relax(self) -> None:
-        """What comes next may take its time."""
+        """Wait without a limit for what comes next."""
         self.at = inf
 
     def cause(self) -> ProxyError | ClientGone:
-        """Why the task was interrupted: by this deadline, by its client, or because the server ends.
+        """Why the task was interrupted: the deadline has passed, the client has left, or the server ends.
 
-        Raises `CancelledError` where the server ends and nobody can be told without waiting.
+        Raises `CancelledError` if the server ends and the client is gone or could not be told without waiting.
         """
         if self.reason is not None and self._task is not None:
             self._task.uncancel()
@@ -80,7 +82,9 @@ class RequestDeadline:
         return ShuttingDown()
 
     def close(self) -> None:
-        """Nothing is interrupted any more. What it kept is let go of: an exception knows the frames that know it."""
+        """Interrupt nothing any more. The reason is dropped: an exception refers to frames, which refer to this
+        object, so keeping it would be a reference cycle.
+        """
         self._watched.discard(self)
         self.reason = None
         if self._listener is not None:
@@ -118,7 +122,7 @@ class RequestDeadline:
 
 
 class RequestDeadlines:
-    """Looks at all watches of this process."""
+    """Checks all deadlines of this process, every `LOOK_EVERY_S`."""
 
     def __init__(self) -> None:
         self.watched: set[RequestDeadline] = set()

@@ -1,8 +1,8 @@
-"""A request's head, but for its length, and what follows from it alone.
+"""A request's headers without Content-Length, and what is computed from them alone.
 
-The requests of a connection mostly say the same but for the length of their bodies. As long as they do, the server
-hands the same `Head` from one to the next, and what was worked out for the first is there for all of them. Nothing is
-shared between connections: what a stranger sends is never compared with what somebody else sent.
+The requests of a connection mostly have the same headers apart from Content-Length. As long as they do, the server
+passes the same `Head` from one request to the next, so what was computed for the first is not computed again. Nothing
+is shared between connections: one client's headers are never compared with another's.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from proxy.server.trusted_proxies import Forwarded
 
 SINGLE = (b"host", b"authorization", b"x-api-key", b"api-key", b"content-type", b"content-length", b"x-preferred-model")
-"""Headers that mean something here, and could mean something else to the next reader where they stand twice."""
+"""Headers that Sluice reads. A request that repeats one is refused: the next reader could take the other value."""
 
 MAX_CORRELATION_CHARS = 128
 
 
 class Head:
-    """`headers` are those of the request without the first `content-length`, names in lower case."""
+    """`headers` are the request's headers without the first `content-length`, with their names in lower case."""
 
     __slots__ = ("_lines_above", "correlation_id", "fault", "fields", "forwarded", "headers", "proven")
 
@@ -36,15 +36,15 @@ class Head:
         self.fault = fault
         correlation_id = fields.get(b"x-correlation-id") or fields.get(b"x-request-id") or b""
         self.correlation_id = correlation_id.decode("latin-1")[:MAX_CORRELATION_CHARS]
-        """The client's own name for what it does."""
+        """The client's own id for what it does, cut to `MAX_CORRELATION_CHARS`."""
         self.proven: tuple[str, KeyRecord] | None = None
-        """The public id that was presented, and the key whose secret came with it."""
+        """The public id that the client presented, and its key, after the secret was checked."""
         self._lines_above: bytes | None = None
         self.forwarded: Forwarded | None = None
-        """What trusted proxies say in it."""
+        """What trusted proxies report in these headers; None until that has been read."""
 
     def lines_above(self) -> bytes:
-        """The headers that go to the provider, as lines. Raises `ValueError` for a value with a line break in it."""
+        """The headers that are sent to the provider, as lines. Raises `ValueError` for a value with a line break."""
         lines = self._lines_above
         if lines is None:
             lines = self._lines_above = header_lines(upward(self.headers))
@@ -52,8 +52,8 @@ class Head:
 
 
 def repeated(headers: Headers) -> Fault | None:
-    """Of the first header that stands more than once and must not."""
-    names = [b"content-length", *(name for name, _ in headers)]  # its first one is kept apart
+    """The fault for a header of `SINGLE` that occurs more than once; None if there is none."""
+    names = [b"content-length", *(name for name, _ in headers)]  # `headers` lacks the first Content-Length
     for name in SINGLE:
         if names.count(name) > 1:
             return Fault(400, "duplicate_header", f"The header {name.decode()} stands more than once.")
@@ -61,7 +61,7 @@ def repeated(headers: Headers) -> Fault | None:
 
 
 def read_head(headers: Headers) -> tuple[Head, bytes | None]:
-    """The head and the declared length, from headers as ASGI has them."""
+    """Take the first Content-Length out of headers in ASGI's form. Returns the head, and that value or None."""
     length = None
     others = []
     for header in headers:

@@ -1,11 +1,12 @@
-"""Several workers take connections from one socket, each new one by a worker that has fewest open.
+"""Lets several workers accept from one socket, so that each new connection goes to a worker with few open connections.
 
-Left to themselves they race for them: a worker that is awake takes most of a burst before the others have woken. So one
-that has more than another stands back for a moment. What a worker has is in memory that all of them share.
+Without this the workers race for connections: a worker that is awake takes most of a burst before the others have
+woken. So a worker that has clearly more connections than another waits a moment before it accepts. The counts are in
+memory that all workers share.
 
-Rejected: a socket for each worker (SO_REUSEPORT). The kernel deals by the hash of the addresses, which is uneven for
-few and long connections, keeps dealing to a worker that hangs, and lets a second server bind the same port. Rejected: a
-process that accepts for all, through which each connection would have to go.
+Rejected: a socket for each worker (SO_REUSEPORT). The kernel distributes connections by a hash of the addresses. That
+is uneven for few and long connections, a worker that hangs still gets some, and a second server can bind the same
+port. Rejected: one process that accepts for all, because each connection would have to be passed on.
 """
 
 from __future__ import annotations
@@ -26,18 +27,18 @@ SLOTS = 4096
 """More workers than there can be."""
 
 STEP_S = 0.001
-"""How long one that has more stands back before it looks again. The others have been woken by the same connection."""
+"""How long a worker that has more waits before it looks again. The same connection has woken the others."""
 
 WAIT_S = 0.05
-"""After so long without a sign of life, a worker that has fewer is not waited for: its loop is held up, or it has no
-file left to take a connection with.
+"""A worker that has fewer is not waited for after so long without a sign of life: its event loop is blocked, or it has
+no file descriptor left to take a connection with.
 """
 
 ASLEEP_S = 0.5
-"""How long it is not waited for, unless it gives one before."""
+"""How long such a worker is not waited for, unless it gives a sign of life before."""
 
 REFUSED_PAUSE_S = 1.0
-"""After the system refused a connection, for want of files mostly."""
+"""Pause after the system refused a connection, mostly because no file descriptors were left."""
 
 _COUNT_BITS = 32
 _COUNT = (1 << _COUNT_BITS) - 1
@@ -45,19 +46,19 @@ _ABSENT = (1 << 64) - 1
 
 
 class ConnectionCounts:
-    """How many connections each worker has open, in memory that they share.
+    """How many connections each worker has open, in memory that all workers share.
 
-    A worker's word is its number of connections in the low bits, and above them how often it looked for new ones: so
-    the others see whether it is awake. Each word has one writer, and is written and read as a whole.
+    A worker has one 64-bit word. The low bits are its number of connections. The bits above count how often it looked
+    for new ones, so the others see whether it is awake. Each word has one writer, and is written and read as a whole.
     """
 
     def __init__(self) -> None:
-        # As uvicorn starts workers: new processes, which are handed the memory.
+        # uvicorn starts workers as new processes ("spawn"), so the memory is handed to them.
         self._words: Array[c_uint64] = multiprocessing.get_context("spawn").RawArray(c_uint64, SLOTS + 1)
-        """The first is how many of the others are in use."""
+        """The first is the highest slot that was used so far; the others are the workers' words, by slot."""
 
     def new_slot(self, used_slots: set[int]) -> int:
-        """For a worker; by the supervisor alone."""
+        """The first free slot, for a new worker. Only the supervisor calls this."""
         slot = next(slot for slot in range(1, SLOTS + 1) if slot not in used_slots)
         self.leave(slot)
         self._words[0] = max(self._words[0], slot)
@@ -67,7 +68,7 @@ class ConnectionCounts:
         self._words[slot] = (looks << _COUNT_BITS) & (_ABSENT >> 1) | count
 
     def leave(self, slot: int) -> None:
-        """It takes no more connections."""
+        """Mark the worker as one that takes no more connections."""
         self._words[slot] = _ABSENT
 
     def words(self) -> Sequence[int]:
@@ -75,7 +76,7 @@ class ConnectionCounts:
 
 
 class Connections(set[Any]):
-    """Those of a worker, which tells the others when one has ended."""
+    """A worker's open connections. `tell` is called when one has ended, so that the others learn of it."""
 
     def __init__(self, tell: Callable[[], object]) -> None:
         super().__init__()
@@ -111,15 +112,15 @@ class Listener:
         self._timer: asyncio.TimerHandle | None = None
         self._stood_back_at: float | None = None
         self._previous_words: Sequence[int] = ()
-        """What the others had when this one began to stand back."""
+        """The words of all workers when this one began to stand back."""
         self._asleep: dict[int, int] = {}
-        """Who is not waited for, and the word by which it is known whether that is still so."""
+        """The workers that are not waited for, by index, with their words. A word that changes is a sign of life."""
         self._asleep_until = 0.0
         self._count()
         self._listen()
 
     def close(self) -> None:
-        """Take no more. What waits is for the others."""
+        """Take no more connections. Those that wait at the socket are for the other workers."""
         self._is_closed = True
         self._counts.leave(self._slot)
         self._stop_listening()
@@ -127,12 +128,12 @@ class Listener:
             self._timer.cancel()
 
     async def wait_closed(self) -> None:
-        """What was taken is uvicorn's to wait for."""
+        """uvicorn itself waits for the connections that were taken."""
 
-    # --- its part ---------------------------------------------------------------------------------------
+    # --- when to take a connection ----------------------------------------------------------------------
 
     def _look(self) -> None:
-        """A connection waits, unless another worker has taken it by now."""
+        """Take the connection that waits, unless another worker has taken it by now, or stand back for a moment."""
         self._looks += 1
         if self._asleep and self._loop.time() >= self._asleep_until:
             self._asleep.clear()
@@ -149,14 +150,16 @@ class Listener:
             self._listen()
 
     def _count(self) -> int:
-        """Tell the others."""
+        """Write the number of this worker's connections for the others, and return it."""
         count = len(self._open) + len(self._arriving)
         if not self._is_closed:
             self._counts.write(self._slot, self._looks, count)
         return count
 
     def _has_more(self, own: int) -> bool:
-        """Than one, and an eighth, beyond another: to be exact would have all wait for whoever is busy just now."""
+        """Whether this worker has more than another one by more than one and an eighth of its own. If the comparison
+        were exact, all would wait for a worker that is busy for a moment.
+        """
         least = own - 1 - (own >> 3)
         return least > 0 and any(
             word & _COUNT < least and word != _ABSENT and self._asleep.get(at) != word
@@ -198,7 +201,7 @@ class Listener:
             self._loop.remove_reader(self._sock)
 
     def _take(self) -> None:
-        """One connection, if there is one. Raises `OSError`."""
+        """Take one connection, if one waits. Raises `OSError`."""
         try:
             sock, _ = self._sock.accept()
         except (BlockingIOError, ConnectionAbortedError):

@@ -1,7 +1,7 @@
-"""Requests out of a client connection's bytes: heads are checked, bodies are framed.
+"""Reads requests from the bytes of a client connection: checks heads and frames bodies.
 
-httptools parses. What it lets pass and the next reader could understand in another way is refused here, before it is a
-request.
+httptools does the parsing. This module refuses what httptools accepts but the next reader could understand differently,
+before it becomes a request.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _HOST = re.compile(rb"[A-Za-z0-9._~\[\]:-]*")
 
 
 class RequestParser:
-    """One for a connection. The connection is a subclass: it begins requests, takes their bodies, and refuses.
+    """One for each connection. The connection is a subclass: it starts requests, takes their bodies, and refuses.
 
-    What a connection's requests have in common is worked out for the first of them.
+    What the requests of a connection have in common is computed for the first of them only.
     """
 
     def __init__(self) -> None:
@@ -40,30 +40,30 @@ class RequestParser:
         self._may_upgrade = self._wishes_upgrade = False
         self._replays_head = False
         self._broken = False
-        """What still comes on this connection is not to be believed, or is not wanted."""
+        """What still arrives on this connection is ignored: it cannot be trusted, or is not wanted any more."""
 
-    # --- what the connection does -----------------------------------------------------------------------
+    # --- the subclass's part ----------------------------------------------------------------------------
 
     def _begin(self, version: str, place: Place, head: Head) -> None:
-        """A head has come, and is a request's."""
+        """The head of a request is complete and valid."""
         raise NotImplementedError
 
     def on_body(self, body: bytes) -> None:
         raise NotImplementedError
 
     def _complete(self) -> None:
-        """The request's last byte has come."""
+        """The last byte of the request has arrived."""
         raise NotImplementedError
 
     def _refuse(self, status: int, code: str, message: str) -> None:
-        """What came is no request."""
+        """What arrived is not a valid request: answer with this error."""
         raise NotImplementedError
 
-    # --- a wish for another protocol --------------------------------------------------------------------
+    # --- requests to change the protocol ----------------------------------------------------------------
 
     def _parse_behind(self, position: int, data: bytes) -> None:
-        """Parse what follows a head that wishes for another protocol. The parser takes it for that protocol's, and
-        nobody here speaks one, so it is a body as ever. Raises `HttpParserError`, `ValueError`.
+        """Parse what follows a head that asks for another protocol. httptools takes it for data of that protocol.
+        Sluice never changes the protocol, so it is an ordinary body. Raises `HttpParserError`, `ValueError`.
         """
         while not self._broken:
             data = data[position:]
@@ -75,7 +75,9 @@ class RequestParser:
                 position = upgrade.args[0]
 
     def _parse_without_upgrade(self) -> None:
-        """Have a new parser frame the same request without its wish for another protocol (RFC 9110, section 7.8)."""
+        """Give a new parser the framing headers of the same request, without Upgrade, which a server may ignore
+        (RFC 9110, section 7.8).
+        """
         method, version = self.parser.get_method(), self.parser.get_http_version().encode()
         headers = [header for header in self._headers if header[0] in FRAMING]
         if self._length is not None:
@@ -84,7 +86,7 @@ class RequestParser:
         self._replays_head = True
         self.parser.feed_data(b"%s / HTTP/%s\r\n%s\r\n" % (method, version, header_lines(headers)))
 
-    # --- what httptools says ----------------------------------------------------------------------------
+    # --- called by httptools ----------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
         if self._replays_head:
@@ -99,7 +101,7 @@ class RequestParser:
             self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._in_head:  # or it is a trailer, which must not pass for a header
+        if self._in_head:  # a trailer must not be taken for a header
             self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
@@ -146,14 +148,16 @@ class RequestParser:
 
     def on_message_complete(self) -> None:
         if self._may_upgrade and self.parser.should_upgrade():
-            return  # only its head is: see `_parse_behind`
+            return  # only the head is complete: see `_parse_behind`
         self._in_head = True
         self._url = b""
         self._head_bytes = 0
         self._complete()
 
     def _find_length(self) -> None:
-        """It is not part of what a connection's requests have in common, but mostly at the same place in it."""
+        """Content-Length differs from request to request, so it is taken out before the headers are compared with
+        the previous request's. It mostly stands at the same index.
+        """
         for at, (name, value) in enumerate(self._headers):
             if name == LENGTH:
                 self._length, self._length_at = value, at
@@ -161,7 +165,7 @@ class RequestParser:
                 return
 
     def _is_addressed(self, fields: dict[bytes, bytes], version: str) -> bool:
-        """Whether there is one Host header, of one name (RFC 9112, section 3.2)."""
+        """Whether there is exactly one valid Host header (RFC 9112, section 3.2). HTTP/1.0 needs none."""
         host = fields.get(b"host")
         if host is None:
             return version == "1.0"

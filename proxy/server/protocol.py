@@ -1,9 +1,9 @@
-"""The server's side of HTTP/1.1: one client connection, for uvicorn to hold.
+"""The server's side of HTTP/1.1: the protocol of one client connection, which uvicorn runs.
 
-uvicorn's own protocol waits for a head for ever, takes one of any size, and answers nonsense in plain text. This one is
-strict, and writes an answer that is all there in one piece. It speaks ASGI
-(https://asgi.readthedocs.io/en/latest/specs/www.html), so any server can stand in its place; where it stands, the scope
-has its `Call`, by which the data plane answers more cheaply.
+uvicorn's own protocol waits for a head without a limit, accepts a head of any size, and answers invalid requests in
+plain text. This one is strict, and writes a complete answer in one piece. It speaks ASGI
+(https://asgi.readthedocs.io/en/latest/specs/www.html), so any other server can replace it. This one adds its `Call` to
+the scope, through which the data plane answers at a lower cost.
 """
 
 from __future__ import annotations
@@ -30,21 +30,22 @@ from proxy.wire.coalesced import coalesced_writes_of
 from proxy.wire.fault import Fault
 
 MAX_SILENT_BYTES = 64 * 1024
-"""Of a body that came without any of its content: chunk extensions and trailers."""
+"""Bytes that may arrive without any content of the body: chunk extensions and trailers."""
 
 BUFFERED_BYTES = 256 * 1024
-"""Of a body that nobody has asked for yet; beyond it the client is held back."""
+"""Bytes of a body that may wait for the application. While more wait, nothing is read from the client."""
 
 LAST_CALL_S = 0.2
-"""How long an idle connection stays open after a stop began: a busy client's next request is on its way by then."""
+"""How long an idle connection stays open after a stop began: the next request of a busy client may be on its way."""
 
 LINGER_S = 5.0
 LINGER_BYTES = 256 * 1024 * 1024
+"""How long, and how many bytes of, the rest of a body is read and dropped after its request was answered."""
 
 
 class HttpProtocol(RequestParser, asyncio.Protocol):
-    """Starts requests one after the other, and keeps the times. A client that sends one before it has the answer to the
-    one before is answered once, and its connection closes: no request waits here in a queue.
+    """Starts requests one after the other, and keeps the timeouts. If a client sends a request before it has the answer
+    to the one before, it gets that answer, and the connection closes: the server keeps no queue of requests.
     """
 
     def __init__(
@@ -67,9 +68,9 @@ class HttpProtocol(RequestParser, asyncio.Protocol):
         self.server: tuple[str, int] | None = None
         self.client: tuple[str, int] | None = None
         self.call: Call | None = None
-        """The one that is being answered."""
+        """The request that is being answered."""
         self.incoming: Call | None = None
-        """The one whose body is arriving; mostly the same."""
+        """The request whose body is arriving; mostly the same as `call`."""
         self.drained: asyncio.Future[None] | None = None
         self.keeps_alive = True
         self.is_reading = True
@@ -84,7 +85,7 @@ class HttpProtocol(RequestParser, asyncio.Protocol):
     # --- the transport ----------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)  # uvloop's has the methods without the class
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's has the methods, but not this base class
         self.server_state.connections.add(cast(Any, self))
         self._timeouts.connections.add(self)
         self.server = _address(transport.get_extra_info("sockname"))
@@ -103,7 +104,7 @@ class HttpProtocol(RequestParser, asyncio.Protocol):
         self.resume_writing()
 
     def eof_received(self) -> None:
-        """The transport closes by itself: a client that stopped talking is taken for gone."""
+        """The transport closes by itself: a client that has closed its sending side counts as gone."""
 
     def pause_writing(self) -> None:
         self.drained = self.loop.create_future()
@@ -117,12 +118,12 @@ class HttpProtocol(RequestParser, asyncio.Protocol):
         self.writes.write(self.transport, data)
 
     def close(self) -> None:
-        """After what was written before. What still comes is not begun, since no answer could leave."""
+        """Close after what was written before. Requests that still arrive are ignored: no answer could be sent."""
         self._broken = True
         self.writes.close(self.transport)
 
     def shutdown(self) -> None:
-        """uvicorn's word for the beginning of the end: what is under way may finish, also if it is not here yet."""
+        """uvicorn calls this when a stop begins. Requests under way may finish, also one that is still arriving."""
         self.keeps_alive = False
         if self.call is None:
             self.loop.call_later(LAST_CALL_S, self._close_idle)
@@ -134,7 +135,7 @@ class HttpProtocol(RequestParser, asyncio.Protocol):
             self.close()
 
     def _hold(self, call: Call) -> None:
-        """Let uvicorn know of a task that it must wait for, or end when its grace is over."""
+        """Tell uvicorn to wait for the call's task, and to cancel it when the grace period is over."""
         tasks = self.server_state.tasks
         tasks.add(call.task)
         call.task.add_done_callback(tasks.discard)
@@ -162,13 +163,13 @@ class HttpProtocol(RequestParser, asyncio.Protocol):
             elif self._head_bytes > MAX_HEAD_BYTES:
                 self._refuse_head()
 
-    # --- the parser -------------------------------------------------------------------------------------
+    # --- called by the parser ---------------------------------------------------------------------------
 
     def _begin(self, version: str, place: Place, head: Head) -> None:
         self.deadline = inf
         self._silent_bytes = 0
         if self.call is not None:
-            # The client repeats it on another connection (RFC 9112, section 9.3.2).
+            # It gets no answer: the client repeats it on another connection (RFC 9112, section 9.3.2).
             self._broken = True
             self.keeps_alive = False
             return
@@ -229,7 +230,7 @@ class HttpProtocol(RequestParser, asyncio.Protocol):
             self._hold(call)
 
     def default_lines(self) -> bytes:
-        """The headers of every answer: the date, which uvicorn makes anew each second."""
+        """The header lines of every answer. They contain the date, so uvicorn renews the headers each second."""
         headers = self.server_state.default_headers
         if headers is not self._timeouts.default_headers:
             self._timeouts.default_headers = headers
@@ -243,14 +244,14 @@ class HttpProtocol(RequestParser, asyncio.Protocol):
                 self.transport.resume_reading()
 
     def answered(self, call: Call, *, keeps_alive: bool) -> None:
-        """The call's answer is complete, and the wait for the next one begins."""
+        """The call's answer is complete. Wait for the next request, or close the connection."""
         self.server_state.total_requests += 1
         self.call = None
         if not keeps_alive or not self.keeps_alive or self._broken:
             self._close_softly()
         elif self.incoming is call:
-            # Answered before the body was all here. Closing now would reset the connection and could take the answer
-            # with it, so the rest is read and dropped, for a while.
+            # The request was answered before all of its body had arrived. Closing now would reset the connection, and
+            # the client could lose the answer. So the rest is read and dropped for a while.
             self._dropped_bytes = 0
             self.resume_reading()
             self._wait(LINGER_S, self.close)
@@ -258,8 +259,8 @@ class HttpProtocol(RequestParser, asyncio.Protocol):
             self._rest()
 
     def broke_off(self, call: Call, fault: Fault | None) -> None:
-        """A call ended without a whole answer. Only a closed connection tells the client so; where nothing of an answer
-        has left, what is wrong with the request can be said before.
+        """A call ended without a complete answer. If none was begun and the request has a fault, the fault is the
+        answer. Otherwise the connection is closed: nothing else tells the client that the answer is incomplete.
         """
         self.call = None
         if fault is not None:
@@ -275,22 +276,22 @@ class HttpProtocol(RequestParser, asyncio.Protocol):
             self._wait(self._timeouts.idle_s, self.close)
 
     def _close_softly(self) -> None:
-        """Close once the client has its answer: what it sends until then is read and dropped. To close before that
-        would reset the connection, and could take the answer with it.
+        """Close once the client has its answer. What it sends until then is read and dropped: closing earlier would
+        reset the connection, and the client could lose the answer.
         """
         if self.incoming is None and not self._broken:
             self.close()
             return
         self._broken = True
         self.resume_reading()
-        self.loop.call_soon(self._end_writing)  # after the writes of this turn
+        self.loop.call_soon(self._end_writing)  # after the writes of this turn of the event loop
         self._wait(LINGER_S, self.close)
 
     def _end_writing(self) -> None:
         if self.transport.can_write_eof() and not self.transport.is_closing():
             self.transport.write_eof()
 
-    # --- the times --------------------------------------------------------------------------------------
+    # --- timeouts ---------------------------------------------------------------------------------------
 
     def _wait(self, seconds: float, then: Callable[[], None]) -> None:
         self.deadline = self.loop.time() + seconds
@@ -304,7 +305,9 @@ class HttpProtocol(RequestParser, asyncio.Protocol):
         self._when_late()
 
     def has_stalled(self, now: float, most_s: float) -> bool:
-        """Only while nothing is added to what waits for the client can it be seen whether the client takes any."""
+        """Whether the client has taken nothing for `most_s` seconds. This shows only while no more data is added to
+        what waits for it: while `send` waits, or after the answer.
+        """
         if self.drained is None and self.call is not None:
             self._unsent_bytes = 0
             return False
@@ -329,9 +332,10 @@ class HttpProtocol(RequestParser, asyncio.Protocol):
         self._refuse(431, "headers_too_large", f"What follows the body is larger than {MAX_SILENT_BYTES:,} bytes.")
 
     def _refuse(self, status: int, code: str, message: str) -> None:
-        """Answer what never became a request, and close; after the answers that are still owed, without one.
+        """Answer what never became a request, and close the connection. If an earlier request is still being answered,
+        the connection closes after that answer, and this error is not sent.
 
-        Where it is known what was asked for, the application may answer, and keep a record of it.
+        If the target is known, the application answers, and can record the request.
         """
         self._broken = True
         self.keeps_alive = False
@@ -346,7 +350,7 @@ class HttpProtocol(RequestParser, asyncio.Protocol):
             call = self._new_call(REFUSED, method, "1.1", place, Head([], fault), None, keeps_alive=False)
             call.fault = fault
             self._start(call)
-        elif self.incoming is call:  # it is the body of this very request that is broken
+        elif self.incoming is call:  # the invalid bytes are in the body of the request that is being answered
             if call.has_begun:
                 call.lose()
                 self.close()

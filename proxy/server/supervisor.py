@@ -1,6 +1,7 @@
-"""Several workers behind one socket: uvicorn's supervisor, which also tidies up after workers that are gone.
+"""Runs several workers behind one socket: uvicorn's supervisor, which also cleans up after workers that have ended.
 
-A worker ends with its supervisor, however that ends: an orphan would go on serving, with nobody to write the ledger.
+A worker ends with its supervisor, however the supervisor ends: an orphan would go on serving, while no process writes
+the ledger.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from proxy.server.least_connections import ConnectionCounts, Listener
 from usage.loops import LOOPS
 
 LAST_SECS = 10.0
-"""Beyond the grace: a worker without a supervisor that has not ended by then is killed."""
+"""Seconds beyond the grace period. A worker without a supervisor that has not ended by then is killed."""
 
 
 class WorkerServer(Server):
-    """uvicorn's, which takes its part of the connections and no more."""
+    """uvicorn's server, which takes connections by a `Listener`, so that no worker takes more than its part."""
 
     def __init__(self, config: Config, counts: ConnectionCounts, slot: int) -> None:
         super().__init__(config)
@@ -46,7 +47,7 @@ class WorkerServer(Server):
 
 
 class Worker(Process):
-    """uvicorn's, which ends in good order when its supervisor has died."""
+    """uvicorn's worker process, which also ends in good order when its supervisor has died."""
 
     def __init__(self, config: Config, sockets: list[socket], counts: ConnectionCounts, slot: int) -> None:
         super().__init__(config, sockets)
@@ -65,11 +66,11 @@ class Worker(Process):
 
 
 def end_with_parent(grace_s: float) -> None:
-    """Wait for the parent's end, then ask this process to end, and make it.
+    """Wait until the parent has ended. Then send this process SIGTERM, and SIGKILL after `grace_s` seconds.
 
-    By the pipe that multiprocessing keeps between the two, which the kernel closes whatever the parent dies of, also
-    before this was called. Linux' own signal for it (PR_SET_PDEATHSIG) is lost where the parent dies before it is asked
-    for, comes when the parent's *thread* ends, and is not there on other systems.
+    It waits for the pipe that multiprocessing keeps between the two. The kernel closes the pipe whatever the parent
+    dies of, even if it died before this call. Linux' own signal for this (PR_SET_PDEATHSIG) is lost if the parent dies
+    before it is requested, comes when the parent's *thread* ends, and does not exist on other systems.
     """
     parent = multiprocessing.parent_process()
     assert parent is not None
@@ -80,7 +81,7 @@ def end_with_parent(grace_s: float) -> None:
 
 
 class Supervisor(Multiprocess):
-    """A worker that died takes its gauges with it; its counters stay, since what it counted has happened."""
+    """Removes the gauges of a worker that has died. Its counters stay, because what it counted has happened."""
 
     def __init__(self, config: Config, sockets: list[socket]) -> None:
         super().__init__(config, sockets)
@@ -96,7 +97,7 @@ class Supervisor(Multiprocess):
         return cast("list[Worker]", self.processes)
 
     def terminate_all(self) -> None:
-        # Its own copies of the sockets would go on taking connections that nobody answers.
+        # The supervisor's own copies of the sockets would keep accepting connections, which nothing would answer.
         for sock in self.sockets:
             sock.close()
         super().terminate_all()

@@ -1,4 +1,4 @@
-"""What the target of a request names: a path and a query, in origin or absolute form (RFC 9112, section 3.2)."""
+"""Reads the target of a request: a path and a query, in origin or absolute form (RFC 9112, section 3.2)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import httptools
 
 
 class Place(NamedTuple):
-    """What a request target names here."""
+    """The parts of a request target: `path` is percent-decoded, the others are as they came."""
 
     url: bytes
     raw_path: bytes
@@ -18,7 +18,7 @@ class Place(NamedTuple):
 
 
 def place_of(url: bytes) -> Place | None:
-    """Path and query of a request target in origin or absolute form; None for one that names no path here."""
+    """Path and query of a request target in origin or absolute form; None for a target that has no valid path."""
     if url.startswith(b"/"):
         raw_path, _, query = url.partition(b"?")
         if not url.isascii() or b"#" in url:

@@ -1,4 +1,4 @@
-"""The times of all client connections, kept together: a timer for each would cost every request."""
+"""Keeps the timeouts of all client connections together: a timer for each would cost every request."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ LOOK_EVERY_S = 0.25
 
 
 class TimedConnection(Protocol):
-    """Something that waits until `deadline`, in the loop's time, and then is told."""
+    """A connection whose `be_late` is called when `deadline`, in the loop's time, has passed."""
 
     deadline: float
 
     def be_late(self) -> None: ...
 
     def has_stalled(self, now: float, most_s: float) -> bool:
-        """Whether who reads it has taken nothing for so long of what waits."""
+        """Whether data waits for the client, which has taken none of it for `most_s` seconds."""
 
     def be_stalled(self) -> None: ...
 
 
 class ConnectionTimeouts:
-    """Looks at the times of all connections, so that none needs a timer of its own for each request."""
+    """Checks all connections every `LOOK_EVERY_S`, so that none needs a timer of its own for each request."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop

@@ -1,7 +1,7 @@
-"""What reverse proxies that are trusted say of the client: its address, and how it reached the first of them.
+"""Reads what trusted reverse proxies report of the client: its address, and how it reached the first of them.
 
-Only for a connection that comes from one of `TRUSTED_PROXIES`; what others send is the client's to write. Of the hops,
-the rightmost that is not trusted is the client: what stands left of it nobody vouches for.
+These headers are read only if the connection comes from one of `TRUSTED_PROXIES`: any other client can write them
+itself. The client is the rightmost hop that is not trusted, because no trusted proxy vouches for the hops left of it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Scope = MutableMapping[str, Any]
 Application = Callable[[Scope, Any, Any], Awaitable[None]]
 
 FORWARDED = "sluice.forwarded"
-"""Where the scope has it."""
+"""The key of the ASGI scope under which the `Forwarded` is stored."""
 
 HOST = re.compile(rb"[A-Za-z0-9._-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\](:\d{1,5})?")
 PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)+")
@@ -33,7 +33,9 @@ class Forwarded(NamedTuple):
 
 
 class TrustedProxies:
-    """An ASGI application before another one, which sees what the proxies report as if it were the connection's own."""
+    """An ASGI application that wraps another one. The other one sees the client and the scheme that the proxies report
+    as if they were the connection's own.
+    """
 
     def __init__(self, networks: Sequence[Network], application: Application) -> None:
         self._networks, self._application = networks, application
@@ -67,7 +69,7 @@ class TrustedProxies:
         client, _ = self._client(peer[0], plain.get(b"x-forwarded-for", []))
         element = elements[left] if elements else {}
         if elements and b"x-forwarded-for" in fields and client != by_standard:
-            client, element = peer[0], {}  # one of them is the client's own, and nothing tells which
+            client, element = peer[0], {}  # the client itself wrote one of the two, and nothing tells which
         elif elements and b"x-forwarded-for" not in fields:
             client = by_standard
         scheme = _last(plain, b"x-forwarded-proto").lower() or element.get("proto", "").lower()
@@ -81,7 +83,9 @@ class TrustedProxies:
         )
 
     def _client(self, peer: str, hops: Sequence[str]) -> tuple[str, int]:
-        """The rightmost hop that is not trusted, else the leftmost; and where it stands. What is no address ends it."""
+        """The rightmost hop that is not trusted, else the leftmost, and its index. The search ends at a hop that is no
+        address.
+        """
         client, at = peer, max(len(hops) - 1, 0)
         for position in range(len(hops) - 1, -1, -1):
             address = _address(_without_port(hops[position].strip()))
@@ -94,7 +98,7 @@ class TrustedProxies:
 
 
 def for_django(scope: Scope) -> Scope:
-    """Host and prefix as well, which links are made of."""
+    """Set the host and the prefix too, because Django makes links of them."""
     forwarded: Forwarded | None = scope.get(FORWARDED)
     if forwarded is None:
         return scope
@@ -107,7 +111,7 @@ def for_django(scope: Scope) -> Scope:
 
 
 def _last(plain: dict[bytes, list[str]], name: bytes) -> str:
-    """What the nearest proxy says."""
+    """The last value of a header, which the nearest proxy wrote; "" if there is none."""
     return plain[name][-1].strip() if name in plain else ""
 
 
