@@ -1,4 +1,4 @@
-"""What a dialect is: the shapes in which one API asks, answers, streams, counts and fails."""
+"""The base of all dialects. A dialect knows one API's formats: its requests, answers, streams, counts and errors."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from proxy.wire.text import tokens_of_bytes
 from usage.prices.price import Units
 
 ESTIMATED = "estimated"
-"""The source of a usage that no provider counted, or not to its end."""
+"""The source of a usage that no provider counted, or counted only in part."""
 
 
 class Usage(msgspec.Struct):
-    """Tokens of one request, None where the provider said nothing."""
+    """Tokens of one request; None for a count that the provider did not tell."""
 
     prompt: int | None = None
     completion: int | None = None
@@ -33,37 +33,37 @@ class Usage(msgspec.Struct):
 
 
 class AnswerContext(msgspec.Struct, frozen=True):
-    """What a dialect needs of a request to read its answer."""
+    """What a dialect needs to know of a request to read its answer."""
 
     model: str | None = None
-    """The client's name for the model, where the answer has another one."""
+    """The client's name for the model, if the answer has another one."""
 
     hides_usage: bool = False
-    """The usage of the stream was asked for on behalf of a client that did not."""
+    """Sluice asked for the stream's usage and the client did not, so the client must not see it."""
 
     body: JSONBody | None = None
     path: str = ""
-    """What follows `/v1`."""
+    """The request's path behind `/v1`."""
 
 
 class RareFacts(msgspec.Struct):
-    """What few answers say of themselves."""
+    """Facts that few answers have."""
 
     units: Units | None = None
-    """How much there is of what has a price by something else than tokens."""
+    """Amounts that have a price of their own beside tokens, such as pictures or seconds."""
 
     stored_keys: tuple[str, ...] = ()
-    """Keys of what the provider now keeps for who asked, beside the response."""
+    """Keys of objects that the provider now stores for the client, beside the response."""
 
     is_error: bool = False
-    """It tells of an error, whatever its status says."""
+    """The answer tells of an error, whatever its status is."""
 
     goes_on: bool = False
-    """The response is still being made, also where nobody waits for it."""
+    """The response is still being made, and will be even if its client leaves."""
 
 
 class Facts(msgspec.Struct):
-    """What an answer says of itself."""
+    """What a dialect reads from an answer."""
 
     usage: Usage | None = None
     response_id: str = ""
@@ -71,7 +71,7 @@ class Facts(msgspec.Struct):
 
 
 class StreamFault(Exception):
-    """A stream that is not what it should be. `code` goes to the client and into the row."""
+    """The stream is invalid or incomplete. `code` goes to the client and into the ledger row."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -82,24 +82,24 @@ class StreamReader:
     """Reads one stream frame by frame, on its way from the provider to the client."""
 
     usage: Usage | None = None
-    """What the provider counted; its last word holds."""
+    """What the provider counted; the last count applies."""
 
     text_bytes = 0
-    """Of the answer, in UTF-8, since the provider's last word on usage."""
+    """Bytes of the answer's text, in UTF-8, since the provider last told the usage."""
 
     has_output = False
-    """Something of an answer has come, be it without text."""
+    """Part of an answer has come, even if it has no text."""
 
     units: Units | None = None
     response_id = ""
     stored_keys: tuple[str, ...] = ()
-    """Keys of what the provider now keeps for who asked, beside the response."""
+    """Keys of objects that the provider now stores for the client, beside the response."""
 
     is_finished = False
-    """The provider has said that nothing follows; what happens to its connection then does not matter."""
+    """The provider has said that nothing follows. What happens to its connection afterwards does not matter."""
 
     failed = False
-    """The provider told of an error inside the stream, in the stream's own words."""
+    """The provider told of an error inside the stream, in the dialect's format."""
 
     has_unread = False
     """Part of it was too long to be read, and went to the client unread."""
@@ -108,23 +108,25 @@ class StreamReader:
     """Nothing of the last frame went to the client."""
 
     def frame(self, frame: bytes) -> bytes:
-        """What goes to the client for this frame: mostly the same bytes, nothing for one it must not see.
+        """What goes to the client for this frame: mostly the same bytes, and b"" for a frame that it must not see.
 
         Raises `StreamFault` for a frame that no client could read.
         """
         raise NotImplementedError
 
     def end(self) -> bytes:
-        """The provider ended the stream: what the client still gets. Raises `StreamFault` when something is missing."""
+        """The provider has ended the stream. Returns what the client still gets. Raises `StreamFault` if something is
+        missing.
+        """
         raise NotImplementedError
 
     def pass_unread(self) -> None:
-        """A frame, or a part of one, goes to the client unread."""
+        """Note that a frame, or a part of one, goes to the client unread."""
         self.has_unread = self.has_output = True
         self.hid_last = False
 
     def take_usage(self, usage: Usage) -> None:
-        """The provider's last word holds, but for what it does not say: a count of nothing is none where text came."""
+        """Take the provider's latest usage. A count that is missing or 0 in it does not replace an earlier one."""
         previous = self.usage
         if usage.completion:
             self.text_bytes = 0
@@ -136,18 +138,19 @@ class StreamReader:
 
     @property
     def is_whole(self) -> bool:
-        """All of the answer has come."""
+        """Whether all of the answer has come."""
         return self.is_finished
 
     @property
     def goes_on(self) -> bool:
-        """The response is still being made, also where nobody waits for it."""
+        """Whether the response is still being made, and will be even if its client leaves."""
         return False
 
     def usage_so_far(self) -> Usage | None:
-        """The tokens so far: the provider's count, else an estimate that says so; None where nothing came.
+        """The tokens so far: the provider's count, else an estimate whose source says so; None if nothing came.
 
-        What a provider counted in the middle of an answer that broke off after it, or counted as nothing, is completed.
+        If the answer broke off after the provider's last count, or the provider counted no output although text came,
+        an estimate for the text since then is added.
         """
         usage = self.usage
         if usage is None:
@@ -160,46 +163,48 @@ class StreamReader:
         return usage
 
     def error_frame(self, code: str, message: str) -> bytes:
-        """How this dialect tells of an error in mid-stream."""
+        """The frame by which this dialect tells of an error in the middle of a stream."""
         raise NotImplementedError
 
 
 class Dialect:
-    """One API's shapes: from bytes and small values to bytes and facts. It knows neither a request nor a server."""
+    """One API's formats. It takes bytes and small values, and returns bytes and `Facts`. It knows neither the
+    `Exchange` nor the server.
+    """
 
     api = "openai"
-    """Whose API it is a part of. A provider that speaks the same gets the client's bytes (`pairs.py`)."""
+    """The API that it belongs to. A provider that speaks the same API gets the client's bytes (`pairs.py`)."""
 
     has_content = False
-    """An answer may be no JSON: what is stored itself, or sound. It is passed on unread."""
+    """An answer may be something else than JSON, such as a stored file or sound. Such an answer is passed on unread."""
 
     makes_text = True
-    """Its answers are texts, of which tokens are counted."""
+    """Its answers are texts, whose tokens are counted."""
 
     output_limits: tuple[str, ...] = ()
-    """The names under which a request says how long its answer may be. Under another one a provider may ignore it."""
+    """The members by which a request limits the length of its answer. A provider may ignore any other name."""
 
     words = OPENAI
-    """The names under which its requests and answers say what a model reads and writes."""
+    """The members of its requests and answers that a model reads and writes."""
 
     def error(self, message: str, type_: str, param: str | None, code: str | None) -> bytes:
-        """An error as the API's clients know it: OpenAI's shape, where a dialect has none of its own."""
+        """The body of an error in the API's format: OpenAI's, unless a dialect has its own."""
         return error_body(message, type_, param, code)
 
     def hides_usage(self, body: JSONBody) -> bool:
-        """Whether who asks for a stream by this body does not want to be told its usage."""
+        """Whether a client that asks for a stream with this body does not want the usage in it."""
         return False
 
     def asking_for_usage(self, body: JSONBody) -> dict[str, Any]:
-        """The members to set so that a provider tells the usage of a stream."""
+        """The members to set in the body so that a provider tells the usage of a stream."""
         return {}
 
     def read_answer(self, raw: bytes, context: AnswerContext) -> tuple[bytes, Facts]:
-        """What the client gets for a plain answer, and what that says of itself. Raises `NotAnObject`."""
+        """What the client gets for a plain answer, and the facts in it. Raises `NotAnObject`."""
         raise NotImplementedError
 
     def answer_bytes(self, raw: bytes) -> int | None:
-        """The text of a plain answer, in UTF-8, to estimate its tokens by; None where there is nothing to count."""
+        """The size of a plain answer's text in UTF-8, to estimate its tokens; None if there is no text to count."""
         return None
 
     def stream_reader(self, context: AnswerContext) -> StreamReader:

@@ -37,22 +37,22 @@ class _Choice(msgspec.Struct):
     message: _Message | None = None
     text: Any = None
     usage: msgspec.Raw = msgspec.Raw()
-    """Where Moonshot tells it."""
+    """Moonshot tells the usage here."""
 
 
 class _Chunk(msgspec.Struct):
-    """What is read of a chunk. Lenient: a server's own way with a member must not hide the others."""
+    """What is read of a chunk. It is lenient: a member of an unexpected type must not hide the others."""
 
     id: Any = None
     choices: list[_Choice] | None = None
     usage: msgspec.Raw = msgspec.Raw()
     error: msgspec.Raw = msgspec.Raw()
     x_groq: msgspec.Raw = msgspec.Raw()
-    """Where Groq tells it."""
+    """Groq tells the usage here."""
 
 
 class _OddChunk(msgspec.Struct):
-    """The same of a chunk whose choices have a shape of their own."""
+    """The same for a chunk whose choices have another shape."""
 
     id: Any = None
     choices: Any = None
@@ -77,7 +77,7 @@ USAGE_CHUNK = frozenset(
         *("obfuscation", "provider"),
     }
 )
-"""What is no news in a chunk that tells the usage. Where there is more, the client gets the chunk without its usage."""
+"""Members that are no news in a chunk for the usage. If it has others, the client gets it without the usage."""
 
 
 class ChatDialect(Dialect):
@@ -106,13 +106,13 @@ class ChatDialect(Dialect):
 
 
 class CompletionDialect(ChatDialect):
-    """Of `/v1/completions`, whose answers have the same frame."""
+    """The dialect of `/v1/completions`, whose answers have the same structure."""
 
     output_limits = ("max_tokens",)
 
 
 class EmbeddingDialect(ChatDialect):
-    """Vectors: whatever the total has beyond the prompt, nothing is said there."""
+    """Embeddings have no output: if the total is more than the prompt, all of it counts as prompt."""
 
     makes_text = False
 
@@ -144,7 +144,7 @@ class ChunkReader(StreamReader):
         try:
             chunk = read_chunk(data)
         except msgspec.ValidationError:
-            return frame  # JSON of another shape is the client's to understand
+            return frame  # JSON of another shape: the client may understand it
         except RecursionError:
             return frame
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -169,13 +169,13 @@ class ChunkReader(StreamReader):
             if choice.finish_reason:
                 self.open_choices.discard(index)
                 self.finished_choices.add(index)
-            elif index not in self.finished_choices:  # what is told of a finished answer does not begin it anew
+            elif index not in self.finished_choices:  # a later chunk of a finished choice does not open it again
                 self.open_choices.add(index)
             if choice.usage and (usage := read_usage(choice.usage)):
                 self.take_usage(usage)
             delta = choice.delta
             if delta is not None and type(content := delta.content) is str and content.isascii():
-                self.text_bytes += len(content)  # what nearly all chunks are
+                self.text_bytes += len(content)  # nearly all chunks are like this
                 if (
                     delta.tool_calls
                     or delta.function_call
@@ -198,7 +198,7 @@ class ChunkReader(StreamReader):
         return frame if self.model is None else self._rewritten(frame, data)
 
     def _without_usage(self, chunk: _Chunk, frame: bytes, data: bytes) -> bytes:
-        """Nothing at all of a chunk that came for the usage alone."""
+        """The frame without its usage; b"" for a chunk that came for the usage alone."""
         if not chunk.choices and bytes(chunk.usage) != _NULL:
             members = lenient_json(data)
             if not any(value is not None for name, value in members.items() if name not in USAGE_CHUNK):
@@ -209,7 +209,7 @@ class ChunkReader(StreamReader):
         try:
             body = JSONBody(data)
         except NotAnObject:
-            return frame  # with NaN in it: it goes on as it came
+            return frame  # not strict JSON, such as one with NaN: it goes on as it came
         if without_usage:
             body.remove("usage")
         if self.model is not None and "model" in body.members:
@@ -217,7 +217,9 @@ class ChunkReader(StreamReader):
         return replace_data(frame, body.encode())
 
     def end(self) -> bytes:
-        """A choice that never finished, or no answer at all, is a cut one, however politely it ended."""
+        """Raises `StreamFault` if a choice never finished, or if there was no answer at all: the stream was cut off,
+        even if it ended properly.
+        """
         if (self.open_choices or not self.began) and not (self.is_finished or self.failed or self.has_unread):
             raise StreamFault("upstream_incomplete", "The provider ended the stream before its answer was complete.")
         return b""
@@ -231,7 +233,7 @@ class ChunkReader(StreamReader):
 
 
 def choice_bytes(choice: _Choice) -> int:
-    """What a choice says, in bytes of UTF-8; the same of a message as of all the chunks that it may come in."""
+    """The size of a choice's text in UTF-8. It is the same for a message and for all the chunks that make one up."""
     message = choice.delta or choice.message
     if message is None:
         return bytes_within(choice.text)
@@ -250,6 +252,6 @@ def read_chunk(data: bytes) -> _Chunk:
         return decoded(_chunk, data)
     except msgspec.ValidationError:
         odd = decoded(_odd_chunk, data)
-        # Choices that cannot be read count as there, and as neither begun nor finished.
+        # Choices that cannot be read count as output, and as finished, so that `end` does not miss their end.
         choices = [_Choice(finish_reason="unread")] if odd.choices else None
         return _Chunk(id=odd.id, choices=choices, usage=odd.usage, error=odd.error)

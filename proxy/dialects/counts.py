@@ -1,7 +1,8 @@
-"""How providers that speak OpenAI's API count tokens: its own shape in one go, others by a second look.
+"""Reads how providers that speak OpenAI's API count tokens: OpenAI's own shape in one go, others by a second look.
 
 The facts are those of genai-prices' extractors (`genai_prices.types.UsageExtractor`) and of the vendors' documentation.
-The extractors themselves take plain dictionaries and a known vendor, which a gateway before any server does not have.
+The extractors themselves need plain dictionaries and a known vendor. A gateway in front of any server does not know the
+vendor.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ T = TypeVar("T")
 COUNTS = tuple(name for name in Usage.__struct_fields__ if name != "source")
 
 MOST = 2**53
-"""A provider's nonsense (negative, beyond any database's range) is not a count."""
+"""A negative number, or one from here on, which is beyond any database's range, is not taken as a count."""
 
 
 class _Details(msgspec.Struct):
@@ -34,7 +35,7 @@ class _Details(msgspec.Struct):
 
 
 class ProviderUsage(msgspec.Struct):
-    """As it came."""
+    """A usage as the provider wrote it, with the members of all vendors."""
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
@@ -46,7 +47,7 @@ class ProviderUsage(msgspec.Struct):
     input_tokens_details: _Details | None = None
     output_tokens_details: _Details | None = None
     input_token_details: _Details | None = None
-    """Of what was heard."""
+    """Of transcripts."""
     cached_tokens: int | None = None
     """Moonshot, Together, Anthropic."""
     num_cached_tokens: int | None = None
@@ -70,11 +71,11 @@ _any = msgspec.json.Decoder()
 _NOTHING = _Details()
 _DETAILS = [name for name in ProviderUsage.__struct_fields__ if name.endswith("_details")]
 _OTHER_PLACES = ("tokens", "billed_units")
-"""Of Cohere's own API, inside its usage."""
+"""Members inside a usage of Cohere's own API that have the counts."""
 
 
 def read_usage(raw: bytes | msgspec.Raw | None) -> Usage | None:
-    """The tokens of a usage object; None for null, and for a shape that tells nothing."""
+    """The tokens of a usage object; None for null, and for an object without counts."""
     if not raw:
         return None
     try:
@@ -100,7 +101,7 @@ def usage_of(counts: ProviderUsage) -> Usage | None:
     ):
         return _read_closely(counts)
     cached, reasoning, written = of_prompt.cached_tokens, of_completion.reasoning_tokens, of_prompt.cache_write_tokens
-    # As bits: a negative one makes all of it negative.
+    # A bitwise OR checks all counts at once: a negative one makes it negative, and one that is too large too large.
     if not 0 <= prompt | completion | (cached or 0) | (reasoning or 0) | (written or 0) <= MOST_COUNTED:
         return _read_closely(counts)
     return Usage(prompt, completion, cached, reasoning, cache_write=written)
@@ -142,7 +143,7 @@ def _read_closely(counts: ProviderUsage) -> Usage | None:
 
 
 def has_more_beside(counts: ProviderUsage) -> bool:
-    """Whether there is anything that OpenAI's own counts do not have."""
+    """Whether there are members that OpenAI's own usage does not have."""
     return bool(
         counts.cached_tokens
         or counts.prompt_cache_hit_tokens
@@ -157,7 +158,7 @@ def has_more_beside(counts: ProviderUsage) -> bool:
 
 
 def _says_nonsense(counts: ProviderUsage) -> bool:
-    """Whether it has counts, none of which can be one: what came is then estimated."""
+    """Whether it has counts, none of which is usable. The tokens are then estimated."""
     return any(
         count is not None
         for count in (counts.prompt_tokens, counts.completion_tokens, counts.input_tokens, counts.output_tokens)
@@ -165,7 +166,7 @@ def _says_nonsense(counts: ProviderUsage) -> bool:
 
 
 def _look_beside(usage: Usage, counts: ProviderUsage, of_prompt: _Details, *, is_anthropic: bool) -> None:
-    """What OpenAI has in the details, others have beside the counts."""
+    """Read counts that OpenAI has in the details, and other vendors beside the counts."""
     read, written = _counted(counts.cache_read_input_tokens), _counted(counts.cache_creation_input_tokens)
     if is_anthropic and usage.prompt is not None and (read or written):
         usage.prompt += (read or 0) + (written or 0)
@@ -184,11 +185,11 @@ def _look_beside(usage: Usage, counts: ProviderUsage, of_prompt: _Details, *, is
 
 
 def _hold_to_total(usage: Usage, counts: ProviderUsage) -> None:
-    """Where the total says more than the parts, the total holds: with xAI and Gemini reasoning is beside the answer."""
+    """If the total is more than the parts, the total applies: xAI and Gemini count reasoning beside the completion."""
     prompt, completion, reasoning = usage.prompt or 0, usage.completion or 0, usage.reasoning or 0
     total = _counted(counts.total_tokens)
     if citations := _counted(counts.citation_tokens):
-        # Perplexity's total has neither.
+        # Perplexity's total contains neither citations nor reasoning.
         completion += citations + reasoning
         usage.completion = completion
     elif total is None and reasoning > completion:
@@ -198,7 +199,7 @@ def _hold_to_total(usage: Usage, counts: ProviderUsage) -> None:
         return
     surplus = total - prompt - completion
     if usage.prompt is None and usage.completion is None:
-        usage.prompt = total  # an embedding; the text of an answer is estimated beside it
+        usage.prompt = total  # an embedding; if the answer has text, its tokens are estimated besides
     elif usage.prompt is None:
         usage.prompt = surplus
     elif surplus == (counts.cache_read_input_tokens or 0) + (counts.cache_creation_input_tokens or 0):
@@ -214,7 +215,9 @@ def _counted(tokens: int | None) -> int | None:
 
 
 def lenient_json(raw: bytes) -> Any:
-    """Also of bytes that are no UTF-8, and with NaN and Infinity in it, as some servers write. None: it is none."""
+    """The value of JSON that may contain NaN, Infinity and bytes that are not UTF-8, as some servers write it. None if
+    it is no JSON.
+    """
     try:
         return _any.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -226,17 +229,19 @@ def lenient_json(raw: bytes) -> Any:
 
 
 def _as_null(name: str) -> None:
-    """NaN and the like: no number that anybody could count with."""
+    """NaN and Infinity become null: they cannot be counts."""
 
 
 def mend(raw: bytes) -> bytes | None:
-    """JSON that says the same for all that is read here, and that every decoder takes; None for what is no object."""
+    """Lenient JSON, rewritten so that every decoder accepts it, without a loss for what is read here. None if it is no
+    object.
+    """
     value = lenient_json(raw)
     return json.dumps(value).encode() if type(value) is dict else None
 
 
 def decoded_or_mended(decoder: msgspec.json.Decoder[T], raw: bytes) -> T | None:
-    """What the decoder makes of it, or of what stands for it; None where that has another shape."""
+    """What the decoder makes of JSON, or of its mended form if it is not valid; None if it has another shape."""
     try:
         return decoded(decoder, raw)
     except msgspec.ValidationError:
@@ -250,7 +255,7 @@ def decoded_or_mended(decoder: msgspec.json.Decoder[T], raw: bytes) -> T | None:
 
 
 def _read_leniently(document: Any) -> ProviderUsage | None:
-    """What is odd in it loses itself alone."""
+    """The counts of a usage object. A value that is no count is left out, and hides no other."""
     if type(document) is not dict:
         return None
     counts = ProviderUsage()
@@ -274,8 +279,8 @@ def _as_count(value: Any) -> int | None:
 
 
 def find_usage(answer: Any) -> Usage | None:
-    """Where an answer may have its usage: at its top, in its first choice (Moonshot), in `x_groq`, in `result`
-    (Cloudflare), in `meta` (Cohere's embeddings).
+    """The usage from one of the places where an answer may have it: at its top, in its first choice (Moonshot), in
+    `x_groq`, in `result` (Cloudflare), in `meta` (Cohere's embeddings).
     """
     if type(answer) is not dict:
         return None

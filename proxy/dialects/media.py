@@ -1,4 +1,4 @@
-"""Answers with pictures, and what was heard: their usage, and how much there is of what has its own price.
+"""Answers with pictures and with transcripts of sound: their tokens, and the pictures or seconds that have a price.
 
 https://platform.openai.com/docs/api-reference/images, https://platform.openai.com/docs/api-reference/audio
 """
@@ -23,10 +23,10 @@ class _Answer(msgspec.Struct):
     data: list[msgspec.Raw] | None = None
     usage: msgspec.Raw = msgspec.Raw()
     duration: Any = None
-    """Of `verbose_json`."""
+    """Seconds of sound, in the format `verbose_json`."""
 
     type: Any = ""
-    """Of an event."""
+    """The type of an event."""
 
 
 class _Heard(msgspec.Struct):
@@ -42,7 +42,7 @@ class MediaDialect(Dialect):
     has_content = True
 
     def read_answer(self, raw: bytes, context: AnswerContext) -> tuple[bytes, Facts]:
-        """What is of another shape is passed on, and estimated."""
+        """An answer of another shape is passed on, and its tokens are estimated."""
         answer = decoded_or_mended(_answer, raw)
         return raw, Facts() if answer is None else Facts(usage_of(answer), rare=RareFacts(units_of(answer)))
 
@@ -51,7 +51,7 @@ class MediaDialect(Dialect):
 
 
 class MediaReader(OpaqueReader):
-    """Counts the pictures that are whole, and takes what usage the events tell."""
+    """Counts the complete pictures, and adds up the usage that the events tell."""
 
     def frame(self, frame: bytes) -> bytes:
         data = data_of(frame)
@@ -71,7 +71,9 @@ class MediaReader(OpaqueReader):
 
 
 def usage_of(answer: _Answer) -> Usage | None:
-    """The tokens that it tells; all that an answer with pictures says are theirs, where it does not say otherwise."""
+    """The tokens that an answer tells. All output tokens of an answer with pictures count as the pictures', unless it
+    says otherwise.
+    """
     usage = read_usage(answer.usage)
     if usage is not None and not usage.prompt and not usage.completion:
         return None
@@ -100,7 +102,7 @@ def units_of(answer: _Answer) -> Units | None:
 
 
 def both(one: Usage, other: Usage) -> Usage:
-    """Of a stream that tells the usage of each picture."""
+    """The sum of two usages, for a stream that tells the usage of each picture."""
     total = Usage()
     for name in ("prompt", "completion", "cached", "picture_in", "picture_out", "audio", "audio_in", "audio_out"):
         counts = [count for count in (getattr(one, name), getattr(other, name)) if count is not None]

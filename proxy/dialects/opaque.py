@@ -1,4 +1,4 @@
-"""What is passed through unread. Its streams are relayed as they are, and fail as connections fail."""
+"""The dialect of what is passed through unread. Its streams are relayed as they are, and get no error frame."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from proxy.dialects.base import AnswerContext, Dialect, Facts, StreamReader
 
 class OpaqueDialect(Dialect):
     def read_answer(self, raw: bytes, context: AnswerContext) -> tuple[bytes, Facts]:
-        """Nothing is known of it."""
+        """The answer as it is, and no facts."""
         return raw, Facts()
 
     def stream_reader(self, context: AnswerContext) -> StreamReader:
@@ -19,7 +19,7 @@ class OpaqueReader(StreamReader):
         return frame
 
     def end(self) -> bytes:
-        """Any end is a good one."""
+        """Any end is accepted."""
         return b""
 
     def error_frame(self, code: str, message: str) -> bytes:

@@ -10,7 +10,7 @@ from proxy.wire.jsonbody import JSONBody, NotAnObject
 
 
 class _Object(msgspec.Struct):
-    """What most answers are, read in one go."""
+    """The shape of most answers, read in one go."""
 
     id: str | None = None
     usage: ProviderUsage | None = None
@@ -23,12 +23,12 @@ _string = msgspec.json.Decoder(str)
 
 
 def read_object(raw: bytes, context: AnswerContext) -> tuple[bytes, Facts]:
-    """A plain answer with the client's name for the model in it, its usage and id. Raises `NotAnObject`."""
+    """A plain answer with the client's name for the model set, and its usage and id. Raises `NotAnObject`."""
     if context.model is None:
         try:
             answer = _object.decode(raw)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            pass  # of another shape than expected, or no object at all: the careful way tells which
+            pass  # another shape, or no object at all: the slower way below tells which
         else:
             facts = Facts(usage_of(answer.usage) if answer.usage is not None else None, answer.id or "")
             if answer.error and tells_error(answer.error):
@@ -51,7 +51,7 @@ def read_object(raw: bytes, context: AnswerContext) -> tuple[bytes, Facts]:
 
 
 def read_oddly(raw: bytes) -> Facts:
-    """Of an object with NaN in it, or with bytes that are no UTF-8: it goes on as it came. Raises `NotAnObject`."""
+    """The facts of an object with NaN or bytes that are not UTF-8, which goes on as it came. Raises `NotAnObject`."""
     document = lenient_json(raw)
     if type(document) is not dict:
         raise NotAnObject("the body must be a JSON object")
@@ -64,12 +64,12 @@ def mentions_usage(raw: bytes) -> bool:
 
 
 def tells_error(raw: msgspec.Raw) -> bool:
-    """Whether an answer's `error` says anything: null, `{}` and the like do not."""
+    """Whether an answer's `error` has any content: null, `{}` and the like have none."""
     return bytes(raw) != b"null" and bool(lenient_json(bytes(raw)))
 
 
 def text_of(raw: msgspec.Raw | None) -> str:
-    """A JSON string's text; nothing for anything else."""
+    """The text of a JSON string; "" for anything else."""
     if raw is None:
         return ""
     try:

@@ -1,6 +1,6 @@
-"""Pairs of dialects: what a client speaks, and what its provider speaks.
+"""Pairs of dialects: the one that a client speaks, and the one that its provider speaks.
 
-Where both speak the same API there is no pair, and the bytes pass untouched. That is every provider of today.
+If both speak the same API there is no pair, and the bytes pass unchanged. This is so for every provider today.
 """
 
 from __future__ import annotations
@@ -14,26 +14,28 @@ from proxy.wire.pieces import Pieces
 
 
 class NoPair(Exception):
-    """The provider speaks another API, and nobody translates to it what was asked."""
+    """The provider speaks another API, and no pair translates the request to it."""
 
 
 class Pair:
     """Translates a request into the provider's dialect, and the answer back. It knows neither a request nor a server.
 
-    A subclass is one file in this folder and one entry in `PAIRS`. An attempt uses it anew each time, so it keeps
-    nothing of one request.
+    A subclass is one file in this folder and one entry in `PAIRS`. All requests share the one object there, so it keeps
+    nothing of a request.
     """
 
     def path(self, rest: str) -> str:
-        """Where the provider is asked, as what follows its base URL, for what follows `/v1` in the client's path."""
+        """The provider's path behind its base URL. `rest` is the client's path behind `/v1`."""
         raise NotImplementedError
 
     def request(self, body: JSONBody, changes: dict[str, Any]) -> bytes | Pieces:
-        """The body for the provider: the client's, with these members set. What cannot be said raises `NotAnObject`."""
+        """The body for the provider: the client's, with the members of `changes` set. Raises `NotAnObject` if the
+        provider's API cannot express it.
+        """
         raise NotImplementedError
 
     def answer(self, answer: Answer, context: AnswerContext) -> Answer:
-        """An answer that reads the provider's and gives the client's, also of an error."""
+        """An answer that wraps the provider's and translates it for the client, errors too."""
         raise NotImplementedError
 
 
@@ -42,7 +44,7 @@ PAIRS: dict[tuple[type[Dialect], str], Pair] = {}
 
 
 def pair_of(dialect: Dialect, api: str) -> Pair:
-    """For two that differ. Raises `NoPair`."""
+    """The pair of a client's dialect and a provider's API that differ. Raises `NoPair`."""
     pair = PAIRS.get((type(dialect), api))
     if pair is None:
         raise NoPair

@@ -20,7 +20,7 @@ from proxy.wire.text import bytes_of
 from usage.ids import object_key
 
 UNFINISHED = ("queued", "in_progress")
-"""States of a response that goes on without its client: what it takes is counted later, if anybody asks."""
+"""States of a response that is still being made. Its tokens are counted later, if it is asked for again."""
 
 SOUND = "response.audio.delta"
 LAST_EVENTS = frozenset(
@@ -67,7 +67,7 @@ class ResponsesDialect(Dialect):
 
 
 class CompactDialect(ResponsesDialect):
-    """Of `/v1/responses/compact`, whose answer has no limit that a request could name."""
+    """The dialect of `/v1/responses/compact`. A request cannot limit the length of its answer."""
 
     output_limits = ()
 
@@ -147,7 +147,7 @@ class EventReader(StreamReader):
         if (usage is None or not usage.completion) and not self.failed:
             size = output_bytes(bytes(event.response))
             if size is not None:
-                self.has_output, self.text_bytes = True, size  # the whole answer, whatever of it came in pieces
+                self.has_output, self.text_bytes = True, size  # the whole answer, however much of it came in deltas
 
     @property
     def goes_on(self) -> bool:
@@ -170,7 +170,7 @@ class EventReader(StreamReader):
 
 
 def output_bytes(raw: bytes) -> int | None:
-    """What a response says, in bytes of UTF-8; None where it is not done with it, or says nothing of itself."""
+    """The size of a response's text in UTF-8; None if the response is not finished, or has no list of output."""
     response = decoded_or_mended(_response, raw)
     if response is None:
         return None
@@ -180,14 +180,14 @@ def output_bytes(raw: bytes) -> int | None:
 
 
 def is_background(body: JSONBody | None) -> bool:
-    """Whether the response is made also where nobody waits for it."""
+    """Whether the response is made even if its client leaves."""
     return body is not None and body.says("background", b"true")
 
 
 def runs_code(body: JSONBody | None) -> bool:
-    """Whether the provider may make a container for the answer, where code ran and left files."""
+    """Whether the provider may make a container for the answer, in which code runs and leaves files."""
     if body is None:
-        return True  # a stored response
+        return True  # a stored response is read, whose request is not known here
     return body.mentions("tools", b"code_interpreter")
 
 

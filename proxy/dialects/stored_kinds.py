@@ -1,7 +1,7 @@
-"""What providers keep for those who made it, one row a kind: where it is asked for, and where its id is told.
+"""The kinds of objects that providers store for clients: their paths, and where answers contain their ids.
 
-What a project made through Sluice is its own: by its id, in the bodies that name it, and in lists. Below the address of
-an object (`/files/{id}/content`) everything belongs to it.
+What a project made through Sluice belongs to it alone: in paths with its id, in bodies that name it, and in lists. All
+that is below the path of an object (`/files/{id}/content`) belongs to the object.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from typing import NamedTuple, TypeGuard
 class Kind(NamedTuple):
     name: str
     path: str
-    """Behind `/v1`; an object is at `{path}/{id}`. POST makes one."""
+    """The path behind `/v1`, at which POST makes an object. An object is at `{path}/{id}`."""
 
     in_ledger: bool = False
-    """Each is the answer to a request whose row has its id, so nothing more is written of it."""
+    """Each object is the answer to a request whose ledger row has its id, so nothing more is written about it."""
 
     tells: tuple[str, ...] = ()
     """Members of an object, or of an answer about it, with ids of other objects that were made with it."""
 
-    makes: dict[str, str] = {}  # noqa: RUF012 (read alone)
-    """Further paths by which POST makes one, and the member of the answer that has its id."""
+    makes: dict[str, str] = {}  # noqa: RUF012 (never changed)
+    """Further paths at which POST makes an object, and the member of the answer that has its id."""
 
     names_others: bool = True
-    """Requests for it may name other objects, so a body that cannot be read is refused."""
+    """Requests for this kind may name other objects, so a body that cannot be read is refused."""
 
     missing: str = ""
-    """The provider's words for an id that it does not know."""
+    """The provider's message for an id that it does not know."""
 
     @property
     def code(self) -> str:
@@ -85,7 +85,7 @@ NAMED: dict[str, Kind] = {
     "container": CONTAINER,
     "video": VIDEO,
 }
-"""Members of a body that name what is stored, wherever in it they stand: by its id, or by an object that has it."""
+"""Members of a body, at any depth, that name a stored object: by its id, or by a JSON object that has the id."""
 
 NOT_NAMES = frozenset(
     {
@@ -93,19 +93,19 @@ NOT_NAMES = frozenset(
         *("embedding", "logprobs"),
     }
 )
-"""Members whose insides are a client's own, or a model's: what is named there gives nobody anything."""
+"""Members whose content is a client's own, or a model's. An id in them gives no access to an object."""
 
 MOST_NAMED = 1000
-"""Objects that one request may speak of."""
+"""Stored objects that one request may name."""
 
 IN_CHATS = (b"file_id",)
 IN_RESPONSES = (b"file_id", b"vector_store_id", b'"container"')
 ANYWHERE = (b'"',)
-"""Bytes without one of which a body names nothing: a look for each costs less than reading the body."""
+"""A body without any of these bytes names nothing. Looking for them costs less than reading the body."""
 
 
 class Named(NamedTuple):
-    """Something that a request speaks of."""
+    """A stored object that a request names."""
 
     kind: Kind
     id: str
@@ -114,17 +114,17 @@ class Named(NamedTuple):
 
 
 class Members(tuple[tuple[str, object], ...]):
-    """An object's members, each of them, also where two have one name: another reader may take the other one."""
+    """All members of a JSON object, also two of the same name: another reader may take the other one."""
 
 
 def named_in(raw: bytes, param: str) -> list[Named]:
-    """All that is named in a member of a body. Raises `ValueError`, `RecursionError`."""
+    """All stored objects that a member of a body names. Raises `ValueError`, `RecursionError`."""
     references: list[Named] = []
     waiting: list[tuple[str, object]] = [(param, json.loads(raw, object_pairs_hook=Members))]
     while waiting:
         name, inside = waiting.pop()
         if isinstance(inside, Members):
-            is_source = ("type", "file_id") in inside  # of an eval's run
+            is_source = ("type", "file_id") in inside  # the source of an eval's run
             kind = FILE if is_source else NAMED.get(name)
             references += [Named(kind, each, param) for word, each in inside if kind and word == "id" and is_id(each)]
             waiting += [member for member in inside if member[0] not in NOT_NAMES]

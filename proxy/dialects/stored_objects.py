@@ -1,4 +1,4 @@
-"""Reads only the ids of stored objects from an answer: later requests for them must find their provider and project."""
+"""Reads only the ids of stored objects from answers, by which later requests find their provider and project."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from usage.ids import object_key
 
 
 class StoredObjectDialect(Dialect):
-    """Of answers that make one of a kind, or tell of one."""
+    """The dialect of answers that make an object of a kind, or tell of one."""
 
     has_content = True
 
@@ -19,7 +19,7 @@ class StoredObjectDialect(Dialect):
         self._makes, self._kind = makes, makes or one_of
 
     def read_answer(self, raw: bytes, context: AnswerContext) -> tuple[bytes, Facts]:
-        """What is no object is passed on as well: its client has to see what its provider makes of it."""
+        """An answer that is no JSON object is passed on too: the client must see what the provider sent."""
         response_id, stored_keys = self.ids_in(lenient_json(raw), context.path)
         return raw, Facts(response_id=response_id, rare=RareFacts(stored_keys=stored_keys))
 
@@ -27,7 +27,9 @@ class StoredObjectDialect(Dialect):
         return StoredObjectReader(self, context.path)
 
     def ids_in(self, answer: object, path: str) -> tuple[str, tuple[str, ...]]:
-        """The id of what was made, and the keys of all that the answer to a request for this path tells of."""
+        """The id of the object that was made, and the keys of all objects that the answer tells of. `path` is the
+        request's.
+        """
         ids = ids_at(answer, self._makes.makes.get(path, "id")) if self._makes is not None else []
         own_id = ids[0] if ids else ""
         kind = self._kind
@@ -38,7 +40,7 @@ class StoredObjectDialect(Dialect):
 
 
 class StoredObjectReader(OpaqueReader):
-    """Looks at the events of a stream until one tells what is made."""
+    """Reads the events of a stream until one has the id of what was made."""
 
     def __init__(self, dialect: StoredObjectDialect, path: str) -> None:
         self._dialect, self._path = dialect, path

@@ -1,4 +1,4 @@
-"""The text that a model wrote, wherever in an answer it stands."""
+"""Measures the text that a model wrote, wherever it stands in an answer."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ TEXTS = frozenset(
         *("name", "arguments", "function", "custom", "input", "code", "output"),
     }
 )
-"""Members of an answer's objects that are, or have in them, what the model wrote; not ids, types and the like."""
+"""Members of an answer's objects that are or contain what the model wrote; not ids, types and the like."""
 
 
 def bytes_within(value: Any) -> int:
-    """In UTF-8: of a text, and of all texts of a list or an object."""
+    """The size in UTF-8 of a text, or of all texts in a list or an object."""
     size = 0
     left = [value]
     while left:

@@ -1,4 +1,4 @@
-"""The names under which an API says what a model reads and writes. Estimates of tokens go by them."""
+"""Lists the members of an API's requests and answers that a model reads and writes. Estimates of tokens use them."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ from typing import NamedTuple
 
 
 class Words(NamedTuple):
-    """Of one API. What is in none of the lists has no bound: it may bring anything to read."""
+    """The lists of one API. A request with a member that is in no list has no bound: the member may bring anything to
+    read.
+    """
 
     read: frozenset[str]
     """The members of a request that a model reads."""
 
     unread: frozenset[str]
-    """Members that neither bring anything to read nor make more of the answer than its limit says."""
+    """Members that bring nothing to read, and do not make the answer longer than its limit."""
 
     functions: frozenset[str]
-    """Types of tools that a model only asks for. What others (a search, a server of tools) bring, it reads, and it is
-    charged.
+    """Types of tools that a model only asks the client to call. Other tools (a search, a server of tools) bring text
+    that the model reads, and that is charged.
     """
 
     item_members: frozenset[str]
@@ -26,12 +28,12 @@ class Words(NamedTuple):
     item_types: frozenset[str]
     part_members: frozenset[str]
     part_types: frozenset[str]
-    """Of what stands in a member that may have parts."""
+    """Members and types of the parts in a member of `may_have_parts`."""
 
     may_have_parts: tuple[str, ...]
 
     written: re.Pattern[bytes]
-    """The texts of an answer, in JSON that may break off anywhere; each is the first group of a match."""
+    """Finds the texts of an answer, in JSON that may break off anywhere. Each text is the first group of a match."""
 
 
 OPENAI = Words(

@@ -1,8 +1,8 @@
-"""The client for providers: a small interface that hides who speaks the protocol.
+"""The HTTP client for providers, behind a small interface that hides the protocol.
 
-`Upstream.send` gives an `Answer` whose head has come. Whoever takes one reads it to its end or calls `abort`; both may
-be done twice. Nothing here retries, apart from a pooled connection that turned out to be dead, and nothing here knows
-how long to wait: whoever waits cancels.
+`Upstream.send` returns an `Answer` whose head has arrived. The caller reads it to its end or calls `abort`; doing both,
+or one of them twice, is harmless. A request is sent again only if its pooled connection turned out to be dead. Only
+connecting has a timeout here; for everything else, the caller cancels.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ Body = bytes | AsyncIterable[bytes]
 
 CHUNKED = b"transfer-encoding: chunked\r\n"
 IDLE_SECS = 30.0
-"""A pooled connection older than this is not used again: most servers and balancers close theirs after a minute."""
+"""A pooled connection that was idle for longer is not used again: most servers and load balancers close theirs after a
+minute.
+"""
 
 
 class Upstream:
@@ -52,13 +54,15 @@ class Upstream:
     ) -> Answer:
         """Send a request and wait for the head of its answer.
 
-        `lines` are the headers as they stand in the message, but for `host`. They say how the body is framed: an
-        iterator's pieces are sent as they come, as chunks where no `content-length` is said. `again` is called when the
-        request is sent once more, since its pooled connection was dead. Raises `ConnectionFailed`.
+        `lines` are the header lines without `host`. They decide how the body is framed: the pieces of an iterator are
+        sent as they come, in chunks if `lines` ends with `CHUNKED`, else under the `content-length` in the last line.
+        `again` is called if the request is sent once more, because its pooled connection was dead.
+
+        Raises `ConnectionFailed`.
         """
         origin = provider.origin
         if origin is None:
-            from providers.simulator import inprocess  # most installations have no use for it
+            from providers.simulator import inprocess  # most installations do not use it
 
             whole = body if isinstance(body, bytes) else b"".join([piece async for piece in body])
             try:
@@ -77,10 +81,10 @@ class Upstream:
         if isinstance(body, Pieces) and (connection := self._pooled(origin)) is not None:
             try:
                 return await self._send_streamed(connection, method, head, body, length)
-            except BrokenBeforeAnswer:  # as of a whole one
+            except BrokenBeforeAnswer:  # the same race as in `_send_whole`
                 if again is not None:
                     again()
-        # Another stream cannot be sent twice, so it does not go on a connection that may be dead already.
+        # Other streams cannot be sent twice, so they do not use a pooled connection, which may be dead.
         return await self._send_streamed(await self._connect(origin), method, head, body, length)
 
     async def _send_whole(self, origin: Origin, method: str, data: bytes, again: Callable[[], None] | None) -> Answer:
@@ -92,8 +96,8 @@ class Upstream:
                 await connection.read_head()
                 return connection
             except BrokenBeforeAnswer:
-                # A race with the server's idle timeout, or its answer to this very request. So it is sent once more,
-                # and on a fresh connection: the others of the pool may be dead as well.
+                # A race with the provider's idle timeout, or the provider's reaction to this very request. So it is
+                # sent once more, and on a fresh connection: the others of the pool may be dead as well.
                 if is_fresh:
                     raise
                 if again is not None:
@@ -113,9 +117,9 @@ class Upstream:
         try:
             await asyncio.wait({upload, reading}, return_when=asyncio.FIRST_COMPLETED)
             if upload.done() and (not reading.done() or reading.exception()):
-                upload.result()  # the client's own failure goes before what the provider makes of it
+                upload.result()  # a failure of the upload is the cause of what the provider does then
             await reading
-            return connection  # an early answer: the rest of the body goes up beside it
+            return connection  # if the answer comes early, the rest of the body is sent while it is read
         except BaseException:
             connection.close()
             raise
@@ -123,7 +127,7 @@ class Upstream:
             if not reading.done():
                 reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
-            del reading, upload  # their failures know this frame, and with it the body
+            del reading, upload  # their exceptions refer to this frame, and so to the body: a reference cycle
 
     def _pooled(self, origin: Origin) -> Connection | None:
         idle = self._idle.get(origin)
@@ -178,7 +182,7 @@ class Upstream:
         return self._tls
 
     def _close_idle(self) -> None:
-        """Close what nobody asked for in a while; the rest is looked at again later."""
+        """Close connections that were idle for `IDLE_SECS`, and look at the others again later."""
         self._sweep = None
         oldest = time.monotonic() - IDLE_SECS
         for origin, idle in list(self._idle.items()):
@@ -203,12 +207,12 @@ class Upstream:
 
 
 def declared_length(lines: bytes) -> int | None:
-    """The length of a body that is streamed, from the line that ends its headers; None where it goes in chunks."""
+    """The length of a streamed body, from the last header line; None if the body is sent in chunks."""
     return None if lines.endswith(CHUNKED) else int(lines.rstrip().rpartition(b" ")[2])
 
 
 async def _upload(connection: Connection, body: AsyncIterable[bytes], length: int | None) -> None:
-    """Raises `ConnectionFailed` for a body of another length than its head promised."""
+    """Send the body. Raises `ConnectionFailed` if it has another length than its head promised."""
     sent = 0
     async for piece in body:
         if not piece:

@@ -1,7 +1,7 @@
-"""One HTTP/1.1 connection to a provider, made of `asyncio.Protocol` and httptools.
+"""One HTTP/1.1 connection to a provider, built on `asyncio.Protocol` and httptools.
 
-It carries one request at a time and knows nothing of pools, timeouts or dialects. A general client library costs more
-than all the rest of the gateway (docs/benchmarks.md), which is the only reason why this file exists.
+It carries one request at a time, and knows nothing of pools, timeouts or dialects. This file exists for one reason: a
+general client library costs more than all the rest of the gateway (docs/benchmarks.md).
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from proxy.wire.asgi import Headers
 from proxy.wire.coalesced import coalesced_writes_of
 
 BUFFERED_BYTES = 64 * 1024
-"""Read ahead of the client at most; then the provider's sending is held back by TCP."""
+"""Bytes that are read ahead of the client at most. Beyond that, TCP holds the provider back."""
 
 MAX_HEAD_BYTES = 256 * 1024
 FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 
 
 class ConnectionFailed(Exception):
-    """The connection could not be made, or broke. `code` names how; nothing of it is secret."""
+    """The connection could not be made, or broke. `code` names the reason. Neither code nor message is secret."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -31,15 +31,15 @@ class ConnectionFailed(Exception):
 
 
 class NotConnected(ConnectionFailed):
-    """There was no connection, so nothing has gone to the provider."""
+    """No connection could be made, so nothing was sent to the provider."""
 
 
 class BrokenBeforeAnswer(ConnectionFailed):
-    """It closed before the first byte of an answer: on a connection that waited in the pool, worth a fresh one."""
+    """The connection closed before the first byte of an answer. If it was pooled, a fresh one is worth a try."""
 
 
 class Connection(asyncio.Protocol):
-    """The answer's reader. `status` and `headers` hold once `read_head` has returned."""
+    """Sends a request and reads its answer. `status` and `headers` are valid once `read_head` has returned."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, released: Callable[[Connection], None]) -> None:
         self._loop = loop
@@ -69,10 +69,10 @@ class Connection(asyncio.Protocol):
         self._complete = False
         self._keeps_alive = False
 
-    # --- what the relay calls ---------------------------------------------------------------------------
+    # --- called by the relay ----------------------------------------------------------------------------
 
     def start(self, method: str, data: bytes) -> None:
-        """Send the head of a request, with as much of its body as there is."""
+        """Send the head of a request, and as much of its body as there is."""
         if self.was_used:
             self._begin(method)
         else:
@@ -91,8 +91,8 @@ class Connection(asyncio.Protocol):
             await self._drain
 
     def upload(self, sending: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        """Send the rest of the body beside the reading. `sending` raises unless it sends all that the head promised:
-        the next request on this connection would be read as the rest of this one.
+        """Send the rest of the body while the answer is read. `sending` must raise unless it sends all that the head
+        promised: otherwise the provider would read the next request on this connection as the rest of this one.
         """
         self._upload = self._loop.create_task(sending)
         self._upload.add_done_callback(self._uploaded)
@@ -115,7 +115,9 @@ class Connection(asyncio.Protocol):
             await self._wait()
 
     async def comes_by(self, deadline: float) -> bool:
-        """Wait for more of the body, or its end, or its failure, no longer than until then, in the loop's time."""
+        """Wait until more of the body, its end or a failure comes. Returns False if `deadline`, in the loop's time,
+        passes first.
+        """
         while not self._pieces and not self._complete and self._error is None:
             if self._loop.time() >= deadline:
                 return False
@@ -127,7 +129,7 @@ class Connection(asyncio.Protocol):
         return True
 
     async def read(self) -> bytes:
-        """All of the body that has come, as soon as any has; b"" at its proper end. Raises `ConnectionFailed`."""
+        """All of the body that has come, as soon as there is some; b"" at its end. Raises `ConnectionFailed`."""
         while not self._pieces:
             if self._complete:
                 self.abort()
@@ -146,11 +148,11 @@ class Connection(asyncio.Protocol):
         return data
 
     def put_back(self, data: bytes) -> None:
-        """What was read comes again with the next read; not after the end was read."""
+        """Give back what was read: the next `read` returns it again. Not possible after the end was read."""
         self._pieces.insert(0, data)
 
     def rest(self) -> bytes | None:
-        """All that is left of the body, where it has come to its proper end; else None, and nothing is taken."""
+        """All that is left of the body, if its end has come; else None, and nothing is taken."""
         if not self._complete:
             return None
         pieces, self._pieces = self._pieces, []
@@ -158,7 +160,7 @@ class Connection(asyncio.Protocol):
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def abort(self) -> None:
-        """Done with this answer: back to the pool where it was read to its end, closed at once where it was not."""
+        """Finish with this answer. If it was read to its end, the connection returns to the pool; else it is closed."""
         if not self._busy:
             return
         whole = self._complete and not self._pieces and self._upload is None and self._keeps_alive
@@ -179,7 +181,7 @@ class Connection(asyncio.Protocol):
 
     @staticmethod
     def _failure(error: ConnectionFailed) -> ConnectionFailed:
-        """The error anew: the kept one would know the frames that it passed, and with them the request."""
+        """A copy of the error. The kept one, if raised, would refer to frames, and through them to the request."""
         return type(error)(error.code, str(error))
 
     async def _wait(self) -> None:
@@ -197,12 +199,12 @@ class Connection(asyncio.Protocol):
     # --- asyncio.Protocol -------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)  # uvloop's has the methods without the class
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's has the methods, but not this base class
         self.is_open = True
 
     def data_received(self, data: bytes) -> None:
         if not self._busy:
-            self.close()  # words without a question: this connection's framing cannot be trusted any more
+            self.close()  # data without a request: the framing on this connection cannot be trusted any more
             return
         if not self._has_head:
             self._head_bytes += len(data)
@@ -260,22 +262,22 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._has_head:
             self._keeps_alive = self._keeps_alive and not self._complete
-            return  # a trailer, or what nobody asked for
+            return  # a trailer, or a second answer, for which there was no request
         self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         if self._complete:
-            self._keeps_alive = False  # another answer behind this one: nobody asked for it
+            self._keeps_alive = False  # a second answer, for which there was no request
             return
         status = self._parser.get_status_code()
         if status < 200:
-            self.headers = []  # 100 Continue and its like only announce the answer
+            self.headers = []  # 100 Continue and other interim responses only announce the answer
             return
         self.status = status
         self._has_head = True
         self._keeps_alive = self._parser.should_keep_alive()
         if self._without_body:
-            # The parser expects the body that the length speaks of, so this connection ends here.
+            # The parser expects a body of the announced length, so this connection cannot be used again.
             self._complete = True
             self._keeps_alive = False
 

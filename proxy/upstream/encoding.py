@@ -1,6 +1,6 @@
-"""What a provider's `content-encoding` says, and reading through it.
+"""Reads the `content-encoding` of a provider's answer, and unpacks the answer.
 
-Where Sluice reads the answer it asks for none. Some providers, and proxies before them, do not heed that.
+If Sluice reads an answer, it asks for no content encoding. Some providers, and proxies in front of them, ignore that.
 """
 
 from __future__ import annotations
@@ -16,40 +16,42 @@ from proxy.wire.decoders import DECODERS, MEMBERS, MOST_MEMBERS, Decoder, Undeco
 ZLIBS = frozenset({b"gzip", b"x-gzip", b"deflate"})
 READABLE = frozenset(name.encode() for name in (*DECODERS, "x-gzip"))
 
-# What is no coding: names of character sets and the like, by servers that mix up their headers.
+# Words that are no coding. Servers that mix up their headers send names of character sets and the like.
 MEANINGLESS = frozenset(
     b"identity none utf-8 utf8 us-ascii ascii iso-8859-1 7bit 8bit binary text json text/plain application/json".split()
 )
 PIECE_BYTES = 256 * 1024
-"""Of a stream, at once."""
+"""Bytes of a stream's text that are unpacked at once."""
 
 LOOP_BYTES = 16 * 1024
-"""What is larger may become 16 MiB, and is read off the event loop. Under zstd and brotli a few bytes may."""
+"""More packed bytes may become more than 16 MiB of text, so they are unpacked off the event loop. With zstd and brotli
+a few bytes may become as much.
+"""
 
 
 def coding_of(headers: Headers) -> bytes:
-    """The codings of an answer that mean something, as its headers name them; empty where it is under none."""
+    """The codings of an answer, as its headers name them, without words that are no coding; empty if there are none."""
     codings = b",".join(value for name, value in headers if name == b"content-encoding")
     words = [word.strip().lower() for word in codings.split(b",")]
     return b", ".join(word for word in words if word and word not in MEANINGLESS)
 
 
 class Unpacked:
-    """Feed it the pieces of a compressed text, and take what they are."""
+    """Unpacks a compressed text in steps: `feed` it the packed pieces, `take` the text."""
 
     def __init__(self, coding: bytes) -> None:
         self._coding = coding.decode().removeprefix("x-")
         self._decoder: Decoder | None = None
         self._waiting = b""
         self._text = b""
-        """Unpacked, and not taken yet."""
+        """Text that is unpacked, and not taken yet."""
         self._members = 0
 
     def feed(self, piece: bytes) -> None:
         self._waiting += piece
 
     def take(self, most: int) -> bytes:
-        """Up to `most` bytes, b"" where nothing more is there yet. Raises `Undecodable`."""
+        """Up to `most` bytes of text; b"" if no more can be unpacked yet. Raises `Undecodable`."""
         text = self._text
         while len(text) < most and (self._waiting or (self._decoder is not None and self._decoder.has_more)):
             if self._decoder is None:
@@ -65,7 +67,7 @@ class Unpacked:
     def _begin_member(self) -> None:
         begins_with = MEMBERS.get(self._coding)
         if begins_with is None or not self._waiting.startswith(begins_with):
-            self._waiting = b""  # what follows the end is nobody's
+            self._waiting = b""  # bytes after the end of the text are ignored
             return
         self._decoder = None
         self._members += 1
@@ -74,12 +76,12 @@ class Unpacked:
 
     @property
     def is_whole(self) -> bool:
-        """Nothing is missing at the end."""
+        """Whether all that was fed is unpacked and taken, and nothing is missing at the end."""
         return not self._waiting and not self._text and (self._decoder is None or self._decoder.is_over)
 
 
 def inflate(coding: bytes, raw: bytes, most: int) -> tuple[bytes, bool]:
-    """The text, up to `most` bytes, and whether that is all of it. Raises `Undecodable`."""
+    """The unpacked text, up to `most` bytes, and whether that is all of it. Raises `Undecodable`."""
     unpacked = Unpacked(coding)
     unpacked.feed(raw)
     text = unpacked.take(most + 1)
@@ -91,14 +93,14 @@ def inflate(coding: bytes, raw: bytes, most: int) -> tuple[bytes, bool]:
 
 
 async def inflated(coding: bytes, raw: bytes, most: int) -> tuple[bytes, bool]:
-    """The same, without holding up the event loop."""
+    """The same as `inflate`, without blocking the event loop."""
     if len(raw) > LOOP_BYTES or coding not in ZLIBS:
         return await asyncio.to_thread(inflate, coding, raw, most)
     return inflate(coding, raw, most)
 
 
 def inflated_part(coding: bytes, pieces: Iterable[bytes], most: int) -> bytes:
-    """What can be read of an answer that broke off."""
+    """What can be unpacked of an answer that broke off."""
     unpacked = Unpacked(coding)
     unpacked.feed(b"".join(pieces))
     try:
@@ -108,7 +110,7 @@ def inflated_part(coding: bytes, pieces: Iterable[bytes], most: int) -> bytes:
 
 
 class InflatedAnswer:
-    """A compressed stream as what it was before: each piece as soon as it can be read."""
+    """An `Answer` that wraps a compressed one and unpacks it, each piece as soon as it can be read."""
 
     def __init__(self, answer: Answer, coding: bytes) -> None:
         self._answer = answer
@@ -118,7 +120,7 @@ class InflatedAnswer:
         self.headers = [header for header in answer.headers if header[0] != b"content-encoding"]
 
     async def comes_by(self, deadline: float) -> bool:
-        """More of it has come; whether that is enough to read something is known when it is read."""
+        """Whether more packed bytes have come. Only reading shows whether they are enough for some text."""
         return bool(self._put_back) or await self._answer.comes_by(deadline)
 
     async def read(self) -> bytes:

@@ -1,4 +1,4 @@
-"""Forward proxies that the environment names: `HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`, in either case."""
+"""Forward proxies that the environment names: `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`, in either case."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ForwardProxy(NamedTuple):
 
 
 class ForwardProxies:
-    """Which origin is reached through which proxy."""
+    """Finds the proxy through which an origin is reached."""
 
     def __init__(self, by_scheme: Mapping[str, ForwardProxy], bypass: Mapping[str, str]) -> None:
         self._by_scheme, self._bypass = by_scheme, dict(bypass)
@@ -46,7 +46,7 @@ class ForwardProxies:
         return self._by_scheme.get(origin.scheme)
 
     def absolute(self, origin: Origin, path: str) -> str:
-        """The request target: a proxy wants the whole URL of what is not tunnelled."""
+        """The request target. A proxy needs the whole URL, unless the connection is a tunnel."""
         if self._by_scheme and origin.scheme == "http" and self.for_origin(origin) is not None:
             return f"http://{_authority(origin)}{path}"
         return path

@@ -1,4 +1,4 @@
-"""The models of providers that take every name: only they themselves can list them."""
+"""Lists the models of providers that accept every model name: only these providers know which models they have."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ log = logging.getLogger("sluice.models")
 
 FRESH_S = 60.0
 AGAIN_AFTER_S = 5.0
-"""After a provider did not list its models."""
+"""Pause after a provider did not list its models, or did not tell of one."""
 
 WAIT_S = 5.0
 MAX_LISTING_BYTES = 4 * 1024 * 1024
 REQUESTS_AT_ONCE = 4
-"""For models by name, by one process: whoever has a key may ask for any name, and no limit counts it."""
+"""Requests for single models that a process makes at once: any key may ask for any name, and no limit counts that."""
 
 KEPT = 1000
 
 Members = Mapping[str, msgspec.Raw]
-"""What a provider tells of a model, by name and as it wrote it."""
+"""The members of a provider's description of a model, by name, with values as the provider wrote them."""
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _entries = msgspec.json.Decoder(list[msgspec.Raw])
@@ -39,7 +39,7 @@ _text = msgspec.json.Decoder(str)
 
 
 class NotListed(Exception):
-    """The provider's answer is no list of models; the text says why."""
+    """The provider's answer is no list of models. The message says why."""
 
 
 class _Listing(NamedTuple):
@@ -53,7 +53,9 @@ class _Single(NamedTuple):
 
 
 class OpenModels:
-    """Asks each such provider at most once a minute. One that does not answer is missing from the list."""
+    """Asks each such provider for its list once in `FRESH_S`, or in `AGAIN_AFTER_S` after a failure. The models of a
+    provider that does not answer are missing.
+    """
 
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
@@ -63,7 +65,7 @@ class OpenModels:
         self._turns = asyncio.Semaphore(REQUESTS_AT_ONCE)
 
     async def models(self, catalog: Catalog) -> dict[str, tuple[str, Members]]:
-        """By client-side name, sorted: the provider that comes first for it, and what that one tells of it."""
+        """The models by the clients' names, sorted: the provider that comes first for each, and its description."""
         models: dict[str, tuple[str, Members]] = {name: (owner, {}) for name, owner in catalog.model_names()}
         providers = [provider for provider in catalog.providers if provider.takes_every_model and provider.weight]
         listings = await asyncio.gather(*(self._models_of(catalog, provider) for provider in providers))
@@ -73,9 +75,10 @@ class OpenModels:
         return dict(sorted(models.items()))
 
     async def single(self, catalog: Catalog, provider: ProviderRecord, name: str) -> Members | None:
-        """What the provider tells of a model that it does not list; None when it says that it has none of this name.
+        """The provider's description of a model that it does not list; None if it answers 404 for this name.
 
-        One that cannot tell (it fails, or has no such address) is believed to have it: a chat would be sent to it.
+        A provider that cannot tell (it fails, or answers with another status) is believed to have the model, because a
+        chat would be sent to it.
         """
         place = provider.name, name
         entry = self._singles.get(place)
@@ -108,7 +111,7 @@ class OpenModels:
                 raise NotListed(f"it answered {status}")
             models = dict(read_listing(raw))
             holds_s = FRESH_S
-        except Exception as error:  # whatever one provider says, the others are listed
+        except Exception as error:  # whatever one provider does, the others are listed
             reason = str(error) if isinstance(error, NotListed) else type(error).__name__
             log.warning("Provider %s does not list its models: %s", provider.name, reason)
         self._listings[provider.name] = _Listing(models, time.monotonic() + holds_s)
@@ -147,7 +150,7 @@ class OpenModels:
 def read_listing(raw: bytes) -> Iterator[tuple[str, Members]]:
     """The models of an answer: OpenAI's list, a bare array, or a list called `models`. Raises `NotListed`.
 
-    An entry that nobody can read hides no other.
+    An entry that cannot be read is left out.
     """
     start = raw.removeprefix(b"\xef\xbb\xbf").lstrip()
     try:
@@ -165,7 +168,7 @@ def read_listing(raw: bytes) -> Iterator[tuple[str, Members]]:
 
 
 def read_members(raw: bytes) -> Members | None:
-    """Of an object; None for what is none, or has bytes that are no text, which would spoil the whole list."""
+    """The members of an object. None if it is no object, or not UTF-8, which would make Sluice's list unreadable."""
     try:
         raw.decode()
         return decoded(_members, raw)
