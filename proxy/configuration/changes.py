@@ -1,4 +1,4 @@
-"""Write down what changed, so that every process hears of it."""
+"""Writes the change feed: a row for each change of the configuration, so that every process learns of it."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from django.db import connection, models, transaction
 from proxy.models import ConfigChange
 
 listeners: list[Callable[[], Callable[[], object]]] = []
-"""Told after a change that this process made is in the database; what one returns waits until it has been taken in."""
+"""Called after a change of this process is committed. Each returns a function that waits until it is in force here."""
 
 KEPT = 10_000
-"""Changes kept. A process that is further behind forgets all it knows and starts anew."""
+"""Changes that are kept. A process that is further behind reads all of the configuration anew."""
 
 EVERYTHING = "everything"
 """The subject of a change after which every process reads all of the configuration anew."""
 
 ADVISORY_LOCK = 5_713_001
 CHANNEL = "sluice:config"
-"""The Redis channel that wakes the processes up before they next look."""
+"""The Redis channel that tells processes to look for changes at once."""
 
 
 def record(sender: type[models.Model], ids: list[int], **_: Any) -> None:
@@ -42,10 +42,10 @@ _waiting: ContextVar[list[tuple[str, list[int]]] | None] = ContextVar("changes t
 
 @contextmanager
 def changes_written_last() -> Iterator[Callable[[], None]]:
-    """Changes wait to be written until what this gives is called, at the end of a transaction.
+    """Delay the writing of changes until the yielded function is called, at the end of a transaction.
 
-    Writing one takes a lock that every change needs. Taken in the middle, it stands before the locks of rows in one
-    request and behind them in another, which then wait for each other in a circle.
+    Writing a change takes a lock that every change needs. If it were taken in the middle of a transaction, one request
+    could take it before the locks of rows and another after them, and they would deadlock.
     """
     token = _waiting.set([])
     try:
@@ -73,7 +73,7 @@ def write_changes(subject: str, ids: list[int]) -> None:
 def _write(changes: list[tuple[str, int]]) -> None:
     with transaction.atomic():
         if connection.vendor == "postgresql":
-            # Held to the end of the transaction: ids appear in the order in which they become visible.
+            # The lock is held to the end of the transaction, so that rows become visible in the order of their ids.
             # SQLite has one writer at a time anyway.
             with connection.cursor() as cursor:
                 cursor.execute("SELECT pg_advisory_xact_lock(%s)", [ADVISORY_LOCK])
@@ -85,7 +85,7 @@ def _write(changes: list[tuple[str, int]]) -> None:
 
 
 def current_version() -> int:
-    """With the changes of the request that asks. Those of it that are still to come are in the next version."""
+    """The version that includes the changes which the current request has made so far."""
     write_pending()
     return _newest()
 

@@ -1,4 +1,4 @@
-"""What changed in the configuration since a version, read from the rows that every change leaves."""
+"""Reads the change feed: what changed in the configuration since a version, from the rows that every change writes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class ChangedKeys(NamedTuple):
-    """Which keys to forget: some by themselves, all of some owners, teams and projects, or all of some tiers."""
+    """Which keys to forget: single ones, and all keys of some owners, teams, projects and tiers."""
 
     ids: frozenset[int] = frozenset()
     owners: frozenset[int] = frozenset()
@@ -41,7 +41,7 @@ class ChangedKeys(NamedTuple):
 
 
 class ConfigurationChanges(NamedTuple):
-    """What changed since a version; None where a part did not."""
+    """What changed since a version; None for a part that did not change."""
 
     version: int
     catalog: Catalog | None
@@ -51,11 +51,11 @@ class ConfigurationChanges(NamedTuple):
     all_keys: bool
     prices: Prices | None
     problems: dict[str, list[str]]
-    """What could not be compiled, of each part that was read."""
+    """What could not be compiled, for each part that was read."""
 
 
 class Reading:
-    """Reads parts of the configuration. What cannot be compiled is skipped and noted; it never stops the rest."""
+    """Reads parts of the configuration. A row that cannot be compiled is skipped and noted, and the rest is read."""
 
     def __init__(self) -> None:
         self.problems: dict[str, list[str]] = {}
@@ -74,7 +74,10 @@ class Reading:
         return self._part("prices", lambda bad: load_prices(kinds, bad))
 
     def _part(self, name: str, load: Callable[[Callable[[str, Exception], None]], T]) -> T | None:
-        """None where nothing of it can be read: what was known before stays. Raises `DatabaseError`."""
+        """Read one part; None if nothing of it can be read: then what was known before stays in force.
+
+        Raises `DatabaseError`.
+        """
         problems = self.problems[name] = []
 
         def is_bad(what: str, error: Exception) -> None:
@@ -91,7 +94,7 @@ class Reading:
 
 
 def read_everything() -> ConfigurationChanges:
-    version = current_version()  # before the rest: a change that comes in between is read twice, never missed
+    version = current_version()  # read first: a change that comes in between is read twice, never missed
     reading = Reading()
     catalog = reading.catalog()
     return ConfigurationChanges(
@@ -107,12 +110,12 @@ def read_everything() -> ConfigurationChanges:
 
 
 def read_changes(since: int) -> ConfigurationChanges | None:
-    """What changed after `since`; None when nothing did."""
+    """What changed after the version `since`; None if nothing did."""
     changes = list(ConfigChange.objects.filter(pk__gt=since).order_by("pk").values_list("pk", "subject", "object_id"))
     if not changes:
         return None
     if changes[0][0] > since + 1:
-        return read_everything()  # a row is missing (pruned, or rolled back): nobody can say what changed
+        return read_everything()  # a row is missing (pruned, or rolled back), so it is unknown what changed
     subjects: defaultdict[str, set[int]] = defaultdict(set)
     for _, subject, object_id in changes:
         subjects[subject].add(object_id)
@@ -136,6 +139,6 @@ def read_changes(since: int) -> ConfigurationChanges | None:
 
 
 def load_global_scopes() -> Scopes:
-    """None or one: in the shape in which admission takes scopes."""
+    """The scope of the whole gateway, in the shape in which admission takes scopes; empty if it has none."""
     scope = global_scope()
     return (scope,) if scope is not None else ()

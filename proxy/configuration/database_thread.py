@@ -1,8 +1,8 @@
-"""A thread with a database connection of its own, for questions of the event loop, with a deadline for each answer.
+"""A thread with a database connection of its own, which does queries for the event loop, each with a timeout.
 
 A connection may fall silent while new ones would work: after a failover behind one address, or when a firewall has
-forgotten it. TCP finds out late, and never where something between answers for the database. So what has made no
-progress in `timeout_s` has its connection cut, and is tried once more on a new one.
+forgotten it. TCP notices late, and never if something in between answers for the database. So if a statement has not
+ended after `timeout_s`, its connection is cut, and the work is tried once more on a new one.
 """
 
 from __future__ import annotations
@@ -24,19 +24,21 @@ T = TypeVar("T")
 
 
 class DatabaseThread:
-    """Work is done one after the other. `timeout_s` is how long one statement may take."""
+    """Does one piece of work after the other. `timeout_s` is how long one statement may take."""
 
     def __init__(self, name: str, timeout_s: float, on_silence: Callable[[BaseException], None] | None = None) -> None:
-        """`on_silence` is told each time that an answer takes longer, with a reason."""
+        """`on_silence` is called with a reason each time that the work takes `timeout_s` longer."""
         self._timeout_s = timeout_s
         self._on_silence = on_silence
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
         self._raw: Any = None
-        """The driver's connection that is waited for; None while none is."""
+        """The driver's connection while a statement runs on it, else None."""
         self._moved_at = 0.0
 
     async def run(self, work: Callable[[], T], *, retry: bool = True) -> T:
-        """Raises what the work raises, after a second try where that is of the database."""
+        """Do some work in the thread, and return its result. Work that raises `DatabaseError` is tried a second time
+        if `retry` is set. Raises what the work raises.
+        """
         future = asyncio.get_running_loop().run_in_executor(self._thread, self._guarded, work, retry)
         while True:
             done, _ = await asyncio.wait({future}, timeout=self._timeout_s)
@@ -47,7 +49,7 @@ class DatabaseThread:
             self._cut_if_silent()
 
     def close(self) -> None:
-        """Let go of the connection. What is under way is waited for."""
+        """Close the connection, after the work that is under way."""
         self._thread.submit(connection.close)
         self._thread.shutdown(wait=True)
 
@@ -62,7 +64,7 @@ class DatabaseThread:
                 return work()
 
     def _watched(self, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
-        """In the thread, around each statement; the cursor has its connection by now."""
+        """Called in the thread around each statement. There is a cursor, so the connection is open."""
         self._moved_at = time.monotonic()
         self._raw = connection.connection
         try:
@@ -71,11 +73,12 @@ class DatabaseThread:
             self._raw = None
 
     def _cut_if_silent(self) -> None:
-        """On the event loop. SQLite has nobody who could fall silent."""
+        """Called on the event loop. Only PostgreSQL can fall silent: SQLite has no server."""
         raw = self._raw
         if connection.vendor != "postgresql" or raw is None or time.monotonic() - self._moved_at < self._timeout_s:
             return
-        # The driver waits for this socket in the other thread; shut down, it tells of an end. Nothing else is touched.
+        # The driver waits for this socket in the other thread. Shutting the socket down makes the driver see its end.
+        # Nothing else of the connection is touched from here.
         with contextlib.suppress(OSError, DatabaseError, *driver_errors()):
             log.warning("The database says nothing; its connection is cut, and another one made.")
             twin = socket.socket(fileno=os.dup(raw.fileno()))
@@ -84,7 +87,7 @@ class DatabaseThread:
 
 
 def driver_errors() -> tuple[type[Exception], ...]:
-    """What psycopg raises of a connection that has just gone. Only PostgreSQL has its driver loaded."""
+    """What psycopg raises for a connection that has just closed. Imported here: SQLite does not need psycopg."""
     import psycopg
 
     return (psycopg.Error,)

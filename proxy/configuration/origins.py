@@ -1,4 +1,4 @@
-"""The origins of pages in browsers that projects allow."""
+"""The origins of browser pages that projects allow."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class AnyOrigin:
 
 
 def origins_of(projects: Iterable[ProjectRecord]) -> AnyOrigin | None:
-    """None where no project has any: then no request is looked at."""
+    """The origins that any of these projects allows; None if there are none: then no request's origin is checked."""
     origins = [
         project.rules.origins
         for project in projects

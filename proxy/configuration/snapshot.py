@@ -1,14 +1,14 @@
-"""What this process knows of keys, projects and providers, and how changes reach it.
+"""The configuration that this process keeps in memory: keys, projects, providers and prices. It follows changes.
 
-Projects and providers are few and kept whole. Keys may be a million, so the ones in use are kept, up to a bound; a
-key that is not among them is looked up, many at a time in one query, one query at a time: a flood of made-up keys
-costs the database no more than a trickle of them.
+Projects and providers are few, and all are kept. There may be a million keys, so only those in use are kept, up to a
+bound. A key that is not in memory is looked up in the database. Look-ups that wait share one query, and one query runs
+at a time, so a flood of made-up keys costs the database no more than a trickle of them.
 
-Every change leaves a row in the database (`changes.py`). These are read twice a second, and at once when Redis
-says that there is one or this process wrote one itself. That is also what makes a late answer harmless: what was looked
-up before a change was read, and arrives after it, is looked up again.
+Every change writes a row in the database (`changes.py`). These rows are read about twice a second, and at once if Redis
+tells of one or this process wrote one itself. They also make a late answer harmless: if a change is read while a key is
+looked up, the key is looked up again.
 
-Changes are read in a thread of their own, so that no look-up, however long, keeps a revoked key alive.
+Changes are read in a thread of their own, so that a slow look-up cannot keep a revoked key alive.
 """
 
 from __future__ import annotations
@@ -48,16 +48,16 @@ T = TypeVar("T")
 
 LOOK_EVERY_S = 0.4
 HEARTBEAT_S = 2.0
-"""An answer about changes that takes longer counts as none: the connection is cut, and another one made."""
+"""A query for changes that takes longer counts as unanswered: the connection is cut, and another one made."""
 READ_WITHIN_S = 0.5
-"""Of a change in this process; it is in force a little later where the database is that slow."""
+"""How long a change of this process waits to be in force here. If the database is slower, it is in force later."""
 
 MISSING_KEPT = 50_000
 KEYS_IN_ONE_QUERY = 500
 
 
 class Snapshot:
-    """Read by every request, without waiting; written by `_apply` and `_remember` alone."""
+    """Every request reads it without waiting. It is written only on the event loop's thread."""
 
     def __init__(self) -> None:
         self.catalog = Catalog()
@@ -65,19 +65,19 @@ class Snapshot:
         self.projects: dict[int, ProjectRecord] = {}
         self.default_project: ProjectRecord | None = None
         self.origins: AnyOrigin | None = None
-        """Of pages in browsers, that any project allows."""
+        """The origins of browser pages that any project allows."""
         self.global_scopes: Scopes = ()
         self.everyone_is_bound = False
         """There is a budget for all requests together."""
         self.version = 0
         self.database_ok = True
         self._keys: OrderedDict[str, KeyRecord] = OrderedDict()
-        # More than one public id for a key that was rotated.
+        # A key that was rotated has more than one public id.
         self._public_ids: dict[int, tuple[str, ...]] = {}
         self._missing: OrderedDict[str, None] = OrderedDict()
         self._wanted: dict[str, asyncio.Future[KeyRecord | None]] = {}
         self.problems: dict[str, list[str]] = {}
-        """What of each part of the configuration cannot be compiled, and is not in force."""
+        """What cannot be compiled in each part of the configuration, and so is not in force."""
         self._changes = DatabaseThread("changes", HEARTBEAT_S, self._feed_is_silent)
         self._feed = LOOPS.named("change-feed")
         self._channel = LOOPS.named("change-channel")
@@ -100,8 +100,9 @@ class Snapshot:
             self._tasks.append(asyncio.create_task(self._channel.run(self._listen)))
 
     def wake(self) -> Callable[[], object]:
-        """There is a change to read. Callable from any thread. What it returns waits until that was read: who is told
-        of a change finds it in force in this process. On the event loop's own thread nothing waits.
+        """Read the changes soon. Callable from any thread. Returns a function that waits until they have been read, so
+        that a change is in force in this process before its author is told of it. On the event loop's own thread that
+        function does not wait.
         """
         read = threading.Event()
         self._loop.call_soon_threadsafe(self._look_for, read)
@@ -129,7 +130,7 @@ class Snapshot:
         return key
 
     async def find_key(self, public_id: str) -> KeyRecord | None:
-        """The key, or None when there is none. Raises `Unavailable` while the database cannot tell."""
+        """The key, or None if there is none. Raises `Unavailable` while the database does not answer."""
         if public_id in self._missing:
             return None
         future = self._wanted.get(public_id)
@@ -153,10 +154,10 @@ class Snapshot:
                 self._refuse(public_ids)
                 continue
             except BaseException:
-                self._refuse(public_ids)  # nobody waits for ever
+                self._refuse(public_ids)  # else the requests that wait for them would wait for ever
                 raise
             if version != self.version:
-                continue  # a change came in between: what was read may be what it took back
+                continue  # a change was read in between: the records may be from before it
             self._refuse(unreadable)
             for public_id in public_ids:
                 future = self._wanted.pop(public_id, None)
@@ -164,7 +165,7 @@ class Snapshot:
                     continue
                 key, project = records.get(public_id, (None, None))
                 if project is not None:
-                    self.projects.setdefault(project.id, project)  # made a moment ago, with the key
+                    self.projects.setdefault(project.id, project)  # it may be as new as the key
                 self._remember(public_id, key)
                 future.set_result(key)
 
@@ -178,7 +179,7 @@ class Snapshot:
                     headers=[(b"retry-after", b"1")],
                 )
             )
-            future.exception()  # whoever asked may be gone by now
+            future.exception()  # marks it as retrieved: the request that asked may be gone by now
 
     def _remember(self, public_id: str, key: KeyRecord | None) -> None:
         if key is None:
@@ -197,7 +198,7 @@ class Snapshot:
                 self._public_ids[its_key.id] = rest
 
     def _forget(self, changed: ChangedKeys) -> None:
-        """Look them up again when they are next asked for. A change speaks of a key, not of its public ids."""
+        """Drop these keys, so that they are looked up again when needed. A change has a key's id, no public ids."""
         ids = set(changed.ids)
         if any(changed[1:]):
             ids.update(key.id for key in self._keys.values() if changed.belong_to_changed(key))
@@ -237,12 +238,12 @@ class Snapshot:
             self._apply(changes)
 
     def _feed_is_silent(self, error: BaseException) -> None:
-        """Nobody knows whether anything has changed. Known keys are served for as long as it lasts (P35)."""
+        """It is unknown whether anything has changed. Known keys are served for as long as it lasts (P35)."""
         if not self._feed.state.failed_at:
             self._feed.failed(error)
 
     def _apply(self, changes: ConfigurationChanges) -> None:
-        """Take in what was read. On the event loop's thread, so that no request sees half of it."""
+        """Put in force what was read. This runs on the event loop's thread, so that no request sees half of it."""
         if changes.catalog is not None:
             self.catalog = changes.catalog
             keep_here(changes.catalog.credential_headers)
@@ -265,9 +266,9 @@ class Snapshot:
         self.version = changes.version
 
     async def _listen(self) -> None:
-        """Look at once when another process says that it changed something, in one connection to Redis after another.
+        """Look for changes at once when another process tells of one through Redis. Connects again after each failure.
 
-        It does not return while Redis is away, which would count as being well.
+        It does not return while Redis is away, because a return would count as being well.
         """
         import redis.asyncio
         from redis.exceptions import RedisError
@@ -282,7 +283,7 @@ class Snapshot:
                 ):
                     await channel.subscribe(CHANNEL)
                     self._channel.is_well()
-                    self._wake.set()  # what was said in the meantime was not heard
+                    self._wake.set()  # messages before the subscription were missed
                     await self._heed(channel)
             except (RedisError, OSError) as error:
                 if not self._channel.state.failed_at:
@@ -291,7 +292,7 @@ class Snapshot:
                 await asyncio.sleep(LOOK_EVERY_S)
 
     async def _heed(self, channel: PubSub) -> None:
-        """Until Redis says nothing for too long, not even that it is there. Raises `TimeoutError`."""
+        """Receive messages until Redis is silent for too long, and does not answer a ping. Raises `TimeoutError`."""
         has_pinged = False
         while True:
             message = await channel.get_message(timeout=HEARTBEAT_S)
@@ -306,5 +307,5 @@ class Snapshot:
                 await channel.ping()
 
     async def run(self, work: Callable[[], T], *, retry: bool = True) -> T:
-        """Do some work with the database in the thread for look-ups. Raises as `DatabaseThread.run`."""
+        """Do some work with the database in the thread for look-ups. Raises what `DatabaseThread.run` raises."""
         return await self._look_ups.run(work, retry=retry)

@@ -1,4 +1,4 @@
-"""Health and metrics: answered without a key, without a row, and without waiting for what is away."""
+"""Answers requests for health and metrics, which need no virtual key and leave no row. No part is waited for long."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ METRICS_REFUSED = "Metrics are told to programs on this host, and to who sends M
 
 
 async def answer_health(scope: Scope, send: Send, condition: Condition | None) -> None:
-    """`condition` is None until there is something to serve with."""
+    """`condition` is None until the data plane has started."""
     path = scope["path"]
     if scope["method"] not in ("GET", "HEAD"):
         await _send(scope, send, 405, JSON, b'{"status":"method not allowed"}', [(b"allow", b"GET, HEAD")])
@@ -38,7 +38,7 @@ async def answer_health(scope: Scope, send: Send, condition: Condition | None) -
         await _send(scope, send, 401, JSON, body, [(b"www-authenticate", b"Bearer")])
     elif path == "/metrics":
         providers = (await condition.report()).providers if condition is not None else ()
-        # Adding up the workers' files reads them: not on the event loop.
+        # To add up the workers' sums, files are read: not on the event loop.
         body = await asyncio.to_thread(exposition, ProviderCollector(providers))
         await _send(scope, send, 200, b"text/plain; version=0.0.4; charset=utf-8", body)
     elif path == DETAILED:
@@ -51,7 +51,7 @@ async def answer_health(scope: Scope, send: Send, condition: Condition | None) -
 
 
 async def answer_detailed(scope: Scope, send: Send, condition: Condition | None) -> None:
-    """Operators get the whole report, everybody else the names of the parts and their statuses."""
+    """Operators get the whole report. Everybody else gets the names of the parts and their statuses."""
     authorization = authorization_of(scope)
     if authorization is not None and not is_bearer(authorization, settings.MANAGEMENT_TOKEN):
         body = error_body(
@@ -79,13 +79,13 @@ def is_bearer(authorization: bytes, token: str) -> bool:
 
 
 def has_token(scope: Scope) -> bool:
-    """Prometheus' own, or the operator's."""
+    """Whether the bearer token is METRICS_TOKEN (for Prometheus) or MANAGEMENT_TOKEN (the operator's)."""
     authorization = authorization_of(scope) or b""
     return any([is_bearer(authorization, settings.METRICS_TOKEN), is_bearer(authorization, settings.MANAGEMENT_TOKEN)])
 
 
 def is_local(scope: Scope) -> bool:
-    """Asked by a program on this host, and not by a proxy on this host for somebody else."""
+    """Whether a program on this host asks, and not a proxy on this host for somebody else."""
     client = scope.get("client")
     if client is None or any(name in FORWARDED or name.startswith(b"x-forwarded-") for name, _ in scope["headers"]):
         return False
@@ -97,12 +97,13 @@ def is_local(scope: Scope) -> bool:
 
 
 def states(report: Report) -> dict[str, Any]:
-    """What a stranger may know: nothing with a name, a number or a reason in it."""
+    """The report for everybody: statuses of the parts, without names of providers, numbers or reasons."""
     components = {name: {"status": part.status} for name, part in report.parts.items()}
     return {"status": report.status, "version": VERSION, "components": components}
 
 
 def whole(report: Report) -> dict[str, Any]:
+    """The report for operators."""
     components = {}
     for name, part in report.parts.items():
         latency = {} if part.latency_ms is None else {"latency_ms": part.latency_ms}
@@ -128,7 +129,7 @@ def whole(report: Report) -> dict[str, Any]:
 
 
 class ProviderCollector(Collector):
-    """The last check of each provider; a provider without one is left out."""
+    """Gauges of the last check of each provider. A provider without a check is left out."""
 
     def __init__(self, providers: Sequence[Health]) -> None:
         self._providers = providers

@@ -1,7 +1,7 @@
-"""How the parts are that a request needs: asked off the event loop, with a short timeout, once a second at most.
+"""Reports the state of the parts that requests need. Each is asked with a short timeout, and once a second at most.
 
-So whoever asks for `/health/detailed`, however often, costs the database one query a second, and waits `TIMEOUT_S` at
-most for a part that says nothing.
+So requests for `/health/detailed`, however many, cost the database one query a second, and wait `TIMEOUT_S` at most for
+a part that does not answer. Nothing here blocks the event loop.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from usage.loops import LOOPS, State, read_states
 TIMEOUT_S = 1.0
 KEPT_S = 1.0
 STARTING_S = 5.0
-"""The ledger's process is there a moment after this one: no reason to tell anybody that something is wrong."""
+"""The ledger process starts a moment after this one. For so long its absence is not reported as a failure."""
 SKIPPED_ROWS_SHOWN = 20
 UNREADABLE = "The journal's directory cannot be read."
 OK, DEGRADED, UNAVAILABLE = "ok", "degraded", "unavailable"
@@ -42,7 +42,7 @@ class Part(NamedTuple):
 
 
 class Report(NamedTuple):
-    """`since` has Unix seconds for each part: when this process first found it so."""
+    """`since` has Unix seconds for each part: when this process first found it in its present status."""
 
     status: str
     parts: dict[str, Part]
@@ -63,7 +63,7 @@ class Condition:
         self._statuses: dict[str, tuple[str, float]] = {}
         self._looked: asyncio.Task[JournalHealth | None] | None = None
         self._providers: Sequence[Health] = ()
-        # Its own, with its own connection: what hangs here holds up nobody who looks a key up.
+        # A thread of its own has its own database connection: if a query hangs here, look-ups of keys are not delayed.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="condition")
         self._query: Future[Sequence[Health]] | None = None
         self._redis = (
@@ -75,7 +75,7 @@ class Condition:
         )
 
     async def report(self) -> Report:
-        """How things are, or were less than a second ago."""
+        """The report of now, or of less than a second ago."""
         if self._report is not None and time.monotonic() - self._reported_at < KEPT_S:
             return self._report
         if self._asking is None:
@@ -114,15 +114,15 @@ class Condition:
             self._asking = None
 
     async def _database(self) -> Part:
-        """The query is one that is of use: what is known of the providers."""
+        """The query that tries the database also reads the health of the providers."""
         began = time.monotonic()
         if self._query is None:
             self._query = self._thread.submit(read_providers)
         try:
             self._providers = await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(self._query)), TIMEOUT_S)
         except TimeoutError:
-            return Part(DOWN, None, {"detail": f"No answer within {TIMEOUT_S:g} s."})  # it is waited for the next time
-        except Exception as error:  # whatever it is: the next time it is asked anew
+            return Part(DOWN, None, {"detail": f"No answer within {TIMEOUT_S:g} s."})  # the next report waits for it
+        except Exception as error:  # whatever it is, the next report asks anew
             self._query = None
             return Part(DOWN, None, {"detail": f"No answer ({type(error).__name__})."})
         self._query = None
@@ -174,7 +174,7 @@ class Condition:
         return Part(OK, None, more)
 
     async def _loops(self) -> Part:
-        """Of this worker, and of the process that writes the ledger."""
+        """The loops of this worker, and of the ledger process."""
         states = {**await asyncio.to_thread(read_loops), **LOOPS.states()}
         now = time.time()
         down = sorted(name for name, state in states.items() if not state.is_up(now))
@@ -210,7 +210,7 @@ class Condition:
 
 
 def is_ready() -> bool:
-    """Whether every loop of this process that requests depend on goes on."""
+    """Whether every loop of this process that requests depend on is running."""
     now = time.time()
     return all(state.is_up(now) for state in LOOPS.states().values() if state.needed)
 
@@ -223,7 +223,7 @@ def read_loops() -> dict[str, State]:
 
 
 def overall(parts: dict[str, Part]) -> str:
-    """`unavailable`: it cannot do what it is there for. `degraded`: something is away that it goes on without."""
+    """`unavailable`: Sluice cannot do its work. `degraded`: something fails that Sluice goes on without."""
     needed = "database" if settings.SLUICE_SURFACE == "admin" else "providers"
     if parts[needed].status == DOWN:
         return UNAVAILABLE
@@ -231,7 +231,7 @@ def overall(parts: dict[str, Part]) -> str:
 
 
 def read_journal() -> JournalHealth | None:
-    """None where its directory cannot be read."""
+    """The journal's health; None if its directory cannot be read."""
     try:
         return journal_health(settings.JOURNAL_DIR)
     except OSError:
@@ -252,7 +252,7 @@ def milliseconds_since(began: float) -> float:
 
 
 def moment(at: float | datetime | None) -> str | None:
-    """As ISO 8601 in UTC; None where there was none."""
+    """A time as ISO 8601 in UTC; None if there is none."""
     if not at:
         return None
     when = at if isinstance(at, datetime) else datetime.fromtimestamp(at, UTC)

@@ -1,6 +1,6 @@
 """The child that reads long JSON: `python -m proxy.heavy FD MOST_BYTES`. It ends when its worker does.
 
-It has neither Django nor its settings: it starts in a tenth of a second and takes 20 MB.
+It loads neither Django nor its settings, so it starts in a tenth of a second and takes 20 MB.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from proxy.heavy.jobs import LENGTH_BYTES, READ_CPU_S, Result, decode_job, encod
 from proxy.heavy.reading import read
 
 NAME = "sluice-heavy"
-"""What the process is called in lists of processes."""
+"""The name of the process in lists of processes."""
 
 NICENESS = 5
-"""Gives way to the requests that others make meanwhile."""
+"""With it the child gives way to the requests that are handled meanwhile."""
 
 MEMORY_BYTES = 512 * 1024 * 1024
-"""Beside eight times the longest text: as much as small values take where they have to be searched for names."""
+"""Memory beside eight times the longest text. Small values that are searched for names take as much."""
 
 FIRST_TO_DIE = b"1000"
-"""Where memory runs out, Linux ends this process before its worker."""
+"""If memory runs out, Linux ends this process before its worker."""
 
 
 def main() -> None:
@@ -50,25 +50,27 @@ def main() -> None:
 
 def settle_in(most_bytes: int) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)  # they are the server's; its end is told by the line
-    with contextlib.suppress(OSError):  # only Linux can be told
+        signal.signal(number, signal.SIG_IGN)  # they are for the server; this process ends when the line is closed
+    with contextlib.suppress(OSError):  # only Linux has these files
         Path("/proc/self/comm").write_text(NAME)
         Path("/proc/self/oom_score_adj").write_bytes(FIRST_TO_DIE)
-    with contextlib.suppress(ImportError, ValueError, OSError):  # not every system has such bounds
+    with contextlib.suppress(ImportError, ValueError, OSError):  # not every system has this limit
         import resource
 
         most = MEMORY_BYTES + 8 * most_bytes
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
     os.nice(NICENESS)
-    gc.disable()  # it would look again and again at what one text becomes, and there are no cycles in that
+    gc.disable()  # it would search the values of one text again and again, which have no cycles
 
 
 @contextlib.contextmanager
 def ending(line: socket.socket) -> Iterator[None]:
-    """While it lasts, signals end the process whatever it does: that its time is over, and that its worker is gone."""
+    """In this context two signals end the process, whatever it does: SIGPROF when its CPU time is over, and SIGIO when
+    its worker is gone.
+    """
     flags = fcntl.fcntl(line, fcntl.F_GETFL)
     fcntl.fcntl(line, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(line, fcntl.F_SETFL, flags | os.O_ASYNC)  # the worker says nothing meanwhile, so it is its end
+    fcntl.fcntl(line, fcntl.F_SETFL, flags | os.O_ASYNC)  # the worker sends nothing meanwhile, so SIGIO means its end
     signal.setitimer(signal.ITIMER_PROF, READ_CPU_S)
     yield
     signal.setitimer(signal.ITIMER_PROF, 0)
@@ -76,7 +78,7 @@ def ending(line: socket.socket) -> Iterator[None]:
 
 
 def take(line: socket.socket, size: int) -> bytearray | None:
-    """So many bytes; None when the worker is gone."""
+    """Receive `size` bytes; None if the worker is gone."""
     buffer = bytearray(size)
     with memoryview(buffer) as view:
         at = 0
@@ -93,7 +95,7 @@ def take(line: socket.socket, size: int) -> bytearray | None:
 
 def tell(line: socket.socket, result: Result) -> None:
     document = encode(result)
-    with contextlib.suppress(ConnectionError):  # the next reading says that the worker is gone
+    with contextlib.suppress(ConnectionError):  # the next `take` notices that the worker is gone
         line.sendall(len(document).to_bytes(LENGTH_BYTES) + document)
 
 

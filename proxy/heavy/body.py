@@ -1,4 +1,4 @@
-"""A long body of a request: the bytes, and what the child told of them."""
+"""The long body of a request: its bytes, and what the child told of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from proxy.wire.pieces import Pieces
 
 
 class HeavyBody(JSONBody):
-    """Its members are views of the text. Nothing here goes through a long one."""
+    """Its members are views of the text. No method goes through a long member."""
 
     __slots__ = ("facts",)
 
@@ -28,10 +28,10 @@ class HeavyBody(JSONBody):
         self.members = {each.name: Raw(view[each.start : each.end]) for each in facts.members}
 
     def check_unambiguous(self) -> None:
-        """The child has."""
+        """The child has checked it."""
 
     def get(self, name: str) -> Any:
-        """Raises also `TooLongToRead`."""
+        """The same as in `JSONBody`. Also raises `TooLongToRead`."""
         if self.is_long(name):
             raise TooLongToRead(name)
         return super().get(name)
@@ -53,7 +53,7 @@ class HeavyBody(JSONBody):
         return self.facts.may_name
 
     def encode(self, changes: Mapping[str, Any] | None = None) -> Pieces:  # type: ignore[override]  # as it is sent on
-        """As msgspec writes an object of these members."""
+        """The body with these changes, written as msgspec writes an object; unchanged, the bytes as they came."""
         if not self._edited and not changes:
             return Pieces([self._raw])
         members = self.members

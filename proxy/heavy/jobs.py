@@ -1,4 +1,4 @@
-"""What the child is asked and what it tells, as MessagePack behind four bytes with its length."""
+"""The messages between worker and child, in MessagePack. Four bytes with the length go before each."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from proxy.wire.body_facts import RequestFacts
 from proxy.wire.jsonbody import SOFTENED_BYTES
 
 HEAVY_BYTES = SOFTENED_BYTES
-"""A longer text is read by the child. So long a one takes the loop five milliseconds at most."""
+"""A longer text is read by the child. A text of this length takes the event loop five milliseconds at most."""
 
 READ_BYTES = 256 * 1024
-"""A longer member is read by the child alone; of shorter ones the worker reads what it asks for."""
+"""A longer member is read by the child alone. Of shorter ones the worker reads what it needs."""
 
 LENGTH_BYTES = 4
 
 READ_CPU_S = 15
-"""For one text; what takes most are 60 MiB of small values that have to be searched for names: seven seconds."""
+"""Seconds of CPU time for one text. The slowest texts are 60 MiB of small values that are searched for names: they take
+seven seconds.
+"""
 
 
 class ReadRequest(msgspec.Struct, tag=True):
@@ -26,11 +28,11 @@ class ReadRequest(msgspec.Struct, tag=True):
 
     size: int
     endpoint: str
-    """Its label."""
+    """The endpoint's label."""
     names: tuple[bytes, ...]
-    """Bytes without one of which it names nothing that is stored."""
+    """A body without any of these bytes names no stored object."""
     params: dict[str, list[Any]]
-    """Values of parameters that the project allows."""
+    """The values that the project allows, by parameter."""
 
 
 class ReadAnswer(msgspec.Struct, tag=True):
@@ -43,16 +45,16 @@ Job = ReadRequest | ReadAnswer
 
 
 class AnswerFacts(msgspec.Struct, tag=True):
-    """What the gateway reads of an answer."""
+    """What the worker needs of an answer."""
 
     digest: bytes
-    """The answer with something short in the place of each long member."""
+    """The answer, with a short value in the place of each long one."""
     model: tuple[int, int] | None
-    """Where the value of `model` stands."""
+    """Start and end of the value of `model` in the text; None if it has none, or is forwarded as it came."""
 
 
 class Refused(msgspec.Struct, tag=True):
-    """Why it cannot be read."""
+    """Why the text cannot be read."""
 
     code: str
     message: str

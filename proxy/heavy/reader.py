@@ -1,8 +1,9 @@
-"""The worker's side: the child that reads long JSON, started with the first one, and asked one thing at a time.
+"""The worker's side of reading long JSON: it starts the child for the first long text, and asks it one at a time.
 
-What is long waits for its turn; nothing is read here where the child fails, or one request could bring down what keeps
-all others from standing still. A child that dies, or takes too long, takes one request along, and the next one starts
-another. Who leaves takes the child along as well: it may be in the middle of something long.
+Long texts wait for their turn. If the child fails, the worker does not read the text itself: else one request could
+cause the delay for all others that the child prevents. If the child dies or takes too long, one request fails, and the
+next one starts another child. If a client leaves, the child that reads its text is killed: it may be in the middle of
+something long.
 """
 
 from __future__ import annotations
@@ -38,17 +39,17 @@ from proxy.wire.pieces import PIECE_BYTES
 log = logging.getLogger("sluice.proxy")
 
 READ_S = 60.0
-"""For one text; the child counts the time that it has the processor, which ends first unless others keep it busy."""
+"""Seconds for one text. The child's limit of CPU time is reached first, unless other processes keep the CPU busy."""
 
 WAIT_S = 60.0
-"""For those before it."""
+"""Seconds that a text waits for those before it."""
 
 ROOT = Path(__file__).resolve().parents[2]
 T = TypeVar("T", RequestFacts, AnswerFacts)
 
 
 class Child:
-    """A process and the line to it."""
+    """A child process, and the socket to it."""
 
     def __init__(
         self, process: subprocess.Popen[bytes], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -73,7 +74,7 @@ class Child:
         return self._process.poll() is None
 
     async def ask(self, job: Job, raw: bytes) -> Result:
-        """Raises `ConnectionError`, `EOFError` when it died."""
+        """Send a job and its text, and wait for the result. Raises `ConnectionError`, `EOFError` if the child died."""
         head = encode(job)
         self._writer.write(len(head).to_bytes(LENGTH_BYTES) + head)
         view = memoryview(raw)
@@ -85,10 +86,10 @@ class Child:
         return result
 
     def kill(self) -> asyncio.Future[int]:
-        """Also one that is dead. Its exit code."""
+        """End the child, which may be dead already. Returns its exit code."""
         self._process.kill()
         self._writer.transport.abort()
-        # In a thread, since the kernel may have much to take back.
+        # In a thread, because the kernel may have much memory to free before the process has ended.
         return asyncio.get_running_loop().run_in_executor(None, self._process.wait)
 
 
@@ -133,7 +134,7 @@ class HeavyReader:
 
     async def _ask(self, job: Job, raw: bytes) -> Result:
         """Raises `Unavailable`."""
-        child, self._child = self._child, None  # one that was left in the middle of something is not asked again
+        child, self._child = self._child, None  # a child that was left in the middle of a text is not asked again
         try:
             if child is not None and not child.is_alive:
                 await child.kill()
@@ -144,7 +145,7 @@ class HeavyReader:
                 result = await child.ask(job, raw)
         except BaseException as error:
             ended_with = await child.kill() if child is not None else None
-            if not isinstance(error, OSError | EOFError):  # which time that ran out is as well
+            if not isinstance(error, OSError | EOFError):  # a timeout is an `OSError` too
                 raise
             if ended_with == -signal.SIGPROF:
                 return Refused(TOO_COMPLEX, "It takes more time to read the body than the gateway gives to one.")
@@ -154,7 +155,7 @@ class HeavyReader:
         return result
 
     async def stop(self) -> None:
-        """End the child; no request is under way any more."""
+        """End the child. No request may be under way any more."""
         child, self._child = self._child, None
         if child is not None:
             await child.kill()

@@ -1,4 +1,4 @@
-"""The reading of long JSON, in the child: by the functions that read short ones, and told in few words."""
+"""Reads long JSON, in the child: by the functions that read short bodies. The results are short."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ from proxy.wire.text import bytes_of
 EMBEDDINGS, AUDIO = "/v1/embeddings", "/v1/audio"
 
 MOST_NAME_BYTES = 1024 * 1024
-"""Of the names of all members together: the worker gets them."""
+"""Bound for the names of all members together, because the worker gets them."""
 
 SHORT_BYTES = 16 * 1024
 """A member of an answer up to this size goes to the worker as it is."""
 
 MOST_ITEMS = 1000
-"""Told of a long list of an answer; a provider's `data` with more pictures is none."""
+"""Items that are left of a long list in an answer. No provider's `data` has more pictures."""
 
 MOST_NAME_CHARS = 1000
-"""Of an id, and of the name of a member: no provider makes longer ones."""
+"""Bound for an id, and for the name of a member: no provider makes longer ones."""
 
 _WORDS = tuple(name.encode() for name in NAMED)
 _CONTAINER = re.compile(rb'"container_id"\s*:\s*"[^"\\]+"')
@@ -54,7 +54,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 def read(job: Job, raw: bytes) -> Result:
-    """Whatever the text is, there is something to tell."""
+    """Do a job. Every text has a result, invalid ones too."""
     try:
         return read_request(job, raw) if isinstance(job, ReadRequest) else read_answer(job, raw)
     except NotAnObject as error:
@@ -67,7 +67,7 @@ def read_request(job: ReadRequest, raw: bytes) -> Result:
     """Raises `NotAnObject`, `MemoryError`."""
     try:
         body = JSONBody(raw)
-    except MemoryError:  # nothing else takes any here
+    except MemoryError:  # only the members take memory here
         return Refused(TOO_MANY_MEMBERS, TOO_MANY)
     if len(body.members) > MOST_MEMBERS:
         return Refused(TOO_MANY_MEMBERS, TOO_MANY)
@@ -98,7 +98,7 @@ def read_request(job: ReadRequest, raw: bytes) -> Result:
 
 
 def places_of(raw: bytes, members: dict[str, Raw]) -> list[Member]:
-    """Where the values stand in the text that they are views of."""
+    """Where the values stand in the text, of which they are views."""
     origin = address_of(raw)
     places = []
     for name, value in members.items():
@@ -126,7 +126,7 @@ class _Buffer(ctypes.Structure):
 
 
 def address_of(view: object) -> int:
-    """Of its first byte: the one thing that msgspec does not tell of a `Raw`."""
+    """The address of the first byte. msgspec does not tell where in its text a `Raw` is."""
     buffer = _Buffer()
     ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(view), ctypes.byref(buffer), 0)
     try:
@@ -144,7 +144,7 @@ def spoken_text(body: JSONBody) -> tuple[int, int] | None:
 
 
 def look_for_names(body: JSONBody, facts: RequestFacts) -> None:
-    """Only where a word for them stands: to walk through all of a long body takes seconds."""
+    """Search the members that contain a word for stored objects. To search all of a long body would take seconds."""
     for name, value in body.members.items():
         raw = bytes(value)
         if name in NOT_NAMES or (name not in NAMED and not may_name(raw, _WORDS)):
@@ -162,7 +162,7 @@ def named_object(named: Named) -> NamedObject:
 
 
 def check_params(body: JSONBody, params: dict[str, list[Any]], facts: RequestFacts) -> None:
-    """Of members that the worker does not read."""
+    """Check the members that are too long for the worker to read."""
     rules = Rules(params=params, origins=[], headers={}, methods=[], paths=[])
     try:
         for name, value in body.members.items():
@@ -180,7 +180,7 @@ def read_answer(job: ReadAnswer, raw: bytes) -> AnswerFacts:
         members = JSONBody(raw).members
     except NotAnObject:
         members = lenient_members(raw)
-        place = None  # it goes on as it came
+        place = None  # the answer is forwarded as it came
     else:
         place = next(((each.start, each.end) for each in places_of(raw, members) if each.name == "model"), None)
     digest = {name: shortened(bytes(value)) for name, value in members.items()}
@@ -190,7 +190,7 @@ def read_answer(job: ReadAnswer, raw: bytes) -> AnswerFacts:
 
 
 def lenient_members(raw: bytes) -> dict[str, Raw]:
-    """Of an object with NaN in it, or with bytes that are no UTF-8, as some servers write. Raises `NotAnObject`."""
+    """The members of an object with NaN or bytes that are not UTF-8, as some servers write. Raises `NotAnObject`."""
     try:
         result = json.loads(raw.decode("utf-8", "replace"), parse_constant=lambda _: None)
     except (ValueError, RecursionError):
@@ -201,7 +201,7 @@ def lenient_members(raw: bytes) -> dict[str, Raw]:
 
 
 def shortened(raw: bytes) -> Raw:
-    """A value, or where it is long something of its type that is as true and counts as many."""
+    """The value if it is short, else a short one of the same type. A list keeps its length, up to `MOST_ITEMS`."""
     if len(raw) <= SHORT_BYTES:
         return Raw(raw)
     if raw[:1] == b"[":

@@ -1,9 +1,9 @@
-"""Responses in the background: they are made when their client has gone, so Sluice asks what they took.
+"""Settles responses in the background: they are made after their client has gone, so Sluice asks what they used.
 
-The process that relayed one keeps what it reserved and asks the provider, with the credential that it was made with, in
-pauses that grow, until it is over. What it cost is a row of its own. A process that ends lets others go on, without the
-reservation (`usage/ledger/background.py`). What its provider does not tell in a day has no known cost; what was
-reserved stays spent.
+The process that relayed a response keeps its reservation. It asks the provider, with the credential that the response
+was made with and in growing pauses, until the response is over. Its cost is a ledger row of its own. If the process
+ends, others go on without the reservation (`usage/ledger/background.py`). A response that the provider does not tell
+the end of within a day has no known cost, and what was reserved for it stays spent.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ MOST_ANSWER_BYTES = 64 * 1024 * 1024
 MOST_WAITING = 10_000
 AT_ONCE = 8
 RENEWED_S = 30.0
-"""How often the others are told that this process still asks, and that it looks for what nobody asks for."""
+"""How often this process tells the others that it still asks, and looks for responses that no process asks for."""
 
 READING = b"accept: application/json\r\naccept-encoding: identity\r\n"
 UNKNOWN_PRICE = "unknown"
@@ -64,7 +64,7 @@ _response = msgspec.json.Decoder(_Response)
 
 
 class Waiting:
-    """One response that is waited for. `next_at` is monotonic."""
+    """One response that is not over yet. It is asked for at `next_at`, in monotonic time."""
 
     def __init__(self, event: RequestEvent, reservation: Reservation | None, tokens: int) -> None:
         self.event, self.reservation, self.tokens = event, reservation, tokens
@@ -102,7 +102,7 @@ class Background:
         self._task = asyncio.get_running_loop().create_task(loop.run(self._step))
 
     async def stop(self) -> None:
-        """Others go on."""
+        """Stop asking. Other processes go on."""
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         if self._waiting:
@@ -113,11 +113,11 @@ class Background:
 
     @property
     def holder_now(self) -> str:
-        """Who is to ask for one more."""
+        """The process that is to ask for one more response: this one, or none if it has no room."""
         return self.holder if len(self._waiting) < MOST_WAITING else NOBODY
 
     def take(self, exchange: Exchange, event: RequestEvent) -> None:
-        """Keep what an exchange has reserved until it is known what its response cost."""
+        """Keep an exchange's reservation until the cost of its response is known."""
         waiting = Waiting(event, exchange.reservation, exchange.reserved_tokens)
         if event.holder == NOBODY:
             waiting.settle(None, None)
@@ -131,13 +131,13 @@ class Background:
         self._requests[event.response_id] = event.id
 
     def observe(self, response_id: str, raw: bytes) -> None:
-        """Look at a response that a client has read: it may be over. Then it is settled."""
+        """Look at a response that a client has read, and settle it if it is over."""
         waiting = self._waiting.get(self._requests.get(response_id, ""))
         if waiting is not None:
             self._settle_if_over(waiting, raw)
 
     async def look_before(self, response_id: str) -> None:
-        """It is about to be deleted: nobody can ask for it then."""
+        """Ask for a response that a client is about to delete: afterwards it cannot be asked for."""
         waiting = self._waiting.get(self._requests.get(response_id, ""))
         if waiting is not None:
             await self._look(waiting)
@@ -172,12 +172,12 @@ class Background:
             log.warning("Responses in the background are not taken over: %s", type(error).__name__)
 
     async def _look(self, waiting: Waiting) -> None:
-        """Ask how one is, and settle it where it is over."""
+        """Ask for a response, and settle it if it is over."""
         waiting.pause_s = min(waiting.pause_s * 1.5, LONGEST_PAUSE_S)
         waiting.next_at = time.monotonic() + waiting.pause_s
         status, raw = await self._ask(waiting.event)
         if waiting.event.id not in self._waiting:
-            return  # a client was told meanwhile
+            return  # a client has read it meanwhile, and it was settled
         if status == 200 and self._settle_if_over(waiting, raw):
             return
         if status in GONE or time.time() - waiting.event.at > GIVE_UP_AFTER_S:
@@ -192,7 +192,7 @@ class Background:
         return True
 
     async def _ask(self, event: RequestEvent) -> tuple[int, bytes]:
-        """The status and body of the provider's answer; 0: there was none."""
+        """The status and body of the provider's answer; status 0 if there was none."""
         catalog = self._snapshot.catalog
         provider = catalog.named(event.provider)
         if provider is None:
@@ -271,7 +271,7 @@ class Background:
 
 
 async def whole(answer: Answer) -> bytes:
-    """Raises `ConnectionFailed`; what is larger than it may be is cut, and so no JSON."""
+    """The whole body. One that is too large is cut, so it is no valid JSON. Raises `ConnectionFailed`."""
     rest = answer.rest()
     if rest is not None:
         return rest
@@ -284,5 +284,5 @@ async def whole(answer: Answer) -> bytes:
 
 
 def estimated_usage(raw: bytes) -> Usage:
-    """Of a response that its provider did not count: by what it says."""
+    """An estimate, from its text, of a response whose tokens the provider did not count."""
     return Usage(0, tokens_of_bytes(output_bytes(raw) or 0), source=ESTIMATED)

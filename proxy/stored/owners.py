@@ -1,4 +1,4 @@
-"""Which project made what a provider keeps, and where: at that provider and credential later requests find it."""
+"""Finds which project made a stored object, and at which provider with which credential: later requests go there."""
 
 from __future__ import annotations
 
@@ -15,27 +15,29 @@ from usage.ledger.stored import Owner
 
 KEPT = 10_000
 LABELS = tuple(f"/v1{kind.path}" for kind in KINDS if kind.in_ledger)
-"""Paths whose answers' ids the ledger has."""
+"""Paths whose answers have their ids in the ledger."""
 
 PAUSES_S = (0.1, 0.1, 0.1, 0.2, 0.3, 0.4)
-"""Between looks into the database."""
+"""Seconds between look-ups in the database."""
 
 RECORD_AGAIN_AFTER_S = 86_400
 """Seconds after which the database gets a new time of use for an object."""
 
 NOBODYS_FOR_S = 60
-"""How long it is believed that no project made something. The provider knows it by then, so nobody will."""
+"""How long it is believed that no project made an object. The provider has it by then, so no project will make it."""
 
 Find = Callable[[Collection[str], int | None, bool], Awaitable[dict[str, Owner]]]
-"""Of keys of objects those that are known; for a project, by the ledger's rows or by the table beside it."""
+"""Looks up keys of objects for a project, in the ledger's rows (True) or in the table beside it. Returns the owners of
+those that are known.
+"""
 
 
 class Owners:
-    """What this project made latest from memory, the rest from the database.
+    """Finds owners: of recent objects in memory, of the rest in the database.
 
-    What another process made may have been answered a moment before its row is written, so a miss looks again for
-    longer than the writer's batches take where it is not kept from its work. Misses are rare, and only a project's own
-    programs can cause them.
+    The answer of another process may have left a moment before its row is written. So after a miss the database is
+    asked again, for longer than the ledger process needs for its batches unless it is held up. Misses are rare, and
+    only a project's own programs can cause them.
     """
 
     def __init__(self, find_in_database: Find) -> None:
@@ -44,14 +46,14 @@ class Owners:
         self._find_in_database = find_in_database
 
     def remember_for(self, exchange: Exchange) -> None:
-        """Note who made what this exchange's answer tells of, before its client can ask for it."""
+        """Remember who made the objects in this exchange's answer, before its client can ask for them."""
         kind, body = exchange.endpoint.makes, exchange.body
         if kind is STORED_CHAT and not exchange.stored_keys and body is not None and "store" not in body.members:
             return  # most requests
         if kind is not None and kind.in_ledger and exchange.response_id and is_kept(exchange):
             self._remember(object_key(exchange.response_id), owner_of(exchange, None))
         if exchange.speaks_of_foreign and (kind is None or kind.in_ledger):
-            exchange.stored_keys = ()  # what the answer tells of may be as much nobody's
+            exchange.stored_keys = ()  # no project may have made the objects in the answer, either
         elif exchange.stored_keys:
             now = time.time()
             owner = owner_of(exchange, now)
@@ -69,7 +71,7 @@ class Owners:
             self._recent.popitem(last=False)
 
     def use(self, exchange: Exchange, object_id: str, owner: Owner) -> None:
-        """An own object is asked for; now and then the database is to hear of it."""
+        """Note that a project uses an object of its own. Once a day, its use is recorded in the database."""
         if owner.recorded_at is not None and time.time() - owner.recorded_at > RECORD_AGAIN_AFTER_S:
             key = object_key(object_id)
             self._remember(key, owner._replace(recorded_at=time.time()))
@@ -78,13 +80,13 @@ class Owners:
     async def find(
         self, ids: Collection[str], project_id: int | None, *, in_ledger: bool, may_be_nobodys: bool = False
     ) -> dict[str, Owner]:
-        """Who made these, by id; waits for rows that are on their way. Raises `Unavailable`."""
+        """The owners of these objects, by id. Waits for rows that are about to be written. Raises `Unavailable`."""
         owners: dict[str, Owner] = {}
         waiting = list(ids)
         for pause_s in (*PAUSES_S, None):
             owners |= await self.look(waiting, project_id, in_ledger=in_ledger)
             now = time.monotonic()
-            # Another project's is waited for as well: else one could tell it from none.
+            # Another project's object is waited for as well: else the time would tell it from one that does not exist.
             waiting = [each for each in waiting if each not in owners or owners[each].project_id != project_id]
             if may_be_nobodys:
                 waiting = [each for each in waiting if self._nobodys.get(object_key(each), 0) <= now]
@@ -100,7 +102,7 @@ class Owners:
         return owners
 
     async def look(self, ids: Collection[str], project_id: int | None, *, in_ledger: bool) -> dict[str, Owner]:
-        """Who made these, as far as it is known now. Raises `Unavailable`."""
+        """The owners of these objects, as far as they are known now. Raises `Unavailable`."""
         owners: dict[str, Owner] = {}
         ids_by_key: dict[str, str] = {}
         for object_id in ids:
@@ -126,7 +128,9 @@ def owner_of(exchange: Exchange, recorded_at: float | None) -> Owner:
 
 
 def is_kept(exchange: Exchange) -> bool:
-    """Of chats few are; those that a provider keeps unasked are found in the ledger."""
+    """Whether the provider stores the answer. It stores few chats; those that it stores unasked are found in the
+    ledger.
+    """
     if exchange.endpoint is not CHAT:
         return True
     assert exchange.body is not None

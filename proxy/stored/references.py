@@ -1,4 +1,4 @@
-"""What a request speaks of that a provider stores, and whether its project made that."""
+"""Finds the stored objects that a request names, and checks whether its project made them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from proxy.stored.owners import Owners
 from proxy.wire.jsonbody import JSONBody
 
 LOOP_BYTES = 256 * 1024
-"""A longer body is looked through off the event loop."""
+"""A longer body is searched off the event loop."""
 
 SHOWN_CHARS = 200
 KIND_OF = {kind.name: kind for kind in KINDS}
@@ -23,9 +23,12 @@ KIND_OF = {kind.name: kind for kind in KINDS}
 async def homes_of(
     exchange: Exchange, owners: Owners, catalog: Catalog
 ) -> dict[tuple[str, str], tuple[ProviderRecord, Named]]:
-    """Where what the request speaks of was made: a provider and a credential's alias, and what is there.
+    """Where the objects that the request names were made: by names of provider and credential, the provider's record
+    and one of the objects there.
 
-    Nothing of what nobody made, where the project may speak of that. Raises `BadRequest`, `NotFound`, `Unavailable`.
+    An object that no project made is left out if the project may use such objects.
+
+    Raises `BadRequest`, `NotFound`, `Unavailable`.
     """
     named = await named_of(exchange)
     if not named:
@@ -44,7 +47,7 @@ async def homes_of(
                 exchange.speaks_of_foreign = True
                 continue
             provider = catalog.named(owner.provider) if owner is not None else None
-            # Another project's is no different from none: nothing is told of what others have.
+            # Another project's object is refused like one that does not exist, so nobody learns what others have.
             if owner is None or provider is None or owner.project_id != project_id:
                 raise not_found(each)
             owners.use(exchange, each.id, owner)
@@ -57,7 +60,7 @@ def not_found(named: Named) -> NotFound:
 
 
 async def named_of(exchange: Exchange) -> list[Named]:
-    """Raises `BadRequest`."""
+    """All stored objects that a request names, in its path and its body. Raises `BadRequest`."""
     endpoint, body = exchange.endpoint, exchange.body
     named: list[Named] = []
     if (kind := endpoint.one_of) is not None:
@@ -76,7 +79,7 @@ async def named_of(exchange: Exchange) -> list[Named]:
 
 
 def check_is_readable(exchange: Exchange) -> None:
-    """A body that speaks of what is stored must be seen. Raises `BadRequest`."""
+    """Refuse a body that may name stored objects and that Sluice cannot read. Raises `BadRequest`."""
     is_unread = exchange.passed_body or (exchange.passed_body is None and exchange.has_body and not exchange.is_form)
     if is_unread and exchange.method not in READING:
         raise BadRequest(
@@ -87,7 +90,7 @@ def check_is_readable(exchange: Exchange) -> None:
 
 
 def gone_on_with(body: JSONBody) -> list[Named]:
-    """The response or conversation that a response goes on with. Raises `BadRequest`."""
+    """The response or conversation that a new response continues. Raises `BadRequest`."""
     references = []
     for kind, param in ((RESPONSE, "previous_response_id"), (CONVERSATION, "conversation")):
         value = body.get(param)
@@ -102,7 +105,7 @@ def gone_on_with(body: JSONBody) -> list[Named]:
 
 
 async def in_long_body(body: JSONBody) -> list[Named]:
-    """Raises `BadRequest`."""
+    """The same as `in_body`: from what the child told of the body, or in a thread. Raises `BadRequest`."""
     facts = body.facts
     if facts is None:
         return await asyncio.to_thread(in_body, body)
@@ -112,7 +115,7 @@ async def in_long_body(body: JSONBody) -> list[Named]:
 
 
 def in_body(body: JSONBody) -> list[Named]:
-    """Raises `BadRequest`."""
+    """The stored objects that a body names. Raises `BadRequest`."""
     references: list[Named] = []
     for name, value in body.members.items():
         if name in NOT_NAMES:
