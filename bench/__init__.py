@@ -1,1 +1,1 @@
-"""Sluice's benchmarks: `make bench`, or `python -m bench relay`. docs/benchmarks.md says what they measure, and how."""
+"""Sluice's benchmarks: `make bench`, or `python -m bench relay`. docs/benchmarks.md says what they measure and how."""

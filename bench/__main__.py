@@ -1,7 +1,7 @@
-"""`python -m bench [NAME …] [--quick] [--json FILE]`; the names are those of `BENCHES`.
+"""Runs benchmarks: `python -m bench [NAME …] [--quick] [--json FILE]`. The names are those of `BENCHES`.
 
-`make bench`: all of them but `ledger`, which takes half an hour and twenty gigabytes, and `against`, which compares
-this code with that of another checkout (`--other DIR`).
+`make bench` runs all of them except `ledger`, which takes half an hour and twenty gigabytes, and `against`, which
+compares this code with that of another checkout (`--other DIR`).
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ BENCHES: dict[str, Callable[..., list[Result]]] = {
     "against": against,
 }
 NAMED_ALONE = {"ledger", "against"}
-"""One takes long, the other needs another checkout."""
+"""Benchmarks that run only if they are named: one takes long, the other needs another checkout."""
 WITHOUT_PROGRAMS = {"ledger", "standstill"}
-"""They need neither nginx nor wrk."""
+"""Benchmarks that need neither nginx nor wrk."""
 
 
 def main() -> int:
-    """0 when all was measured, whether or not the numbers are as wanted: another machine has other numbers."""
+    """The exit status: 0 if all was measured, even if numbers are not as wanted, because machines differ."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Sluice's benchmarks, on loopback.")
     parser.add_argument(
         "benches", nargs="*", metavar="bench", help=f"{', '.join(BENCHES)}; all but ledger and against without a name"

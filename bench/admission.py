@@ -1,4 +1,4 @@
-"""What limits cost where requests are served: a relay with every kind of them on four scopes, beside one with a single
+"""What limits cost in a running server: a relay with every kind of limit on four scopes, beside one with a single
 limit, which is what `bench relay` measures, and one with none."""
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ EVERY_KIND = {
     "period": "month",
     "time_zone": "Europe/Berlin",
 }
-"""The most that may be set: each is counted, none is reached."""
+"""The highest limits that can be set: each is counted, and none is reached."""
 
 RELAY, NONE, HERE, SHARED_NONE, SHARED = (
     "one limit",
@@ -32,11 +32,11 @@ RELAY, NONE, HERE, SHARED_NONE, SHARED = (
     "every limit, in Redis",
 )
 WANTED = {HERE: 0.90, SHARED: 0.75}
-"""Of the relay's own figure, which is one with a limit by the minute."""
+"""The ratios that are wanted, to the figure of `RELAY`, which has one limit of requests per minute."""
 
 
 def admission(servers: Servers, *, quick: bool) -> list[Result]:
-    """64 connections; one worker of each kind, in turn."""
+    """64 connections to one worker of each kind, in turn."""
     rounds, seconds = (2, 1.0) if quick else (7, 3.0)
     upstream = servers.nginx_answering()
     with ExitStack() as stack:
@@ -83,7 +83,7 @@ def measured(tested: dict[str, Server], store: RedisServer, rounds: int, seconds
 
 
 def new_key(server: Server, limits: dict[str, Any]) -> str:
-    """A token of a key with owner, team and project of its own. All four get these limits."""
+    """Make a key with an owner, a team and a project of its own, all four with these limits. Returns its token."""
     headers = {"authorization": f"Bearer {MANAGEMENT_TOKEN}"}
     with httpx.Client(base_url=f"{server.root}/api/", headers=headers, timeout=30, trust_env=False) as api:
 

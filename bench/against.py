@@ -1,4 +1,4 @@
-"""Two versions of Sluice beside each other: the CPU that a request, and a frame of a stream, costs in each."""
+"""Compares two versions of Sluice: the CPU time that a request, and a frame of a stream, costs in each."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from bench.streams import FAST, flow
 from bench.wrk import ask
 
 Cost = Callable[[Server, float], float]
-"""Of one request or frame, in microseconds, measured for so many seconds."""
+"""The CPU time of one request or frame, in microseconds. Takes the server, and how many seconds to measure."""
 
 
 def against(servers: Servers, *, quick: bool, other: Path) -> list[Result]:
-    """Several servers of this checkout and of the one in `other`, one after the other in an order that chance gives.
+    """Measure several servers of this checkout and of the one in `other`, one after the other in a random order.
 
     Processes of the same code differ by up to a tenth, and the machine changes from minute to minute. So the figure is
-    a ratio: of both versions' means in one round. Both take this Python and its packages.
+    a ratio: of both versions' means in the same round. Both use this Python and its packages.
     """
     results: list[Result] = []
     for measure, cost in ("request", request_us), ("frame", frame_us):
@@ -41,7 +41,7 @@ def against(servers: Servers, *, quick: bool, other: Path) -> list[Result]:
 def rounds(
     versions: tuple[Servers, Servers], upstream: Server, cost: Cost, *, copies: int, count: int
 ) -> tuple[list[float], list[float]]:
-    """Of each version, its servers' mean in each round."""
+    """For each version, the mean of its servers in each round."""
     turns = [(which, version.sluice(upstream)) for which, version in enumerate(versions) for _ in range(copies)]
     for _, server in turns:
         cost(server, 2)
@@ -60,7 +60,7 @@ def rounds(
 def request_us(server: Server, seconds: float) -> float:
     used = server.exact_cpu_seconds()
     requests, _ = ask(server, seconds=seconds)
-    machine.wait_until_idle([server.pid])  # what is written to the ledger is a part of it
+    machine.wait_until_idle([server.pid])  # writing to the ledger is a part of the cost
     return (server.exact_cpu_seconds() - used) / requests * 1e6
 
 

@@ -1,4 +1,4 @@
-"""`manage.py` without a journal and without metrics: what the relay does alone. Never run but for the benchmark."""
+"""`manage.py` without a journal and without metrics, to measure the relay alone. Only the benchmark runs it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def only_encode(_: Spool, event: RequestEvent) -> bytes:
-    """For the log, which is told of requests in either case."""
+    """Takes the place of `Spool.add`. The request log needs the encoded event in either case."""
     from usage.journal.record import encode
 
     return encode(event)

@@ -1,4 +1,4 @@
-"""A database with very many keys: a server's own, filled by SQL, since a million of anything is slow by the row."""
+"""Fills a server's database with very many keys, by SQL: a million rows would be slow one by one."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ SERIES = {
 
 
 def token_of(number: int, prefix: str) -> str:
-    """Of the key with that number, from 1 up. All have one secret."""
+    """The token of the key with this number; numbers begin at 1. All keys have the same secret."""
     return write_token(Token(f"k{number:011d}", SECRET), prefix)
 
 
 def fill(url: str, count: int, salt: bytes, secret_hash: bytes) -> None:
-    """`url` is of a migrated database with one project, one team, one user and one key, which serve as patterns."""
+    """Add `count` keys, and their projects, teams and users, to the database at `url`. It must be migrated and have one
+    project, team, user and key, which serve as patterns.
+    """
     vendor = "sqlite" if url.startswith("sqlite:///") else "postgres"
     connection: Any
     if vendor == "sqlite":
@@ -36,7 +38,7 @@ def fill(url: str, count: int, salt: bytes, secret_hash: bytes) -> None:
         return f"'{start}' || ({of})"
 
     def copy(table: str, count: int, **changed: str) -> None:
-        """So many rows like the newest one, but for these expressions of `i`."""
+        """Add `count` rows like the newest one. `changed` has SQL expressions of `i` for the columns that differ."""
         cursor = connection.execute(f"SELECT * FROM {table} ORDER BY id DESC LIMIT 1")
         columns = [column[0] for column in cursor.description if column[0] != "id"]
         cursor.close()
@@ -67,7 +69,7 @@ def fill(url: str, count: int, salt: bytes, secret_hash: bytes) -> None:
         project_id=f"{project} + i % {PROJECTS}",
         team_id=f"{team} + i % {TEAMS}",
         owner_id=f"{owner} + i % {USERS}",
-        # None of those that answer: every hundredth is revoked, expired or inactive.
+        # Every hundredth key is revoked, expired or inactive. The benchmarks send no requests with these.
         revoked_at=f"CASE WHEN i % 300 = 0 THEN {then} END",
         expires_at=f"CASE WHEN i % 300 = 100 THEN {then} END",
         is_active="CASE WHEN i % 300 = 200 THEN {} ELSE {} END".format(

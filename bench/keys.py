@@ -1,4 +1,4 @@
-"""A million keys in the database against a thousand: what a request waits, what a process keeps, how lists answer."""
+"""A million keys in the database against a thousand: latency of requests, memory of a process, latency of lists."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def with_keys(servers: Servers, upstream: Server, count: int, database: str, pos
 
 
 def latencies(server: Server, numbers: Sequence[int]) -> list[float]:
-    """In milliseconds, of one request after the other, each with another key."""
+    """Latencies in milliseconds of one request after the other, each with another key."""
     times_ms: list[float] = []
     uvloop.run(ask_with(server, iter(numbers), times_ms))
     return times_ms

@@ -1,5 +1,5 @@
-"""Ten million requests in PostgreSQL: how lists and reports answer, how fast more are written, what one takes on the
-disk."""
+"""Ten million requests in PostgreSQL: how fast lists and reports answer, how fast more are written, and how much disk a
+row takes."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ EVENTS, QUICK_EVENTS = 150_000, 20_000
 SEGMENT = 25_000
 LEAST_EVENTS = 5_000
 BEFORE_SUMS = "0010"
-"""The migration after which an installation gets its sums by hour and day, from the rows that are there."""
+"""The last migration before the sums by hour and day. The next ones make them from the rows that are there."""
 
-# As PostgreSQL is installed, but for room: what is committed is on the disk.
+# PostgreSQL's defaults apart from sizes. What is committed is on the disk.
 DURABLE = ("fsync=on", "synchronous_commit=on", "full_page_writes=on")
 POSTGRES = (*DURABLE, "shared_buffers=1GB", "max_wal_size=8GB", "jit=on", "log_min_messages=error")
 
@@ -132,7 +132,7 @@ def lists(server: Server, url: str, end: datetime, samples: int) -> list[Result]
 def time_queries(
     client: httpx.Client, name: str, path: str, query: Query, samples: int, is_cut: Callable[[Any], bool]
 ) -> Result:
-    """The 95th percentile; each sample asks for something else, where there is something else to ask for."""
+    """The 95th percentile. Each sample asks for something else if the query has a choice."""
     draw = random.Random(name)
     answers = [timed(client, path + query(draw)) for _ in range(samples)]
     cut = sum(is_cut(answer) for answer, _ in answers)
@@ -258,7 +258,7 @@ def admin_queries(url: str, end: datetime) -> dict[str, Query]:
 
 # --- Writing -----------------------------------------------------------------------------------------------
 def ingestion(servers: Servers, postgres: PostgresServer, directory: Path, url: str, count: int) -> list[Result]:
-    """The real consumer reads a real journal into PostgreSQL; both have one core, the same one."""
+    """The real ledger process reads a real journal into PostgreSQL. Both run on the same core."""
     journal = directory / "journal"
     journal.mkdir()
     spool(journal, url, count)
@@ -284,7 +284,7 @@ def ingestion(servers: Servers, postgres: PostgresServer, directory: Path, url: 
 
 
 def spool(journal: Path, url: str, count: int) -> None:
-    """Segments whose writers are gone, of events like the newest rows."""
+    """Write segments of events like the newest rows. No process writes to these segments any more."""
     with psycopg.connect(url) as connection:
         likes: Sequence[Any] = connection.execute(
             f"SELECT key_id, project_id, user_id, team_id, provider, model, tags FROM {TABLE} "

@@ -1,10 +1,10 @@
-"""A ledger with very many rows in PostgreSQL, made inside the server, with the totals that belong to them.
+"""Makes a ledger with very many rows in PostgreSQL, inside the server, and the totals that belong to them.
 
-Plausible ones: evenly over 90 days; a few keys have most of the requests; each key asks for four of the models, for one
-of them most of all, and some models are what most keys ask for; a model has a provider at home, and another one answers
-one in twenty requests; one key in five has one or two of 30 tags, which its requests have too; some models are asked
-for hardly ever; one fifteenth of the requests failed in one way or another. Were key, model and provider drawn each by
-itself, which no installation has, there would be as many sums as requests.
+The rows are plausible. They are spread evenly over 90 days. A few keys have most of the requests. Each key asks for
+four of the models, mostly for one of them, and some models are asked for by most keys. A model has one provider, and
+another provider answers one in twenty of its requests. One key in five has one or two of 30 tags, and so have its
+requests. Some models are hardly ever asked for. One fifteenth of the requests failed in one way or another. If key,
+model and provider were drawn independently, as in no installation, there would be as many sums as requests.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ KEYS = 5_000
 MODELS, MODELS_OF_A_KEY, PROVIDERS, TAGS = 40, 4, 6, 30
 AT_ONCE = 250_000
 EVER, SLOT_S = -1, 900
-"""As in `usage.ledger.totals`, which cannot be imported without Django's settings."""
+"""The same as in `usage.ledger.totals`, which cannot be imported without Django's settings."""
 
 RARE_MODEL, NO_MODEL, RETIRED_MODEL = "rare-1", "there-is-none", "retired-1"
-"""Of one row in a hundred thousand; of none; of one in twenty, but of none of the last sixty days."""
+"""The models of one row in a hundred thousand; of no row; of one row in twenty, but of none in the last sixty days."""
 
 RARE_STATUS = 418
 
-# What depends on what stands in steps; `random()` is drawn for each row, and the key's own project, owner and team are
-# taken, as the proxy does.
+# Each inner SELECT computes the columns that the next one needs. `random()` is drawn anew for each row. Project, owner
+# and team are those of the key, as in the proxy.
 ROWS = (
     """
 INSERT INTO usage_requestrecord (
@@ -108,7 +108,7 @@ SCOPES = {"key": "key_id::text", "user": "user_id::text", "team": "team_id::text
 
 
 def fill(url: str, rows: int, end: datetime, keys: int = KEYS) -> Iterator[int]:
-    """Rows and totals of the 90 days before `end`, for the newest so many keys. Yields how many rows are there."""
+    """Add rows and totals of the 90 days before `end`, for the newest `keys` keys. Yields how many rows there are."""
     start = end - timedelta(days=DAYS)
     with psycopg.connect(url, autocommit=True) as connection:
         make_weeks(connection, start, end)
@@ -131,7 +131,7 @@ def fill(url: str, rows: int, end: datetime, keys: int = KEYS) -> Iterator[int]:
 
 
 def make_weeks(connection: psycopg.Connection, start: datetime, end: datetime) -> None:
-    """As they would have been made while time went by."""
+    """Make the partitions of these weeks, as Sluice would have made them while time went by."""
     names = {name for (name,) in connection.execute(f"SELECT inhrelid::regclass::text FROM pg_inherits "
                                                     f"WHERE inhparent = '{TABLE}'::regclass")}  # fmt: skip
     week = week_of(start)
@@ -143,5 +143,5 @@ def make_weeks(connection: psycopg.Connection, start: datetime, end: datetime) -
 
 
 def now() -> datetime:
-    """To the millisecond, which an id is made of."""
+    """The present time, cut to whole seconds. The ids of rows contain milliseconds."""
     return datetime.fromtimestamp(int(datetime.now(UTC).timestamp()), UTC)

@@ -1,4 +1,4 @@
-"""What admission costs: one decision and its settlement, in this process and in a Redis on this machine."""
+"""What admission costs: one reservation and its settling, in this process and in a Redis on this machine."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ async def _run(
 
 
 async def _pipelined(backend: RedisLimits, url: str, times: int) -> float:
-    """The way that was not taken: a script for each request, all in one write."""
+    """Measure the rejected alternative: a script for each request, 64 in one write."""
     epoch, number, loop = backend._batches.epoch, count(1), asyncio.get_running_loop()
     client = redis.asyncio.Redis.from_url(url)
     wording = Wording(b"{sluice:limits}:", "bench")

@@ -1,4 +1,4 @@
-"""The machine's side of a measurement: which core runs what, and what a process has used."""
+"""The machine's side of a measurement: which core runs what, and the CPU time and memory of a process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ FILES = 20_000
 
 
 def cores() -> tuple[set[int], set[int]]:
-    """(For the servers under test, for all else.) With one core, or off Linux, both are whatever there is."""
+    """The core of the servers under test, and the one of everything else. With one core both are the same; off Linux
+    both are empty.
+    """
     if not hasattr(os, "sched_getaffinity"):
         return set(), set()
     allowed = sorted(os.sched_getaffinity(0))
@@ -26,7 +28,9 @@ TESTED, REST = cores()
 
 
 def settle_in() -> None:
-    """Keep this process, and what it starts, off the core of the servers under test; have files for many sockets."""
+    """Keep this process, and those that it starts, off the core of the servers under test. Raise its limit of open
+    files, for many sockets.
+    """
     pin(0, REST)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
@@ -40,9 +44,9 @@ def pin(pid: int, to: set[int]) -> None:
 
 
 def cpu_seconds(pid: int, *, ended: bool = False) -> float:
-    """User and system time so far of a process and those that it has started and that run; of all their threads.
+    """The user and system time so far of a process and its running children, with all threads.
 
-    With `ended`, also of those that it had started.
+    With `ended`, also of children that have ended.
     """
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     own = sum(map(int, fields[11 : 15 if ended else 13])) / TICKS
@@ -50,27 +54,28 @@ def cpu_seconds(pid: int, *, ended: bool = False) -> float:
 
 
 def exact_cpu_seconds(pid: int) -> float:
-    """As `cpu_seconds`, in nanoseconds instead of the kernel's ticks (`proc_pid_schedstat(5)`)."""
+    """The same as `cpu_seconds`, to the nanosecond instead of the kernel's ticks (`proc_pid_schedstat(5)`)."""
     threads = Path(f"/proc/{pid}/task").glob("*/schedstat")
     own = sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
     return own + sum(map(exact_cpu_seconds, children(pid)))
 
 
 def children(pid: int) -> list[int]:
-    """Of all its threads."""
+    """The running children of all threads of a process."""
     lists = Path(f"/proc/{pid}/task").glob("*/children")
     return [int(child) for text in lists for child in text.read_text().split()]
 
 
 IDLE_S = 0.25
-"""Looked at for so long; the ledger's process wakes ten times a second for a millisecond."""
+"""How long a process must be idle. The ledger process wakes ten times a second for a millisecond."""
 
 TIMEOUT_S = 120.0
 
 
 def wait_until_idle(pids: Iterable[int]) -> None:
-    """Until none of them works any more, such as a ledger that catches up: it would take the core from what is measured
-    next, on Linux as much as its half, since priorities count within a session alone there (`sched(7)`, autogroups).
+    """Wait until none of these processes works any more, such as a ledger process that catches up. It would take the
+    core from what is measured next. On Linux it could take half of the core even at a low priority, because priorities
+    count only within a session there (`sched(7)`, autogroups).
     """
     pids = list(pids)
     before, deadline = sum(map(cpu_seconds, pids)), time.monotonic() + TIMEOUT_S
@@ -87,7 +92,7 @@ class Memory(NamedTuple):
 
     rss: int
     pss: int
-    """Pages that other processes have too are counted by share."""
+    """Pages that are shared with other processes are counted in part."""
 
 
 def memory(pid: int) -> Memory:
@@ -97,7 +102,7 @@ def memory(pid: int) -> Memory:
 
 
 def description() -> dict[str, object]:
-    """What a reader of the numbers should know."""
+    """What a reader of the numbers should know of the machine."""
     return {
         "cores": os.cpu_count(),
         "pinned": TESTED != REST,

@@ -1,4 +1,4 @@
-"""Memory: of one process at rest, of a stream that is open, and after very many requests."""
+"""Measures memory: of one process at rest, of an open stream, and after very many requests."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MB = 1024 * 1024
 KB = 1024
 SETTLE_S = 1.0
 WINDOW_S = 60
-"""A limit by the minute keeps the times of a minute's requests: until it has seen one, memory grows by them."""
+"""A limit per minute keeps the times of the last minute's requests, so memory grows by them for the first minute."""
 
 
 def memory(servers: Servers, *, quick: bool) -> list[Result]:
@@ -45,7 +45,7 @@ def memory(servers: Servers, *, quick: bool) -> list[Result]:
 
 
 async def with_streams(server: Server, count: int, *, seconds: float) -> int:
-    """Its RSS while so many streams are open, a frame a second on each."""
+    """The server's RSS while `count` streams are open, with a frame a second on each."""
     async with Readers(server, count, every_s=1.0) as readers:
         await asyncio.sleep(seconds)
         rss = server.memory().rss
@@ -55,7 +55,7 @@ async def with_streams(server: Server, count: int, *, seconds: float) -> int:
 
 
 def growth(servers: Servers, *, quick: bool) -> list[Result]:
-    """RSS after each of ten batches, when all that fills up has filled up: the server's, and its ledger's."""
+    """RSS of the server and of its ledger process after each of ten batches, once all buffers and caches are full."""
     warm_s, batches, size = (3, 5, 2_000) if quick else (WINDOW_S + 5, 10, 20_000)
     upstream = servers.nginx_answering()
     sluice = servers.sluice(upstream)
@@ -72,7 +72,7 @@ def growth(servers: Servers, *, quick: bool) -> list[Result]:
 
 
 def ledger_of(server: Server) -> int:
-    """The process beside it that writes the ledger."""
+    """The ledger process of a server."""
     return next(pid for pid in machine.children(server.pid) if Path(f"/proc/{pid}/comm").read_text().strip() == NAME)
 
 
@@ -97,7 +97,7 @@ def send(server: Server, *, requests: int) -> None:
 
 
 def slope_of(points: list[float]) -> float:
-    """By least squares, for one step."""
+    """The growth in one step, by least squares."""
     middle_x, middle_y = (len(points) - 1) / 2, sum(points) / len(points)
     above = sum((x - middle_x) * (y - middle_y) for x, y in enumerate(points))
     return above / sum((x - middle_x) ** 2 for x in range(len(points)))

@@ -1,4 +1,4 @@
--- The POST of a chat completion: `wrk -s post.lua URL -- BODY [KEY]`. Tells what happened as one line of JSON.
+-- The POST of a chat completion: `wrk -s post.lua URL -- BODY [KEY]`. Prints the result as one line of JSON.
 function init(args)
   wrk.method = "POST"
   wrk.body = args[1]

@@ -1,4 +1,4 @@
-"""Readers of the sender's streams, as cheap as can be: they look for frames and their times, and for nothing else."""
+"""Readers of the sender's streams. To be cheap, they look only for frames and their times."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from proxy.bench.target import Target
 
 STAMP = re.compile(rb'"content":"(\d{19})"')
 UNFINISHED = len(b'"content":"0"') + 18 - 1
-"""One byte less than a stamp has: kept of each piece, as the next one may complete it."""
+"""One byte less than a stamp has. So much is kept of each piece, because the next one may complete a stamp."""
 AT_ONCE = 50
 
 
@@ -46,7 +46,7 @@ class Reader(asyncio.Protocol):
 
 
 class Readers:
-    """Open streams; `async with` closes them."""
+    """Opens `count` streams and reads them. The end of the `async with` closes them."""
 
     def __init__(self, server: Server, count: int, *, every_s: float = 0, frames: int = 10**9) -> None:
         body: dict[str, Any] = {"model": MODEL, "messages": [{"role": "user", "content": "hi"}], "stream": True}

@@ -1,4 +1,4 @@
-"""Plain requests: how many on one core, beside nginx doing the same; and what each waits longer for it."""
+"""Plain requests: how many one core handles, beside nginx doing the same, and how much latency Sluice adds to each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from proxy.bench.target import Target
 
 
 def relay(servers: Servers, *, quick: bool) -> list[Result]:
-    """64 connections, the two in turn."""
+    """64 connections, to nginx and to Sluice in turn."""
     rounds, seconds = (2, 1.0) if quick else (5, 4.0)
     upstream = servers.nginx_answering()
     nginx, sluice = servers.nginx_passing(upstream), servers.sluice(upstream)
@@ -42,14 +42,14 @@ def relay(servers: Servers, *, quick: bool) -> list[Result]:
 
 
 def latency(servers: Servers, *, quick: bool) -> list[Result]:
-    """One connection, one request after the other: nothing queues, so what is added is Sluice's own time."""
+    """One connection, one request after the other. Nothing queues, so the added latency is Sluice's own time."""
     rounds, requests = (2, 300) if quick else (7, 1000)
     upstream = servers.nginx_answering()
     sluice = servers.sluice(upstream)
     samples: dict[Server, list[list[float]]] = {upstream: [], sluice: []}
     used = 0.0
     for turn in range(rounds + 1):
-        if turn == 1:  # all before warmed up
+        if turn == 1:  # the turn before was to warm up
             used = sluice.cpu_seconds()
         for server in (upstream, sluice):
             target = Target.of(server.url, BODY, key=server.key)

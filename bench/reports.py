@@ -1,4 +1,4 @@
-"""What was used: `/api/usage` and its relatives, over the ledger that `bench/ledger_rows.py` makes."""
+"""How fast reports answer: `/api/usage` and related endpoints, on the ledger that `bench/ledger_rows.py` makes."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ MOST_MS = 1_000
 BY = ("key", "user", "team", "project", "provider", "model", "tag")
 PERIODS = ("hour", "day", "week", "month", "total")
 ZONE = "time_zone=Europe/Berlin"
-"""Never UTC: a day in it is asked of the hours."""
+"""A zone that is never at UTC, so its days are added up from the sums of hours."""
 
 SUMS = ("hour", "day", "hourmodel", "daymodel", "hourkind", "daykind")
 Query = Callable[[random.Random], str]
 
 
 def disk_of_sums(url: str, rows: float) -> Iterator[Result]:
-    """How many sums there are, and what they take."""
+    """How many sums there are for a row, and how much disk they take."""
     with psycopg.connect(url) as connection:
         total = 0.0
         for name in SUMS:
@@ -51,14 +51,14 @@ def reports(server: Server, url: str, end: datetime, samples: int) -> list[Resul
 
 
 def queries(url: str, end: datetime) -> dict[str, Query]:
-    """Each sample has another span, or another filter, where there is one to have."""
+    """The queries by name. Each sample has another span or another filter, if the query has a choice."""
     with psycopg.connect(url) as connection:
         row = connection.execute("SELECT max(id) FROM keys_virtualkey").fetchone()
         assert row
         key = row[0] - KEYS + 1
 
     def span(draw: random.Random, days: int) -> str:
-        """So many days that the ledger has; the last of them is drawn from the last week's."""
+        """A span of so many days that the ledger has. Its last day is drawn from the last week."""
         last = end - timedelta(days=draw.randrange(min(8, DAYS - days + 1)))
         since = last - timedelta(days=days - 1)
         return f"from={since:%Y-%m-%d}&to={quote((last + timedelta(days=1)).strftime('%Y-%m-%d'))}"

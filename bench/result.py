@@ -1,4 +1,4 @@
-"""What a benchmark finds: one line each, with what is wanted of it."""
+"""Results of benchmarks: each is one line, with the value that is wanted."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Result:
 
     @property
     def is_met(self) -> bool | None:
-        """None where nothing is wanted."""
+        """Whether the value is as wanted; None if nothing is wanted."""
         if self.at_least is None and self.at_most is None:
             return None
         return (self.at_least is None or self.value >= self.at_least) and (
@@ -37,7 +37,7 @@ def middle(bench: str, measure: str, samples: list[float], unit: str, **wanted: 
 
 
 def slow(bench: str, measure: str, samples: list[float], **wanted: float) -> Result:
-    """The 95th percentile, in milliseconds, with the median beside it."""
+    """The 95th percentile of `samples`, in milliseconds, with the median in its name."""
     ordered = sorted(samples)
     p50, p95 = ordered[len(ordered) // 2], ordered[min(len(ordered) - 1, round(0.95 * len(ordered)) - 1)]
     return Result(bench, f"{measure}: p95 (p50 {p50:.0f})", p95, "ms", samples=samples, **wanted)

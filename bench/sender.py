@@ -1,8 +1,8 @@
-"""A provider that costs little: streams of small frames at any rate, and one plain answer.
+"""A provider that costs little CPU: it sends streams of small frames at any rate, and one plain answer.
 
-`python -m bench.sender PORT`. The request's body says how: `{"stream": true, "every_s": 0.02, "frames": 400}`; 0
-seconds is as fast as the reader takes it. Each frame is a chunk of its own, in a write of its own, and carries the time
-of its writing by the machine's monotonic clock.
+`python -m bench.sender PORT`. The request's body has the options: `{"stream": true, "every_s": 0.02, "frames": 400}`.
+With 0 seconds, frames are sent as fast as the reader takes them. Each frame is a chunk of its own, in a write of its
+own, and contains the time of its writing by the machine's monotonic clock.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PLAIN = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %
 
 
 class Fast:
-    """The streams without a rate: one frame each, in turn, until their readers are full."""
+    """Serves the streams without a rate: it sends one frame on each in turn, until their write buffers are full."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
@@ -100,14 +100,14 @@ class Sender(asyncio.Protocol):
         self.every_s = float(options.get("every_s", 0))
         self.transport.write(HEAD)
         if self.every_s:
-            # Not in step with the other streams, as in life.
+            # Real streams are not in step with each other, so each begins at another moment.
             self.due = self.loop.time() + (id(self) // 64 % 997) / 997 * self.every_s
             self.timer = self.loop.call_at(self.due, self.tick)
         else:
             self.fast.add(self)
 
     def tick(self) -> None:
-        self.send_frame()  # also to a slow reader: a frame that is not sent would be a delay that is not seen
+        self.send_frame()  # also to a slow reader: the delay of a frame that is not sent would not be measured
         self.due = max(self.due + self.every_s, self.loop.time())
         if self.left:
             self.timer = self.loop.call_at(self.due, self.tick)

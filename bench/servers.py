@@ -1,6 +1,6 @@
-"""The servers of a benchmark, all on loopback: nginx twice, the sender of streams, and Sluice.
+"""Starts the servers of a benchmark, all on loopback: nginx twice, the sender of streams, the sink, and Sluice.
 
-They end with the `Servers` that started them, or with this process, however that ends.
+They end with the `Servers` that started them, or with this process, however this process ends.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tests.kit.services import packages, processes
 
 START_S = 30
 RPM = 10_000_000
-"""Never reached, but counted: a key without a limit would skip the work."""
+"""A limit that is counted but never reached: a key without a limit would skip the work."""
 MODEL = "gpt-4.1-mini"
 PROGRAM = ("manage.py",)
 TEXT = "The gateway hands this answer on, byte for byte, and counts its tokens on the way. "
@@ -70,7 +70,7 @@ class Server:
         return f"http://127.0.0.1:{self.port}"
 
     def cpu_seconds(self) -> float:
-        """With its children, such as the ledger's writer."""
+        """The CPU time of the server and its children, such as the ledger process."""
         return machine.cpu_seconds(self.pid)
 
     def exact_cpu_seconds(self) -> float:
@@ -81,7 +81,7 @@ class Server:
 
 
 def need_programs() -> None:
-    """Have nginx and wrk here, installed as the tests install theirs. Raises `packages.Missing`."""
+    """Install nginx and wrk if they are missing, in the way of the tests. Raises `packages.Missing`."""
     packages.PACKAGES.update(nginx="nginx", wrk="wrk")
     packages.require(["nginx"])
     if packages.find("wrk") is None:
@@ -92,7 +92,7 @@ def need_programs() -> None:
 
 
 class Servers:
-    """Starts servers, and ends them with the `with`. Sluice's are those of the checkout in `root`."""
+    """Starts servers, and ends them at the end of the `with`. `root` is the checkout of which Sluice is started."""
 
     def __init__(self, root: Path = ROOT) -> None:
         self._root = root
@@ -117,21 +117,21 @@ class Servers:
         return self._nginx("proxy", port, PASSES.substitute(port=port, upstream=upstream.port), machine.TESTED)
 
     def sender(self) -> Server:
-        """A provider of streams at any rate, and of the plain answer."""
+        """A provider that sends streams at any rate, and a plain answer (`bench/sender.py`)."""
         port = processes.free_port()
         server = self._start([sys.executable, "-m", "bench.sender", str(port)], port, machine.REST, "sender")
         _wait_for(server, "/v1/models")
         return server
 
     def sink(self) -> Server:
-        """A provider that takes bodies of any size."""
+        """A provider that takes bodies of any size (`bench/sink.py`)."""
         port = processes.free_port()
         server = self._start([sys.executable, "-m", "bench.sink", str(port)], port, machine.REST, "sink")
         _wait_for(server, "/v1/models")
         return server
 
     def sluice(self, upstream: Server, program: Sequence[str] = PROGRAM, **settings: object) -> Server:
-        """One worker with all that is on by default: a key with a limit, ledger, metrics, request log."""
+        """Start one worker with all that is on by default, and a key with a limit: ledger, metrics, request log."""
         template, key = self._installed()
         directory = self.directory / f"sluice-{processes.free_port()}"
         shutil.copytree(template, directory)
@@ -142,7 +142,7 @@ class Servers:
     def sluice_in(
         self, directory: Path, upstream: Server | None, program: Sequence[str] = PROGRAM, **settings: object
     ) -> Server:
-        """One worker in this data directory, or in the database that the settings name."""
+        """Start one worker with this data directory, or with the database that the settings name."""
         port = processes.free_port()
         behind = {"OPENAI_BASE_URL": upstream.url, "OPENAI_API_KEY": "sk-bench"} if upstream else {}
         env = self._environment(directory, **behind, **settings)
@@ -156,7 +156,7 @@ class Servers:
         return self._manage(self._environment(directory, **settings), *arguments)
 
     def end(self, server: Server) -> None:
-        """Before the `with` does, to leave the core to the next one."""
+        """End a server before the end of the `with`, to leave the core to the next one."""
         processes.end(server.process, timeout=30)
 
     def _installed(self) -> tuple[Path, str]:
@@ -185,10 +185,10 @@ class Servers:
         self, command: list[str], port: int, cores: set[int], name: str, env: dict[str, str] | None = None
     ) -> Server:
         output: IO[bytes] = self._stack.enter_context((self.directory / f"{name}-{port}.out").open("wb"))
-        root = ROOT if env is None else self._root  # what has no environment of Sluice's is a part of the benchmark
+        root = ROOT if env is None else self._root  # only Sluice has an environment; the rest belongs to the benchmark
         process = processes.start(command, env=env or server_environment(), cwd=root, output=output)
         self._stack.callback(processes.end, process, timeout=30)
-        machine.pin(process.pid, cores)  # in time: it has neither threads nor children yet
+        machine.pin(process.pid, cores)  # early enough: it has neither threads nor children yet, which inherit this
         return Server(process, port)
 
     def _manage(self, env: dict[str, str], *arguments: str) -> str:
@@ -207,7 +207,7 @@ class Servers:
 
 
 def completion(size: int) -> str:
-    """A chat completion of exactly so many bytes."""
+    """A chat completion of exactly `size` bytes."""
 
     def encoded(text: str) -> str:
         message = {"role": "assistant", "content": text, "refusal": None}

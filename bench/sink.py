@@ -1,6 +1,7 @@
-"""A provider that takes a body of any size unread, and answers a chat, or as many MiB of vectors as the address says.
+"""A provider that drops bodies of any size, and answers with a chat completion, or with as many MiB of vectors as the
+URL says.
 
-`python -m bench.sink PORT`. `POST /v1/embeddings?answer_mib=40` is answered with that much.
+`python -m bench.sink PORT`. The answer to `POST /v1/embeddings?answer_mib=40` has 40 MiB.
 """
 
 from __future__ import annotations

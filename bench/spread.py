@@ -1,4 +1,4 @@
-"""How evenly connections that come at once are spread over four workers."""
+"""How evenly connections that arrive at once are spread over four workers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TIMEOUT_S = 30.0
 
 
 def spreads(servers: Servers, *, quick: bool) -> list[Result]:
-    """Bursts on all cores, each when the connections of the one before are gone."""
+    """Bursts of connections, with the workers on all cores. Each begins when the connections of the last are closed."""
     server = Sluice.start(redis=True, workers=WORKERS)
     try:
         assert server.process is not None
@@ -39,7 +39,7 @@ def bursts(server: Sluice, count: int, rounds: int) -> list[Result]:
 
 
 def burst(server: Sluice, count: int) -> tuple[list[float], float]:
-    """(How many each worker got, in how many ms all were answered.)"""
+    """How many connections each worker got, and in how many milliseconds all were answered."""
     processes.poll(lambda: not inodes_of(server.port), timeout=TIMEOUT_S)
     began = time.monotonic()
     with connections(server.port, count):

@@ -1,4 +1,4 @@
-"""How long others wait while one client sends what takes long to read, on one worker."""
+"""How long other clients of a worker wait while one client sends a body that takes long to read."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MESSAGE = '{"role":"user","content":"How many messages are these?"},'
 
 
 class Kind(NamedTuple):
-    """What is sent: a path, the body by its size, and headers beside the usual ones."""
+    """A kind of request: its path, a function that makes a body of a size, and headers beside the usual ones."""
 
     path: str
     body: Callable[[int], bytes]
@@ -34,7 +34,7 @@ class Kind(NamedTuple):
 
 
 def filled(before: str, unit: str, after: str) -> Callable[[int], bytes]:
-    """A body of about a size: as many units as go into it, without the last one's comma."""
+    """Makes bodies of about a size: of as many units as go into it, without the last one's comma."""
 
     def body(size: int) -> bytes:
         encoded = unit.encode()
@@ -102,7 +102,7 @@ def request_head(kind: Kind, server: Server, length: int, mib: int) -> bytes:
 
 
 def gaps(name: str, server: Server, work: Callable[[], None]) -> list[Result]:
-    """How long the light client waits for each of its answers while the work goes on."""
+    """Measure how long the light client waits for each of its answers while the work goes on."""
     failures: list[BaseException] = []
 
     def worked() -> None:
@@ -138,12 +138,12 @@ def gaps(name: str, server: Server, work: Callable[[], None]) -> list[Result]:
 
 
 def processor_s(pid: int) -> float:
-    """The processor's time that a process has had, with all its threads; by the clock that Linux has for each."""
+    """The CPU time of a process with all its threads, by the clock that Linux has for each process."""
     return time.clock_gettime((~pid << 3) | 2)
 
 
 def post(server: Server, head: bytes, body: bytes) -> None:
-    """Raises `Failed` unless it is answered in full with 200."""
+    """Send a request. Raises `Failed` unless the answer is a 200."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=TIMEOUT_S) as heavy:
         heavy.sendall(head)
         heavy.sendall(body)

@@ -1,4 +1,4 @@
-"""How long `make run` takes to serve, where it has been run before."""
+"""How long `make run` takes until it serves, if it has been run before."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOST_S = 60
 
 
 def start(servers: Servers, *, quick: bool) -> list[Result]:
-    """The first start makes the installation, the others are measured."""
+    """The first start makes the installation. The others are measured."""
     directory = servers.directory / "run"
     seconds = [seconds_to_ready(directory) for _ in range(2 if quick else 6)]
     return [
@@ -42,7 +42,7 @@ def seconds_to_ready(directory: os.PathLike[str]) -> float:
             time.sleep(0.01)
         return time.monotonic() - began
     finally:
-        # To make and to what it started, as a terminal would.
+        # The signal goes to make and to all that it started, as from a terminal.
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):

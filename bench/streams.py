@@ -1,4 +1,4 @@
-"""Streams: how many frames a core hands on, and how long a frame stays inside."""
+"""Streams: how many frames a core hands on, and how long Sluice delays a frame."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ IDLE_S = 0.05
 
 
 def streams(servers: Servers, *, quick: bool) -> list[Result]:
-    """All three against one sender and one Sluice."""
+    """Run all three measurements with the same sender and the same Sluice."""
     sender = servers.sender()
     sluice = servers.sluice(sender)
     return [
@@ -50,7 +50,7 @@ def throughput(sender: Server, sluice: Server, *, rounds: int, seconds: float) -
 async def flow(
     server: Server, count: int, *, every_s: float = 0, seconds: float, watched: Server | None = None
 ) -> tuple[float, float]:
-    """(Frames a second, share of a core that `watched` used), after a second of warming up."""
+    """Frames a second, and the share of a core that `watched` used, after a second of warming up."""
     async with Readers(server, count, every_s=every_s) as readers:
         await asyncio.sleep(1)
         frames, began = readers.frames, time.monotonic()
@@ -64,7 +64,7 @@ async def flow(
 
 
 def pacing(sender: Server, sluice: Server, *, rounds: int, seconds: float) -> list[Result]:
-    """500 streams with a frame each 20 ms: what a frame waits longer for Sluice."""
+    """500 streams with a frame each 20 ms: the delay that Sluice adds to a frame."""
     direct, through, rates, shares = [], [], [], []
     for _ in range(rounds):
         direct.append(uvloop.run(delays(sender, PACED, PACE_S, seconds))[0])
@@ -88,7 +88,7 @@ def pacing(sender: Server, sluice: Server, *, rounds: int, seconds: float) -> li
 
 
 def idle(sender: Server, sluice: Server, *, seconds: float) -> list[Result]:
-    """One stream with a frame each 50 ms, and nothing else to do: from the sender's write to the reader."""
+    """One stream with a frame each 50 ms, and nothing else to do: the time from the sender's write to the reader."""
     direct, _ = uvloop.run(delays(sender, 1, IDLE_S, seconds / 3))
     through, _ = uvloop.run(delays(sluice, 1, IDLE_S, seconds))
     return [
@@ -101,7 +101,7 @@ def idle(sender: Server, sluice: Server, *, seconds: float) -> list[Result]:
 async def delays(
     server: Server, count: int, every_s: float, seconds: float, *, watched: Server | None = None
 ) -> tuple[list[float], float]:
-    """(Times from each frame's writing to its reading, sorted; share of a core that `watched` used)."""
+    """The times from each frame's writing to its reading, sorted, and the share of a core that `watched` used."""
     async with Readers(server, count, every_s=every_s) as readers:
         await asyncio.sleep(1)
         readers.is_timing = True

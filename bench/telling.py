@@ -1,4 +1,4 @@
-"""What the journal, the ledger's process and the metrics cost the relay: the same server with and without them."""
+"""What the journal, the ledger process and the metrics cost the relay: the same server with and without them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ WITHOUT, WITH = "without journal and metrics", "with them"
 
 
 def telling(servers: Servers, *, quick: bool) -> list[Result]:
-    """64 connections, the two in turn, each when nobody else works."""
+    """64 connections to the two servers in turn, each while the other is idle."""
     rounds, seconds = (2, 1.0) if quick else (7, 4.0)
     upstream = servers.nginx_answering()
     tested: dict[str, Server] = {

@@ -1,4 +1,4 @@
-"""Load for one server: from wrk where it is, else from `proxy.bench`."""
+"""Puts load on one server: with wrk if it is installed, else with `proxy.bench`."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from proxy.bench.target import Target
 from tests.kit.services import packages
 
 SCRIPT = Path(__file__).with_name("post.lua")
-# As the SDKs write it, without blanks.
+# It is sent without blanks, as the SDKs write it.
 BODY = {"model": MODEL, "messages": [{"role": "user", "content": "Say something of some length."}]}
 MARK = "RESULT "
 
 
 class Failed(Exception):
-    """Requests failed: what was measured is not what was meant."""
+    """Requests failed, so the benchmark did not measure what it should."""
 
 
 def ask(server: Server, *, seconds: float, connections: int = 64) -> tuple[int, float]:
-    """(Answered requests, seconds they took.) Raises `Failed`."""
+    """How many requests were answered, and in how many seconds. Raises `Failed`."""
     wrk = packages.find("wrk")
     if wrk is None:
         target = Target.of(server.url, BODY, key=server.key)
