@@ -1,4 +1,4 @@
-"""Limits: what may be taken before a request is sent, and given back after."""
+"""Limits: what a request reserves before it is sent, and how the reservation is settled."""
 
 from keys.limits.base import (
     Ask,

@@ -1,4 +1,4 @@
-"""The contract of admission: `LimitsBackend`, and what goes in and out of it."""
+"""The contract of admission: `LimitsBackend`, its arguments and its results."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ DAY_US = 86_400 * SECOND_US
 class Ask(msgspec.Struct, frozen=True, gc=False):
     """What one request wants to reserve.
 
-    `requests`: how many it counts as for `daily` and `max_requests`: 1, n for a batch, 0 for what is free. For rpm, rps
-    and parallel every request is one. `tokens`: estimate of prompt and requested output. `cost`: estimate in
-    picodollars; None: the price is unknown. `bounded`: the estimate cannot be passed, because the request names its
-    largest output. For a request that is not bounded, the estimate had better be that of the model's largest output: it
-    is what holds back others that run beside it, until the first of its kind has been settled.
+    `requests`: how many requests `daily` and `max_requests` count: 1, n for a batch, 0 for a free request. rpm, rps and
+    parallel count every request as one. `tokens`: the estimated prompt and the requested output. `cost`: an estimate in
+    picodollars; None: the price is unknown. `bounded`: the request cannot cost more than `cost`, because it names its
+    largest output. If it is not bounded, `cost` should be estimated with the model's largest output: until the first
+    such request has been settled, only this estimate holds back other requests that run at the same time.
     """
 
     requests: int = 1
@@ -32,7 +32,7 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
 
 
 class Used(NamedTuple):
-    """What a request has really used; `requests` None: what it asked for."""
+    """What a request has really used. `requests` None: as many as it asked for."""
 
     tokens: int
     cost: int
@@ -41,7 +41,7 @@ class Used(NamedTuple):
 
 
 class Baseline(msgspec.Struct, frozen=True):
-    """What the ledger has of a scope: money since `Need.since`, requests ever, requests since the last UTC midnight."""
+    """A scope's usage in the ledger: money since `Need.since`, requests ever, and requests of this UTC day."""
 
     spent_picousd: int = 0
     requests_total: int = 0
@@ -49,7 +49,7 @@ class Baseline(msgspec.Struct, frozen=True):
 
 
 class Need(msgspec.Struct, frozen=True):
-    """A scope whose past is not known. `since` and `day` are Unix seconds; `since` 0: from the beginning."""
+    """A scope that needs a baseline. `since` and `day` are Unix seconds; `since` 0: from the beginning."""
 
     kind: str
     id: str
@@ -59,7 +59,7 @@ class Need(msgspec.Struct, frozen=True):
     day: int
 
     def at(self, now: float) -> Need:
-        """The same for the period and the day that `now` (Unix seconds) is in."""
+        """This need for the period and the UTC day that contain `now` (Unix seconds)."""
         since = span_at(self.period, self.time_zone, now).start
         day = int(now) * SECOND_US // DAY_US * DAY_US // SECOND_US
         if since == self.since and day == self.day:
@@ -68,9 +68,9 @@ class Need(msgspec.Struct, frozen=True):
 
 
 class Unknown(Exception):
-    """Load a baseline for each of `needs`, then ask again.
+    """The backend needs a baseline for each of `needs`. Load them, then reserve again.
 
-    `timeout_s`: one that takes longer is to be loaded as nothing, because something known stands in for it.
+    `timeout_s`: load an empty baseline if the ledger takes longer, because an earlier number stands in for it.
     """
 
     def __init__(self, needs: list[Need], timeout_s: float | None = None) -> None:
@@ -102,7 +102,7 @@ class BudgetStatus(NamedTuple):
 
 
 class CrossedThreshold(NamedTuple):
-    """A budget's soft threshold was passed, in picodollars. Told by the settlement that passed it."""
+    """A settlement took a budget past its soft threshold. Money is in picodollars, `since` in Unix seconds."""
 
     kind: str
     id: str
@@ -116,7 +116,7 @@ OnThreshold = Callable[[CrossedThreshold], None]
 
 
 class LimitStatuses(NamedTuple):
-    """Of requests a minute, tokens a minute and budgets, where the scope stands that has the least left."""
+    """For requests a minute, tokens a minute and budgets: the status of the scope that has the least left."""
 
     requests: LimitStatus | None = None
     tokens: LimitStatus | None = None
@@ -124,10 +124,10 @@ class LimitStatuses(NamedTuple):
 
 
 Rate = tuple[int, int, float]
-"""What a `LimitStatus` has, as it is made for every answer: several times as fast."""
+"""The fields of a `LimitStatus` as a plain tuple: every answer needs one, and a tuple is made several times as fast."""
 
 Rates = tuple[Rate | None, Rate | None]
-"""Of requests and tokens a minute, where the scope stands that has the least left; None: no limit."""
+"""For requests and tokens a minute: the status of the scope that has the least left; None: no limit."""
 
 
 class Reservation(Protocol):
@@ -139,54 +139,55 @@ class Reservation(Protocol):
 
     @property
     def statuses(self) -> LimitStatuses:
-        """Where the limits stand, without another question to anybody."""
+        """Where the limits stand. This needs no call to Redis."""
 
     @property
     def rates(self) -> Rates:
-        """The same of requests and tokens alone as of the reservation, for every answer's headers."""
+        """The status of requests and tokens a minute at the reservation, for the headers of every answer."""
 
     def settle(self, tokens: int = 0, cost: int | None = 0, requests: int | None = None) -> None:
-        """Say what was really used, once, on every way out; a second time is harmless. Neither waits nor raises.
+        """Replace the reservation by what was really used. Neither waits nor raises.
 
-        `cost` None: unknown, nothing is charged. `requests` None: as many as were asked for; 0: it was free.
+        Call it once on every way out; a second call does nothing. `cost` None: unknown, so nothing is charged.
+        `requests` None: as many as were asked for; 0: the request was free.
         """
 
 
 class LimitsBackend(ABC):
-    """Whoever decides about limits: this process alone (`memory.py`), or Redis for all of them (`fallback.py`).
+    """Decides about limits: for this process alone (`memory.py`), or for all processes through Redis (`fallback.py`).
 
-    A reservation is one decision over all scopes: all of it, or nothing. What it returns must be settled on every way
+    A reservation is one decision over all scopes: it takes every amount, or nothing. It must be settled on every way
     out.
 
-    * `now` is Unix time in seconds when the decision is made, not when the request arrived.
-    * `LimitExceeded`: no room. Nothing of anything was used up (P13).
-    * `Unknown`: the backend has not seen these scopes lately (first sight, restart, Redis emptied, another period) and
-      cannot say what was spent before. Load a `Baseline` for each of `needs` with `load`, then ask again. It changes
-      nothing that is known already, so that two who load at once do no harm; and as long as a scope is unknown nothing
-      is reserved on it, so that a baseline that was read a moment ago is still right when it is loaded.
+    * `now` is the Unix time in seconds of the decision, not of the request's arrival.
+    * `LimitExceeded`: there is no room. Nothing was taken from any limit (P13).
+    * `Unknown`: the backend has no recent state of these scopes (first request, restart, Redis emptied, another
+      period), so it does not know what they had used. Load a `Baseline` for each of `needs` with `load`, then reserve
+      again. `load` never changes a known value, so two callers may load at the same time. Nothing is reserved on a
+      scope while it is unknown, so a baseline that was just read is still right when it is loaded.
 
-    Limits come with each call and nothing is kept of them: a changed one counts at once. A limit that is set for the
-    first time counts from then on; those that count further back (daily, max_requests, budget) ask for their baseline.
+    Limits come with each call and are not kept, so a changed limit applies at once. A limit that is set for the first
+    time counts from then on. Those that count further back (daily, max_requests, budget) ask for their baseline.
     """
 
     is_shared = False
-    """Whether other processes decide together with this one."""
+    """Whether this backend decides for several processes together."""
 
     @property
     def up(self) -> bool:
-        """Whether it decides as it should; a shared one that cannot decides for this process alone."""
+        """Whether it works normally. A shared backend that is down decides for this process alone."""
         return True
 
     @abstractmethod
     async def start(self) -> None:
-        """Before the first question. Raises nothing: what is away is asked again."""
+        """Call it before the first reservation. Raises nothing: a Redis that is away is tried again later."""
 
     @abstractmethod
     async def close(self) -> None:
-        """After the last one."""
+        """Call it after the last reservation."""
 
     def reserve_at_once(self, scopes: Scopes, ask: Ask, now: float) -> Reservation | None:
-        """As `reserve`, where nobody has to be waited for; None: ask `reserve`."""
+        """Reserve without waiting, as `reserve` does. None: this backend has to wait, so call `reserve`."""
         return None
 
     @abstractmethod
@@ -195,11 +196,11 @@ class LimitsBackend(ABC):
 
     @abstractmethod
     def load(self, need: Need, baseline: Baseline) -> None:
-        """Set what was not known; what is known stays."""
+        """Set the counters that have no baseline yet; the others stay as they are."""
 
     @abstractmethod
     def raise_to(self, need: Need, baseline: Baseline) -> bool:
-        """Counters never stand below what the ledger has; they are never lowered by it.
+        """Raise counters that are below the ledger's number. The ledger never lowers them.
 
-        Returns whether this process counts for the scope by itself, so that only the ledger tells it of the others.
+        Returns whether this process counts for the scope alone, so that only the ledger knows of other processes.
         """

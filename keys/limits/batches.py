@@ -1,8 +1,9 @@
-"""Calls of all requests of one turn of the event loop, and of those that come while Redis answers, share a round trip.
+"""Batches of operations for Redis: one round trip for all that come in a turn of the event loop or while Redis answers.
 
-One batch is under way at a time, so all happens in the order in which it was asked for, and the busier the process, the
-larger the batches. A batch has a number, and a connection that was given up is never listened to again (its session is
-over, for Redis too): so after a failure Redis can say which batch it has done, and nothing is done twice or left out.
+Only one batch is under way at a time, so Redis applies operations in the order in which they were added, and a busier
+process sends larger batches. Each batch has a number. A connection that was given up is never read again, and Redis
+refuses batches of its session. So after a failure Redis can say which batch it applied last, and no operation is
+applied twice or lost.
 """
 
 from __future__ import annotations
@@ -25,22 +26,23 @@ from strict.units import PICO
 log = logging.getLogger("sluice.limits")
 
 LARGEST_BATCH = 128
-"""Operations. Redis does nothing else while it decides them: a few milliseconds."""
+"""Operations. Redis does nothing else while it decides them, which takes a few milliseconds."""
 SETTLE_WITHIN_S = 0.01
-"""How long an operation that no request waits for waits for others, to share their round trip."""
+"""An operation that no request waits for may wait this long, so that others share its round trip."""
 LARGEST = 2**53
-"""Of numbers that Lua counts exactly."""
+"""Lua's numbers are doubles: whole numbers are exact up to this one."""
 CROWD = 16
 PACE_S = 0.002
-"""After a batch with so many operations, the next begins no sooner than this after it began. A round trip costs this
-process a tenth of a millisecond, a decision in it a tenth of that; where many ask, larger batches save most of it.
+"""After a batch of `CROWD` operations, the next batch starts `PACE_S` after its start at the earliest. A round trip
+costs this process a tenth of a millisecond, and a decision in it a tenth of that, so larger batches save most of the
+cost.
 """
 STALLED_S = 0.02
-"""An event loop that wakes up this late for a deadline has not had the time to read an answer either."""
+"""If the event loop runs a deadline this late, it has not had the time to read an answer either."""
 
 
 OnFailure = Callable[[str, Exception], None]
-"""Told the name of a loop, and what went wrong in it."""
+"""Called with the name of a loop and the error in it."""
 
 
 def log_failure(name: str, error: Exception) -> None:
@@ -70,7 +72,7 @@ _decode = msgspec.msgpack.Decoder(Reply).decode
 
 
 class SentBatch:
-    """A batch that may or may not have been applied."""
+    """A batch that was sent. Until Redis answers, it is unknown whether it was applied."""
 
     __slots__ = ("lines", "number", "operations", "scopes")
 
@@ -81,7 +83,7 @@ class SentBatch:
 
 
 class Batches:
-    """The queue to Redis. `on_reply` gets every reply with its batch; `on_away` the reason why there is none."""
+    """The queue to Redis. `on_reply` gets each reply with its batch; `on_away` gets the error if no reply comes."""
 
     def __init__(
         self,
@@ -115,13 +117,16 @@ class Batches:
         self.uncertain: SentBatch | None = None
 
     def now(self) -> float:
-        """Unix time by Redis' clock, as well as it is known here."""
+        """Unix time by Redis' clock, as estimated from its last reply."""
         if self._clock is not None:
             return self._clock()
         return time.time() + self._offset_us / SECOND_US
 
     def add(self, operation: Operation, *, waits: bool) -> None:
-        """`waits`: somebody does, so it goes out at the end of this turn."""
+        """Queue an operation.
+
+        `waits`: a request waits for it, so it is sent at the end of this turn of the event loop.
+        """
         self._queue.append(operation)
         if not self.up or self._busy is not None or self._scheduled:
             return
@@ -134,12 +139,12 @@ class Batches:
         self._queue.extendleft(reversed(operations))
 
     def go_on(self) -> None:
-        """Send what waits, if anything does."""
+        """Send what is in the queue, if anything is."""
         if self.up and self._queue and self._busy is None and not self._scheduled:
             self._schedule()
 
     async def greet(self) -> Reply:
-        """Begin a new session. Whatever the old one still has under way will not be applied. Raises `Away`."""
+        """Begin a new session. Redis applies no batch of the old one any more. Raises `Away`."""
         self._loop = asyncio.get_running_loop()
         if self._busy is not None:
             await asyncio.wait([self._busy])
@@ -148,17 +153,17 @@ class Batches:
         return await self._call(sent)
 
     def drop_what_belongs_to_the_epoch(self) -> list[Operation]:
-        """Settlements, and what was spent meanwhile: Redis no longer has what they belong to. Returns them."""
+        """Remove operations that make sense only with the data that Redis lost, such as settlements. Returns them."""
         dropped = [operation for operation in self._queue if belongs_to_epoch(operation)]
         self._queue = deque(operation for operation in self._queue if not belongs_to_epoch(operation))
         return dropped
 
     def unanswered(self) -> list[Operation]:
-        """What Redis may not have heard of, while it is away."""
+        """The operations that Redis may not have applied, while it is away."""
         return [*(self.uncertain.operations if self.uncertain is not None else ()), *self._queue]
 
     def withdraw(self, operation: Operation) -> bool:
-        """Take it back if it has not been sent."""
+        """Remove the operation from the queue. Returns False if it has been sent."""
         try:
             self._queue.remove(operation)
         except ValueError:
@@ -166,7 +171,7 @@ class Batches:
         return True
 
     async def drain(self) -> None:
-        """Wait until Redis has all that waits, or has gone away."""
+        """Wait until the queue is empty and answered, or Redis has gone away."""
         while self.up and (self._queue or self._busy is not None):
             self.go_on()
             if self._busy is None:
@@ -175,7 +180,7 @@ class Batches:
                 await asyncio.wait([self._busy])
 
     async def close(self) -> None:
-        """Send what waits, then no more."""
+        """Send what is in the queue, then stop."""
         await self.drain()
         self.up = False
         if self._timer is not None:
@@ -225,17 +230,17 @@ class Batches:
             self.go_on()
 
     def _lose(self, sent: SentBatch, error: Exception) -> None:
-        """A batch that fails through a bug here fails alone: its requests get the error, the next ones go on."""
+        """Fail only the batch that met a bug in this code: its requests get the error, and the next batches go on."""
         self._busy = None
         self._on_failure("limits-batches", error)
         for operation in sent.operations:
             if isinstance(operation, Reserve) and not operation.answer.done():
                 operation.answer.set_exception(error)
-                operation.answer.exception()  # whoever asked may be gone by now
+                operation.answer.exception()  # the request may be gone: then the error counts as retrieved
         self.go_on()
 
     def _fall(self, error: Away) -> None:
-        """No request waits any longer; operations that Redis must still get are kept."""
+        """Redis is away: waiting requests get the error. Operations that Redis must still get stay in the queue."""
         self.up = False
         waiting = [operation for operation in self._queue if isinstance(operation, Reserve)]
         kept = [operation for operation in self._queue if not isinstance(operation, Reserve)]
@@ -277,7 +282,10 @@ class Batches:
         return [line.words for line in sent.lines]
 
     def _take_out_what_cannot_be_encoded(self, sent: SentBatch) -> None:
-        """A number that is too large, say. What ends with one ends with the largest that there is."""
+        """Drop operations that cannot be encoded, such as one with too large a number.
+
+        Settlements are capped instead.
+        """
         good: list[Operation] = []
         for operation in sent.operations:
             try:
@@ -295,7 +303,7 @@ class Batches:
         self._on_failure("limits-batches", error)
         if isinstance(operation, Reserve) and not operation.answer.done():
             operation.answer.set_exception(error)
-            operation.answer.exception()  # whoever asked may be gone by now
+            operation.answer.exception()  # the request may be gone: then the error counts as retrieved
 
     async def _run_script(self, keys: list[bytes], argument: bytes) -> Reply:
         deadline = Deadline(self._timeout_s)
@@ -307,20 +315,21 @@ class Batches:
             deadline.task.uncancel()
             raise Away(f"no answer within {self._timeout_s:g} s") from None
         except Exception as error:
-            # Whatever it is (refused, reset, out of memory, read-only, loading): it does not decide now.
+            # Any other error (refused, reset, out of memory, read-only, loading) also means that Redis does not decide
+            # now.
             raise Away(f"{type(error).__name__}: {error}") from error
         finally:
             deadline.cancel()
 
 
 def belongs_to_epoch(operation: Operation) -> bool:
-    """Whether it would count twice, or not at all, in a Redis that has lost what it knew."""
+    """Whether a Redis that lost its data would count this operation twice, or not at all."""
     spent = isinstance(operation, FromLedger) and operation.verb == "spent"
     return spent or isinstance(operation, Settle | Cancel | Restore)
 
 
 class Deadline:
-    """Cancels the current task when time is up, unless it was this process that had no time."""
+    """Cancels the current task when time is up. If the event loop itself was late, it grants the time once more."""
 
     def __init__(self, within_s: float) -> None:
         self._loop = asyncio.get_running_loop()

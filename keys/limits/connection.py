@@ -1,8 +1,8 @@
-"""A connection to Redis for one question at a time, which is all that `batches.py` asks.
+"""A connection to Redis for one command at a time, which is all that `batches.py` needs.
 
-redis-py takes 60 µs of CPU time for a question of 1,500 bytes where this takes 13, and where many requests share a
-question that is still several microseconds for each of them. What goes beyond an address, a password and a database
-(TLS, options in the URL) is left to redis-py.
+redis-py takes 60 µs of CPU time for a command of 1,500 bytes, this connection 13. Shared by the requests of a batch,
+the difference is still several microseconds for each. `redis-py` serves URLs that say more than an address, a password
+and a database (TLS, options).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Answer = bytes | int | None
 
 
 class Address(NamedTuple):
-    """Where Redis is, and as whom it is asked. `path` is that of a socket, in place of `host` and `port`."""
+    """Where Redis is, and the account to use. `path` is that of a Unix socket, in place of `host` and `port`."""
 
     host: str = "localhost"
     port: int = PORT
@@ -38,7 +38,10 @@ class Address(NamedTuple):
 
 
 def connect(url: str) -> Connection | redis.asyncio.Redis:
-    """Without retries: they would outlast the timeout, and repeat what may have been decided. Raises `ValueError`."""
+    """A client without retries: they would outlast the timeout and repeat what Redis may have done.
+
+    Raises `ValueError`.
+    """
     options: dict[str, Any] = dict(parse_url(url))
     is_plain = options.pop("connection_class", UnixDomainSocketConnection) is UnixDomainSocketConnection
     if is_plain and options.keys() <= set(Address._fields):
@@ -47,7 +50,7 @@ def connect(url: str) -> Connection | redis.asyncio.Redis:
 
 
 def is_cluster(url: str, timeout_s: float = 2.0) -> bool:
-    """Whether a node of a Redis Cluster answers there; one that does not answer may be anything."""
+    """Whether a node of a Redis Cluster answers at `url`. False if nothing answers."""
     with redis.Redis.from_url(
         url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=SyncRetry(NoBackoff(), 0)
     ) as client:
@@ -59,17 +62,17 @@ def is_cluster(url: str, timeout_s: float = 2.0) -> bool:
 
 
 class Connection:
-    """Connects when it is first asked, and again after each failure. Not for several questions at once."""
+    """Connects at the first command, and again after each failure. Only one command may run at a time."""
 
     def __init__(self, address: Address) -> None:
         self._address = address
         self._line: Line | None = None
 
     async def execute_command(self, *command: Argument) -> Answer:
-        """One question, one answer. Raises `RedisError` and `OSError`.
+        """Send one command and return its answer. Raises `RedisError` and `OSError`.
 
-        After a failure, and when the call is cancelled, the connection is closed: whatever it had under way may still
-        be done, but nobody takes its answer for that of the next question. Only an unknown script is no failure.
+        After a failure, and when the call is cancelled, the connection is closed. Redis may still run the command, but
+        its answer cannot be taken for that of the next one. An unknown script is the only error that keeps it open.
         """
         try:
             if self._line is None or self._line.is_lost:
@@ -106,7 +109,7 @@ class Connection:
 
 
 class Line(asyncio.Protocol):
-    """The stream of bytes of one connection: https://redis.io/docs/latest/develop/reference/protocol-spec/"""
+    """The bytes of one connection, in RESP: https://redis.io/docs/latest/develop/reference/protocol-spec/"""
 
     def __init__(self) -> None:
         self.is_lost = False
@@ -158,7 +161,7 @@ class Line(asyncio.Protocol):
         waiting = self._waiting
         if waiting is None:
             self._fail(InvalidResponse("Redis answered what nobody asked"))
-        elif not waiting.done():  # else it was cancelled in this turn
+        elif not waiting.done():  # it is done if it was cancelled in this turn
             if isinstance(answer, Exception):
                 waiting.set_exception(answer)
             else:
@@ -172,7 +175,10 @@ class Line(asyncio.Protocol):
 
 
 def parse(read: bytes) -> tuple[Answer | ResponseError, int] | None:
-    """The answer that these bytes begin with, and its length; None while more is to come. Raises `ValueError`."""
+    """Parse the answer at the start of `read`.
+
+    Returns it and its length, or None if bytes are missing. Raises `ValueError`.
+    """
     end = read.find(b"\r\n")
     if end < 0:
         return None

@@ -1,10 +1,10 @@
 """Admission that goes on when Redis does not (P34).
 
-As long as Redis answers, it decides. The first that waits for it in vain (`TIMEOUT_S`) opens the circuit: from then
-on this process decides alone, at once, with its own counters, and asks in the background whether Redis is back. Budgets
-and quotas go on from what the ledger has or what Redis said last, whichever is more: the ledger is a moment late, and
-Redis may have told this process long ago, if only others were asked since. On the way back Redis is told, once, what
-was spent meanwhile, and what still runs.
+As long as Redis answers, it decides. The first request that waits in vain (`TIMEOUT_S`) opens the circuit: from then on
+this process decides alone, without waiting, by its own counters, and asks in the background whether Redis is back.
+Budgets and quotas go on from the ledger's number or from Redis' last number, whichever is more: the ledger is a moment
+late, and Redis' last number is old if only other processes used the scope. When Redis is back it gets, once, what was
+spent meanwhile and what still runs.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ log = logging.getLogger("sluice.limits")
 
 PROBE_EVERY_S = 0.5
 LEDGER_TIMEOUT_S = 0.1
-"""How long the ledger is waited for where Redis' last word can stand in for it: both may be away."""
+"""How long to wait for the ledger if Redis' last number can stand in for it: both may be away."""
 
 OnChange = Callable[[bool, str], None]
 
 
 class FallbackLimits(LimitsBackend):
-    """Redis' limits, else this process's own. `reserve` raises `LimitExceeded` and `Unknown`, nothing else.
+    """Asks Redis, else this process's own counters. `reserve` raises only `LimitExceeded` and `Unknown`.
 
     `on_change(up, reason)` is called when Redis goes away and when it is back. `clock` is for tests.
     """
@@ -80,7 +80,7 @@ class FallbackLimits(LimitsBackend):
         return self._shared.up
 
     async def start(self) -> None:
-        """Greet Redis; where it does not answer, go on without."""
+        """Greet Redis. If it does not answer, go on without it."""
         try:
             await self._shared.start()
         except Away as error:
@@ -96,11 +96,11 @@ class FallbackLimits(LimitsBackend):
             try:
                 return await self._shared.reserve(scopes, ask, now)
             except Away:
-                now = self._clock()  # what was waited for in vain
+                now = self._clock()  # time has passed in waiting for Redis
         return self._reserve_locally(scopes, ask, now)
 
     def load(self, need: Need, baseline: Baseline) -> None:
-        """Set what was not known, here or in Redis, whichever decides; never below what was known last."""
+        """Set counters without a baseline, in Redis or here, whichever decides; never below the last known numbers."""
         baseline = self._last_known.at_least(need, baseline)
         (self._shared if self._shared.up else self._local).load(need, baseline)
 
@@ -124,7 +124,7 @@ class FallbackLimits(LimitsBackend):
         return reservation
 
     def _ended_unheard(self, reservation: SharedReservation, cost: int, requests: int | None) -> None:
-        """What was reserved and settled here is owed to Redis. For what it has reserved itself a settlement waits."""
+        """Note usage that Redis has not counted. It is owed to Redis, unless a queued settlement will report it."""
         count = reservation.ask.requests if requests is None else requests
         if reservation.in_redis:
             count -= reservation.ask.requests
@@ -153,11 +153,11 @@ class FallbackLimits(LimitsBackend):
             try:
                 kept = await self._shared.come_back()
                 if not kept:
-                    self._owed.clear()  # the ledger has it, and `load` knows it
+                    self._owed.clear()  # Redis was emptied: the baselines that are loaded next include it
                 self._hand_over()
             except Away:
                 continue
-            except Exception as error:  # Redis would never decide again
+            except Exception as error:  # the task must go on, else Redis would never decide again
                 self._on_failure("limits-probe", error)
                 continue
             log.warning("Redis answers again and decides about limits.")

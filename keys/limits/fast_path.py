@@ -1,12 +1,12 @@
 """A fast path through one scope's counters, for a second at most.
 
-Seven counters that are asked, told to take and told to settle one by one are most of what admission costs. Right after
-they have taken a request, it is plain how much more they would take in any case: until the second that entries of a
-window share is over, or an entry, a day or a period runs out. A fast path is that room. A request that fits into the
-fast paths of its scopes fits into their counters. The fast path notes what it took, and what ended, in a few sums. The
-counters are told the sums when it is closed: before anything else looks at them, with the same result as one by one.
+To check seven counters, take from them and settle them one by one is most of what admission costs. Right after they
+have accepted a request, it is known how much more they surely accept until the second that an entry of a window covers
+is over, or an entry, a day or a period expires. A fast path is that room. A request that fits into the fast paths of
+its scopes fits into their counters. The fast path adds up what it took and what ended. When it is closed, the sums go
+to the counters: before anything else reads them, and with the same result as one by one.
 
-Its room is never more than what the counters have, and may be less; who does not fit asks the counters.
+Its room is never more than what the counters have, and may be less. A request that does not fit asks the counters.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PLENTY = 1 << 80
 
 
 class ScopeCounters(Protocol):
-    """A scope, as far as its fast path asks."""
+    """The state of a scope, as far as its fast path needs it."""
 
     counters: tuple[Counter, ...]
 
@@ -35,8 +35,10 @@ class ScopeCounters(Protocol):
 
 
 class FastPath:
-    """`room` for requests, `free` for requests at once, `tokens`; `money` that may be committed, `quiet` until the
-    soft threshold, both in picodollars. `at`: when it took something last.
+    """What a scope's counters surely accept.
+
+    `room`: requests; `free`: requests at once; `tokens`; `money`: picodollars that may be committed; `quiet`:
+    picodollars until the soft threshold. `at`: when something was taken last.
     """
 
     __slots__ = (
@@ -55,7 +57,7 @@ class FastPath:
         self.room_at_first = self.free_at_first = self.tokens_at_first = PLENTY
         self.money = PLENTY * PLENTY
         self.commits = 0
-        """Of money, at least, by each request: as much as the dearest where there is a budget."""
+        """The least money that a request commits: the cost of the dearest one, if there is a budget."""
         self.requests_beyond = self.tokens_beyond = 0
         """What the windows have left beyond `room` and `tokens`."""
         self.requests: RequestWindow | None = None
@@ -83,17 +85,17 @@ class FastPath:
         )
 
     def requests_left(self, now: int) -> Rate:
-        """For a fast path that has a window of them."""
+        """Where the window of requests stands. The fast path must have one."""
         assert self.requests is not None
         return self.requests.rate(self.room + self.requests_beyond, self.at, now)
 
     def tokens_left(self, now: int) -> Rate:
-        """For a fast path that has a window of them."""
+        """Where the window of tokens stands. The fast path must have one."""
         assert self.token_window is not None
         return self.token_window.rate(self.tokens + self.tokens_beyond, self.at, now)
 
     def bears(self, used: Used, ask: Ask) -> bool:
-        """Whether a request that was taken elsewhere may end in the counters while this fast path is open."""
+        """Whether a request that was not taken here may be settled in the counters while this fast path is open."""
         return (
             used.at_us < self.until
             and used.cost <= self.quiet
@@ -102,7 +104,7 @@ class FastPath:
         )
 
     def ended_elsewhere(self, used: Used, ask: Ask) -> None:
-        """It did; so there is less room here. What it gave back is left to the next fast path."""
+        """Reduce the room by such a settlement. What it gave back is left to the next fast path."""
         more = used.tokens - ask.tokens
         if more > 0:
             self.tokens -= more
@@ -113,7 +115,7 @@ class FastPath:
         self.quiet -= used.cost
 
     def settle_late(self, used: Used, ask: Ask, reserved_at: int) -> CrossedThreshold | None:
-        """What was taken in this fast path, which is closed."""
+        """Settle in the counters a request that was taken here, after this fast path was closed."""
         if self.token_window is not None:
             self.token_window.settle((self.token_entry, ask.tokens), used)
         if self.slots is not None:
@@ -128,7 +130,7 @@ class FastPath:
         return None
 
     def close(self) -> None:
-        """Tell the counters. A second time is harmless."""
+        """Add the sums to the counters. A second call does nothing."""
         if self.is_closed:
             return
         self.is_closed = True
@@ -164,7 +166,7 @@ def add(window: Window, entry: Entry, amount: int, at: int) -> None:
 
 
 def take(fast_paths: Sequence[FastPath], ask: Ask, now: int) -> Rates:
-    """Of fast paths that have the room."""
+    """Take a request from fast paths that have room for it. Returns where requests and tokens a minute stand."""
     tokens, cost, bounded = ask.tokens, ask.cost or 0, ask.bounded
     least_requests = least_tokens = PLENTY
     of_requests = of_tokens = None
@@ -189,7 +191,8 @@ def take(fast_paths: Sequence[FastPath], ask: Ask, now: int) -> Rates:
             level = bucket.level - (now - bucket.at) * bucket.rate
             bucket.level = level + SECOND_US if level > 0 else SECOND_US
             bucket.at = now
-    # Written out rather than asked of the windows: it is told with every answer, and the last request was just now.
+    # `Window.rate` is written out here, because every answer needs it. The last request was just now, so reset is a
+    # minute.
     requests = None if of_requests is None else of_requests.requests
     window = None if of_tokens is None else of_tokens.token_window
     return (
@@ -199,7 +202,7 @@ def take(fast_paths: Sequence[FastPath], ask: Ask, now: int) -> Rates:
 
 
 def open_fast_path(state: ScopeCounters, now: int) -> FastPath | None:
-    """For counters that have taken a request at `now`. None where there is no room, or the clock was set back."""
+    """Open one for counters that took a request at `now`. None if there is no room, or the clock was set back."""
     fast_path = FastPath(state, now)
     for counter in state.counters:
         if isinstance(counter, Window):
@@ -215,7 +218,7 @@ def open_fast_path(state: ScopeCounters, now: int) -> FastPath | None:
             else:
                 return None
         elif isinstance(counter, Bucket):
-            # As if nothing ran out meanwhile.
+            # The level also sinks meanwhile. This is left aside, so the room is never too large.
             fast_path.buckets = (counter,)
             fast_path.room = min(fast_path.room, (counter.burst * SECOND_US - counter.level) // SECOND_US)
         elif isinstance(counter, Slots):
@@ -229,12 +232,12 @@ def open_fast_path(state: ScopeCounters, now: int) -> FastPath | None:
         elif isinstance(counter, Budget):
             fast_path.budget, fast_path.generation, fast_path.dearest = counter, counter.generation, counter.dearest
             fast_path.commits = counter.dearest
-            # One less: a budget that is exactly reached takes nothing more.
+            # One less: a budget that is exactly reached admits nothing more.
             fast_path.money = counter.limit - counter.spent - counter.reserved - 1
             fast_path.quiet = counter.threshold - counter.spent - 1 if counter.spent < counter.threshold else PLENTY
             fast_path.until = min(fast_path.until, counter.end)
         else:
-            return None  # nobody here knows how much more it would take
+            return None  # how much more another kind accepts is not known here
     if fast_path.until <= now or fast_path.room <= 0 or fast_path.free <= 0:
         return None
     fast_path.room_at_first, fast_path.free_at_first, fast_path.tokens_at_first = (

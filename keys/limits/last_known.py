@@ -1,4 +1,4 @@
-"""What Redis said last about what scopes have spent, for when it says nothing more."""
+"""The last numbers that Redis sent about what scopes have used, for the time when it does not answer."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from keys.limits.operations import picousd
 from keys.limits.scope import Limits, Scope
 
 REMEMBERED = 50_000
-"""Scopes; the one that was heard of longest ago is forgotten first."""
+"""Scopes. The one whose numbers are oldest is forgotten first."""
 
 DAY_S = DAY_US // SECOND_US
 
 
 class Last:
-    """None: not known, because there was no such limit."""
+    """The last numbers of one scope. None: unknown, because there was no such limit."""
 
     __slots__ = ("day", "period", "since", "spent", "today", "total")
 
@@ -30,7 +30,10 @@ class Last:
         self.today: int | None = None
 
     def turn(self, need: Need) -> None:
-        """A new period begins at nothing; of another kind of period nothing is known."""
+        """Go on to the period and day of `need`.
+
+        A new one begins at 0; with other settings of the period, money is unknown.
+        """
         if (need.period, need.time_zone) != self.period:
             self.period, self.since, self.spent = (need.period, need.time_zone), need.since, None
         elif need.since > self.since:
@@ -62,7 +65,7 @@ class LastKnown:
         last.today, last.day = (None, 0) if today is False else (today, day * DAY_S)
 
     def spend(self, scope: Scope, reserved_at: int, more: Baseline) -> None:
-        """What was spent since by a request that was let in then (Unix microseconds)."""
+        """Add what was used by a request that was admitted at `reserved_at` (Unix microseconds)."""
         if (scope.kind, scope.id) in self._scopes:
             self.add(need_of(scope, reserved_at), more)
 
@@ -79,7 +82,7 @@ class LastKnown:
             last.today += more.requests_today
 
     def knows(self, need: Need, limits: Limits) -> bool:
-        """Whether all is known that these limits need."""
+        """Whether every number that these limits need is known."""
         last = self._scopes.get((need.kind, need.id))
         if last is None:
             return False
@@ -91,7 +94,7 @@ class LastKnown:
         )
 
     def at_least(self, need: Need, baseline: Baseline) -> Baseline:
-        """The baseline, or what was known last where that is more: the ledger may be a moment late."""
+        """The baseline, or the last known numbers if they are higher: the ledger may be a moment late."""
         last = self._scopes.get((need.kind, need.id))
         if last is None:
             return baseline

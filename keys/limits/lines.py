@@ -1,7 +1,7 @@
-"""How operations become the lines of a batch: what asks for the same scopes, or settles with them, shares one.
+"""How operations become the lines of a batch. Reservations of the same scopes share a line, and so do settlements.
 
-Redis then decides about all of them together, which takes it little longer than about one. What ends comes before what
-begins: they wait side by side for the same batch, and what is given back is there for those who ask.
+Redis decides the operations of a line together, which takes little longer than one. Settlements are put before
+reservations: both wait for the same batch, and what is released is then free for new requests.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from keys.limits.operations import Batch, OfOne, Operation, Reserve
 from keys.limits.scope import Scopes
 
 LARGEST_GROUP = 32
-"""What is let in together is one record in Redis, read and written each time that one of them ends."""
+"""Requests that are admitted together share one record in Redis. It is read and written each time that one ends."""
 
 
 class Line:
-    """`operations` are those that the answer to it is about, `record` its number where they are let in together."""
+    """`operations`: those that Redis' answer to the line is about. `record`: the number of their common record."""
 
     __slots__ = ("operations", "record", "words")
 
@@ -45,7 +45,7 @@ def lines_of(operations: Iterable[Operation], batch: Batch, on_bad: OnBad) -> li
 
 
 class SharedLines:
-    """Lines that others of the same scopes may join."""
+    """Lines that operations with the same scopes can join."""
 
     def __init__(self) -> None:
         self._lines: list[Line] = []
@@ -60,7 +60,7 @@ class SharedLines:
             line = self._open[scopes] = Line([*operation.line(batch), []], [], reservation.id)
             self._lines.append(line)
         if isinstance(operation, Reserve):
-            reservation.record = line.record  # now: should the answer never come, this is where it is
+            reservation.record = line.record  # set now: if no answer comes, it may be in this record
         line.words[-1].append(operation.entry())
         line.operations.append(operation)
 

@@ -1,4 +1,4 @@
-"""Admission by this process alone. Plain calls that take microseconds; the event loop's thread makes them atomic."""
+"""Admission by this process alone. Its calls take microseconds and never wait, so the event loop makes them atomic."""
 
 from __future__ import annotations
 
@@ -37,36 +37,36 @@ from keys.limits.state import ScopeState
 log = logging.getLogger("sluice.limits")
 
 FAST_PATHS_KEPT = 10_000
-"""Sets of scopes whose fast paths are remembered; those of keys that were asked for three times within a second."""
+"""Sets of scopes whose fast paths are remembered: those of keys with three requests within a second."""
 
 LOOKED_AT = 2
-"""Scopes looked at for each new one: more than one, so that the idle ones cannot pile up."""
+"""Known scopes that are checked for each new one: more than one, so that idle ones cannot pile up."""
 
 AnyStatus = TypeVar("AnyStatus", LimitStatus, BudgetStatus)
 
 
 class MemoryLimits(LimitsBackend):
-    """The backend of one process. `clock` is Unix time in seconds, asked when something is settled."""
+    """The backend of one process. `clock` returns Unix seconds; it is called when something is settled."""
 
     def __init__(self, *, clock: Callable[[], float] = time.time, on_threshold: OnThreshold | None = None) -> None:
         self._states: OrderedDict[tuple[str, str], ScopeState] = OrderedDict()
-        # The states by the scopes that came last, whose names are long to hash.
+        # The states by the scope object that came last: it is faster to hash than kind and id.
         self._by_scope: dict[Scope, ScopeState] = {}
-        # Open or not, by the scopes that were asked for together.
+        # Open or closed fast paths, by the scopes of a request.
         self._fast_paths_of: dict[Scopes, Sequence[FastPath]] = {}
         self._clock = clock
         self._on_threshold = on_threshold
         self.adoptions = 0
-        """How often limits have been found changed."""
+        """How often changed limits were found."""
 
     async def start(self) -> None:
-        """There is nobody to greet."""
+        """Nothing needs to be started."""
 
     async def close(self) -> None:
-        """What it knows goes with it."""
+        """Nothing needs to be closed. All counts end with the process."""
 
     def __len__(self) -> int:
-        """Scopes remembered."""
+        """How many scopes are remembered."""
         return len(self._states)
 
     def reserve_at_once(self, scopes: Scopes, ask: Ask, now: float) -> MemoryReservation:
@@ -93,7 +93,7 @@ class MemoryLimits(LimitsBackend):
         return self.reserve_at_once(scopes, ask, now)
 
     def _reserve_slowly(self, scopes: Scopes, ask: Ask, now_us: int) -> MemoryReservation:
-        """Where some scope has no fast path with room. The others' are gone through all the same."""
+        """Reserve where some scope has no fast path with room. The other scopes still use theirs."""
         states_before = len(self._states)
         states = [self._state(scope) for scope in scopes]
         counted: list[OneByOne] = []
@@ -114,7 +114,7 @@ class MemoryLimits(LimitsBackend):
         take(fast_paths, ask, now_us)
         for state, counters, marks in counted:
             marks.extend([counter.take(ask, now_us) for counter in counters])
-            if now_us - state.slow_at < SECOND_US:  # what is asked for seldom would open it in vain
+            if now_us - state.slow_at < SECOND_US:  # a scope with few requests would open it in vain
                 state.fast_path = open_fast_path(state, now_us)
             state.slow_at = now_us
         if len(self._states) > states_before:
@@ -126,13 +126,13 @@ class MemoryLimits(LimitsBackend):
         )
 
     def _remember(self, scopes: Scopes, fast_paths: Sequence[FastPath]) -> None:
-        """All had room in their fast paths; so may the next that asks for the same."""
+        """Keep the fast paths of these scopes: all had room, so the next request with the same scopes may use them."""
         if len(self._fast_paths_of) >= FAST_PATHS_KEPT:
             self._fast_paths_of.clear()
         self._fast_paths_of[scopes] = fast_paths
 
     def restore(self, scopes: Scopes, ask: Ask, now: float) -> MemoryReservation:
-        """Take over a request that runs already: what ends with it is taken, whatever the limits say."""
+        """Take over a running request: take what is held until its end, whatever the limits say."""
         now_us = round(now * 1e6)
         counted: list[OneByOne] = []
         states = [self._state(scope) for scope in scopes]
@@ -143,7 +143,7 @@ class MemoryLimits(LimitsBackend):
         return MemoryReservation(self, scopes, ask, now_us, (), counted, rates_of(states, now_us), self.adoptions)
 
     def _state(self, scope: Scope) -> ScopeState:
-        """With the limits of this very object."""
+        """The state of the scope, with the limits of this very object."""
         state = self._by_scope.get(scope)
         if state is not None:
             return state
@@ -160,12 +160,12 @@ class MemoryLimits(LimitsBackend):
         return state
 
     def load(self, need: Need, baseline: Baseline) -> None:
-        """Set what was not known; what is known stays."""
+        """Set the counters that have no baseline yet; the others stay as they are."""
         for counter in self._baseline_counters(need.kind, need.id):
             counter.load(need, baseline)
 
     def raise_to(self, need: Need, baseline: Baseline) -> bool:
-        """Counters that are known, and of this period, stand no lower than this."""
+        """Raise counters that have a baseline and count the same period. Returns whether any of them is in use."""
         counters = self._baseline_counters(need.kind, need.id)
         for counter in counters:
             threshold = counter.raise_to(need, baseline)
@@ -175,7 +175,7 @@ class MemoryLimits(LimitsBackend):
         return not all(counter.idle(now) for counter in counters)
 
     def charge_new_budgets(self, scopes: Scopes, reserved: Sequence[Counter | None], cost: int, at: int) -> None:
-        """Budgets that were set while the request ran: it has reserved nothing of them, and has spent of them."""
+        """Charge budgets that were set while the request ran. It has reserved nothing from them, but it counts."""
         for scope in scopes:
             state = self._states.get((scope.kind, scope.id))
             if state is None:
@@ -215,7 +215,7 @@ class MemoryLimits(LimitsBackend):
         return statuses_of(counters, now)
 
     def _longest_refusal(self, scopes: Scopes, ask: Ask, now: int) -> Exception:
-        """The refusal with the longest wait: every limit is asked."""
+        """Ask every limit and return the refusal with the longest wait; `Unknown` if a baseline is missing."""
         needs: list[Need] = []
         refusals: list[tuple[Scope, Refusal]] = []
         for scope in scopes:
@@ -232,7 +232,7 @@ class MemoryLimits(LimitsBackend):
         return LimitExceeded(scope, refusal, statuses_of(counters, now))
 
     def _forget_idle(self, now: int, new: int) -> None:
-        """Drop what is idle, oldest first, so that a million keys do not pile up."""
+        """Drop idle scopes, oldest first, so that a million keys do not pile up."""
         for key in list(islice(self._states, LOOKED_AT * new)):
             state = self._states[key]
             if state.idle(now):
@@ -243,7 +243,7 @@ class MemoryLimits(LimitsBackend):
 
 
 def rates_of(states: Sequence[ScopeState], now: int) -> Rates:
-    """Without closing a fast path."""
+    """Where requests and tokens a minute stand. Leaves fast paths open."""
     requests: list[Rate] = []
     tokens: list[Rate] = []
     for state in states:
@@ -268,7 +268,7 @@ def _least(statuses: list[AnyStatus]) -> AnyStatus | None:
 
 
 def need_of(scope: Scope, now: int) -> Need:
-    """What is to be loaded of a scope at `now` (Unix microseconds)."""
+    """The baseline that a scope needs at `now` (Unix microseconds)."""
     limits = scope.limits
     period, time_zone = (limits.period, limits.time_zone) if limits.budget is not None else ("total", "UTC")
     since = span_at(period, time_zone, now / SECOND_US).start

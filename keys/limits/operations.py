@@ -1,4 +1,4 @@
-"""What is asked of Redis, and how it is written into a batch for `lua/23_batch.lua`."""
+"""The operations that Redis carries out, and how they are written into a batch for `lua/23_batch.lua`."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ Money = tuple[int, int]
 SCOPES_KEPT = 10_000
 
 SPEC_FIELDS = ("key", "budget", "threshold", "period", "start", "end", *COUNT_LIMITS)
-"""How a scope is told to Redis, in this order: the number of its key, its budget, and its limits."""
+"""The fields of a scope as Redis gets them, in this order: the number of its key, its budget, and its limits."""
 
 
 def money(picousd: int | None) -> Money:
-    """In USD and picodollars, because Lua counts in doubles."""
+    """USD and picodollars, because Lua counts in doubles."""
     return divmod(picousd or 0, PICO)
 
 
@@ -35,9 +35,9 @@ def picousd(amount: Sequence[int]) -> int:
 
 
 class Operation(msgspec.Struct, eq=False):
-    """A line of a batch, or a part of one; this one asks nothing, and renews the lease as every batch does.
+    """A line of a batch, or a part of one. This base class asks for nothing: any batch can renew the lease.
 
-    A struct is made three times as fast as a class of Python's.
+    A struct is made three times as fast as an ordinary object.
     """
 
     def write(self, batch: Batch) -> list[Any]:
@@ -45,7 +45,7 @@ class Operation(msgspec.Struct, eq=False):
 
 
 class ScopeSpec(NamedTuple):
-    """A scope's key and limits as Redis reads them. It holds between `since` and `until` by Redis' clock."""
+    """A scope's key and limits as Redis reads them. They are valid from `since` until `until`, by Redis' clock."""
 
     key: bytes
     limits: msgspec.Raw
@@ -54,7 +54,7 @@ class ScopeSpec(NamedTuple):
 
 
 class Wording:
-    """Keys and limits as they are written into batches, worked out once for each scope and period."""
+    """Keys and limits as they are written into batches, computed once for each scope and period."""
 
     def __init__(self, prefix: bytes, process: str) -> None:
         own = process.encode()
@@ -64,7 +64,7 @@ class Wording:
         self._specs: dict[Scope, ScopeSpec] = {}
 
     def of(self, scope: Scope, now: float) -> ScopeSpec:
-        """Raises `ValueError` for a time zone that there is not."""
+        """Raises `ValueError` for an unknown time zone."""
         spec = self._specs.get(scope)
         if spec is None or not spec.since <= now < spec.until:
             if len(self._specs) >= SCOPES_KEPT:
@@ -97,14 +97,14 @@ class Wording:
 
 
 class Batch:
-    """Operations that Redis decides in order, and in one go. What they share is written once."""
+    """Operations that Redis decides in order, in one call of the script. What they share is written once."""
 
     def __init__(self, wording: Wording, now: float) -> None:
         self._wording = wording
         self._now = now
         self.keys = list(wording.head)
         self.specs: list[tuple[int, msgspec.Raw]] = []
-        """The number of a scope's key, and its limits."""
+        """For each scope, the number of its key, and its limits."""
         self.scopes: list[Scope] = []
         self._numbers: dict[bytes, int] = {}
         self._indexes: dict[Scope, int] = {}
@@ -112,7 +112,7 @@ class Batch:
         self._keys_of: dict[Scopes, list[int]] = {}
 
     def number(self, key: bytes) -> int:
-        """As Lua counts."""
+        """The number of a key, from 1 as Lua counts."""
         number = self._numbers.get(key)
         if number is None:
             self.keys.append(key)
@@ -152,7 +152,7 @@ NONE_SETTLED = settled_limits(Limits())
 
 
 def anything_ends(scopes: Scopes) -> bool:
-    """Whether a request that these limit has anything to settle."""
+    """Whether a request with these scopes has anything to settle."""
     for scope in scopes:  # noqa: SIM110 (for every request, and a generator takes longer)
         if settled_limits(scope.limits) != NONE_SETTLED:
             return True
@@ -168,7 +168,7 @@ class RecordedReservation(msgspec.Struct, eq=False):
     ends: bool
     """Whether it will have anything to settle."""
     record: int
-    """The number of what it was let in with, which may be several at once."""
+    """The number of its record in Redis. Requests that are admitted together share one."""
     reserved_at: int
 
     def ask_entry(self) -> list[Any]:
@@ -177,7 +177,7 @@ class RecordedReservation(msgspec.Struct, eq=False):
 
 
 class OfOne(Operation):
-    """One that shares its line with others of the same scopes."""
+    """An operation for one request. It shares its line with others of the same scopes."""
 
     reservation: RecordedReservation
 
@@ -185,7 +185,7 @@ class OfOne(Operation):
         return [*self.line(batch), [self.entry()]]
 
     def line(self, batch: Batch) -> list[Any]:
-        """The line without what is of this one alone. Raises `ValueError`."""
+        """The part of the line that all its operations share. Raises `ValueError`."""
         raise NotImplementedError
 
     def entry(self) -> list[Any]:
@@ -193,7 +193,7 @@ class OfOne(Operation):
 
 
 class Reserve(OfOne):
-    """Whether there is room; `answer` is what Redis says."""
+    """Reserve, if there is room. `answer` gets Redis' decision."""
 
     answer: asyncio.Future[list[Any]]
 
@@ -205,7 +205,10 @@ class Reserve(OfOne):
 
 
 class Settle(OfOne):
-    """`is_counted`: its usage is in the counts for the time without Redis, in case this never gets there."""
+    """Replace a reservation by what was used.
+
+    `is_counted`: the usage is already counted for the time without Redis, in case this operation never arrives.
+    """
 
     tokens: int
     cost: int
@@ -222,7 +225,7 @@ class Settle(OfOne):
 
 
 class Restore(Operation):
-    """Of what runs already: `late` where Redis has never heard of it."""
+    """Record a running request again. `late`: Redis has never heard of it."""
 
     reservation: RecordedReservation
     late: bool
@@ -240,7 +243,7 @@ class Restore(Operation):
 
 
 class Cancel(Operation):
-    """Give back what was taken, if it was taken: nobody waited for the answer."""
+    """Release a reservation, if Redis made it: its request no longer waits for the answer."""
 
     reservation: RecordedReservation
 
@@ -249,7 +252,7 @@ class Cancel(Operation):
 
 
 class FromLedger(Operation):
-    """`verb` load: set what is not known; raise: stand no lower; spent: add."""
+    """Numbers for a scope. `verb` load: set what is unknown; raise: raise what is lower; spent: add."""
 
     verb: str
     need: Need

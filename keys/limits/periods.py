@@ -49,7 +49,7 @@ def _span(period: str, time_zone: str, now: datetime) -> Span:
 
 
 def _midnight(day: date, zone: ZoneInfo) -> int:
-    """The first instant of a day: of two midnights the earlier; where there is none, the jump over it (fold=0)."""
+    """The first instant of a day: the earlier of two midnights, or the clock's jump over midnight (fold=0)."""
     return int(datetime(day.year, day.month, day.day, tzinfo=zone).timestamp())
 
 

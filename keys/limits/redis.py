@@ -1,11 +1,11 @@
 """Admission by Redis, for many processes on many hosts: the same contract, one script for all scopes.
 
-* **Clock**: Redis' own, since those of several hosts differ; replies tell it, and periods are chosen by it.
-* **Leases**: what a process holds is recorded under its name, with a lease of 15 s that every batch renews. When the
-  lease of a killed process ends, the next batch of anybody gives back its slots, reserved tokens and money. A process
-  that was only paused is told so and takes again what still runs.
-* **Exactly once**: see `batches.py`. When Redis was emptied, its epoch is another one: nothing of the old one is told
-  to it, because the baselines that are loaded next have that already.
+* **Clock**: Redis' own, because hosts' clocks differ. Replies contain it, and periods are chosen by it.
+* **Leases**: Redis records what each process has reserved, with a lease of 15 s that batches renew. When the lease of a
+  killed process has ended, the next batch of any process releases its slots, reserved tokens and money. A process that
+  was only paused learns this from its next reply, and records its running requests again.
+* **Exactly once**: see `batches.py`. A Redis that was emptied has another epoch. Operations of the old epoch are not
+  sent to it, because the baselines that are loaded next already include them.
 * **Cluster**: all keys carry one hash tag, because one decision over several scopes needs them in one slot.
 """
 
@@ -58,14 +58,14 @@ TIMEOUT_S = 0.2
 
 
 class UsageRecorder(Protocol):
-    """Keeps what Redis last counted for each scope, for the time in which Redis does not answer."""
+    """Keeps the last numbers that Redis sent for each scope, for the time when it does not answer."""
 
     def record(self, scope: Scope, usage: Sequence[Any], now_us: int) -> None: ...
     def spend(self, scope: Scope, reserved_at: int, more: Baseline) -> None: ...
 
 
 After = tuple[int, int]
-"""Requests and tokens that were let in together with a request, after it: Redis' readings include them."""
+"""Requests and tokens that were admitted together with a request, behind it: Redis' readings include them."""
 
 NOTHING_AFTER: After = (0, 0)
 RESERVED: list[Any] = ["held"]
@@ -83,7 +83,7 @@ class SharedReservation(RecordedReservation):
 
     @property
     def statuses(self) -> LimitStatuses:
-        """The limits as Redis read them with its answer; the budget counts all that were let in together."""
+        """The limits as Redis read them. The budget includes all requests that were admitted together."""
         if self.local is not None and not self.readings:
             return self.local.statuses
         return statuses_of(self.readings, self.after)
@@ -112,10 +112,10 @@ class SharedReservation(RecordedReservation):
 class RedisLimits:
     """The backend of many processes. `client`: `redis.asyncio.Redis` (or `RedisCluster`) without retries of its own.
 
-    `await start()` first. `clock` is for tests: Unix seconds instead of Redis' own time. `reserve` raises `Away` when
-    Redis does not answer in `timeout_s`, and does so at once from then on, until `come_back()` was successful.
-    `on_end_unheard` is told the cost and requests of what ends while Redis is away or has not heard of it.
-    `on_failure` is told of what went wrong in the background with nobody to raise it to, and goes on.
+    Call `start()` first. `clock` is for tests: Unix seconds instead of Redis' own time. `reserve` raises `Away` if
+    Redis does not answer within `timeout_s`, and from then on at once, until `come_back()` has succeeded.
+    `on_end_unheard` gets the cost and requests of a request that ends while Redis is away or does not know it.
+    `on_failure` gets errors of background work, which then goes on.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ class RedisLimits:
         self._lease_s = lease_s
         self._renewal: asyncio.TimerHandle | None = None
         self.live: dict[int, SharedReservation] = {}
-        """What runs and has something to settle."""
+        """Running requests that have something to settle."""
         self._batches = Batches(
             client,
             process=self.process,
@@ -157,27 +157,27 @@ class RedisLimits:
         return self._batches.up
 
     async def start(self) -> None:
-        """Raises `Away`; then `come_back()` may be tried later."""
+        """Raises `Away`; `come_back()` can be tried later."""
         self._renew()
         await self.come_back()
 
     async def drain(self) -> None:
-        """Wait until Redis has all that waits, or has gone away."""
+        """Wait until the queue is empty and answered, or Redis has gone away."""
         await self._batches.drain()
 
     async def close(self) -> None:
-        """Send Redis all that waits. The reservations of requests that still run come back when the lease ends."""
+        """Send Redis what is in the queue. Reservations of requests that still run are released when the lease ends."""
         if self._renewal is not None:
             self._renewal.cancel()
         await self._batches.close()
 
     def new_reservation(self, scopes: Scopes, ask: Ask) -> SharedReservation:
-        """One that nobody has granted yet."""
+        """A reservation that has not been granted yet."""
         number = next(self._ids)
         return SharedReservation(number, scopes, ask, anything_ends(scopes), number, 0, self)
 
     async def reserve(self, scopes: Scopes, ask: Ask, now: float) -> SharedReservation:
-        """Raises `LimitExceeded`, `Unknown` and `Away`; then nothing was taken. `now` is Redis' own, not this one."""
+        """Raises `LimitExceeded`, `Unknown` and `Away`; then nothing was taken. `now` is not used."""
         if not self._batches.up:
             raise Away("Redis did not answer")
         reservation = self.new_reservation(scopes, ask)
@@ -186,7 +186,7 @@ class RedisLimits:
         try:
             answer = await operation.answer
         except asyncio.CancelledError:
-            # The request is over. If Redis has decided already, or will yet, this gives it back.
+            # The request is over. If Redis has reserved for it, or will, this releases the reservation.
             if not self._batches.withdraw(operation):
                 self._give_back(reservation)
             raise
@@ -198,11 +198,11 @@ class RedisLimits:
         raise Unknown([need_of(scope, round(self._batches.now() * 1e6)) for scope in answer[1]])
 
     def load(self, need: Need, baseline: Baseline) -> None:
-        """Set what was not known, before anything that is reserved after this call."""
+        """Set counters without a baseline, before any reservation that follows this call."""
         self._batches.add(FromLedger("load", need, baseline), waits=True)
 
     def raise_to(self, need: Need, baseline: Baseline) -> bool:
-        """Counters that are known, and of this period, stand no lower than this. Redis counts for all processes."""
+        """Raise counters that have a baseline and count the same period. False: Redis counts for all processes."""
         self._batches.add(FromLedger("raise", need, baseline), waits=False)
         return False
 
@@ -221,7 +221,7 @@ class RedisLimits:
             self._ended_unheard(reservation, cost, requests)
 
     async def come_back(self) -> bool:
-        """Greet Redis anew and tell it what it does not know. False: it has lost what it knew. Raises `Away`."""
+        """Begin a new session and tell Redis what it does not know. False: Redis has lost its data. Raises `Away`."""
         batches = self._batches
         reply = await batches.greet()
         kept = reply.outcome == "done"
@@ -233,7 +233,7 @@ class RedisLimits:
             self._begin_epoch(reply)
         else:
             if uncertain is not None and uncertain.number <= reply.applied_before:
-                # All of it was done; but those who asked have been told no, or were decided here.
+                # Redis applied all of it, but the requests have been refused or decided here meanwhile.
                 reservations = [
                     operation.reservation for operation in uncertain.operations if isinstance(operation, Reserve)
                 ]
@@ -247,9 +247,9 @@ class RedisLimits:
         return kept
 
     def _begin_epoch(self, reply: Reply) -> None:
-        """Begin anew with a Redis that has lost everything.
+        """Begin anew with a Redis that has lost its data.
 
-        What runs is written there again; what has ended is in the ledger, or will be.
+        Running requests are recorded there again. Requests that have ended are in the ledger, or will be.
         """
         first_time = not self._batches.epoch
         self._batches.epoch = reply.epoch
@@ -301,7 +301,7 @@ class RedisLimits:
             self._batches.add_first(self._restores(lost=True))
 
     def _record_settlements(self, settlements: Sequence[Any]) -> None:
-        """Adds what was settled to the last usage: Redis sends a scope's usage only when it is asked for room there."""
+        """Add settlements to the last known usage, because Redis sends usage only when a request asks for room."""
         if self._last_known is None:
             return
         cost = requests = 0
@@ -316,7 +316,7 @@ class RedisLimits:
                 self._last_known.spend(scope, reservation.reserved_at, Baseline(cost, requests, requests))
 
     def _apply_answer(self, line: Line, answer: Any, sent: SentBatch, now_us: int) -> None:
-        """`all` together with the limits as they stand after the last, or `each` by itself."""
+        """`all`: admitted together, with the limits as they stand after the last; `each`: one decision each."""
         kind, content = answer
         operations: list[Any] = line.operations
         if kind == "each":
@@ -372,7 +372,7 @@ class RedisLimits:
             self._on_away(error)
 
     def _renew(self) -> None:
-        """Keep the lease while something runs and no batch is sent for other reasons."""
+        """Keep the lease while requests run, even if no other batch is sent."""
         self._renewal = asyncio.get_running_loop().call_later(self._lease_s / 4, self._renew)
         if self.live and self._batches.up:
             self._batches.add(Operation(), waits=True)

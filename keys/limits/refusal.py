@@ -1,4 +1,4 @@
-"""Why there was no room, and what cures it."""
+"""Why a reservation was refused, and what makes room."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from keys.limits.scope import COUNT_LIMITS, Scope
 from shown.money import plain
 
 Cure = Literal["time", "others", "never"]
-"""Waiting for a known time; for other requests to end; nothing that waiting could do."""
+"""What makes room: a known time (`time`), the end of other requests (`others`), or nothing (`never`)."""
 
 IN_FLIGHT_WAIT_US = SECOND_US
-"""What is told where only the end of other requests makes room: nobody knows when that is."""
+"""The wait that clients are told if only the end of other requests makes room: nobody knows when that is."""
 
 TITLES = {**{name: count.title for name, count in COUNT_LIMITS.items()}, "budget": "budget"}
 QUOTAS = {"max_requests", "budget"}
 
 
 class Refusal(NamedTuple):
-    """One limit's no. `used` is what counts against it already, `asked` what the request would add."""
+    """One limit's refusal. `used`: what counts against the limit already. `amount`: what the request would add."""
 
     limit_kind: str
     limit: int
@@ -29,26 +29,26 @@ class Refusal(NamedTuple):
     amount: int
     cure: Cure
     wait_us: int
-    """Time until the same request has room, where the cure is time."""
+    """Time until the same request has room, if the cure is time."""
     resets_us: int | None = None
-    """When the limit starts anew (Unix time), for those that do."""
+    """When the limit starts anew (Unix microseconds). None: it does not."""
     spent: int = 0
-    """Of `used`, what is not merely reserved (budget)."""
+    """The part of `used` that is spent, not only reserved (budgets)."""
 
     @property
     def severity(self) -> tuple[int, int]:
-        """By which the longest wait of several is found. What waiting cannot cure is longest."""
+        """Sort key by which the longest wait is found. A refusal that waiting does not cure is the longest."""
         return (1, 0) if self.cure == "never" else (0, self.wait_us)
 
 
 class LimitExceeded(Exception):
     """A reservation was refused; nothing was taken.
 
-    `retry_after_s` is when the same request has room if nobody else takes it; None: waiting does not help, so no
-    `Retry-After` may be told (a client that retries by itself is told `x-should-retry: false`). `name` is the limit for
-    people, `limit_kind` the field of `Limits`, `used` what counts against it, `resets_at` when it starts anew (Unix
-    seconds). Budgets are in picodollars; `spent` is `used` without what running requests have reserved. `standings`: as
-    in `Reservation`, for the headers.
+    `retry_after_s`: after this time the same request has room, if no other request takes it. None: waiting does not
+    help, so the answer has no `Retry-After`, and `x-should-retry: false` for clients that retry by themselves. `name`
+    is the limit's name for people, `limit_kind` its field of `Limits`, `used` what counts against it, and `resets_at`
+    when it starts anew (Unix seconds). Budgets are in picodollars; `spent` is `used` without what running requests have
+    reserved. `statuses` is as in `Reservation`, for the headers.
     """
 
     def __init__(self, scope: Scope, refusal: Refusal, statuses: LimitStatuses) -> None:

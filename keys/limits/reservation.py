@@ -15,7 +15,7 @@ from keys.limits.state import ScopeState
 
 
 class Backend(Protocol):
-    """What a reservation asks of the limits that it is of."""
+    """What a reservation needs of the backend that made it."""
 
     adoptions: int
 
@@ -29,7 +29,7 @@ class Backend(Protocol):
 
 
 class OneByOne(NamedTuple):
-    """What was taken of a scope's counters, one by one, and what each of them gave for it."""
+    """The counters of a scope that a request took from one by one, and what `take` of each returned."""
 
     state: ScopeState
     counters: tuple[Counter, ...]
@@ -37,9 +37,9 @@ class OneByOne(NamedTuple):
 
 
 class MemoryReservation(msgspec.Struct, eq=False):
-    """Of each scope something was taken either in its fast path or from its counters.
+    """What one request has reserved, in each scope either through its fast path or from its counters.
 
-    A struct, because one is made for each request: three times as fast as a class of Python's.
+    One is made for each request, so it is a struct: three times as fast to make as an ordinary object.
     """
 
     backend: Backend
@@ -51,12 +51,12 @@ class MemoryReservation(msgspec.Struct, eq=False):
     rates: Rates
     """As of the reservation."""
     adoptions: int
-    """The backend's, then."""
+    """The backend's `adoptions` at the reservation."""
     has_ended: bool = False
 
     @property
     def statuses(self) -> LimitStatuses:
-        """As of now: it is worked out when it is asked for, since most requests never do."""
+        """The counters as they are now. It is computed only when asked for, because most requests do not need it."""
         return self.backend.statuses_of(self.scopes, self.at)
 
     def settle(self, tokens: int = 0, cost: int | None = 0, requests: int | None = None) -> None:
@@ -92,7 +92,7 @@ class MemoryReservation(msgspec.Struct, eq=False):
             backend.charge_new_budgets(self.scopes, self._budgets(), cost, self.at)
 
     def _settle_late(self, state: ScopeCounters, part: FastPath | OneByOne, used: Used) -> None:
-        """By the counters. The fast path that the scope has by now goes on, unless this is more than it can bear."""
+        """Settle in the counters. The scope's current fast path stays open, unless this usage is more than it bears."""
         ask = self.ask
         current = state.fast_path
         if current is not None and (current is part or not current.bears(used, ask)):
@@ -112,7 +112,7 @@ class MemoryReservation(msgspec.Struct, eq=False):
             self.backend.threshold_crossed(threshold)
 
     def _budgets(self) -> list[Counter | None]:
-        """Those that it has reserved something of, among others."""
+        """The counters from which the request has reserved, budgets among them. None: a fast path without a budget."""
         budgets: list[Counter | None] = [fast_path.budget for fast_path in self.fast_paths]
         for counted in self.counted:
             budgets += counted.counters

@@ -25,10 +25,11 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Count(NamedTuple):
-    """What is said of a limit that is a whole number, wherever it is told of.
+    """How a limit that is a whole number is described everywhere.
 
-    `title`: in refusals, forms and commands. `most`: beyond what one gateway can serve. A larger number is a slip of
-    the hand, and no limit is written as none. `unit`: behind the number, in lists of the admin; "": it is not shown.
+    `title`: its name in refusals, forms and commands. `most`: the largest number allowed, which is more than one
+    gateway can serve. A larger number is a typing error, because no limit is written as none. `unit`: written behind
+    the number in lists of the admin; "": the lists do not show the limit.
     """
 
     title: str
@@ -45,14 +46,14 @@ COUNT_LIMITS = {
     "daily": Count("requests per day", 1_000_000_000, "requests/day"),
     "max_requests": Count("requests in all", 1_000_000_000_000, "altogether"),
 }
-"""By the fields of `Limits`. Models, forms, commands and the script in Redis have these, in this order."""
+"""By field of `Limits`. Models, forms, commands and the script in Redis have these limits in this order."""
 
 
 class Scope(msgspec.Struct, frozen=True, eq=False):
-    """Someone or something that limits apply to. `kind` is key, user, team, project, address or global.
+    """What limits apply to. `kind` is key, user, team, project, address or global.
 
-    Scopes are compared and hashed as objects, so that what is worked out for one is found again at once. `scope_of`
-    gives one object for the same words.
+    Scopes are compared and hashed as objects, so that what is computed for one is found fast. `scope_of` returns the
+    same object for the same arguments.
     """
 
     kind: str

@@ -1,5 +1,5 @@
-"""The one script that Redis runs. Its parts are in `lua/`, joined in the order of their numbers, behind the places of
-what Python tells of a scope: `L_RPM` is where its requests per minute are.
+"""The script that Redis runs: the files in `lua/`, joined in the order of their numbers. In front of them are constants
+for the indexes of a scope's fields: `L_RPM` is the index of its requests per minute.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ class Client(Protocol):
 
 
 async def run(client: Client, keys: list[bytes], argument: bytes) -> bytes:
-    """One round trip, or two when Redis does not have the script (any more)."""
+    """Run the script: one round trip, or two if Redis does not have the script (any more)."""
     try:
         answer = await client.execute_command("EVALSHA", DIGEST, len(keys), *keys, argument)
-    except NoScriptError:  # nothing has been run then
+    except NoScriptError:  # then nothing has run
         answer = await client.execute_command("EVAL", SOURCE, len(keys), *keys, argument)
     assert isinstance(answer, bytes)
     return answer

@@ -1,4 +1,4 @@
-"""What this process counts of one scope: its counters, and the short way through them."""
+"""What this process counts for one scope: its counters, and the fast path through them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ NO_LIMITS = Limits()
 
 
 class ScopeState:
-    """What is counted of one scope. The counters are right when the fast path is closed."""
+    """The counters of one scope. They are up to date only after its fast path was closed."""
 
     __slots__ = ("counters", "fast_path", "limits", "requests", "scope", "slow_at", "tokens")
 
@@ -22,10 +22,10 @@ class ScopeState:
         self.tokens: TokenWindow | None = None
         self.fast_path: FastPath | None = None
         self.slow_at = 0
-        """When its counters were asked last."""
+        """When its counters were last asked."""
 
     def adopt(self, scope: Scope) -> None:
-        """Count what these limits limit, and nothing else."""
+        """Count what these limits restrict, and nothing else. Counters that are still needed keep their counts."""
         self.close_fast_path()
         kept = {type(counter): counter for counter in self.counters}
         wanted = [kind for kind in COUNTERS if getattr(scope.limits, kind.limit_kind) is not None]

@@ -1,4 +1,7 @@
-"""What counts each kind of limit in one process. A file in here is enough: its counters are found."""
+"""The counters of one process, one for each kind of limit.
+
+A counter in a new file of this package is found by itself.
+"""
 
 from importlib import import_module
 from pkgutil import iter_modules

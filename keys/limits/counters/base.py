@@ -1,4 +1,4 @@
-"""What counts one limit of one scope in this process."""
+"""The base class of counters: one counts one limit of one scope in this process."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from keys.limits.scope import Scope
 class Counter:
     """One limit of one scope. Times are Unix microseconds, so that every sum is exact.
 
-    First every counter of a request is asked by `check`, which takes nothing; when all agree, each is told to `take`.
-    What `take` returns comes back with `settle`; None: there is nothing to settle.
+    First `check` is called on every counter of a request; it takes nothing. If all have room, `take` is called on each.
+    What `take` returns is passed to `settle`; None: there is nothing to settle.
     """
 
     __slots__ = ()
     limit_kind: ClassVar[str]
-    """The field of `Limits` that has the limit; it is not None here."""
+    """The field of `Limits` that has the limit. It is not None while this counter is in use."""
     ends_with_request: ClassVar[bool] = False
-    """Whether what is taken is held until the request ends."""
+    """Whether what it takes is held until the request ends."""
 
     def set(self, scope: Scope) -> None:
         """Take over these limits; what was counted stays."""
@@ -33,10 +33,10 @@ class Counter:
         raise NotImplementedError
 
     def settle(self, mark: Any, used: Used) -> CrossedThreshold | None:
-        """Turn what was reserved into what was used."""
+        """Replace what was reserved by what was used."""
 
     def idle(self, now: int) -> bool:
-        """Whether forgetting it changes nothing, or nothing that a baseline would not bring back."""
+        """Whether it can be forgotten: that changes nothing, or nothing that a baseline would not bring back."""
         raise NotImplementedError
 
 
@@ -48,11 +48,11 @@ class BaselineCounter(Counter):
     has_baseline: bool
 
     def load(self, need: Need, baseline: Baseline) -> None:
-        """Start from the baseline, unless there is one already or this one is of another period."""
+        """Start from the baseline, unless there is one already or `need` is of another period."""
         raise NotImplementedError
 
     def raise_to(self, need: Need, baseline: Baseline) -> CrossedThreshold | None:
-        """Stand no lower than this, if it is of this period."""
+        """Raise the count to the baseline if it is lower, and `need` is of this period."""
         raise NotImplementedError
 
 

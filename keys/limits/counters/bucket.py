@@ -1,4 +1,4 @@
-"""Requests per second, with bursts: a bucket that `burst` requests fill and that runs out at `rps` a second."""
+"""Requests per second, with bursts: a leaky bucket. `burst` requests fill it, and it drains by `rps` a second."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from keys.limits.scope import Scope
 
 
 class Bucket(Counter):
-    """`level` is in millionths of a request: `rps` of them run out in a microsecond, and all stays whole numbers."""
+    """`level` is in millionths of a request: it drains by `rps` in a microsecond, so all numbers are whole."""
 
     __slots__ = ("at", "burst", "level", "rate")
     limit_kind = "rps"
@@ -43,7 +43,7 @@ class Bucket(Counter):
         return self.level == 0
 
     def _run_out(self, now: int) -> None:
-        # A clock that was set back lets nothing run out, and goes on from where it is.
+        # If the clock was set back, nothing drains, and time goes on from the earlier moment.
         if now > self.at:
             self.level = max(0, self.level - (now - self.at) * self.rate)
         self.at = now

@@ -1,12 +1,12 @@
 """Money, in all or in a period.
 
-A request is admitted when what is spent and reserved is below the budget and, where its estimate cannot be passed, when
-that fits in as well. So a budget exactly reached blocks everything, also what costs nothing (P5), and requests that
-name their largest output never pass it (P1).
+A request is admitted if spent and reserved money is below the budget. If its cost is bounded, the bound must fit in,
+too. So a budget that is exactly reached blocks everything, even what costs nothing (P5), and requests that name their
+largest output never exceed it (P1).
 
-Of those that do not, nobody knows what they will cost. Each running one is therefore taken for as dear as the dearest
-that was settled in this period: with k of them running, spent + (k - 1) * dearest is below the budget, so that they end
-within the budget and one request (P1). Estimates alone would let a hundred cheap-looking ones through at once.
+What other requests will cost is not known. Each running one therefore counts as much as the dearest one settled in this
+period: with k of them running, spent + (k - 1) * dearest is below the budget, so they exceed it by one request at most
+(P1). Estimates alone would admit a hundred at once that look cheap.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MILLION = 1_000_000
 
 
 def threshold_of(limits: Limits) -> int:
-    """The soft threshold in picodollars; its share of the budget counts to the millionth."""
+    """The soft threshold in picodollars. Its share of the budget is rounded to a millionth."""
     return (limits.budget or 0) * round(limits.soft_threshold * MILLION) // MILLION
 
 
@@ -115,9 +115,10 @@ class Budget(BaselineCounter):
         return self.charge(used.cost, reserved_at)
 
     def charge(self, cost: int, reserved_at: int) -> CrossedThreshold | None:
-        """Spent by a request that this counter has not reserved anything for, because it is newer.
+        """Count the cost of a request that has reserved nothing here, because this counter is newer.
 
-        What is of a period that is over does not count, and what is not known yet will be in the baseline.
+        A request that was admitted before this period does not count. Without a baseline nothing is counted, because
+        the baseline will include it.
         """
         return self._spend(cost) if self.has_baseline and reserved_at >= self.start else None
 
@@ -159,7 +160,7 @@ class Budget(BaselineCounter):
         return Refusal("budget", self.limit, committed, cost, cure, wait, resets, self.spent)
 
     def _turn(self, now: int) -> None:
-        """A new period begins at nothing, however many went by. A clock set back a little does not bring one again."""
+        """Begin a new period at nothing, however many passed. A clock set back a little does not bring one again."""
         if self.has_baseline and self.start - DAY_US <= now < self.start:
             return
         span = span_at(self.period, self.time_zone, now / SECOND_US)
@@ -171,7 +172,7 @@ class Budget(BaselineCounter):
         self.end = NEVER_US if span.end is None else span.end * SECOND_US
 
     def _forget(self) -> None:
-        """Count from nothing; what runs is settled as of another generation."""
+        """Count from nothing. Running requests will be settled as of an earlier generation."""
         self.generation += 1
         self.has_baseline = False
         self.spent = 0

@@ -8,7 +8,7 @@ from keys.limits.refusal import Cure, Refusal
 from keys.limits.scope import Scope
 
 KEPT_US = 300 * SECOND_US
-"""How long a count with a past is kept after its last use: longer than the ledger takes to have it."""
+"""How long a count with a baseline is kept after its last use: longer than the ledger takes to include it."""
 
 
 class Lifetime(BaselineCounter):

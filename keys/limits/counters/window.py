@@ -1,9 +1,9 @@
 """Requests and tokens in any 60 seconds.
 
-What was accepted within a second of each other shares one entry, which runs out 60 s after the *last* of them. So the
-sum of the entries is never less than what was accepted in the 60 s before: no window, wherever it begins, holds more
-than the limit. The price is that the first of such a second comes free up to a second late. Entries begin a second
-apart or more, so there are never more than 62, however high the limit; where requests come one by one it is exact.
+Amounts that are accepted within a second share one entry, which expires 60 s after the *last* of them. So the sum of
+the entries is never less than what was accepted in the last 60 s: no window, wherever it begins, holds more than the
+limit. In return, amounts become free up to a second late. Entries begin at least a second apart, so there are at most
+62, however high the limit. If requests come more than a second apart, the window is exact.
 """
 
 from __future__ import annotations
@@ -70,14 +70,14 @@ class Window(Counter):
         if not entries:
             return
         if entries[-1].last > now + WINDOW_US:
-            # The clock was set back by more than a window: what is left would block for as long as it was set back.
-            # Set back by less, it is as if time stood still meanwhile.
+            # The clock was set back by more than a window. The entries would block requests for as long, so they are
+            # dropped. If it was set back by less, the window works as if time stood still meanwhile.
             self._drop_all()
         gone = now - WINDOW_US
         while entries and entries[0].last <= gone:
             entry = entries.popleft()
             self.total -= entry.amount
-            entry.amount = 0  # a late settlement gives nothing back
+            entry.amount = 0  # so that a late settlement gives nothing back
 
     def _drop_all(self) -> None:
         for entry in self.entries:
@@ -93,7 +93,10 @@ class Window(Counter):
         return LimitStatus(*self.rate(self.limit - self.total, 0, now))
 
     def rate(self, left: int, last: int, now: int) -> Rate:
-        """The same, where so much is left, and what was taken last was taken at `last` or is known here."""
+        """The status if `left` is left.
+
+        The last amount was taken at `last`, or in the newest entry if that is later.
+        """
         if self.limit <= 0:
             return self.limit, 0, inf
         if self.entries and self.entries[-1].last > last:
@@ -103,7 +106,7 @@ class Window(Counter):
 
 
 class RequestWindow(Window):
-    """Requests per minute. What was accepted was accepted: nothing is given back at the end."""
+    """Requests per minute. The end of a request gives nothing back."""
 
     __slots__ = ()
     limit_kind = "rpm"
@@ -121,8 +124,8 @@ class RequestWindow(Window):
 class TokenWindow(Window):
     """Tokens per minute: the estimate is taken, the real number settled (P15).
 
-    What was too much goes back to when it was taken, if that is not over already. What was too little counts from when
-    it became known: taken back in time it might never count.
+    An estimate that was too high is given back to its entry, unless that has expired. If it was too low, the rest
+    counts from the moment when it is known: in the old entry it might never count.
     """
 
     __slots__ = ("running",)

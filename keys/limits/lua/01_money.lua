@@ -1,5 +1,5 @@
--- Money is {USD, picodollars below one USD}: two whole numbers. Lua's numbers are doubles, exact up to 2^53, which in
--- picodollars alone is 9,007 USD; so it is exact up to 2^53 USD.
+-- Money is {USD, picodollars below one USD}: two whole numbers. Lua's numbers are doubles, exact up to 2^53. In
+-- picodollars alone that is 9,007 USD; two numbers are exact up to 2^53 USD.
 local PICO = 1e12
 
 local function plus(a, b)
@@ -8,7 +8,7 @@ local function plus(a, b)
   return {usd, pico}
 end
 
--- Never below nothing.
+-- The result is never below zero.
 local function minus(a, b)
   local usd, pico = a[1] - b[1], a[2] - b[2]
   if pico < 0 then usd, pico = usd - 1, pico + PICO end
@@ -25,7 +25,7 @@ local function larger(a, b)
   return a
 end
 
--- In millionths, so that no product passes 2^53 for a count below 10^9.
+-- The picodollars are split into two parts below 10^6, so that no product exceeds 2^53 for a count below 10^9.
 local function times(a, n)
   local low = (a[2] % 1e6) * n
   local high = math.floor(a[2] / 1e6) * n + math.floor(low / 1e6)

@@ -1,32 +1,30 @@
--- What is known of a scope is one string: an array with a place for each kind of limit, or false. A batch reads each
--- scope once and writes it once, however many of its requests share it.
+-- The state of a scope is one string: an array with a place for each kind of limit, false if nothing is counted. A
+-- batch reads and writes each scope once, however many of its requests share it.
 local RPM, TPM, RPS, PARALLEL, DAILY, LIFETIME, BUDGET = 1, 2, 3, 4, 5, 6, 7
 local SECOND, DAY = 1e6, 86400e6
 local IDLE_MS, PAST_MS, TOKENS_MS, RUNNING_MS = 120e3, 600e3, 3600e3, 86400e3
 
--- What a running request has of a scope; 0: nothing of it.
+-- The members of a part, which is what a running request has taken from one scope; 0: nothing.
 local P_KEY, P_SLOTS, P_TOKENS, P_FIRST, P_DAY_BIRTH, P_DAY, P_LIFETIME, P_BUDGET = 1, 2, 3, 4, 5, 6, 7, 8
 local marks = 8
 
--- A place of its own in what a running request has, for a kind that settles.
+-- Returns the index of a new member of parts, for a kind that settles.
 local function new_mark()
   marks = marks + 1
   return marks
 end
 
--- The kinds of limits, each with these; `state` is what is counted of a scope, false: nothing yet.
---   limit: where the limit is in `spec`, a scope's limits as Python tells them (SPEC_FIELDS in operations.py; -1: no limit)
---   check(state, spec, ask): nil where there is room, else a refusal, or 'unknown' where a baseline is wanted.
---     `ask` is of `count` requests at once; all of them or none.
---   take(state, spec, ask, part): returns the state with them; what `settle` needs goes into `part`
---   keep: for how many milliseconds the state is kept after it was written, or a function of the state
--- and if it has any use for them:
---   settle(state, part, ended, key): turn what was reserved into what was used
---   restore(state, spec, ask, part): take it again after the lease had ended, whatever the limit says
---   unheld(state, held, used, key): count what was used by a request whose lease had ended
+-- Each kind of limit has these members. `state` is what is counted for a scope; false: nothing yet. limit: the index of
+-- the limit in `spec`, a scope's limits as Python sends them (SPEC_FIELDS in operations.py; -1: no limit) check(state,
+-- spec, ask): nil if there is room, else a refusal, or 'unknown' if a baseline is needed. `ask` is for `count` requests
+-- at once; all of them or none. take(state, spec, ask, part): returns the state with them; puts into `part` what
+-- `settle` needs keep: for how many milliseconds the state is kept after it was written, or a function of the state
+-- These are optional: settle(state, part, ended, key): replace what was reserved by what was used restore(state, spec,
+-- ask, part): take it again after the lease had ended, whatever the limit says unheld(state, held, used, key): count
+-- what was used by a request whose lease had ended
 local KINDS, ENDING = {}, {}
 
--- States that are stored have the places of the kinds in this order, so that a new kind comes last.
+-- Stored states have the places of the kinds in this order, so a new kind comes last.
 local function add_kind(kind)
   KINDS[#KINDS + 1] = kind
   kind.place = #KINDS
@@ -46,12 +44,12 @@ local function load(key)
   return state
 end
 
--- A number that marks what was begun anew, so that a late settlement does not take it for what was there before.
+-- A number for what begins anew, so that a late settlement does not take it for what was there before.
 local function birth()
   return redis.call('INCR', KEYS[5])
 end
 
--- For as long as the kind says that wants it longest; 0: there is nothing to keep.
+-- How long the state is kept: as long as its kinds need it at most; 0: there is nothing to keep.
 local function ttl_of(state)
   local longest = 0
   for place = 1, #KINDS do

@@ -37,7 +37,7 @@ local function window_check(kind, window, limit, amount)
   end
 end
 
--- Returns when the entry began that has it.
+-- Returns the time at which the entry begins that took the amount.
 local function window_take(window, amount)
   window[2] = window[2] + amount
   local size = #window
@@ -74,7 +74,8 @@ add_kind({
 
 add_kind({
   limit = L_TPM,
-  -- Who has reserved tokens is not counted here: what a request used beyond them must find its window when it ends.
+  -- Running requests are not counted here, so the window is kept for long: what a request used beyond its estimate is
+  -- added to it when the request ends.
   keep = TOKENS_MS,
   check = function(window, spec, ask) return window_check('tpm', window, spec[L_TPM], ask.tokens) end,
   take = function(window, spec, ask, part)

@@ -6,7 +6,7 @@ end
 
 add_kind({
   limit = L_RPS,
-  -- The third is the rate that it was last asked with.
+  -- The third member is the rate when the bucket was last used.
   keep = function(bucket)
     return bucket[3] > 0 and math.max(IDLE_MS, math.ceil(bucket[1] / bucket[3] / 1e3)) or IDLE_MS
   end,

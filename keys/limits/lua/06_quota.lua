@@ -1,4 +1,4 @@
--- Requests per UTC day {birth, day, used} and in all {birth, used}, as in counters/quota.py. Absent: not known.
+-- Requests per UTC day {birth, day, used} and in all {birth, used}, as in counters/quota.py. No state: not known.
 local function turn(state)
   local day = math.floor(now / DAY)
   if day > state[2] then state[2], state[3] = day, 0 end

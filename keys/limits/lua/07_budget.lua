@@ -17,14 +17,15 @@ local function reserved(state)
   return reserved_of(state[B_BOUNDED], state[B_OPEN], state[B_COUNT], state[B_DEAREST])
 end
 
--- Whether several fit in one after the other: as the budget stands after the last, it is not reached.
+-- Whether several requests fit in one after the other: the budget is not reached, even after the last of them.
 local function fit(state, limit, ask)
   local open, count = plus(state[B_OPEN], ask.open), state[B_COUNT] + ask.open_count
   local back = reserved_of(plus(state[B_BOUNDED], ask.bounded_cost), open, count, state[B_DEAREST])
   return less(plus(state[B_SPENT], back), limit)
 end
 
--- Which counter it is now: another period begins at nothing, another kind of period is unknown.
+-- The counter for the period in `spec`. A later period begins at nothing; after another kind of period nothing is
+-- known.
 local function current(state, spec)
   if not state or state[B_PERIOD] ~= spec[L_PERIOD] then
     return new_budget(spec[L_PERIOD], spec[L_START], spec[L_END], false)
@@ -100,7 +101,8 @@ add_kind({
       end
     end
     if state[B_KNOWN] and (is_held or ended.at >= state[B_START]) then
-      -- One after the other where one of them passes the threshold: what is told then is what was spent by that one.
+      -- If one of them passes the threshold, they are spent one by one, so that the alert tells what was spent after
+      -- that one.
       if crosses(state, ended.cost) then
         for _, cost in ipairs(ended.costs) do spend(state, cost, key) end
       else

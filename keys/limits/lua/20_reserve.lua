@@ -1,11 +1,11 @@
--- All or nothing: every limit of every scope is asked first, then taken.
+-- All or nothing: every limit of every scope is checked before anything is taken.
 local function limit_of(kind, spec)
   local limit = spec[kind.limit]
   if limit == -1 then return nil end
   return limit
 end
 
--- The kinds of limits that these have, worked out once in a batch.
+-- The kinds of limits that a scope has, found once for each batch.
 local actives = {}
 
 local function active_of(spec)
@@ -19,7 +19,7 @@ local function active_of(spec)
   return active
 end
 
--- What is not limited is not counted; what was counted of it is forgotten.
+-- Only what is limited is counted. If a limit is no longer set, its count is dropped.
 local adopted = {}
 
 local function adopt(state, spec, key)
@@ -40,7 +40,7 @@ local function adopt(state, spec, key)
   end
 end
 
--- The least that is left of requests and tokens: {limit, remaining, microseconds until all is free}, or false.
+-- The status of the scope with the least left: {limit, remaining, microseconds until all is free}, or false.
 local function least(window, limit, found)
   local remaining = math.max(0, limit - window[2])
   if found and found[2] <= remaining then return found end
@@ -101,15 +101,15 @@ local function longest(refusals)
   return found
 end
 
--- How a kind of limit is taken, if not anew: again, after our lease had ended (what ends with the request alone); or for the
--- first time by a request that began while its process could not reach us.
+-- How a kind of limit is taken if the request is not new. 'again': our lease had ended, and only what is held until the
+-- end is taken. 'late': the request began while its process could not reach Redis, and is recorded for the first time.
 local function way(kind, state, manner)
   if manner == 'late' and kind.unheld and not kind.restore and kind.place ~= TPM and state then return kind.take end
   return kind.restore
 end
 
--- What this process holds, by the number of the first request that was let in with the others: {since, parts, requests},
--- of each request {requests, tokens, cost, bounded}. A batch reads each once and writes it once.
+-- What this process holds: a record for each group of requests that were admitted together, by the number of the first:
+-- {since, parts, requests}, with {requests, tokens, cost, bounded} for each. A batch reads and writes each record once.
 local records, changed = {}, {}
 local M_REQUESTS, M_TOKENS, M_COST, M_BOUNDED = 1, 2, 3, 4
 
@@ -123,7 +123,7 @@ local function record_of(number)
   return record
 end
 
--- The record that has a request: that of those it was let in with, or one of its own since it was restored.
+-- The record with a request: that of its group, or its own if it was restored.
 local function record_with(own, number)
   local record = record_of(number)
   if record and record[3][tostring(own)] then return record, number end
@@ -164,7 +164,7 @@ local function take(specs, ask, asked, number, members, manner)
   if ends then records[number], changed[number] = {now, parts, members}, true end
 end
 
--- A request's own number is the first; the rest is what it asks for.
+-- The fields of a request: its number, then what it asks for.
 local A_NUMBER, A_REQUESTS, A_TOKENS, A_USD, A_PICO, A_BOUNDED = 1, 2, 3, 4, 5, 6
 
 local function ask_of(asks, first, last)
@@ -178,7 +178,7 @@ local function ask_of(asks, first, last)
   end
   return {
     requests = requests, tokens = tokens, bounded_cost = bounded, open = open, open_count = open_count,
-    count = last - first + 1, cost = cost, bounded = asks[last][A_BOUNDED],  -- these two of one alone
+    count = last - first + 1, cost = cost, bounded = asks[last][A_BOUNDED],  -- these two are for a single request
   }
 end
 
@@ -186,7 +186,7 @@ local function members_of(asks, first, last)
   local members = {}
   for i = first, last do
     local one = asks[i]
-    -- A text, because a table with numbers alone might be packed as an array with holes.
+    -- The key is a text, because a table with numbers alone might be packed as an array with holes.
     members[tostring(one[A_NUMBER])] = {one[A_REQUESTS], one[A_TOKENS], {one[A_USD], one[A_PICO]}, one[A_BOUNDED]}
   end
   return members
@@ -202,8 +202,8 @@ local function reserve_one(asks, i, asked, specs)
   return {'held', standings(specs, asked)}
 end
 
--- {'reserve', scopes, asks}: requests of the same scopes. Where there is room for all of them together there is for each in
--- turn, and they are taken as one; else each is decided by itself.
+-- {'reserve', scopes, asks}: requests of the same scopes. If there is room for all of them together, there is room for
+-- each in turn, and they are taken as one. Otherwise each is decided by itself.
 local function reserve(op, specs)
   local asked, asks = op[2], op[3]
   if #asks > 1 then
@@ -219,7 +219,7 @@ local function reserve(op, specs)
   return {'each', answers}
 end
 
--- {'restore', scopes, ask, its record's number, taken at, 'again' or 'late'}
+-- {'restore', scopes, ask, the number of its record, when it was reserved, 'again' or 'late'}
 local function restore(op, specs)
   local asks, own = {op[3]}, op[3][A_NUMBER]
   if record_with(own, op[4]) then return end

@@ -1,5 +1,5 @@
--- What requests of one record have used, together: what they used beyond what they held of tokens and requests, what they
--- give back, and their costs.
+-- What requests of one record used, added up: tokens and requests beyond what they held, what they give back, and their
+-- costs.
 local function nothing_ended(record)
   return {
     at = record[1], count = 0, more_tokens = 0, tokens_back = 0, more_requests = 0,
@@ -22,7 +22,7 @@ local function add_end(ended, member, tokens, cost, requests)
   ended.costs[ended.count] = cost
 end
 
--- Turn what was reserved into what was used, once.
+-- Replace what was reserved by what was used, once.
 local function apply(parts, ended)
   for i = 1, #parts do
     local part = parts[i]
@@ -39,7 +39,7 @@ local function apply(parts, ended)
   end
 end
 
--- {'cancel', number, its record's number}: as if it had never been asked for, where it was granted at all.
+-- {'cancel', number, the number of its record}: undo the reservation, if it was made.
 local function cancel(op)
   local record, number = record_with(op[2], op[3])
   if not record then return end
@@ -49,7 +49,7 @@ local function cancel(op)
   apply(record[2], ended)
 end
 
--- Our lease had ended and what was held has been given back. What was used still counts.
+-- Our lease had ended, so the reservation has been released. What was used still counts.
 local function settle_unheld(keys, used, held)
   for _, i in ipairs(keys) do
     local key = KEYS[i]
@@ -64,8 +64,8 @@ local function settle_unheld(keys, used, held)
   end
 end
 
--- {'settle', keys, requests}, of each {number, its record's number, tokens, USD, picodollars, requests or -1, taken at,
--- requests asked}. Those that one record has end together.
+-- {'settle', keys, requests}, with {number, the number of its record, tokens, USD, picodollars, requests or -1, when it
+-- was reserved, requests asked} for each. Requests of one record end together.
 local function settle(op)
   local ends, order = {}, {}
   for _, one in ipairs(op[3]) do
@@ -83,7 +83,7 @@ local function settle(op)
   for _, record in ipairs(order) do apply(record[2], ends[record]) end
 end
 
--- What a process held whose lease has ended comes back; what its requests cost comes from the ledger.
+-- Release what processes hold whose lease has ended. What their requests cost comes from the ledger.
 local AT_ONCE = 1000
 
 local function bury(prefix)

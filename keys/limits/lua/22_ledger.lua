@@ -1,11 +1,11 @@
--- What comes from outside: the ledger's totals, and what a process spent while it could not reach us.
+-- Numbers from outside: the ledger's totals, and what a process spent while it could not reach Redis.
 
--- {'load', key, period, start, spent, requests in all, day, requests today}: set what is not known.
+-- {'load', key, period, start, spent, requests in all, day, requests today}: set what is unknown.
 local function load_baseline(op)
   local key = KEYS[op[2]]
   local state = load(key)
   dirty[key] = true
-  adopted[state] = nil  -- what this sets beyond the limits is to be forgotten again, also later in this batch
+  adopted[state] = nil  -- so that what is not limited is dropped again, also later in this batch
   state[LIFETIME] = state[LIFETIME] or {birth(), op[6]}
   local today = state[DAILY]
   if op[7] == math.floor(now / DAY) and (not today or not turn(today)) then
@@ -19,7 +19,8 @@ local function load_baseline(op)
   if not budget[B_KNOWN] then budget[B_SPENT], budget[B_KNOWN] = op[5], true end
 end
 
--- After an outage the ledger has what a process spent that has yet to come back and tell of it: it would count twice.
+-- After an outage the ledger may include what a process spent that has yet to return and report it. If counters were
+-- raised then, it would count twice.
 local RETURNING = 5e6
 
 local function are_returning()
@@ -27,7 +28,7 @@ local function are_returning()
   return now < at + RETURNING
 end
 
--- {'raise', the same}: stand no lower.
+-- {'raise', the same}: raise what is lower.
 local function raise(op)
   if are_returning() then return end
   local key = KEYS[op[2]]
@@ -42,7 +43,7 @@ local function raise(op)
   if today and today[2] == op[7] then today[3] = math.max(today[3], op[8]) end
 end
 
--- {'spent', the same}: add this. Who does not know the scope will hear of it from the ledger.
+-- {'spent', the same}: add this. A counter that is not known here will get it from the ledger.
 local function spent(op)
   local key = KEYS[op[2]]
   local state = load(key)

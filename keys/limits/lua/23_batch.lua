@@ -1,9 +1,9 @@
 -- One batch of one process, decided in order.
 -- KEYS: epoch, leases, what the process holds, the process, serial numbers, the last return, then the scopes' states.
--- All carry one hash tag, because one decision over several scopes needs them in one slot of a cluster. What a dead
--- process held is found in its record: those keys are not named here, and are in the same slot.
--- Returns {outcome, epoch, last batch applied, the one before this, 1 if the lease had ended, now, answers, crossings,
--- what is known of each scope}.
+-- All carry one hash tag, because one decision over several scopes needs them in one slot of a cluster. The script
+-- builds the key of what a killed process held itself: it is not among KEYS, and is in the same slot. Returns {outcome,
+-- epoch, last batch applied, the one before this, 1 if the lease had ended, now, answers, crossings, what is known of
+-- each scope}.
 local batch = cmsgpack.unpack(ARGV[1])
 local process, session, number, epoch_seen, new_epoch = batch[1], batch[2], batch[3], batch[4], batch[5]
 local lease, held_prefix, specs, ops = batch[7], batch[8], batch[9], batch[10]
@@ -14,7 +14,7 @@ for i, numbered in ipairs(specs) do
 end
 now = batch[6]
 if now == 0 then
-  -- Redis' own clock: those of several hosts differ.
+  -- Redis' own clock, because hosts' clocks differ.
   local time = redis.call('TIME')
   now = time[1] * 1e6 + time[2]
 end
@@ -32,11 +32,11 @@ if stored then
   local both = cmsgpack.unpack(stored)
   stored_session, applied, before = both[1], both[2], both[2]
 end
--- A connection that was given up may still have a batch in its buffer; what came after it has been told otherwise.
+-- A connection that was given up may still have a batch in its buffer, but its requests have been decided otherwise.
 if session < stored_session then return cmsgpack.pack({'late', epoch, applied, before, 0, now}) end
 if session == stored_session and number <= applied then return cmsgpack.pack({'late', epoch, applied, before, 0, now}) end
 
--- Every session of a process but its first is one that comes back.
+-- Every session of a process except its first is a return after an outage.
 if session > stored_session and session > 1 then
   redis.call('SET', KEYS[6], string.format('%.0f', now), 'PX', RETURNING / 1e3)
 end
