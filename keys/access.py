@@ -1,4 +1,4 @@
-"""Whether a key may be used now: the order of the questions is part of the contract (F23)."""
+"""Whether a key may be used now. The order of the checks is part of the contract (F23)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from keys.tokens import secret_matches
 
 
 class KeyRefused(Exception):
-    """A key that is not served; `code` names why, and fits a metric's label."""
+    """A key that is refused. `code` names the reason; it can be a metric's label."""
 
     code: str
     explanation: str
@@ -54,15 +54,15 @@ class ModelNotAllowed(KeyRefused):
 
 
 def check_secret(key: KeyRecord, secret: str) -> None:
-    """Raises `InvalidKey`. Comes before `check_state`: only who has the secret is told what became of the key."""
+    """Raises `InvalidKey`. Call it before `check_state`: only a client with the secret learns the state of the key."""
     if not secret_matches(secret, key.salt, key.secret_hash):
         raise InvalidKey
 
 
 def check_state(key: KeyRecord, now: float) -> None:
-    """Raises the `KeyRefused` that fits: active, then expiry."""
+    """Raises the `KeyRefused` that applies first: the token's grace is over, revoked, inactive, expired."""
     if key.grace_until is not None and key.grace_until <= now:
-        raise InvalidKey  # the secret before the last rotation, whose grace is over
+        raise InvalidKey  # it is the secret before the last rotation, and its grace is over
     if key.is_revoked:
         raise RevokedKey
     if not key.is_active:

@@ -1,4 +1,4 @@
-"""The word that keys or projects changed, for whoever keeps a copy of them."""
+"""Signals that keys or projects have changed, for code that keeps copies of them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from django.dispatch import Signal
 # Sent inside the transaction that makes the change, as changed.send(sender=Model, ids=[…primary keys…]).
 changed = Signal()
 
-# Sent when a query did something to many rows, of which no model's signal tells, in the same transaction:
+# Sent, in the same transaction, when a query changed many rows, because models send no signals then:
 # acted.send(sender=Model, action="revoke", ids=[…]). For the audit log.
 acted = Signal()

@@ -1,7 +1,7 @@
-"""Passwords are hashed outside of transactions: a hash takes a quarter of a second, and SQLite has one writer alone.
+"""Hashes passwords outside of transactions: a hash takes a quarter of a second, and SQLite allows only one writer.
 
-A hash that is wanted inside of a transaction ends it: `HashOutside` goes up to whoever began it, who works the hash out
-and begins again. The second time the hash is there. So no view has to know of it, Django's own neither.
+If a hash is needed inside a transaction, `HashOutside` ends the transaction. The code that began it computes the hash
+and begins again, and the second time the hash is there. So no view has to know of this, not even Django's own.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from django.db import connection
 
 
 class Hashes:
-    """What was hashed for one request, over all its beginnings."""
+    """The hashes and salts of one request, kept while it begins again."""
 
     def __init__(self) -> None:
         self._hashes: dict[tuple[Any, ...], str] = {}
@@ -26,7 +26,7 @@ class Hashes:
         self._salt_count = 0
 
     def salt(self, make: Callable[[], Any]) -> Any:
-        """The same ones, in the same order, at each beginning."""
+        """The same salts, in the same order, each time the request begins."""
         if self._salt_count == len(self._salts):
             self._salts.append(make())
         self._salt_count += 1
@@ -41,7 +41,7 @@ class Hashes:
 
 
 class HashOutside(BaseException):
-    """Work out `make`, and begin again. No `Exception`, which views turn into answers."""
+    """Asks to compute `make` and begin again. It is no `Exception`, because views turn those into answers."""
 
     def __init__(self, make: Callable[[], str]) -> None:
         super().__init__("a password is to be hashed outside of the transaction")
@@ -49,7 +49,7 @@ class HashOutside(BaseException):
 
 
 hashes: ContextVar[Hashes | None] = ContextVar("hashes", default=None)
-"""Those of the request under way, where somebody can begin it again."""
+"""Of the current request, if some code can begin it again. None: hash at once."""
 
 
 class BCrypt(BCryptSHA256PasswordHasher):

@@ -1,7 +1,7 @@
-"""What users may do with keys of their own: narrow them, never widen them.
+"""What users may do with their own keys: make them allow less, never more.
 
-Limits that an operator set on a user's key would be none if the user could lift them. What belongs to others (project,
-upstream credential, another owner) is the operator's to give.
+An operator's limits on a user's key would be useless if the user could lift them. What belongs to others (project,
+upstream credential, another owner) only an operator can assign.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from rest_framework.exceptions import PermissionDenied, ValidationError
 from keys.models import COUNTS, VirtualKey, default_limits
 
 OPERATORS = ("project", "owner", "upstream_alias")
-"""Settings that an owner does not make."""
+"""Settings that only operators make."""
 
 CEILINGS = (*(name for name in COUNTS if name != "burst"), "budget", "expires_at")
-"""Settings of which none is the widest, and less is narrower."""
+"""Settings for which None allows most, and a smaller value allows less."""
 
 OF_THE_BUDGET = ("period", "time_zone", "soft_threshold")
 
 
 UNKNOWN = object()
-"""Stands for what a name means that is nobody's."""
+"""The meaning of a name that does not exist."""
 
 
 def check_choices(user: Any, key: VirtualKey | None, meant: Mapping[str, Any]) -> None:
-    """Whether a user may choose what these of `OPERATORS` and `team` mean. `key` is None where it is new.
+    """Check whether a user may choose these values of `OPERATORS` and `team`. `key` None: the key is new.
 
-    Raises `PermissionDenied`, in the same words for what there is not and for what is others': it is asked before
-    anything else is looked at, so that no other mistake in a request tells them apart.
+    Raises `PermissionDenied` with the same text whether a name does not exist or belongs to others. This check comes
+    first, so that no other mistake in a request tells the two apart.
     """
     for name in OPERATORS:
         if name in meant and (key is None or meant[name] != getattr(key, name)):
@@ -43,9 +43,9 @@ def check_choices(user: Any, key: VirtualKey | None, meant: Mapping[str, Any]) -
 
 
 def check_own_key(user: Any, key: VirtualKey | None, attrs: dict[str, Any]) -> dict[str, Any]:
-    """The settings of a user's own key, which is new where `key` is None, and whose choices were checked.
+    """The settings for a user's own key, after `check_choices`. `key` None: the key is new.
 
-    Raises `ValidationError` for what would widen the key.
+    Raises `ValidationError` for settings that allow more than before.
     """
     wider = widened(attrs, of_new_keys() if key is None else settings_of(key))
     if wider:
@@ -54,7 +54,7 @@ def check_own_key(user: Any, key: VirtualKey | None, attrs: dict[str, Any]) -> d
 
 
 def widened(attrs: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:
-    """The names of the settings that would allow more than before."""
+    """The names of the settings that allow more than before."""
     wider = [
         name
         for name in CEILINGS
@@ -75,7 +75,7 @@ def widened(attrs: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:
 
 
 def burst_of(limits: Mapping[str, Any]) -> int | None:
-    """How many may come at once, as limits are counted: blank is as many as in a second. None: any number."""
+    """How many requests may come at once, as admission counts: without `burst`, it is `rps`. None: any number."""
     burst: int | None = limits["burst"]
     return limits["rps"] if burst is None else burst
 
@@ -85,7 +85,7 @@ def settings_of(key: VirtualKey) -> dict[str, Any]:
 
 
 def of_new_keys() -> dict[str, Any]:
-    """What a new key is held against: the defaults, which it has where nothing is said."""
+    """What the settings of a new key are compared with: the defaults, which it gets for settings that are left out."""
     blank = VirtualKey()
     budgets = {name: getattr(blank, name) for name in OF_THE_BUDGET}
     return {

@@ -1,4 +1,4 @@
-"""What this app asks of others."""
+"""The ports of this app: what it needs from other apps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from strict.ports import Port
 
 
 class ModelUsage(NamedTuple):
-    """What one model was used for. Refused requests are not among them."""
+    """What was used of one model. Refused requests do not count."""
 
     model: str
     requests: int
@@ -18,22 +18,23 @@ class ModelUsage(NamedTuple):
     completion_tokens: int
     cost_picousd: int
     unpriced_requests: int
-    """Requests whose cost is not known; `cost_picousd` leaves them out."""
+    """Requests whose cost is unknown. `cost_picousd` does not include them."""
 
 
 class Ledger(Protocol):
-    """Whoever counts what is spent."""
+    """Counts what is spent."""
 
     def spent_of(self, kind: str, ids: Collection[int], now: datetime) -> Mapping[int, int]:
-        """Picodollars by id in the period, by each row's own settings, that `now` is in. Ids that spent nothing may
-        miss. `kind` is key, user, team, project or global; `ids` are primary keys.
+        """Picodollars by id, spent in the row's own period that contains `now`. Ids without spending may be missing.
+
+        `kind` is key, user, team, project or global; `ids` are primary keys.
         """
 
     def usage_of_key(self, key_id: int, since: datetime) -> Sequence[ModelUsage]:
-        """By model, the most used first."""
+        """Usage by model, the most used first."""
 
     def requests_of_keys(self, ids: Collection[int], now: datetime) -> Mapping[int, int]:
-        """Since midnight in UTC, by the key's id, without refused ones. Keys without any may miss."""
+        """Requests since midnight UTC by the key's id, without refused ones. Keys without any may be missing."""
 
 
 class OpenAIError(Protocol):
@@ -43,6 +44,6 @@ class OpenAIError(Protocol):
 
 LEDGER: Port[Ledger] = Port("keys.ports.LEDGER")
 UPSTREAM_ALIASES: Port[Callable[[], Collection[str]]] = Port("keys.ports.UPSTREAM_ALIASES")
-"""The aliases that credentials of providers have."""
+"""The aliases of all upstream credentials."""
 
 OPENAI_ERROR: Port[OpenAIError] = Port("keys.ports.OPENAI_ERROR")

@@ -1,4 +1,4 @@
-"""What a process keeps in memory of keys and projects."""
+"""What a process keeps in memory about keys and projects."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ from keys.scopes import account_of, any_budget, project_scope, scopes_of_key
 log = logging.getLogger("sluice.keys")
 
 OnBad = Callable[[str, Exception], None]
-"""Told what cannot be compiled, and why."""
+"""Called with the name of a row that cannot be compiled, and the error."""
 
 ALL = "all"
-"""Of `Project.capture_bodies`; of `off` a record says nothing."""
+"""A value of `Project.capture_bodies`. For `off` a record has an empty text."""
 
 
 class ProjectRecord(msgspec.Struct, frozen=True, eq=False):
-    """One project. `scope` is None where it has no limits; keys have it among their own scopes."""
+    """One project. `scope` is None if it has no limits. Its keys have it among their own scopes."""
 
     id: int
     name: str
     is_active: bool
     upstream_alias: str
     rules: Rules | None = None
-    """None: it has none."""
+    """None: the project has no rules."""
     scope: Scope | None = None
     captures: str = ""
-    """Which bodies are kept: `all`, `errors`, or none."""
+    """Which bodies are kept: `all`, `errors`, or "" for none."""
     unmetered: str | None = None
-    """`allow` or `refuse`; None: it depends on who asks."""
+    """`allow` or `refuse`; None: it depends on the key."""
     is_bound: bool = False
-    """It has a budget, which holds for requests without a key, too."""
+    """It has a budget, which also applies to requests without a key."""
     foreign_ids: bool = False
-    """Its keys may speak of what no project made."""
+    """Its keys may use stored objects that no project made."""
 
 
 class TierRecord(msgspec.Struct, frozen=True):
-    """The plan of a key's owner. `compute` is `byok` or `local`."""
+    """The tier of a key's owner. `compute` is `byok` or `local`."""
 
     id: int
     name: str
@@ -57,10 +57,10 @@ class TierRecord(msgspec.Struct, frozen=True):
 
 
 class KeyRecord(msgspec.Struct, frozen=True, eq=False):
-    """One virtual key under one of its tokens; times are Unix seconds.
+    """One virtual key under one of its tokens. Times are Unix seconds.
 
-    A key that was rotated with a grace has a second record under the old public id, with the old secret, until
-    `grace_until`. `scopes` has key, user, team and project, in this order, as far as they have limits.
+    A key that was rotated with a grace has a second record until `grace_until`, with the old public id and secret.
+    `scopes` has the key, user, team and project, in this order, as far as they have limits.
     """
 
     id: int
@@ -82,7 +82,7 @@ class KeyRecord(msgspec.Struct, frozen=True, eq=False):
     scopes: Scopes
     tier: TierRecord | None
     is_bound: bool
-    """It has a list of models, or there is a budget among its scopes."""
+    """It has a list of models, or one of its scopes has a budget."""
 
     @property
     def takes_every_model(self) -> bool:
@@ -95,7 +95,7 @@ class KeyRecord(msgspec.Struct, frozen=True, eq=False):
 
 
 def key_record(row: VirtualKey, public_id: str) -> KeyRecord:
-    """The row as it is under this public id, which is its own or the one before the last rotation."""
+    """The record of a row under `public_id`, which is the current one or the one before the last rotation."""
     globs = tuple(name for name in row.allowed_models if any(c in name for c in "*?["))
     everything = "*" in globs
     old = public_id != row.public_id
@@ -155,9 +155,9 @@ def log_bad(what: str, error: Exception) -> None:
 def load_keys(
     public_ids: Collection[str], bad: set[str] | None = None, on_bad: OnBad = log_bad
 ) -> dict[str, tuple[KeyRecord, ProjectRecord]]:
-    """The keys that exist among these public ids, with their projects, in one query.
+    """Load the keys with these public ids that exist, with their projects, in one query.
 
-    One that cannot be compiled is skipped, and its public id added to `bad`.
+    A key that cannot be compiled is skipped, and its public id is added to `bad`.
     """
     in_grace = Q(previous_public_id__in=public_ids, previous_until__gt=timezone.now())
     rows = VirtualKey.objects.filter(Q(public_id__in=public_ids) | in_grace)
@@ -167,7 +167,7 @@ def load_keys(
             if public_id is not None and public_id in public_ids:
                 try:
                     records[public_id] = key_record(row, public_id), project_record(row.project)
-                except Exception as error:  # whatever is wrong with this one, the others are to be found
+                except Exception as error:  # whatever is wrong with one key, the others are loaded
                     on_bad(f"key {row.pk}", error)
                     if bad is not None:
                         bad.add(public_id)
@@ -175,18 +175,18 @@ def load_keys(
 
 
 def load_projects(on_bad: OnBad = log_bad) -> dict[int, ProjectRecord]:
-    """All that can be compiled."""
+    """All projects that can be compiled."""
     records: dict[int, ProjectRecord] = {}
     for row in projects_of(on_bad):
         try:
             records[row.pk] = project_record(row)
-        except Exception as error:  # it must not keep what changes elsewhere from being heard
+        except Exception as error:  # one bad row must not stop changes of others from being read
             on_bad(f"project {row.pk}", error)
     return records
 
 
 def projects_of(on_bad: OnBad) -> Iterator[Project]:
-    """All rows; one by one where one of them cannot even be read, as in SQLite, which takes any value anywhere."""
+    """All rows. If one cannot even be read, they are read one by one: SQLite takes any value in any column."""
     try:
         yield from list(Project.objects.all())
     except DatabaseError:

@@ -1,4 +1,4 @@
-"""How a project's rules are stored, and what is refused as no rule."""
+"""The columns of a project's rules, and their validators."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from keys.rules import Rules
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 RULES = ("allowed_params", "allowed_origins", "required_headers", "allowed_methods", "allowed_paths")
-"""The names of the rules, everywhere."""
+"""The names of the rules: as columns, in the API and in `--rules`."""
 
 MOST = 200
-"""Entries of one rule; they are looked through on each request."""
+"""The most entries of one rule. Each request is compared with them."""
 
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
 _ORIGIN = re.compile(r"(?:[a-z][a-z0-9+.-]*|\*)://[^\s/?#@]+|\*|null")
@@ -24,7 +24,7 @@ CREDENTIALS = frozenset({"authorization", "x-api-key", "api-key", "cookie", "pro
 
 
 def validate_params(value: Any) -> None:
-    """An object from a member's name, dotted for nested ones, to the list of its allowed values or globs."""
+    """An object from a member's name to the list of its allowed values or globs. Names of nested members have dots."""
     if not isinstance(value, dict):
         raise ValidationError('Write an object such as {"model": ["gpt-4.1-*"], "temperature": [0, 0.5]}.')
     check_number(value)
@@ -134,7 +134,7 @@ class Ruled(models.Model):
         abstract = True
 
     def compiled_rules(self) -> Rules | None:
-        """None where the project has none: then requests pass without a look."""
+        """None if the project has no rules: then requests are not checked."""
         members = (
             self.allowed_params,
             self.allowed_origins,

@@ -1,12 +1,12 @@
-"""A project's rules for requests, compiled once for each change of the project; pure, and nothing where there are none.
+"""A project's rules for requests. They are compiled once for each change of the project, and do no I/O.
 
 RuleBroken
 ├── MethodRefused    405  the method is not on the list
-├── PathRefused      404  no glob of the list fits the path
-├── OriginRefused    403  the page that asks is not of a listed origin
+├── PathRefused      404  no glob of the list matches the path
+├── OriginRefused    403  the page's origin is not on the list
 ├── HeaderMissing    400  a header is missing or has another value
 ├── ParamRefused     400  a member of the body has a value that is not on its list
-└── ParamUnreadable  400  the body cannot be read, so nobody can say what is in it
+└── ParamUnreadable  400  the body cannot be read, so its members cannot be checked
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _decoder = msgspec.json.Decoder()
 
 
 class RuleBroken(Exception):
-    """A request that its project does not allow. `code` fits a metric's label; the text is for people."""
+    """A request that its project does not allow. `code` can be a metric's label; the text is for people."""
 
     code = ""
     param: str | None = None
@@ -78,7 +78,7 @@ class ParamUnreadable(RuleBroken):
 
 
 class Values:
-    """Alternatives: exact values of any JSON type, and globs for texts. Of a list, each item must be one of them."""
+    """Allowed values: exact ones of any JSON type, and globs for texts. Every item of a list must be allowed."""
 
     def __init__(self, values: Iterable[Any]) -> None:
         self.listed = list(values)
@@ -98,7 +98,10 @@ class Values:
         return isinstance(value, list) and all(self.allow(item) for item in value)
 
     def allow_text(self, text: str) -> bool:
-        """A form's value, which has no type: as text, or as the JSON that it spells."""
+        """Whether a form's value is allowed.
+
+        It has no type, so it is compared as text and as the JSON that it spells.
+        """
         if self.allow(text):
             return True
         try:
@@ -118,7 +121,7 @@ class Origins:
 
 
 class Rules:
-    """What one project allows; None where it does not say."""
+    """What one project allows. A rule that is empty allows everything."""
 
     __slots__ = ("_dotted", "_folded", "_headers", "_methods", "_params", "_paths", "origins")
 
@@ -151,7 +154,7 @@ class Rules:
 
     @property
     def listed_params(self) -> dict[str, list[Any]]:
-        """What is allowed, as it was written; another process makes rules of it."""
+        """The allowed values as they were written. A child process makes its own rules of them."""
         below = {name: values for each in self._dotted.values() for _, name, values in each}
         return {name: values.listed for name, values in (self._params | below).items()}
 
@@ -161,13 +164,13 @@ class Rules:
 
     @property
     def form_fields(self) -> frozenset[str]:
-        """Names that a form's fields may be checked by."""
+        """The names of a form's fields that have a rule."""
         return frozenset(self._params)
 
     def check_head(self, method: str, path: str, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Raises `MethodRefused`, `PathRefused`, `OriginRefused`, `HeaderMissing`.
 
-        A request without an Origin comes from a program, not from a page: the origins say nothing of it.
+        Rules for origins do not apply to a request without an Origin, because it comes from a program, not from a page.
         """
         if self._methods and method not in self._methods:
             raise MethodRefused(method, self._methods)
@@ -187,10 +190,10 @@ class Rules:
                 raise HeaderMissing(written, allowed)
 
     def check_params(self, members: Mapping[str, msgspec.Raw], values: Mapping[str, Any]) -> None:
-        """The top level of a JSON object; `values` has members whose values were read already.
+        """Check the top level of a JSON object. `values` has members whose values were read already.
 
         Raises `ParamRefused`, `ParamUnreadable`. A member that is missing or null is not checked: the provider's
-        default applies. A name in another spelling is refused, since servers exist that read names in any case.
+        default applies. A name that differs only in case is refused, because some servers ignore the case of names.
         """
         for name, raw in members.items():
             if name not in self._params and name not in self._dotted:
@@ -220,7 +223,10 @@ class Rules:
 
 
 def check_below(value: Any, path: tuple[str, ...], field: str, allowed: Values) -> None:
-    """Follow a dotted name into objects, and into every item of lists."""
+    """Follow a dotted name through objects, and through every item of lists.
+
+    Raises `ParamRefused`, `ParamUnreadable`.
+    """
     if isinstance(value, list):
         for item in value:
             check_below(item, path, field, allowed)
@@ -238,7 +244,7 @@ def check_below(value: Any, path: tuple[str, ...], field: str, allowed: Values) 
 
 
 def value_of(raw: msgspec.Raw) -> Any:
-    """A member's value. Raises `ParamUnreadable`, also for an object in it that names a member twice."""
+    """A member's value. Raises `ParamUnreadable`, also if an object in it names a member twice."""
     text = bytes(raw)
     try:
         return json.loads(text, object_pairs_hook=unambiguous)
@@ -254,7 +260,7 @@ def unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def same(value: Any, other: Any) -> bool:
-    """As JSON sees it: 1 is 1.0, and true is not 1."""
+    """Equality of JSON values: 1 is 1.0, and true is not 1."""
     if isinstance(value, bool) or isinstance(other, bool):
         return value is other
     if isinstance(value, list) and isinstance(other, list):

@@ -1,4 +1,4 @@
-"""From rows to what admission knows of them."""
+"""Makes the scopes of admission from database rows."""
 
 from __future__ import annotations
 
@@ -22,11 +22,14 @@ def limits_of(row: Limited) -> Limits:
 
 
 def scopes_of_key(row: VirtualKey) -> Scopes:
-    """The key, its owner, its team, its project, in this order; without those that have no limit at all."""
+    """The scopes of the key, its owner, its team and its project, in this order.
+
+    Those without any limit are left out.
+    """
     account = account_of(row)
     scopes = (
         scope("key", row.pk, f"key {row.name!r}", row),
-        # Whoever holds the key need not know its owner's name, which is an e-mail address as a rule.
+        # The label has no name: the holder of a key need not know its owner's, which is usually an e-mail address.
         scope("user", row.owner_id, f"user {account.public_id}", account) if account is not None else None,
         scope("team", row.team_id, f"team {row.team.name!r}", row.team) if row.team is not None else None,
         project_scope(row.project),
@@ -35,7 +38,7 @@ def scopes_of_key(row: VirtualKey) -> Scopes:
 
 
 def account_of(row: VirtualKey) -> Account | None:
-    """The owner's; None also for an owner who was written past Django's signals, and not looked at since."""
+    """The owner's account. None also if the owner was written without Django's signals and has no account yet."""
     return getattr(row.owner, "account", None)
 
 
@@ -44,13 +47,13 @@ def project_scope(row: Project) -> Scope | None:
 
 
 def global_scope() -> Scope | None:
-    """Reads the database."""
+    """The scope of the whole gateway. Reads the database."""
     row = GlobalLimits.current()
     return scope("global", row.pk, "this gateway", row)
 
 
 def scope(kind: str, pk: object, label: str, row: Limited) -> Scope | None:
-    """None where nothing is limited."""
+    """The scope of a row; None if it has no limits."""
     return scope_of(kind, str(pk), label, limits_of(row)) if row.is_limited else None
 
 
@@ -65,4 +68,4 @@ KINDS: dict[type[Limited], str] = {
     Project: "project",
     GlobalLimits: "global",
 }
-"""What a model is called as a scope."""
+"""The kind of scope for each model."""

@@ -1,4 +1,4 @@
-"""How a user comes to be."""
+"""Creates users."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from django.db.models import Q
 
 LEAST_PASSWORD = 8
 MOST_PASSWORD = 1024
-"""Hashing is slow on purpose, and slower the longer the text."""
+"""Hashing is slow on purpose, and a longer text takes longer."""
 
 MOST_EMAIL = 150
-"""It is the user's name too, and Django's column for that has no more room."""
+"""The address is also the user's name, and Django's column for names is this long."""
 
 
 class EmailTaken(Exception):
-    """There is a user of that address."""
+    """A user with this address exists."""
 
 
 def make_user(email: str, password: str | None) -> Any:
-    """A new user, named by the address; its account is made with it. Raises `EmailTaken`.
+    """Create a user, named by the address, with its account. Raises `EmailTaken`.
 
-    Addresses are the same in any case: two accounts that differ in it alone are one person's mistake or another's trap.
+    Addresses are compared without case: two accounts that differ only in case are a mistake or a trap.
     """
     name = email.strip().lower()
     users = get_user_model()

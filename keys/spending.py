@@ -1,4 +1,4 @@
-"""What was spent, asked of the ledger, which this app does not know (`ports.py`)."""
+"""What was spent, according to the ledger. This app reaches the ledger through a port (`ports.py`)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from keys.scopes import KINDS
 
 
 class Spending(NamedTuple):
-    """Where a budget stands. `remaining` is never below 0, also where the budget was lowered since."""
+    """Where a budget stands. `remaining` is never below 0, even if the budget was lowered."""
 
     spent: Decimal
     remaining: Decimal
@@ -29,12 +29,12 @@ class Spending(NamedTuple):
 
 
 def requests_today(ids: Collection[int]) -> Mapping[int, int]:
-    """Since midnight in UTC, by the key's id, without refused ones. Keys without any may miss."""
+    """Requests since midnight UTC by the key's id, without refused ones. Keys without any may be missing."""
     return LEDGER().requests_of_keys(ids, timezone.now()) if ids else {}
 
 
 def spending_of(rows: Collection[Any], now: datetime) -> dict[int, Spending]:
-    """By primary key, of those rows, all of one model, that have a budget."""
+    """Spending by primary key, for the rows that have a budget. All rows must be of one model."""
     budgeted: list[Limited] = [row for row in rows if row.budget is not None]
     if not budgeted:
         return {}

@@ -1,4 +1,4 @@
-"""What happens to keys and sessions by the clock."""
+"""Periodic tasks for keys and sessions."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from keys.models import VirtualKey
 
 @shared_task
 def expire_keys() -> str:
-    """Tell of keys whose time is over, once for each; they are refused from that moment on, told or not."""
+    """Record each expired key once, for the audit log. Its requests are refused from its expiry on, recorded or not."""
     return f"{VirtualKey.objects.record_expiry(timezone.now())} expired"
 
 
 @shared_task
 def clear_sessions() -> None:
-    """Delete the sessions of people that have ended. Tokens of users are signed, and not stored."""
+    """Delete sessions of people that have ended. Users' tokens are signed and not stored."""
     import_module(settings.SESSION_ENGINE).SessionStore.clear_expired()

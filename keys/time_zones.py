@@ -1,4 +1,4 @@
-"""Which names of time zones are taken."""
+"""The names of time zones that are accepted."""
 
 from __future__ import annotations
 

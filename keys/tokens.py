@@ -1,8 +1,8 @@
 """The text of a virtual key: `<prefix><public id><secret><checksum>`.
 
-The public id finds the row; the secret is only ever stored as a salted hash; the checksum lets a mistyped or
-made-up token be refused without any look-up. The secret has 190 bits, so one round of SHA-256 is as good as a
-slow hash here, and costs a microsecond instead of a tenth of a second.
+The row is found by the public id. The secret is stored only as a salted hash. The checksum lets Sluice refuse a
+mistyped or made-up token without a look-up. The secret has 190 bits, so one round of SHA-256 is as good as a slow hash
+here, and takes a microsecond instead of a tenth of a second.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def read_token(text: str, prefix: str) -> Token:
 
 
 def mask_token(public_id: str, prefix: str) -> str:
-    """What may be shown of a key once it was minted."""
+    """The part of a key's token that may be shown after it was minted."""
     return f"{prefix}{public_id[:4]}…"
 
 
@@ -65,7 +65,7 @@ def hash_secret(secret: str, salt: bytes) -> bytes:
 
 
 def secret_matches(secret: str, salt: bytes, stored_hash: bytes) -> bool:
-    """In constant time."""
+    """Compared in constant time."""
     return hmac.compare_digest(hash_secret(secret, salt), stored_hash)
 
 

@@ -1,7 +1,7 @@
-"""Tokens that users get for their password: signed, short-lived, and good for the management API.
+"""Tokens that users get for their password. They are signed and short-lived, and valid for the management API.
 
-HS256 under a key of their own, derived from SECRET_KEY, so that nothing else that Django signs can pass for one. The
-algorithm is fixed here and never read from the token.
+They use HS256 with a key of their own, derived from SECRET_KEY, so that nothing else that Django signs passes for one.
+The algorithm is fixed here and never read from the token.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from keys.models import Account
 
 ALGORITHM = "HS256"
 CLOCKS_DIFFER_S = 5
-"""Between the machines of one installation, at most: a token may come from a little ahead. Its end is its end."""
+"""The clocks of an installation's machines may differ by this much, so a token may be issued in the near future. Its
+expiry is exact.
+"""
 
 REQUIRED = ["sub", "iat", "exp", "pwd"]
 
@@ -40,7 +42,7 @@ def issue_token(user: Any, now: datetime) -> str:
 
 
 def user_of(token: str) -> Any:
-    """The user whom the token was given to. Raises `AuthenticationFailed`, in the same words whatever is wrong."""
+    """The user of a token. Raises `AuthenticationFailed`, with the same text whatever is wrong."""
     try:
         claims = jwt.decode(
             token, signing_key(), algorithms=[ALGORITHM], options={"require": REQUIRED}, leeway=CLOCKS_DIFFER_S
@@ -63,12 +65,12 @@ def signing_key() -> bytes:
 
 
 def password_mark(user: Any) -> str:
-    """Another one after each change of the password, which so ends all tokens from before."""
+    """A text that changes with the password, so a new password ends all earlier tokens."""
     return str(user.get_session_auth_hash())[:32]
 
 
 def looks_like_one(token: bytes) -> bool:
-    """Three parts with dots between them, which the management token could have by chance: it is compared first."""
+    """Whether it has three parts with dots. The management token could have them by chance, so it is compared first."""
     return token.count(b".") == 2
 
 

@@ -1,4 +1,4 @@
-"""What follows in `keys` from a change of Django's users."""
+"""What changes of Django's users cause in `keys`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from keys.changes import changed
 from keys.models import Account
 
 UNSEEN = frozenset({"last_login", "password", "first_name", "last_name", "email"})
-"""What may change without a key of that user being served otherwise; a sign-in writes the first."""
+"""Fields whose change does not affect how a user's keys are served. A sign-in writes `last_login`."""
 
 
 def follow() -> None:
@@ -19,9 +19,12 @@ def follow() -> None:
 
 
 def user_saved(instance: Any, created: bool, raw: bool, update_fields: Any = None, **_: Any) -> None:
-    """Make the account of a new user; tell of an old one, whose keys are served only while the user is active."""
+    """Create the account of a new user.
+
+    Announce a changed user, because keys are served only while the user is active.
+    """
     if raw:
-        return  # a fixture brings its accounts along
+        return  # a fixture contains its accounts
     if created:
         Account.of(instance)
     elif update_fields is None or not UNSEEN.issuperset(update_fields):

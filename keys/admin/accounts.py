@@ -61,7 +61,7 @@ class TierAdmin(Merging, TierModelAdmin):
 
 @admin.register(Account)
 class AccountAdmin(Merging, SpendingShown, AccountModelAdmin):
-    """A user's tier and limits. The user is made, deactivated and deleted among the users."""
+    """A user's tier and limits. Users are created, deactivated and deleted on the pages of users."""
 
     list_display = ("user", "public_id", "tier", "user_active", "limits_shown", "its_keys")
     list_filter = ("tier", "user__is_active")
@@ -91,7 +91,7 @@ class AccountAdmin(Merging, SpendingShown, AccountModelAdmin):
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Account | None = None) -> bool:
-        """With the user alone, whose deletion asks here too."""
+        """Only together with the user: deleting a user asks for this permission, too."""
         match = request.resolver_match
         with_the_user = match is not None and str(match.url_name).startswith("auth_user")
         return with_the_user and super().has_delete_permission(request, obj)
@@ -117,7 +117,7 @@ class AccountAdmin(Merging, SpendingShown, AccountModelAdmin):
 
 @admin.register(GlobalLimits)
 class GlobalLimitsAdmin(Merging, SpendingShown, GlobalModelAdmin):
-    """One row: the list leads straight to it."""
+    """There is one row, so the list redirects to it."""
 
     readonly_fields = ("spending", "updated_at")
     fieldsets = (*LIMIT_FIELDSETS, ("History", {"fields": ("updated_at",), "classes": ("collapse",)}))
@@ -136,7 +136,7 @@ class GlobalLimitsAdmin(Merging, SpendingShown, GlobalModelAdmin):
 
 
 class SluiceUserAdmin(Merging, InUseShown, DjangoUserAdmin):
-    """Django's own, without a way to a deletion that keys stand against: deactivating ends what a user may do."""
+    """Django's own page, with an action to deactivate users: those with keys cannot be deleted."""
 
     list_display = ("username", "email", "is_active", "is_staff", "last_login", "its_account")
     list_select_related = ("account",)

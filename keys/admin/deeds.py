@@ -1,4 +1,4 @@
-"""What is done to keys in the admin for good: asked about first, with their last use and today's requests."""
+"""Rotating and revoking keys in the admin. A page asks first, and shows their last use and today's requests."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COLUMNS = ("Key", "Token", "Project", "Last used", "Requests today (UTC)")
 
 
 class KeyDeeds:
-    """A mix-in before `ModelAdmin`: rotating and revoking, of one key by its page, of many by the list."""
+    """A mix-in before `ModelAdmin`: rotate or revoke one key on its page, or revoke many from the list."""
 
     def get_urls(self) -> list[URLPattern]:
         deeds: tuple[tuple[str, Callable[..., HttpResponse]], ...] = (
@@ -103,7 +103,7 @@ class KeyDeeds:
             return None
         about = ("revoke_selected", ids)
         if is_answered(request, about):
-            # Those that the page told of: what was minted since is not among them.
+            # Only the keys that the page showed: a key that was minted since is not among them.
             parts = [ids[start : start + IDS_IN_A_STATEMENT] for start in range(0, len(ids), IDS_IN_A_STATEMENT)]
             number = sum(VirtualKey.objects.filter(pk__in=some).revoke() for some in parts)
             page.message_user(request, f"Revoked {counted(number, 'key')}.", messages.SUCCESS)

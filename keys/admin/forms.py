@@ -1,4 +1,4 @@
-"""How people write down a key."""
+"""The forms for keys and projects."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ NEVER_NULL = (*RULES, "capture_bodies", "foreign_ids")
 class ProjectForm(ProjectModelForm):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        for name in {"capture_bodies", "foreign_ids"} & set(self.fields):  # none for who may only look
+        for name in {"capture_bodies", "foreign_ids"} & set(self.fields):  # missing for people who may only look
             self.fields[name].required = False
 
     def clean(self) -> dict[str, Any]:
-        """What is cleared is no rule, and not null."""
+        """A cleared field means no rule. The columns cannot be null, so it gets its default."""
         cleaned = super().clean() or self.cleaned_data
         empty = Project()
         return {
@@ -77,7 +77,7 @@ class VirtualKeyForm(KeyModelForm):
         ]
 
     def validate_unique(self) -> None:
-        """Also where a condition speaks of a field that the form has not, as that of the unique name does."""
+        """Check the unique name, too: Django skips a constraint if its condition has a field that the form lacks."""
         super().validate_unique()
         try:
             self.instance.validate_constraints(exclude=set(self.errors))
@@ -104,7 +104,7 @@ GRACES = (
 
 
 class RotationForm(forms.Form):
-    """The first choice is the preset: programs have an hour to get the new token."""
+    """The first choice is the default: programs have an hour to get the new token."""
 
     grace_seconds = forms.TypedChoiceField(
         label="The old token is taken",

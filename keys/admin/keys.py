@@ -21,7 +21,7 @@ from keys.ruled import RULES
 from shown.merging import Merging
 
 MOST_MATCHES = 1_000
-"""Projects, and owners, whose keys a search finds by their names."""
+"""The most projects, and owners, that a search finds by name in order to find their keys."""
 
 if TYPE_CHECKING:
     ProjectModelAdmin = admin.ModelAdmin[Project]
@@ -84,8 +84,8 @@ class StatusFilter(admin.SimpleListFilter):
 
 
 class InUseFilter(admin.RelatedFieldListFilter):
-    """Offers those that some key has. Django's `RelatedOnlyFieldListFilter` goes through all keys for that; this looks
-    for one key of each.
+    """Offers only rows that some key refers to. It looks for one key of each; Django's `RelatedOnlyFieldListFilter`
+    reads all keys for that.
     """
 
     def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> Any:
@@ -96,7 +96,7 @@ class InUseFilter(admin.RelatedFieldListFilter):
 
 @admin.register(VirtualKey)
 class VirtualKeyAdmin(KeyDeeds, Merging, SpendingShown, KeyModelAdmin):
-    """Adding one mints it; nothing here shows more of a token than its mask. Keys are revoked, not deleted."""
+    """Adding a key mints it. A token is shown once; later only its mask. Keys are revoked, not deleted."""
 
     form = VirtualKeyForm
     list_display = (
@@ -135,7 +135,7 @@ class VirtualKeyAdmin(KeyDeeds, Merging, SpendingShown, KeyModelAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[VirtualKey], search_term: str
     ) -> tuple[QuerySet[VirtualKey], bool]:
-        """As `search_fields` says, but by the ids of projects and owners: joined, a million keys take seconds."""
+        """Search like `search_fields`, but by ids of projects and owners: a join of a million keys takes seconds."""
         for word in search_term.split():
             projects = list(Project.objects.filter(name__icontains=word).values_list("pk", flat=True)[:MOST_MATCHES])
             users = get_user_model()._default_manager.filter(username__icontains=word)
@@ -145,7 +145,7 @@ class VirtualKeyAdmin(KeyDeeds, Merging, SpendingShown, KeyModelAdmin):
         return queryset, False
 
     def get_fieldsets(self, request: HttpRequest, obj: VirtualKey | None = None) -> Any:
-        """A key has one state, in one word: the switch alone would say that a revoked one is active."""
+        """Show the state of a key in one word: the checkbox alone would say that a revoked key is active."""
         if obj is None:
             return self.fieldsets
         (title, options), *others = self.fieldsets
@@ -168,10 +168,10 @@ class VirtualKeyAdmin(KeyDeeds, Merging, SpendingShown, KeyModelAdmin):
         return f"Key “{row}” is revoked, for good." if row.revoked_at is not None else ""
 
     def has_delete_permission(self, request: HttpRequest, obj: VirtualKey | None = None) -> bool:
-        return False  # the ledger speaks of them
+        return False  # the ledger refers to them
 
     def save_form(self, request: HttpRequest, form: Any, change: bool) -> Any:
-        """Adding mints here: the admin's log and its redirect need the row that minting makes."""
+        """Mint a new key here, because the admin's log and its redirect need the row that minting makes."""
         unsaved = super().save_form(request, form, change)
         if change:
             return unsaved

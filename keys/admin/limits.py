@@ -1,4 +1,4 @@
-"""What the admin's pages of limited nouns share."""
+"""What the admin's pages of everything with limits share."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ LIMIT_FIELDSETS: Any = (
 
 
 class CappedPaginator(Paginator):  # type: ignore[type-arg]
-    """Counts up to `MOST_COUNTED` rows and leaves the rest to the filters. A search for a few rows may have to read the
-    whole table: once, for the count and the page.
+    """Counts up to `MOST_COUNTED` rows; filters find the others. A search for a few rows may have to read the whole
+    table, so it is read once, for the count and the page.
     """
 
     @cached_property
@@ -45,7 +45,7 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]
 
 
 class PaginatedList(ChangeList):
-    """Has its rows from the paginator also where they fit one page: Django's asks the database itself there."""
+    """Takes its rows from the paginator even if they fit one page. Django queries the database again in this case."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
@@ -54,7 +54,7 @@ class PaginatedList(ChangeList):
 
 
 class InUseShown:
-    """A mix-in for `ModelAdmin`: what keys stand against deleting is said to be so, and not to lack a permission."""
+    """A mix-in for `ModelAdmin`: if keys prevent a deletion, the page says so, not that a permission is missing."""
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         deleted, counts, lacking, protected = super().get_deleted_objects(objs, request)  # type: ignore[misc]
@@ -62,7 +62,10 @@ class InUseShown:
 
 
 class SpendingShown:
-    """A mix-in for `ModelAdmin`: `spending` is what is spent of the budget. Only the form's page asks: see `ledger`."""
+    """A mix-in for `ModelAdmin` with `spending`, what is spent of the budget.
+
+    It asks the ledger, so lists do not use it.
+    """
 
     @admin.display(description="spent")
     def spending(self, row: Any) -> str:

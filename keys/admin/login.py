@@ -1,4 +1,4 @@
-"""The admin's door: as often tried as the API's, and told so by the status too."""
+"""The admin's sign-in page. It has the same throttle as the API's, and answers 429 when that refuses."""
 
 from __future__ import annotations
 

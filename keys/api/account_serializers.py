@@ -1,4 +1,4 @@
-"""Teams, tiers and users as the management API shows and takes them."""
+"""Serializers of the management API for teams, tiers and users."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from keys.signup import MOST_PASSWORD, make_user
 from strict.members import Strict
 
 CONFLICT: dict[str, Any] = {"validators": []}
-"""A name that is taken is a conflict (409), which a serializer's validator cannot say: the model finds it."""
+"""A taken name must be a conflict (409). A serializer's validator would answer 400, so the model checks the name."""
 
 
 class TierSerializer(Strict, serializers.ModelSerializer[Tier]):
@@ -117,7 +117,7 @@ class UserSerializer(LimitedSerializer[Account]):
 
 
 class NewUserSerializer(UserSerializer):
-    """A user to be made. Without a password nobody can sign in as it."""
+    """A user to be created. Without a password nobody can sign in with it."""
 
     email = serializers.EmailField(max_length=150, write_only=True)
     password = serializers.CharField(

@@ -29,9 +29,9 @@ class TeamFilters(filters.FilterSet):  # type: ignore[misc]
 
 
 class TeamViewSet(Resource, ModelViewSet[Team]):
-    """People who share limits and a budget. A team that has keys, revoked ones too, cannot be deleted.
+    """People who share limits and a budget. A team that has keys, even revoked ones, cannot be deleted.
 
-    Members see their teams; what a team is, is the operators' to say.
+    Members see their teams. Only operators change them.
     """
 
     noun = "team"
@@ -77,7 +77,7 @@ class UserViewSet(
     mixins.ListModelMixin,
     GenericViewSet[Account],
 ):
-    """Users with the tier and limits of their accounts, by their public id (`usr_…`). Users see themselves."""
+    """Users with the tier and limits of their accounts, by their public id (`usr_…`). Users see only themselves."""
 
     noun = "user"
     queryset = Account.objects.select_related("user", "tier")

@@ -26,7 +26,10 @@ MAX_PAGE_SIZE = 500
 
 
 class Budgeted(NamedTuple):
-    """A kind of what may have a budget. `own` narrows its rows to those of a user; None: it is the operators' alone."""
+    """A kind of row that can have a budget.
+
+    `own`: the field that narrows its rows to a user's; None: for operators only.
+    """
 
     rows: Callable[[], QuerySet[Any]]
     own: str | None
@@ -44,7 +47,7 @@ BUDGETED = {
     "team": Budgeted(Team.objects.all, "members", lambda row: row.name),
     "user": Budgeted(lambda: Account.objects.select_related("user"), "user", lambda row: row.user.username),
 }
-"""In the order of the answer."""
+"""The kinds, in the order in which answers list them."""
 
 CURSOR = r"^(global|key|project|team|user)-[0-9]{1,18}$"
 
@@ -78,9 +81,9 @@ class BudgetsSerializer(serializers.Serializer[Any]):
 
 
 class BudgetsView(StrictView, APIView):
-    """Every budget: how much of it is spent in its period, by the same numbers that refuse requests.
+    """Every budget, and how much of it is spent in its period, by the same numbers by which requests are refused.
 
-    Users see those of their keys, their own, and those of their teams.
+    Users see the budgets of their keys, their own, and those of their teams.
     """
 
     query: ClassVar = {"get": BudgetsQuery}
@@ -88,7 +91,7 @@ class BudgetsView(StrictView, APIView):
 
     @extend_schema(operation_id="usage_budgets", parameters=[BudgetsQuery], responses=BudgetsSerializer)
     def get(self, request: Request) -> Response:
-        query = BudgetsQuery(data=request.query_params.dict())  # of a form, what is blank would be dropped
+        query = BudgetsQuery(data=request.query_params.dict())  # a dict: DRF drops blank values of a form
         query.is_valid(raise_exception=True)
         parameters = query.validated_data
         kinds = [parameters["kind"]] if "kind" in parameters else list(BUDGETED)
@@ -99,7 +102,7 @@ class BudgetsView(StrictView, APIView):
 
 
 def page_of(user: Any, kinds: Sequence[str], after: str | None, size: int) -> tuple[list[tuple[str, Any]], str | None]:
-    """Rows with their kinds, and the cursor behind the last one where more follow."""
+    """Rows with their kinds, and the cursor behind the last row if more follow."""
     last_kind, _, last_id = (after or "-0").partition("-")
     rows: list[tuple[str, Any]] = []
     for kind in kinds:
@@ -124,7 +127,7 @@ def visible_to(user: Any, kind: str) -> QuerySet[Any]:
 
 
 def render_rows(rows: Sequence[tuple[str, Limited]], now: datetime) -> list[dict[str, Any]]:
-    """Asks for what is spent once for each kind."""
+    """Render rows. It asks the ledger once for each kind."""
     spending: dict[str, dict[int, Spending]] = {
         kind: spending_of([row for its_kind, row in rows if its_kind == kind], now)
         for kind in {kind for kind, _ in rows}

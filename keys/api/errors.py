@@ -1,4 +1,4 @@
-"""What the management API answers to exceptions, in its one shape. DRF finds it through `EXCEPTION_HANDLER`."""
+"""Turns exceptions into answers of the management API, in its one shape. DRF finds this by `EXCEPTION_HANDLER`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Conflict(exceptions.APIException):
     default_detail = "Another change got in between; read it again and repeat yours."
 
     def __init__(self, detail: str | None = None, code: str | None = None, *, fields: Iterable[str] = ()) -> None:
-        """`fields` are those whose values there are already."""
+        """`fields`: those whose values exist already."""
         super().__init__(detail, code)
         self.fields = tuple(fields)
 
@@ -50,12 +50,15 @@ class BodyTooLarge(exceptions.APIException):
 
 
 def answer(error: Exception, context: dict[str, Any]) -> Response | None:
-    """DRF's exception handler, for our exceptions too. None: nobody foresaw it, and `handler500` answers."""
+    """DRF's exception handler, extended to Sluice's exceptions.
+
+    None: an unexpected error, which `handler500` answers.
+    """
     error = as_api_exception(error)
     response = exception_handler(error, context)
     if response is not None and isinstance(error, exceptions.APIException):
         response.data = document_of(error)
-        # JSON, also to who wants a page or a file of the view.
+        # JSON, even if the client wants a page or a file from the view.
         request = context["request"]
         request.accepted_renderer, request.accepted_media_type = JSONRenderer(), JSONRenderer.media_type
     return response
@@ -75,7 +78,7 @@ def document_of(error: exceptions.APIException) -> ErrorDocument:
 
 
 def _problems(detail: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """What DRF says of a body, each with the member that it is about: `members.0` is the first of a list."""
+    """Each problem that DRF found in a body, with its member: `members.0` is the first item of a list."""
     if isinstance(detail, Mapping):
         for member, inner in detail.items():
             is_own = member == api_settings.NON_FIELD_ERRORS_KEY
@@ -102,26 +105,29 @@ def as_api_exception(error: Exception) -> Exception:
         case RequestDataTooBig():
             return BodyTooLarge()
         case Http404():
-            return exceptions.NotFound()  # its own words name a class
+            return exceptions.NotFound()  # Django's text would name a class
         case DatabaseError() if is_collision(error):
-            # Checked before, and yet refused by the database: another transaction was faster.
+            # The check before found nothing, but the database refused: another transaction was faster.
             logger.warning("A change collided with another one", exc_info=error)
             return Conflict()
     return error
 
 
 CIRCLES = frozenset({"40001", "40P01"})
-"""What PostgreSQL calls transactions that cannot both be: a serialization failure, a deadlock."""
+"""PostgreSQL's codes for transactions that exclude each other: a serialization failure, a deadlock."""
 
 
 def is_collision(error: DatabaseError) -> bool:
-    """Whether another change is the reason. `DatabaseError` itself is Django's, of a row that went away meanwhile."""
+    """Whether another change caused the error.
+
+    Django raises a plain `DatabaseError` for a row that was deleted meanwhile.
+    """
     is_circle = getattr(error.__cause__, "sqlstate", None) in CIRCLES
     return isinstance(error, IntegrityError) or type(error) is DatabaseError or is_circle
 
 
 def _invalid(error: ValidationError) -> exceptions.APIException:
-    """400 by field; 409 when nothing is wrong with it but that there is one already."""
+    """400 with the errors by field; 409 if the only problem is that such a row exists."""
     by_field = error.error_dict if hasattr(error, "error_dict") else {NON_FIELD_ERRORS: error.error_list}
     pairs = [(field, problem) for field, problems in by_field.items() for problem in problems]
     if all(problem.code in DUPLICATES for _, problem in pairs):

@@ -1,4 +1,4 @@
-"""JSON columns as the management API shows and takes them. Their rules are the models'."""
+"""JSON columns in the management API. The models validate them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from keys.ruled import validate_headers, validate_methods, validate_origins, val
 
 @extend_schema_field({"type": "array", "items": {"type": "string"}})
 class TextsField(serializers.JSONField):
-    """A list of texts, checked by the model's own validator: a `ListField` would make texts of numbers."""
+    """A list of texts, validated by the model: a `ListField` would turn numbers into texts."""
 
 
 @extend_schema_field({"type": "object", "additionalProperties": {}})
@@ -31,7 +31,7 @@ class HeadersField(serializers.JSONField):
 
 
 class RulesSerializer(serializers.Serializer[Any]):
-    """A project's rules. Validators stand here again: a model's own validation skips whatever is empty."""
+    """A project's rules. The validators are repeated here, because validation of a model skips empty values."""
 
     allowed_params = ParamsField(
         required=False, validators=[validate_params], help_text="Member of the body, dotted, to its allowed values."

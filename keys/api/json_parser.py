@@ -1,4 +1,4 @@
-"""Bodies of the management API."""
+"""The JSON parser of the management API."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from rest_framework.parsers import JSONParser
 
 
 class StorableJSONParser(JSONParser):
-    """JSON of which every value can be stored in every database.
+    """JSON whose values every database can store.
 
-    DRF's parser lets through what breaks later, inside the database: NUL and lone surrogates, which PostgreSQL's JSON
-    refuses, numbers that are infinite as floats; and it does not expect nesting deeper than the stack. Of a member that
-    stands twice it drops the first one.
+    DRF's parser accepts what fails later in the database: NUL and lone surrogates, which PostgreSQL's JSON refuses, and
+    numbers that are infinite as floats. It does not expect nesting deeper than the stack. If a member stands twice, it
+    drops the first one.
     """
 
     def parse(
@@ -49,7 +49,7 @@ def _check(value: Any) -> None:
     if isinstance(value, str):
         if "\0" in value:
             raise ValueError("a text holds a NUL character")
-        value.encode()  # half of a surrogate pair is a ValueError here
+        value.encode()  # a lone surrogate raises ValueError
     elif isinstance(value, float):
         if not math.isfinite(value):
             raise ValueError("a number is too large")

@@ -1,4 +1,4 @@
-"""What one key was used for."""
+"""The usage of one key."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from shown.money import machine
 MOST_DAYS = 365
 DEFAULT_DAYS = 30
 MOST_MODELS = 500
-"""Shown, the most used first: clients write these names, so there may be any number of them."""
+"""At most this many are shown, the most used first: clients choose these names, so there may be any number of them."""
 
 usage_parameters = [
     OpenApiParameter("days", {"type": "integer", "minimum": 1, "maximum": MOST_DAYS, "default": DEFAULT_DAYS})
@@ -27,7 +27,7 @@ usage_parameters = [
 
 
 def wanted_days(request: Request) -> int:
-    """Raises `ValidationError`."""
+    """The number of days that the client asks for. Raises `ValidationError`."""
     text = request.query_params.get("days", str(DEFAULT_DAYS))
     if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= MOST_DAYS):
         raise ValidationError({"days": [f"Write a number from 1 to {MOST_DAYS}."]})
@@ -50,7 +50,7 @@ class ModelUsageSerializer(UsageSerializer):
 
 
 class KeyUsageSerializer(serializers.Serializer[Any]):
-    """A key's use since a time, and its budget in the period that is now."""
+    """A key's usage since a time, and its budget in the current period."""
 
     id = serializers.IntegerField()
     since = serializers.DateTimeField()

@@ -39,7 +39,7 @@ class ProjectFilters(filters.FilterSet):  # type: ignore[misc]
 
 
 class ProjectViewSet(Resource, ModelViewSet[Project]):
-    """Groups of keys. A project that has keys, revoked ones too, cannot be deleted."""
+    """Groups of keys. A project that has keys, even revoked ones, cannot be deleted."""
 
     noun = "project"
     queryset = Project.objects.all()
@@ -49,7 +49,7 @@ class ProjectViewSet(Resource, ModelViewSet[Project]):
 
 
 class KeyFilters(filters.FilterSet):  # type: ignore[misc]
-    """`project`, `owner` and `team` by name or id."""
+    """Filters of keys. `project`, `owner` and `team` can be names or ids."""
 
     name = filters.CharFilter()
     project = filters.CharFilter(method="of_project", help_text="Name or id.")
@@ -63,14 +63,14 @@ class KeyFilters(filters.FilterSet):  # type: ignore[misc]
             return keys.filter(project=Project.find(value))
         except Project.DoesNotExist:
             if not holds_permission(self.request, self.request.parser_context["view"]):
-                return keys.none()  # as one that is others'
+                return keys.none()  # like a project of others
             raise ValidationError({"project": [f"There is no project {value!r}."]}) from None
 
     def of_owner(self, keys: VirtualKeyQuerySet, _name: str, value: str) -> QuerySet[VirtualKey]:
         try:
             return keys.filter(owner=find_user(value))
         except ObjectDoesNotExist:
-            return keys.none()  # and not an error: it would tell any user who the others are
+            return keys.none()  # an error would tell users which other users exist
 
     def of_team(self, keys: VirtualKeyQuerySet, _name: str, value: str) -> QuerySet[VirtualKey]:
         try:
@@ -90,7 +90,7 @@ class KeyFilters(filters.FilterSet):  # type: ignore[misc]
     destroy=extend_schema(description="Revokes the key, for good. Its row stays, for the ledger."),
 )
 class KeyViewSet(Resource, ModelViewSet[VirtualKey]):
-    """Virtual keys. A token is in the answer to `create` and `rotate`, and nowhere else."""
+    """Virtual keys. Only the answers to `create` and `rotate` contain a token."""
 
     noun = "key"
     queryset = VirtualKey.objects.select_related("project", "team", "owner")
@@ -117,7 +117,7 @@ class KeyViewSet(Resource, ModelViewSet[VirtualKey]):
     @extend_schema(request=None, responses=KeySerializer)
     @action(detail=True, methods=["post"])
     def revoke(self, request: Request, pk: str) -> Response:
-        """Refuse it from now on, for good. Revoking it again changes nothing."""
+        """Revoke the key, for good: its requests are refused from now on. Revoking it again changes nothing."""
         key = self.get_object()
         key.revoke()
         return Response(self.get_serializer(key).data)
@@ -125,7 +125,7 @@ class KeyViewSet(Resource, ModelViewSet[VirtualKey]):
     @extend_schema(request=RotationSerializer, responses=MintedKeySerializer)
     @action(detail=True, methods=["post"])
     def rotate(self, request: Request, pk: str) -> Response:
-        """Give it a new token; the old one dies at once, or after the grace that is asked for."""
+        """Give the key a new token. The old one is refused at once, or after the grace that is asked for."""
         serializer = RotationSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         key = self.get_object()
@@ -135,7 +135,7 @@ class KeyViewSet(Resource, ModelViewSet[VirtualKey]):
     @extend_schema(parameters=usage_parameters, responses=KeyUsageSerializer, filters=False)
     @action(detail=True, methods=["get"], pagination_class=None)
     def usage(self, request: Request, pk: str) -> Response:
-        """What it was used for in the last days, by model, and where its budget stands."""
+        """What the key was used for in the last days, by model, and where its budget stands."""
         days = wanted_days(request)
         now = timezone.now()
         return Response(key_usage(self.get_object(), now - timedelta(days=days), now))

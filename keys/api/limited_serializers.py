@@ -1,4 +1,4 @@
-"""Limits and budgets as the management API shows and takes them."""
+"""The base of serializers for rows with limits and a budget."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Spent = serializers.DecimalField(max_digits=22, decimal_places=12, allow_null=Tr
 
 
 class LimitedSerializer(Strict, serializers.ModelSerializer[L]):
-    """The settings of `Limited`, and beside a budget what is spent of it. Money is in USD, written as text."""
+    """The settings of `Limited`, and what is spent of the budget. Money is in USD, as text."""
 
     soft_threshold = serializers.DecimalField(
         max_digits=4,
@@ -55,7 +55,10 @@ class LimitedSerializer(Strict, serializers.ModelSerializer[L]):
 
     @cached_property
     def _spending(self) -> dict[int, Spending]:
-        """Asked once for all rows of an answer: a list has one serializer for all of them."""
+        """Spending by primary key.
+
+        A list has one serializer for all rows, so the ledger is asked once for each answer.
+        """
         shown: Any = self.parent.instance if isinstance(self.parent, serializers.ListSerializer) else [self.instance]
         return spending_of(shown, timezone.now())
 

@@ -1,4 +1,4 @@
-"""How often one address may try, and how often one account may be tried, at whichever door."""
+"""Throttles for signing in: by client address and by account, for the API and the admin together."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from keys.api.shared_throttle import SharedThrottle
 
 
 class ByAddress(SharedThrottle):
-    """Behind a reverse proxy that is not trusted it counts the proxy, so its rate leaves room for many people."""
+    """Attempts from one address.
+
+    Behind a proxy that is not trusted it counts the proxy, so its rate is for many people.
+    """
 
     scope = "login_address"
     rate = "60/min"
@@ -25,7 +28,7 @@ class ByAddress(SharedThrottle):
 
 
 class ByEmail(SharedThrottle):
-    """Attempts at one account, from wherever they come, right ones too: only those who fail know they are counted."""
+    """Attempts at one account from all addresses. Successful ones count, too, which only a refused client notices."""
 
     scope = "login_email"
     rate = "10/min"
@@ -36,7 +39,7 @@ class ByEmail(SharedThrottle):
 
 
 class ByUsername(SharedThrottle):
-    """Those of the admin's form, counted with those of the API: an account's name is its address there."""
+    """Attempts in the admin's form, counted with the API's: a user's name is the account's e-mail address."""
 
     scope = "login_email"
     rate = "10/min"
@@ -51,7 +54,7 @@ def account_key(name: str) -> str:
 
 
 class ThrottledLoginForm(AdminAuthenticationForm):
-    """The admin's, which does not look at the password while there were too many tries."""
+    """The admin's form, which does not check the password if there were too many attempts."""
 
     def clean(self) -> dict[str, Any]:
         wait_s = throttled_for(self.request) if self.request is not None else None
@@ -61,8 +64,8 @@ class ThrottledLoginForm(AdminAuthenticationForm):
 
 
 def throttled_for(request: HttpRequest) -> int | None:
-    """Takes a try. The seconds to wait before the next one, where this one was too many."""
-    readable: Any = request  # what the throttles read, Django's requests have too
+    """Count an attempt. Returns the seconds until the next one is allowed if this one was too many, else None."""
+    readable: Any = request  # Django's requests have what the throttles read
     throttles = (ByAddress(), ByUsername())
     waits = [math.ceil(throttle.wait() or 1) for throttle in throttles if not throttle.allow_request(readable, None)]
     if not waits:

@@ -1,4 +1,4 @@
-"""Who speaks to the management API without a user account: the bearer of `MANAGEMENT_TOKEN`, or a local command."""
+"""Access to the management API without a user account: with `MANAGEMENT_TOKEN`, or by a local command."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from keys.user_tokens import looks_like_one
 
 
 class Operator(AnonymousUser):
-    """May do everything, and has no row among the users."""
+    """Has every permission, and no row in the table of users."""
 
     is_staff: Any = True
     is_superuser: Any = True
@@ -45,20 +45,20 @@ class Operator(AnonymousUser):
 
 
 class LocalRequest(WSGIRequest):
-    """A request that a command makes in its own process. Who can run it has the database anyway.
+    """A request that a command makes in its own process. Who can run a command can change the database anyway.
 
-    No server ever makes one, so that nothing that a client sends can pass for it.
+    The server never makes such a request, so no request of a client can pass for one.
     """
 
     is_local_command = True
-    """For who asks what kind of caller this is, without knowing this class."""
+    """For code that needs the kind of caller without importing this class."""
 
     def get_host(self) -> str:
         return "localhost"
 
 
 class ManagementTokenAuthentication(BaseAuthentication):
-    """`Authorization: Bearer <MANAGEMENT_TOKEN>`. Without that setting no token is right."""
+    """`Authorization: Bearer <MANAGEMENT_TOKEN>`. Without that setting no management token is valid."""
 
     def authenticate(self, request: Request) -> tuple[Operator, None] | None:
         if isinstance(request._request, LocalRequest):
@@ -69,7 +69,7 @@ class ManagementTokenAuthentication(BaseAuthentication):
         expected = settings.MANAGEMENT_TOKEN.encode()
         if not expected or not hmac.compare_digest(token.strip(), expected):
             if looks_like_one(token.strip()):
-                return None  # a user's, for the next class to judge
+                return None  # it may be a user's token, which the next class checks
             raise AuthenticationFailed("This is not the management token.")
         return Operator(), None
 

@@ -1,4 +1,4 @@
-"""Pages of the management API: by cursor, so that the last page of a big table costs what the first does."""
+"""Pages of the management API. They use cursors, so the last page of a big table takes as long as the first."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_PAGE_SIZE = 500
 
 
 class NewestFirst(CursorPagination):
-    """Newest first: primary keys of all our tables grow with time."""
+    """Newest first: the primary keys of all tables grow with time."""
 
     page_size = 50
     max_page_size = MAX_PAGE_SIZE
@@ -46,7 +46,7 @@ class NewestFirst(CursorPagination):
             cursor = super().decode_cursor(request)
             position = None if cursor is None else cursor.position
             if position is not None:
-                # DRF lets a position that fits no column reach the database.
+                # DRF passes a position that does not fit the column to the database.
                 if "\0" in str(position):
                     raise ValueError
                 self.key_field.to_python(position)

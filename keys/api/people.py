@@ -1,4 +1,4 @@
-"""Users and teams as fields of the management API: shown by id, taken by name too."""
+"""Users and teams as fields of the management API: answers have their ids, and requests may have their names."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ else:
     UserRelation = TeamRelation = serializers.RelatedField
 
 MOST_DIGITS = 18
-"""A longer number is no row's, and an OverflowError in SQLite's driver."""
+"""No row has a longer number, and SQLite's driver raises OverflowError for it."""
 
 
 def find_user(name_or_id: Any) -> Any:
-    """By name, by the account's public id (`usr_…`), else by number. Raises `User.DoesNotExist`."""
+    """Find a user by name, by the account's public id (`usr_…`), else by number. Raises `User.DoesNotExist`."""
     users = get_user_model()._default_manager
     if isinstance(name_or_id, str):
         if named := users.filter(username=name_or_id).first():
@@ -33,7 +33,7 @@ def find_user(name_or_id: Any) -> Any:
 
 
 def find_team(name_or_id: Any) -> Team:
-    """By name, else by number. Raises `Team.DoesNotExist`."""
+    """Find a team by name, else by number. Raises `Team.DoesNotExist`."""
     if isinstance(name_or_id, str) and (named := Team.objects.filter(name=name_or_id).first()):
         return named
     return Team.objects.get(pk=_row_id(name_or_id, Team.DoesNotExist))

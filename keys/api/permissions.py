@@ -1,8 +1,8 @@
-"""What a user may do through the management API.
+"""What users may do through the management API.
 
-Staff may do what Django's permissions on the model say, with all rows. Everybody else who is signed in may do with the
-rows of their own what the view names in `owner_actions`; `owner_field` is where a row names its owner. A row of
-somebody else's is not there (404) for those who have no permission for all rows.
+Staff may do with all rows what Django's permissions on the model allow. Other signed-in users may do with their own
+rows what a view lists in `owner_actions`; `owner_field` is the field with a row's owner. For users without permission
+for all rows, the rows of others do not exist (404).
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ VERBS = {
 
 
 def holds_permission(request: Request, view: APIView) -> bool:
-    """Whether the caller is staff with the model's permission for the method, and so may do it with every row.
+    """Whether the caller is staff with the model's permission for the method, which holds for every row.
 
-    A view without a model is for superusers alone.
+    A view without a model is for superusers only.
     """
     user = request.user
     if not user.is_active or not user.is_staff:
@@ -48,12 +48,12 @@ def _verb(request: Request, view: APIView) -> str:
     if method not in VERBS:
         raise MethodNotAllowed(method)
     if method == "POST" and getattr(view, "action", None) not in ("create", None):
-        return "change"  # `revoke` and `rotate` make no row
+        return "change"  # `revoke` and `rotate` add no row
     return VERBS[method]
 
 
 class StaffOrOwner(BasePermission):
-    """Staff with the permission, and owners with their own."""
+    """Allows staff with the permission, and owners for their own rows."""
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         if holds_permission(request, view):
@@ -64,7 +64,7 @@ class StaffOrOwner(BasePermission):
 
 
 class OwnRows(BaseFilterBackend):
-    """For those who have no permission for all rows: theirs alone."""
+    """Users without permission for all rows get only their own."""
 
     def filter_queryset(self, request: Request, queryset: Any, view: APIView) -> Any:
         if holds_permission(request, view):
@@ -74,7 +74,7 @@ class OwnRows(BaseFilterBackend):
 
 
 class SignedIn(BasePermission):
-    """Whoever is known and active."""
+    """Allows every active user who is signed in."""
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         return bool(request.user.is_authenticated and request.user.is_active)

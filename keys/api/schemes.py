@@ -1,4 +1,4 @@
-"""How OpenAPI names the ways in which callers of the management API say who they are."""
+"""The authentication schemes of the management API, for OpenAPI."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class UserTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untype
 
 
 class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    """The admin's session, which changes nothing without its CSRF token."""
+    """The admin's session. Changes also need its CSRF token."""
 
     target_class = "rest_framework.authentication.SessionAuthentication"
     name = ["session", "csrfToken"]  # noqa: RUF012 (as drf-spectacular declares it)

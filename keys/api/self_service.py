@@ -1,4 +1,4 @@
-"""Accounts under `/v1/`: sign up, sign in, make and revoke keys of one's own. Errors have OpenAI's shape."""
+"""Accounts under `/v1/`: sign up, sign in, mint and revoke one's own keys. Errors have OpenAI's shape."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ TYPES = {400: "invalid_request_error", 401: "authentication_error", 403: "permis
 
 
 class SelfServiceView(StrictView, APIView):
-    """One of the endpoints: DRF's requests and checks, OpenAI's errors."""
+    """The base of these endpoints: DRF checks requests, and errors have OpenAI's shape."""
 
-    schema = None  # the OpenAPI document is the management API's
+    schema = None  # the OpenAPI document describes only the management API
     authentication_classes: Any = (UserTokenAuthentication,)
     permission_classes: Any = (SignedIn,)
 
@@ -46,7 +46,7 @@ class SelfServiceView(StrictView, APIView):
 
 
 class OpenAIError(HttpResponse):
-    """DRF's error in OpenAI's shape, which another app writes."""
+    """An error of DRF in OpenAI's shape, which another app writes."""
 
     def __init__(self, response: Any) -> None:
         message, param, code = words_of(response.data)
@@ -56,11 +56,14 @@ class OpenAIError(HttpResponse):
         body = OPENAI_ERROR()(message, kind, param, code)
         super().__init__(body, status=status, headers=headers)
         self.data = {"code": code}
-        """What the audit log asks of every response of DRF's."""
+        """The audit log reads it from every response of DRF."""
 
 
 def words_of(problem: ErrorDocument) -> tuple[str, str | None, str]:
-    """Message, parameter and code of what the management API would answer: OpenAI's errors are about one parameter."""
+    """Message, parameter and code of an error document.
+
+    An error of OpenAI has one parameter, so the first one is taken.
+    """
     param = next(iter(problem["errors"]), None)
     message = problem["detail"] if param is None else " ".join(problem["errors"][param])
     is_invalid = problem["code"] == exceptions.ValidationError.default_code
@@ -122,7 +125,7 @@ class Login(SelfServiceView):
 
     def post(self, request: Request) -> Response:
         fields = read_fields(LoginSerializer, request)
-        # Django hashes the password also where there is no such user, so that the time taken tells nothing.
+        # Django hashes the password even if there is no such user, so the time taken does not tell whether there is.
         user = authenticate(request._request, username=fields["email"].strip().lower(), password=fields["password"])
         if user is None:
             raise WrongCredentials
@@ -143,7 +146,7 @@ class KeyRequestSerializer(Strict, serializers.Serializer[Any]):
 
 
 class OwnKeys(SelfServiceView):
-    """A new key of one's own → `{api_key, prefix}`."""
+    """Mint a key for oneself: `{name}` → `{api_key, prefix}`."""
 
     queryset = VirtualKey.objects.all()
 
@@ -158,7 +161,7 @@ class OwnKey(SelfServiceView):
     queryset = VirtualKey.objects.all()
 
     def delete(self, request: Request, prefix: str) -> Response:
-        """Revoke it, by the prefix that making it answered with."""
+        """Revoke the key with this prefix, which minting returned."""
         public_id = prefix.removeprefix(settings.KEY_PREFIX)
         key = VirtualKey.objects.filter(owner=request.user.pk, public_id=public_id).first()
         if key is None:
@@ -180,17 +183,17 @@ def uncached_response(document: dict[str, Any], status: int = HTTPStatus.OK) -> 
 
 
 def mint_for(account: Account, name: str | None) -> tuple[VirtualKey, str]:
-    """A key in the project `default`, where names are unique: so it begins with the account's."""
+    """Mint a key in the project `default`. Names are unique there, so the name begins with the account's id."""
     return VirtualKey.objects.mint(name=f"{account.public_id} {name or secrets.token_hex(4)}", owner=account.user)
 
 
 def prefix_of(key: VirtualKey) -> str:
-    """What the token begins with, up to its secret."""
+    """The beginning of the token, up to its secret."""
     return settings.KEY_PREFIX + key.public_id
 
 
 class NothingHere(SelfServiceView):
-    """The rest of what `/v1/` gives to the control plane."""
+    """Answers 404 to the other paths under `/v1/` that the control plane gets."""
 
     authentication_classes = ()
     permission_classes = (AllowAny,)

@@ -1,4 +1,4 @@
-"""Projects and keys as the management API shows and takes them. Rules are the models'."""
+"""Serializers of the management API for projects and keys. The models validate the rules."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ class ProjectSerializer(RulesSerializer, LimitedSerializer[Project]):
             "created_at",
             "updated_at",
         )
-        # A name that is taken is a conflict (409), which a serializer's validator cannot say: the model finds it.
+        # A taken name must be a conflict (409). A serializer's validator would answer 400, so the model checks the
+        # name.
         extra_kwargs: ClassVar[dict[str, Any]] = {"name": {"validators": []}, "unmetered": {"allow_blank": False}}
 
 
@@ -49,7 +50,7 @@ class ProjectSerializer(RulesSerializer, LimitedSerializer[Project]):
     {"oneOf": [{"type": "integer"}, {"type": "string"}], "description": "Its id; its name is taken too."}
 )
 class ProjectField(ProjectRelation):
-    """Shown by id, taken by name or id."""
+    """Answers have the id; requests may have the name or the id."""
 
     shown_as: ClassVar = {"type": "integer"}
     default_error_messages: ClassVar = {
@@ -82,7 +83,7 @@ class KeySerializer(LimitedSerializer[VirtualKey]):
     team_name = serializers.SerializerMethodField()
     status = serializers.ChoiceField(choices=STATUSES, read_only=True)
     mask = serializers.CharField(read_only=True)
-    # Named again: the model's own validation skips whatever is empty, and `{}` is no empty list.
+    # The validators are repeated, because validation of a model skips empty values, and `{}` is not an empty list.
     allowed_models = TextsField(required=False, validators=[validate_patterns])
     tags = TextsField(required=False, validators=[validate_strings])
     metadata = ObjectField(required=False, validators=[validate_object])
@@ -118,7 +119,7 @@ class KeySerializer(LimitedSerializer[VirtualKey]):
         extra_kwargs: ClassVar[dict[str, Any]] = {
             "previous_until": {"help_text": "Until when the token before the last rotation is still taken."}
         }
-        validators: ClassVar[list[Any]] = []  # the model finds a name that is taken: a conflict (409)
+        validators: ClassVar[list[Any]] = []  # the model checks for a taken name, which is a conflict (409)
 
     def get_team_name(self, key: VirtualKey) -> str | None:
         return key.team.name if key.team is not None else None
@@ -131,7 +132,7 @@ class KeySerializer(LimitedSerializer[VirtualKey]):
         return fields
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Those who may make or change any key say what they like; others what they may of their own."""
+        """Callers who may change any key may set anything; others only what owners may set on their own keys."""
         return attrs if self._may_make_any() else check_own_key(self.context["request"].user, self.instance, attrs)
 
     def _may_make_any(self) -> bool:
@@ -145,7 +146,7 @@ class KeySerializer(LimitedSerializer[VirtualKey]):
 
 
 class MintedKeySerializer(KeySerializer):
-    """A key at the only moment at which its token is known."""
+    """A key in the only answer that has its token."""
 
     key = serializers.SerializerMethodField(help_text="The token. It is told here and never again.")
 
@@ -166,7 +167,7 @@ class RotationSerializer(Strict, serializers.Serializer[Any]):
 
 
 class BulkRevocationSerializer(Strict, serializers.Serializer[Any]):
-    """Which keys to revoke: all of one project."""
+    """The keys to revoke: all keys of a project."""
 
     project = ProjectField(queryset=Project.objects.all())
 

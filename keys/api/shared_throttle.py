@@ -1,4 +1,4 @@
-"""Tries that all processes of an installation count together, in Redis; without it each counts its own."""
+"""A throttle that all processes of an installation count together in Redis. Without Redis each counts by itself."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ log = logging.getLogger("sluice.keys")
 
 TIMEOUT_S = 0.5
 AWAY_S = 5.0
-"""A Redis that did not answer is not asked for so long: whoever signs in meanwhile does not wait for it."""
+"""A Redis that did not answer is not asked again for this long, so that people who sign in do not wait for it."""
 
-# The moments of the last tries, newest first, by Redis' clock. One step, so that no two processes take the same try.
+# A list of the last attempts' times by Redis' clock, newest first. One script, so processes cannot both take the last
+# one.
 TAKE = """
 local now = redis.call('TIME')
 now = now[1] * 1000 + math.floor(now[2] / 1000)
@@ -38,7 +39,10 @@ return 0
 
 
 class SharedThrottle(SimpleRateThrottle):
-    """DRF's, whose own way is the one without Redis: get and set, which two processes do at once."""
+    """DRF's throttle with counts in Redis.
+
+    Without Redis, DRF's get and set are used, which two processes can do at once.
+    """
 
     num_requests: int
     duration: int
@@ -53,7 +57,7 @@ class SharedThrottle(SimpleRateThrottle):
         if wait_s:
             self.wait_s = wait_s
             return False
-        # What Redis let pass is counted here as well, and so it is when Redis goes away.
+        # What Redis allowed is counted here, too, so that this process has the count if Redis goes away.
         return super().allow_request(request, view) or wait_s is not None
 
     def wait(self) -> float | None:
@@ -61,7 +65,7 @@ class SharedThrottle(SimpleRateThrottle):
 
 
 def first_look(request: Any, key: str) -> bool:
-    """Whether the try is not counted yet: a request that hashes a password is begun again (`keys/hashing.py`)."""
+    """Whether this attempt is not counted yet: a request that hashes a password begins again (`keys/hashing.py`)."""
     request = getattr(request, "_request", request)
     if not hasattr(request, "tries_counted"):
         request.tries_counted = set()
@@ -72,14 +76,14 @@ def first_look(request: Any, key: str) -> bool:
 
 class SharedCounts:
     def __init__(self, url: str) -> None:
-        """Without retries: they would outlast the timeout, and count twice."""
+        """Without retries, which would outlast the timeout and count twice."""
         self._redis = redis.Redis.from_url(
             url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S, retry=Retry(NoBackoff(), 0)
         )
         self._away_until = 0.0
 
     def take(self, key: str, most: int, span_s: int) -> float | None:
-        """One try. Returns how long to wait for it, 0 where it was taken, None where Redis does not say."""
+        """Count an attempt. Returns the seconds to wait, 0 if it is allowed, None if Redis does not answer."""
         if time.monotonic() < self._away_until:
             return None
         try:

@@ -1,4 +1,4 @@
-"""Whether a key, or whoever asks, would be let in: questions that are always answered with 200."""
+"""Tells whether a key, or the caller, would be accepted. The answer is 200 even if not."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class KeyQuestionSerializer(Strict, serializers.Serializer[Any]):
 
 
 class KeySummarySerializer(serializers.ModelSerializer[VirtualKey]):
-    """What may be told of a key to whoever has its token."""
+    """What a client with a key's token may know about the key."""
 
     project_name = serializers.CharField(source="project.name")
     status = serializers.ChoiceField(choices=STATUSES)
@@ -62,7 +62,7 @@ class KeyValidationSerializer(serializers.Serializer[Any]):
 
 
 class KeyValidationView(StrictView, APIView):
-    """Whether a token would be taken, and if not, with which error it would be refused. Uses nothing up."""
+    """Whether a token would be accepted, and if not, the error with which it is refused. It counts against no limit."""
 
     is_question = True
     permission_classes = (SignedIn,)
@@ -77,7 +77,7 @@ class KeyValidationView(StrictView, APIView):
 
 
 class BadQuestion(Exception):
-    """A body that asks nothing; `code` is what the proxy calls it."""
+    """A body without a question. `code` is the code that the proxy gives it."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -85,7 +85,7 @@ class BadQuestion(Exception):
 
 
 def read_token_text(request: Request) -> Any:
-    """What stands as the key in the body. Raises `BadQuestion`, `ValidationError`."""
+    """The value of `key` in the body. Raises `BadQuestion`, `ValidationError`."""
     try:
         body = request.data
     except ParseError:
@@ -104,7 +104,7 @@ def validation_response(key: VirtualKey | None, error: str | None) -> Response:
 
 
 def judge(value: Any) -> tuple[VirtualKey | None, KeyRefused | None]:
-    """The key whose token this is, and why it would be refused, by the questions that requests are asked."""
+    """The key that this token belongs to, and why it is refused, by the same checks as for requests."""
     if value is None or value == "":
         return None, MissingKey()
     try:
@@ -120,7 +120,7 @@ def judge(value: Any) -> tuple[VirtualKey | None, KeyRefused | None]:
         check_state(record, timezone.now().timestamp())
         check_project(project)
     except InvalidKey as error:
-        return None, error  # whoever has not its secret is told nothing of the key
+        return None, error  # a client without the secret learns nothing about the key
     except KeyRefused as error:
         refusal = error
     return VirtualKey.objects.select_related("project", "owner").get(pk=record.id), refusal
@@ -132,14 +132,14 @@ class CallerValidationSerializer(serializers.Serializer[Any]):
 
 
 class CallerValidationView(StrictView, APIView):
-    """Whether the credentials of this very request would be taken."""
+    """Whether the credentials of this request are accepted."""
 
     is_question = True
     permission_classes = (AllowAny,)
     bodiless = frozenset({"post"})
 
     def perform_authentication(self, request: Request) -> None:
-        """Left to `post`, which answers 200 to wrong ones too."""
+        """Left to `post`, which answers 200 to wrong credentials, too."""
 
     @extend_schema(operation_id="auth_validate", request=None, responses=CallerValidationSerializer)
     def post(self, request: Request) -> Response:

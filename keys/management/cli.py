@@ -1,7 +1,7 @@
 """What the commands for nouns (`keys`, `projects`, `providers`, …) share.
 
-Each verb of a noun is written once, against the management API, and works on this installation or, with `--api-url`,
-on another. Other apps get this by a port (`strict/ports.py`): they do not import this one.
+Each verb of a noun is written once, against the management API. It works on this installation or, with `--api-url`, on
+another. Other apps use this module through a port (`strict/ports.py`), because they do not import this app.
 """
 
 from __future__ import annotations
@@ -23,27 +23,27 @@ from keys.management.connections import Connection, Local, Refused, Remote
 from shown.cells import cell
 
 Verb = Callable[[Any, dict[str, Any]], tuple[Any, str]]
-"""Takes the connection and the options; answers with a document for `--json` and, for people, a text.
+"""Takes the connection and the options. Returns a document for `--json` and a text for people.
 
-A blank text stands for the usual one: a table for a list, a line for each field of a row.
+An empty text means the default: a table for a list, one line for each field of a row.
 """
 
 SHOWN_ONCE = frozenset({"mint", "rotate"})
-"""Verbs that answer with a secret which nothing shows again."""
+"""Verbs whose answer has a secret that is never shown again."""
 
 ROOM = 4096
-"""More than such an answer takes."""
+"""Bytes; such an answer is smaller."""
 
 
 class ManagementCLI:
-    """Reads the verbs of one command and runs the one that was asked for."""
+    """Parses the verbs of a command and runs the chosen one."""
 
     def __init__(self, command: BaseCommand, columns: tuple[str, ...]) -> None:
         self.command = command
         self.columns = columns
 
     def read(self, parser: CommandParser, verbs: dict[str, tuple[Verb, str]]) -> dict[str, CommandParser]:
-        """A parser for each verb, with the options that all of them have."""
+        """Make a parser for each verb, with the options that all verbs have."""
         group = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
         parsers: dict[str, CommandParser] = {}
         for name, (run, summary) in verbs.items():
@@ -71,12 +71,12 @@ class ManagementCLI:
 
     @staticmethod
     def listed(text: str) -> list[str]:
-        """A type for arguments: `a,b` as a list; blank is an empty one."""
+        """An argument type: `a,b` becomes a list, a blank text an empty one."""
         return [item.strip() for item in text.split(",") if item.strip()]
 
     @staticmethod
     def one_of(parser: CommandParser, called: str = "name") -> None:
-        """The options that name one row: its id, or the field that it is called by."""
+        """Add the options that name one row: `--id`, or its name in the field `called`."""
         which = parser.add_mutually_exclusive_group(required=True)
         which.add_argument("--id", type=_row_id)
         which.add_argument(f"--{called}")
@@ -91,7 +91,7 @@ class ManagementCLI:
 
     def _written(self, document: Any) -> str:
         if "results" not in document:
-            # A key has one state; the switch alone would say that a revoked one is active.
+            # A key has one state; `is_active` alone would say that a revoked key is active.
             shown = {name: value for name, value in document.items() if name != "is_active" or "status" not in document}
             width = max(map(len, shown), default=0)
             return "\n".join(f"{name:<{width}}  {cell(name, value)}" for name, value in shown.items())
@@ -104,9 +104,9 @@ class ManagementCLI:
 
 
 def check_output(output: TextIO) -> None:
-    """That a secret which is shown once can be: on a full disk or a closed pipe it would be made, and lost.
+    """Check that a secret which is shown only once can be written: on a full disk or a closed pipe it would be lost.
 
-    Raises `Refused`. What is written for this is taken back, or went where nobody reads.
+    Raises `Refused`. A test write to a file is undone, and nothing reads one to a device that is no terminal.
     """
     try:
         descriptor = output.fileno()
@@ -123,13 +123,13 @@ def check_output(output: TextIO) -> None:
             if any(events & select.POLLERR for _, events in poll.poll(0)):
                 raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
     except UnsupportedOperation:
-        return  # a test's, or another program's, that keeps it in memory
+        return  # output in memory, of a test or another program
     except OSError as error:
         raise Refused(f"The output cannot be written ({error.strerror}); nothing was made.") from None
 
 
 def encodable(text: str, output: TextIO) -> str:
-    """What the terminal's encoding cannot show is shown escaped."""
+    """Escape what the terminal's encoding cannot show."""
     encoding = getattr(output, "encoding", None) or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)
 

@@ -1,4 +1,4 @@
-"""The management API as a command reaches it: in its own process, or at another Sluice over HTTP."""
+"""Connections of commands to the management API: in their own process, or to another Sluice over HTTP."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ TIMEOUT_S = 30.0
 
 
 class Refused(CommandError):
-    """It was not done; the text says why, in one line."""
+    """The command did nothing. The text gives the reason in one line."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(printable(reason))
 
 
 def printable(text: str) -> str:
-    """On one line and without what a terminal would obey: names and answers are written by others."""
+    """One line without control characters, because names and answers are written by others."""
     return "".join(character if character.isprintable() else " " for character in text).strip()
 
 
 class Connection:
-    """Speaks to a management API. A subclass says how one exchange goes."""
+    """Calls a management API. Subclasses implement `exchange`."""
 
     def exchange(self, method: str, path: str, query: dict[str, Any], body: Any) -> tuple[int, bytes]:
-        """The answer's status and body. Raises `Refused` when there is none."""
+        """The answer's status and body. Raises `Refused` if there is none."""
         raise NotImplementedError
 
     def call(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
-        """The document that `/api/<path>` answers with; None where it has none. Raises `Refused`."""
+        """The document that `/api/<path>` returns; None if the body is empty. Raises `Refused`."""
         parameters = {name: value for name, value in query.items() if value is not None}
         status, raw = self.exchange(method, f"/api/{path}", parameters, body)
         try:
@@ -57,7 +57,7 @@ class Connection:
         return document
 
     def everything(self, path: str, *, most: int | None = None, **query: Any) -> dict[str, Any]:
-        """All pages of a list, or as many as hold so many rows, in the shape of one."""
+        """All pages of a list as one page. `most`: stop at this number of rows."""
         rows: list[Any] = []
         following: dict[str, Any] | None = {"page_size": min(500, most or 500), **query}
         while following is not None and (most is None or len(rows) < most):
@@ -69,7 +69,7 @@ class Connection:
         return {"next": None, "previous": None, "results": rows[:most]}
 
     def find(self, path: str, what: str, *, id: int | str | None, name: str | None, **query: Any) -> Any:  # noqa: A002
-        """The one row of that id or name. Raises `Refused` when there is none, or more than one."""
+        """The only row with this id or name. Raises `Refused` if there is none, or more than one."""
         if id is not None:
             return self.call("GET", f"{path}/{id}")
         rows = self.everything(path, name=name, **query)["results"]
@@ -81,7 +81,7 @@ class Connection:
 
 
 class Local(Connection):
-    """Runs the API's own views in this process, as the operator, within the same transaction and audit as over HTTP."""
+    """Runs the API's views in this process, as the operator, with the same transactions and audit as over HTTP."""
 
     def exchange(self, method: str, path: str, query: dict[str, Any], body: Any) -> tuple[int, bytes]:
         raw = b"" if body is None else json.dumps(body).encode()
@@ -133,6 +133,6 @@ class Remote(Connection):
 
 
 def _reason(problem: Any) -> str:
-    """What an error of the management API says. Anything else is somebody else's, as of a server in front."""
+    """The message of an error of the management API; "" for other answers, such as those of a server in front of it."""
     detail = problem.get("detail") if isinstance(problem, dict) else None
     return detail if isinstance(detail, str) else ""

@@ -11,13 +11,13 @@ from django.core.management.base import CommandParser
 from keys.limits.scope import COUNT_LIMITS
 
 NONE = "none"
-"""What is written for no limit; in the body of a request it is null."""
+"""The text for no limit. In the body of a request it is null."""
 
 PERIODS = ("total", "day", "week", "month")
 
 
 def add_limits(parser: CommandParser) -> None:
-    """`none` takes a limit away."""
+    """Add the options of limits. The value `none` removes a limit."""
     for name, count in COUNT_LIMITS.items():
         parser.add_argument(option(name), type=count_or_none, metavar="N", help=f"{count.title.capitalize()}.")
     parser.add_argument("--budget", type=usd_or_none, metavar="USD", help="What may be spent in a period.")
@@ -27,7 +27,7 @@ def add_limits(parser: CommandParser) -> None:
 
 
 def limit_fields(options: dict[str, Any]) -> dict[str, Any]:
-    """The limits' fields for the API, of the options that the command line has."""
+    """The API's fields for the limits that the command line names."""
     names = (*COUNT_LIMITS, "budget", "period", "soft_threshold", "time_zone")
     return {name: unwritten(options[name]) for name in names if options[name] is not None}
 
@@ -49,7 +49,7 @@ def usd_or_none(text: str) -> str:
 
 
 def share(text: str) -> str:
-    """A decimal number, as text: the API takes it so, and no digit is lost on the way."""
+    """A decimal number, kept as text: the API takes text, and no digit is lost."""
     try:
         Decimal(text)
     except InvalidOperation:

@@ -13,19 +13,19 @@ from keys.management.connections import Connection, printable
 class NounCommand(BaseCommand):
     """A subclass names the resource and reads its settings."""
 
-    requires_system_checks = ()  # a remote one needs nothing of this installation
+    requires_system_checks = ()  # a remote Sluice needs nothing of this installation
     noun: ClassVar[str]
     plural: ClassVar[str]
     columns: ClassVar[tuple[str, ...]]
     deletable: ClassVar[bool] = True
     named: ClassVar[str] = "name"
-    """The field that a row is called by."""
+    """The field with a row's name."""
 
     def add_settings(self, parser: CommandParser) -> None:
         """Options of both `create` and `update`."""
 
     def settings(self, options: dict[str, Any]) -> dict[str, Any]:
-        """The API's fields, of what was given; None stands for nothing said, NONE for null."""
+        """The API's fields for the given options. None: not given; NONE: null."""
         raise NotImplementedError
 
     def add_creation(self, parser: CommandParser) -> None:

@@ -1,4 +1,4 @@
-"""Who may use the gateway, and how much: a file for each noun."""
+"""Who may use the gateway, and how much: one file for each model."""
 
 from keys.models.account import Account
 from keys.models.global_limits import GlobalLimits

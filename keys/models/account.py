@@ -1,4 +1,4 @@
-"""Accounts: what Sluice knows of a user besides what Django does."""
+"""Accounts: what Sluice knows of a user in addition to Django."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def new_public_id() -> str:
 
 @announced
 class Account(Limited, Changing):
-    """One for each user, made with the user. Its limits apply to all keys that the user owns.
+    """Each user has one; it is created with the user. Its limits apply to all keys that the user owns.
 
-    The primary key is the user's: a note that an account changed names the owner of the keys that it concerns.
+    The primary key is the user's, so a change of an account names the owner of the keys that it concerns.
     """
 
     user = models.OneToOneField(
@@ -43,5 +43,5 @@ class Account(Limited, Changing):
 
     @classmethod
     def of(cls, user: Any) -> Account:
-        """The user's account; made where the user was written past Django's signals."""
+        """The user's account. It is created if the user was written without Django's signals."""
         return cls.objects.get_or_create(user=user, defaults={"tier": Tier.default()})[0]

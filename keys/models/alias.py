@@ -1,4 +1,4 @@
-"""Aliases of upstream credentials, as keys and projects name them."""
+"""The alias of an upstream credential, in keys and projects."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from strict.names import unknown
 
 
 class Aliased(models.Model):
-    """Names the credential that its requests are paid with. Another app keeps those."""
+    """A row that names the upstream credential for its requests. Another app has the credentials."""
 
     upstream_alias: Any
 
@@ -26,7 +26,7 @@ class Aliased(models.Model):
             raise ValidationError({"upstream_alias": unknown(self.upstream_alias, sorted(aliases), "credential")})
 
     def _is_alias_allowed(self) -> bool:
-        """An alias that the row has already is allowed: a row whose credential was deleted can still be changed."""
+        """An alias that the row already has is allowed, so a row whose credential was deleted can still be changed."""
         if self.upstream_alias in UPSTREAM_ALIASES()():
             return True
         rows: Any = type(self)._default_manager

@@ -1,4 +1,4 @@
-"""A saved or deleted row is announced, so that every process hears of it."""
+"""Announces each saved or deleted row, so that every process learns of it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def announce(sender: type[models.Model], instance: models.Model, **_: Any) -> No
 
 
 def announced(model: type[M]) -> type[M]:
-    """Decorates a model: each of its saves and deletions is one change."""
+    """Decorator for a model: announce each save and deletion as one change."""
     models.signals.post_save.connect(announce, sender=model)
     models.signals.post_delete.connect(announce, sender=model)
     return model

@@ -1,4 +1,4 @@
-"""How settings of a row are changed."""
+"""How the settings of a row are changed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.db import models
 
 
 class Changing(models.Model):
-    """A row whose settings people change."""
+    """A row whose settings people can change."""
 
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -16,7 +16,10 @@ class Changing(models.Model):
         abstract = True
 
     def change(self, **fields: Any) -> None:
-        """Set these settings and no other column: what others write meanwhile stays. Raises `ValidationError`."""
+        """Set these settings and write no other column, so that other writers' changes stay.
+
+        Raises `ValidationError`.
+        """
         for field, value in fields.items():
             setattr(self, field, value)
         self.full_clean()

@@ -15,7 +15,7 @@ ONLY = 1
 
 @announced
 class GlobalLimits(Limited, Changing):
-    """What all requests together may use. There is one row at most; none is the same as one without limits."""
+    """What all requests together may use. There is at most one row; no row means no limits."""
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=ONLY, editable=False)
 

@@ -1,4 +1,4 @@
-"""What may be limited: the settings, their bounds, and what they mean together."""
+"""The limits of a row: the columns, their bounds, and how they depend on each other."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ LIMIT_FIELDS = (*COUNTS, "budget", "period", "soft_threshold", "time_zone")
 
 
 LARGEST_INTEGER = 2**31 - 1
-"""Of PostgreSQL's smaller type."""
+"""The largest number in PostgreSQL's `integer`."""
 
 
 class Period(models.TextChoices):
-    """How long a budget is for. A week begins on Monday; all begin at midnight in the budget's time zone."""
+    """How long a budget lasts. A week begins on Monday. All periods begin at midnight in the budget's time zone."""
 
     TOTAL = "total"
     DAY = "day"
@@ -33,7 +33,7 @@ class Period(models.TextChoices):
 
 
 def count_field(name: str, label: str = "") -> Any:
-    """A column for one of `COUNT_LIMITS`. `label`: in forms, where its title would not do."""
+    """A column for one of `COUNT_LIMITS`. `label`: its name in forms, if its title does not fit there."""
     title, most, _ = COUNT_LIMITS[name]
     field = models.PositiveIntegerField if most <= LARGEST_INTEGER else models.PositiveBigIntegerField
     return field(
@@ -49,7 +49,7 @@ def count_field(name: str, label: str = "") -> Any:
 
 
 def possible_counts() -> Q:
-    """Also where a row is written past the validators."""
+    """The bounds as a database constraint, for rows that are written without the validators."""
     condition = Q()
     for name, count in COUNT_LIMITS.items():
         condition &= Q(**{f"{name}__gte": 1, f"{name}__lte": count.most}) | Q(**{f"{name}__isnull": True})
@@ -57,7 +57,7 @@ def possible_counts() -> Q:
 
 
 class Limited(models.Model):
-    """Limits and a budget; what is blank is not limited."""
+    """Limits and a budget. An empty column means no limit."""
 
     rpm = count_field("rpm")
     tpm = count_field("tpm")

@@ -77,7 +77,7 @@ class Project(Aliased, Limited, Ruled, Changing):
 
     @classmethod
     def default(cls) -> Project:
-        """The project of keys that name none, and of anonymous requests; made when it is first asked for."""
+        """The project of keys that name none, and of anonymous requests. It is created when it is first needed."""
         return cls.objects.get_or_create(name=DEFAULT_PROJECT)[0]
 
     @classmethod

@@ -1,4 +1,4 @@
-"""What a key refuses to have done to it."""
+"""Errors of actions on keys."""
 
 from __future__ import annotations
 
@@ -8,4 +8,4 @@ class Unmintable(Exception):
 
 
 class AlreadyRevoked(Exception):
-    """A revoked key stays as it is: nothing about it can be changed, least of all its secret."""
+    """A revoked key cannot be changed, and its secret cannot be rotated."""

@@ -14,7 +14,7 @@ from keys.models.limited import Limited
 
 @announced
 class Team(Limited, Changing):
-    """Its limits apply to the keys that name it; its members may make such keys."""
+    """Its limits apply to the keys that name it. Its members may mint keys that name it."""
 
     name = models.CharField(max_length=100, unique=True)
     members = models.ManyToManyField(settings.AUTH_USER_MODEL, blank=True, related_name="teams")

@@ -1,4 +1,4 @@
-"""Tiers: what an account may do by the plan that it is on."""
+"""Tiers: the plans of accounts, and what they allow."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOST_EMBEDDINGS = 1_000_000_000
 
 
 class Compute(models.TextChoices):
-    """What computes embeddings that are in no cache."""
+    """What computes embeddings that no cache has."""
 
     BYOK = "byok", "the account's own provider"
     LOCAL = "local", "this installation's model"
@@ -23,7 +23,7 @@ class Compute(models.TextChoices):
 
 @announced
 class Tier(Changing):
-    """A plan. `free` and `paid` exist from the start; accounts that name none are on `free`."""
+    """A plan. `free` and `paid` exist from the start; an account without a choice is on `free`."""
 
     name = models.CharField(max_length=64, unique=True)
     daily_embeddings = models.PositiveIntegerField(
@@ -51,7 +51,7 @@ class Tier(Changing):
 
     @classmethod
     def default(cls) -> Tier:
-        """The tier of new accounts; made again where somebody deleted it."""
+        """The tier of new accounts. It is created again if it was deleted."""
         return cls.objects.get_or_create(name=FREE)[0]
 
     @classmethod

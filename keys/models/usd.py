@@ -1,4 +1,4 @@
-"""Money in a column."""
+"""Columns for money."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ else:
 
 
 class USDField(AnyDecimalField):
-    """Dollars as a `Decimal` with six places in Python, a 64-bit number of picodollars in the database.
+    """Dollars: a `Decimal` with six places in Python, a 64-bit number of picodollars in the database.
 
-    Not a `DecimalField`'s own column: SQLite keeps those as floating-point numbers, and sums and comparisons of them
-    are wrong in the last places. Integers are exact on every database, and are what spend is counted in.
+    The column of `DecimalField` is not used, because SQLite stores it as a floating-point number: sums and comparisons
+    are wrong in the last places. Integers are exact in every database, and spending is counted in them.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -55,5 +55,5 @@ def usd(amount_picousd: int) -> Decimal:
 
 
 def picousd(dollars: Decimal) -> int:
-    """What is smaller than a picodollar is dropped."""
+    """Cuts off what is smaller than a picodollar."""
     return int(dollars * PICO)

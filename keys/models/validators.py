@@ -1,4 +1,4 @@
-"""What a value of a column must be, beyond its type."""
+"""Validators of columns: what a value must be beyond its type."""
 
 from __future__ import annotations
 

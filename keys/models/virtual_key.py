@@ -1,4 +1,4 @@
-"""Virtual keys: what programs authenticate with; what is done with many at once, and how one is made."""
+"""Virtual keys, with which programs authenticate. The query set mints keys and changes many at once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from keys.models.validators import validate_alias, validate_object, validate_pat
 from keys.tokens import hash_secret, mask_token, new_salt, new_token, write_token
 
 STATUSES = ("active", "inactive", "expired", "revoked")
-"""What `status_at` may say."""
+"""The values of `status_at`."""
 
 IDS_IN_A_STATEMENT = 10_000
 """SQLite takes 32,766 parameters, PostgreSQL 65,535."""
@@ -37,7 +37,7 @@ SECRET_FIELDS = (
 
 class VirtualKeyQuerySet(models.QuerySet["VirtualKey"]):
     def with_status(self, status: str, now: datetime) -> VirtualKeyQuerySet:
-        """Those of which `status_at(now)` says so."""
+        """The keys whose `status_at(now)` is this status."""
         if status == "revoked":
             return self.filter(revoked_at__isnull=False)
         kept = self.filter(revoked_at__isnull=True)
@@ -58,7 +58,7 @@ class VirtualKeyQuerySet(models.QuerySet["VirtualKey"]):
     def revoke(self) -> int:
         """Revoke all of them for good. Returns how many were not revoked before."""
         now = timezone.now()
-        # In one order: two who revoke many never wait for each other in a circle.
+        # Rows are locked in one order, so that two revocations of many keys cannot wait for each other in a circle.
         kept = self.filter(revoked_at__isnull=True).order_by("pk").select_for_update(of=("self",), no_key=True)
         ids = list(kept.values_list("pk", flat=True))
         for start in range(0, len(ids), IDS_IN_A_STATEMENT):
@@ -69,9 +69,10 @@ class VirtualKeyQuerySet(models.QuerySet["VirtualKey"]):
         return len(ids)
 
     def record_expiry(self, now: datetime) -> int:
-        """Note of each key whose time is over that it is, once. Returns of how many that was not noted before.
+        """Record once for each expired key that it has expired, for the audit log. Returns how many were not recorded
+        before.
 
-        A key that got more time, and that is over as well, is noted again.
+        A key whose expiry was moved, and that has expired again, is recorded again.
         """
         unrecorded = Q(expiry_noted__isnull=True) | ~Q(expiry_noted=F("expires_at"))
         over = self.filter(unrecorded, expires_at__lte=now, revoked_at__isnull=True)
@@ -88,9 +89,10 @@ class VirtualKeyQuerySet(models.QuerySet["VirtualKey"]):
                 count += len(expiries)
 
     def mint(self, *, name: str, project: Project | None = None, **fields: Any) -> tuple[VirtualKey, str]:
-        """A new key and its token, which is told here and never again. What is left out gets the default.
+        """Make a new key. Returns it and its token, which cannot be had again. Fields that are left out get the
+        defaults.
 
-        Raises `Unmintable` when the project is inactive and `ValidationError` when a field does not fit.
+        Raises `Unmintable` if the project is inactive, and `ValidationError` if a field is not valid.
         """
         project = project or Project.default()
         if not project.is_active:
@@ -110,7 +112,7 @@ class VirtualKeyQuerySet(models.QuerySet["VirtualKey"]):
 
 
 def default_limits() -> dict[str, Any]:
-    """What new keys get where nothing is said, from `KEY_DEFAULT_*`. None that is said means none."""
+    """The limits of new keys that name none, from `KEY_DEFAULT_*`. An explicit None means no limit."""
     days = settings.KEY_DEFAULT_EXPIRES_DAYS
     return {
         "rpm": settings.KEY_DEFAULT_RPM,
@@ -126,7 +128,7 @@ class VirtualKey(Aliased, Limited, Changing):
 
     name = models.CharField(max_length=100)
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="keys")
-    # Who owns or pays for keys is not deleted from under them: their limits would go with them.
+    # An owner or team with keys cannot be deleted: their limits would be deleted with them.
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="virtual_keys"
     )
@@ -142,7 +144,7 @@ class VirtualKey(Aliased, Limited, Changing):
     is_active = models.BooleanField(default=True)
     expires_at = models.DateTimeField(null=True, blank=True)
     expiry_noted = models.DateTimeField(null=True, editable=False)
-    """The `expires_at` that the audit log has an entry for."""
+    """The value of `expires_at` for which the audit log has an entry."""
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
     allowed_models = models.JSONField(
         default=list,
@@ -174,7 +176,7 @@ class VirtualKey(Aliased, Limited, Changing):
             *Limited.Meta.constraints,
             models.UniqueConstraint(
                 fields=["project", "name"],
-                condition=models.Q(revoked_at__isnull=True),  # the name of a key that is gone is free again
+                condition=models.Q(revoked_at__isnull=True),  # the name of a revoked key can be used again
                 name="key_name_unique_in_project",
                 violation_error_message="This project has a key of that name already.",
                 violation_error_code="duplicate_name",
@@ -193,8 +195,8 @@ class VirtualKey(Aliased, Limited, Changing):
         return self.status_at(timezone.now())
 
     def status_at(self, now: datetime) -> str:
-        """`revoked`, `inactive` (the key is, or its owner), `expired` or `active`: the first that fits, which is what
-        its requests are refused for.
+        """`revoked`, `inactive` (the key or its owner), `expired` or `active`: the first that applies. This is the
+        reason for which its requests are refused.
         """
         if self.revoked_at is not None:
             return "revoked"
@@ -203,24 +205,24 @@ class VirtualKey(Aliased, Limited, Changing):
         return "expired" if self.expires_at is not None and self.expires_at <= now else "active"
 
     def change(self, **fields: Any) -> None:
-        """Set these settings and no other column: what others write meanwhile (a revocation, its use) stays.
+        """Set these settings and write no other column, so that concurrent writes (a revocation, its use) stay.
 
-        Raises `ValidationError`, and `AlreadyRevoked`: a revoked key stays as it is.
+        Raises `ValidationError`, and `AlreadyRevoked` because a revoked key cannot be changed.
         """
         if self.revoked_at is not None:
             raise AlreadyRevoked(f"Key {self.name!r} is revoked, for good; mint another one.")
         super().change(**fields)
 
     def revoke(self) -> None:
-        """Refuse it from now on, for good."""
+        """Refuse it from now on. This cannot be undone."""
         VirtualKey.objects.filter(pk=self.pk).revoke()
         self.refresh_from_db()
 
     def rotate(self, grace_s: int = 0) -> str:
-        """Give it a new secret and return the new token; the public id changes with it.
+        """Give it a new public id and secret, and return the new token.
 
-        The old token dies at once, or after `grace_s` seconds; a token that an earlier rotation gave grace dies now.
-        Raises `AlreadyRevoked`.
+        The old token is refused at once, or after `grace_s` seconds. A token that an earlier rotation gave a grace is
+        refused from now on. Raises `AlreadyRevoked`.
         """
         if self.revoked_at is not None:
             raise AlreadyRevoked(f"Key {self.name!r} is revoked, for good; mint another one.")

@@ -1,4 +1,4 @@
-"""`manage.py configuration`: its version, and having every process read it anew."""
+"""`manage.py configuration`: shows the configuration's version, and makes every process read it again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from keys.management.connections import Connection
 
 class Command(BaseCommand):
     help = "The configuration's version, here or, with --api-url, of another Sluice."
-    requires_system_checks = ()  # a remote one needs nothing of this installation
+    requires_system_checks = ()  # a remote Sluice needs nothing of this installation
 
     @property
     def cli(self) -> ManagementCLI:

@@ -25,12 +25,12 @@ SETTINGS = {
     "tags": "tags",
     "metadata": "metadata",
 }
-"""Option → the API's field."""
+"""The API's field for each option."""
 
 
 class Command(BaseCommand):
     help = "Virtual keys, here or, with --api-url, on another Sluice."
-    requires_system_checks = ()  # a remote one needs nothing of this installation
+    requires_system_checks = ()  # a remote Sluice needs nothing of this installation
 
     @property
     def cli(self) -> ManagementCLI:
@@ -139,7 +139,7 @@ class Command(BaseCommand):
 
 
 def _find(api: Connection, options: dict[str, Any]) -> Any:
-    """By a name that several have had, the one that has it now: others of it are revoked."""
+    """Find a key. If several keys have had the name, take the one that is not revoked."""
     where = {"name": options["name"], "project": options["project"]}
     if options["id"] is None:
         kept = [row for row in api.everything("keys", **where)["results"] if row["status"] != "revoked"]

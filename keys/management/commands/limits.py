@@ -1,4 +1,4 @@
-"""`manage.py limits`: what all requests together may use."""
+"""`manage.py limits`: shows and changes what all requests together may use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PATH = "limits/global"
 
 class Command(BaseCommand):
     help = "Limits of the whole gateway, here or, with --api-url, of another Sluice."
-    requires_system_checks = ()  # a remote one needs nothing of this installation
+    requires_system_checks = ()  # a remote Sluice needs nothing of this installation
 
     @property
     def cli(self) -> ManagementCLI:

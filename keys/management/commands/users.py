@@ -33,7 +33,7 @@ class Command(NounCommand):
         return {"email": options["email"], **drop_none(password=password)}
 
     def add_renaming(self, parser: CommandParser) -> None:
-        """A user's name is not changed here."""
+        """Users cannot be renamed here."""
 
     def renaming(self, options: dict[str, Any]) -> dict[str, Any]:
         return {}
