@@ -1,4 +1,4 @@
-"""The management API: each app's resources under one roof."""
+"""The management API: the resources of all apps, under one prefix."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class SchemaView(StrictView, SpectacularAPIView):
 
 
 class Front(StrictView, APIView):
-    """`/api/` itself: people go on to the page."""
+    """`/api/` itself: redirects people to the page of the documentation."""
 
     schema = None
     authentication_classes = ()
@@ -42,7 +42,7 @@ class Front(StrictView, APIView):
 
 
 class UnknownAddress(APIView):
-    """What no resource answers to, in the API's own shape of errors."""
+    """Answers the addresses that no resource has, with the API's own shape of errors."""
 
     schema = None
     authentication_classes = ()

@@ -1,4 +1,4 @@
-"""The root as an app of Django's, the last one: it hands the others what they need of each other."""
+"""The project itself as a Django app. It is loaded last, and fills the ports of the other apps."""
 
 from __future__ import annotations
 

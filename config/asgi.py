@@ -1,4 +1,4 @@
-"""Both planes as one ASGI application. `SLUICE_SURFACE` chooses which of them are mounted."""
+"""Both planes as one ASGI application. `SLUICE_SURFACE` chooses which of them are served."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 
-control_plane: Application = get_asgi_application()  # sets Django up, which the imports below need
+control_plane: Application = get_asgi_application()  # this sets Django up, which the imports below need
 
 from proxy.app import DataPlane  # noqa: E402
 from proxy.health.endpoints import PATHS  # noqa: E402
@@ -27,12 +27,12 @@ from proxy.shapes import shaped_body  # noqa: E402
 from proxy.wire.asgi import REFUSED  # noqa: E402
 
 CONTROL = ("/admin", "/api", "/static/", "/favicon.ico", "/v1/auth/", "/v1/keys/")
-"""What the control plane's paths begin with; what is nobody's gets an error in the shape of its address.
+"""The prefixes of the control plane's paths. A path that nothing serves gets an error in the shape of its prefix.
 
-Two of them, and `/v1/keys` itself, lie under /v1/, which is the data plane's else: signing up and in, and keys of one's
-own, are where clients of this API expect them, but they hash passwords and write rows, which the data plane never does.
-No provider has them, and none may ever see what is sent to them: where the control plane is not mounted they are
-refused instead of passed through.
+Two of them, and `/v1/keys` itself, lie under /v1/, which otherwise belongs to the data plane. Clients of this API
+expect signing up, signing in and their own keys there. But these hash passwords and write rows, which the data plane
+never does. No provider has these paths, and none may ever see what is sent to them: if the control plane is not served,
+they are refused, not forwarded.
 """
 
 CONTROL_EXACTLY = frozenset({"/", "/v1/keys"})
@@ -43,9 +43,9 @@ data_plane = DataPlane()
 
 
 def planes(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-    """The data plane goes first and never sees Django; the rest is Django's.
+    """Call the data plane, which never enters Django, or the control plane.
 
-    Not a coroutine itself: it hands on the one that it chose, which saves every request a frame.
+    This is no coroutine: it returns the one of the plane that it chose, which saves every request a frame.
     """
     path = scope["path"]
     if path.startswith(CONTROL) or path in CONTROL_EXACTLY:
@@ -57,7 +57,10 @@ def planes(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
 
 
 async def refused(scope: Scope, receive: Receive, send: Send) -> None:
-    """A head that Sluice's server refuses: the data plane's are in the ledger; the others it answers by itself."""
+    """A head that Sluice's server refuses.
+
+    The data plane records its own in the ledger; the server answers the others.
+    """
     path = scope["path"]
     is_controls = path.startswith(CONTROL) or path in CONTROL_EXACTLY
     if path.startswith("/v1/") and not is_controls and SURFACE != "admin":
@@ -72,7 +75,7 @@ async def not_served(path: str, send: Send) -> None:
 
 
 async def lifespan(scope: Scope, receive: Receive, send: Send) -> None:
-    """Load before the first request, flush after the last."""
+    """Load before the first request, and flush after the last one."""
     await receive()
     try:
         await data_plane.start()
@@ -95,10 +98,13 @@ def behind_proxies(plane: Application) -> Application:
 
 
 class PlaneRouter(ProtocolTypeRouter):  # type: ignore[misc]  # it has no types
-    """Channels' router, which like `planes` hands on what it chose and is no coroutine itself."""
+    """Channels' router as no coroutine: like `planes`, it returns the coroutine that it chose."""
 
     _asgi_single_callable = True
-    """Says to asgiref, and so to daphne, what it takes of other applications from their being coroutines."""
+    """Tells asgiref, and so daphne, that this is ASGI 3.
+
+    They recognize other applications by their being coroutines.
+    """
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         plane: Application = self.application_mapping[scope["type"]]

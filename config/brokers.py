@@ -1,4 +1,4 @@
-"""The brokers that Celery knows; some need a package beside it."""
+"""The brokers that Celery supports. Some need another package."""
 
 BROKERS = (
     *("redis", "rediss", "redis+socket", "sentinel", "amqp", "amqps", "pyamqp", "sqs", "gcpubsub", "pgmq"),

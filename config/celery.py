@@ -1,6 +1,6 @@
 """Celery, for installations that have a broker: `celery -A config worker` and, once, `celery -A config beat`.
 
-Nothing else imports this: a server without Celery does not pay for it.
+Nothing else imports this module, so a server without Celery does not load it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ BY_TASK = {periodic.task: periodic for periodic in periodic_table()}
 
 
 class Scheduled(Task):  # type: ignore[type-arg]
-    """A task of the schedule runs once at a time in the whole installation, and its row tells how it went."""
+    """A scheduled task.
+
+    It runs once at a time in the whole installation, and its row in the database has the result.
+    """
 
     abstract = True
 
@@ -29,14 +32,17 @@ class Scheduled(Task):  # type: ignore[type-arg]
         periodic = BY_TASK.get(self.name)
         if periodic is None or args or options or self.request.called_directly:
             return super().__call__(*args, **options)
-        from usage.periodic.run import attempt  # models; Celery sets Django up after this module
+        from usage.periodic.run import attempt  # it imports models, and Celery sets Django up after this module
 
         ran = attempt(periodic, self.run)
         return None if ran is None else ran.result or ran.error
 
 
 def entry(periodic: Periodic) -> dict[str, Any]:
-    """Beat's. What no worker took until it was due again is dropped: missed runs run once."""
+    """An entry for beat.
+
+    A run that no worker has taken when the next one is due is dropped, so missed runs run once.
+    """
     at = periodic.at
     when = schedule(periodic.every_s) if at is None else crontab(minute=str(at.minute), hour=str(at.hour))
     return {"task": periodic.task, "schedule": when, "options": {"expires": periodic.every_s or DAY_S}}
@@ -57,7 +63,7 @@ app.autodiscover_tasks()
 
 @signals.setup_logging.connect
 def log_as_django_does(**_: Any) -> None:
-    """Django's settings say how it is logged, and Celery leaves it at that."""
+    """Connecting to this signal keeps Celery from changing the logging that Django's settings define."""
 
 
 @signals.worker_init.connect

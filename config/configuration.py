@@ -1,4 +1,4 @@
-"""The version of the configuration, and reading all of it anew."""
+"""The version of the configuration, and a command to read all of it again."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class VersionView(StrictView, APIView):
 
     @extend_schema(operation_id="config_version", responses=VersionSerializer)
     def get(self, request: Request) -> Response:
-        """The version of the configuration, and how much of it there is."""
+        """The version of the configuration, and how many rows it has."""
         return Response(version_and_counts())
 
 
@@ -37,7 +37,7 @@ class ReloadView(StrictView, APIView):
 
     @extend_schema(operation_id="config_reload", request=None, responses=VersionSerializer)
     def post(self, request: Request) -> Response:
-        """Have every process read all of the configuration anew, within a second."""
+        """Make every process read all of the configuration again, within a second."""
         reload_everything()
         return Response(version_and_counts())
 

@@ -1,4 +1,4 @@
-"""`DATABASE_URL` to Django's database settings."""
+"""Turns `DATABASE_URL` into Django's database settings."""
 
 from __future__ import annotations
 
@@ -24,19 +24,20 @@ def database_from(env: Environment, data_dir: Path, timeout_s: float, statement_
         url = "sqlite://:memory:"
     database: dict[str, Any] = dict(environ.Env.db_url_config(url))
     if database["ENGINE"].endswith("sqlite3"):
-        # IMMEDIATE: a transaction that writes later waits for the lock at its start instead of failing in its middle.
+        # IMMEDIATE: a transaction that will write waits for the lock at its start. Otherwise it could fail in the
+        # middle.
         database["OPTIONS"] = {"transaction_mode": "IMMEDIATE", "init_command": SQLITE_PRAGMAS}
     else:
         database["CONN_HEALTH_CHECKS"] = True
         options = database.get("OPTIONS", {})
         if unknown := sorted(options.keys() - known_options()):
             env.refuse("DATABASE_URL", f"PostgreSQL has no option {unknown[0]!r}")
-        database["OPTIONS"] = {**deadlines(timeout_s, statement_timeout_s), **options}  # what the URL says goes before
+        database["OPTIONS"] = {**deadlines(timeout_s, statement_timeout_s), **options}  # the URL takes precedence
     return database
 
 
 def check(url: str) -> None:
-    """Raises `ValueError`, whose text tells nothing of the URL, which has a password in it."""
+    """Raises `ValueError`. Its text contains no part of the URL, which may have a password in it."""
     scheme = url.partition("://")[0]
     if "://" not in url or scheme not in ("sqlite", "postgres", "postgresql"):
         raise ValueError("use postgres://user:password@host:5432/name or sqlite:///path")
@@ -50,19 +51,19 @@ def check(url: str) -> None:
 
 
 def known_options() -> set[str]:
-    """libpq's, and those that Django takes out before."""
-    from psycopg import pq  # only who has PostgreSQL loads it
+    """The options of libpq, and those that Django removes before it calls libpq."""
+    from psycopg import pq  # loaded only if PostgreSQL is used
 
     named = {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
     return named | {"assume_role", "isolation_level", "pool", "server_side_binding", "prepare_threshold"}
 
 
 def deadlines(timeout_s: float, statement_timeout_s: float) -> dict[str, Any]:
-    """No wait for PostgreSQL is for ever: one that says nothing for `timeout_s` is given up.
+    """Options that bound every wait for PostgreSQL: a server that says nothing for `timeout_s` is given up.
 
-    The kernel finds it out, by unanswered data and by keep-alives; a server that lives ends what takes too long itself.
+    The kernel notices it by unacknowledged data and by keep-alives. A server that is alive ends slow statements itself.
     """
-    whole_s = max(2, round(timeout_s))  # libpq takes one second for two
+    whole_s = max(2, round(timeout_s))  # libpq treats one second as two
     options: dict[str, Any] = {
         "connect_timeout": whole_s,
         "tcp_user_timeout": round(timeout_s * 1000),
@@ -72,7 +73,7 @@ def deadlines(timeout_s: float, statement_timeout_s: float) -> dict[str, Any]:
         "keepalives_count": whole_s,
     }
     if statement_timeout_s:  # some poolers refuse a connection with options
-        # A session whose client has fallen silent in a transaction keeps its locks, which hold others up.
+        # A session whose client falls silent in a transaction keeps its locks, which block others.
         idle_ms = round(2 * timeout_s * 1000)
         options["options"] = (
             f"-c statement_timeout={round(statement_timeout_s * 1000)} -c idle_in_transaction_session_timeout={idle_ms}"
@@ -84,13 +85,15 @@ STORED = "SELECT 1 FROM providers_credential LIMIT 1"
 
 
 def has_encrypted(url: str, data_dir: Path) -> bool | None:
-    """Whether credentials are stored there; None where the database does not say. Asked before there are settings, and
-    only at a start that finds no ENCRYPTION_KEY."""
+    """Whether the database has stored credentials; None if it does not answer.
+
+    This is asked before the settings exist, and only at a start that finds no ENCRYPTION_KEY.
+    """
     url = url or f"sqlite:///{data_dir / 'sluice.sqlite3'}"
     try:
         check(url)
     except ValueError:
-        return None  # told with the other settings
+        return None  # reported with the other settings
     database = environ.Env.db_url_config(url)
     if database["ENGINE"].endswith("sqlite3"):
         if not Path(database["NAME"]).exists():

@@ -1,7 +1,7 @@
 """`.env` files, read as python-dotenv reads them: https://saurabh-kumar.com/python-dotenv/#file-format
 
-django-environ's own reader keeps quotes that blanks or a comment follow. python-dotenv itself is not needed for these
-few expressions, which are its grammar. Here a line that is none of it is told, and not passed over.
+django-environ's own reader keeps quotes if blanks or a comment follow them. python-dotenv itself is not needed for
+these few expressions, which are its grammar. Here a line that does not match it is an error; python-dotenv skips it.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ ESCAPED = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v"
 
 
 class Unreadable(ValueError):
-    """The text says which line; never what is in it, which may be a secret."""
+    """The text names the line, but not its content, which may be a secret."""
 
 
 def load(path: Path, variables: MutableMapping[str, str]) -> None:
-    """Set what the file has and `variables` has not, or has blank. No file is no error. Raises `Unreadable`."""
+    """Set the file's variables that `variables` lacks or has blank. A missing file is no error. Raises `Unreadable`."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -48,7 +48,7 @@ def load(path: Path, variables: MutableMapping[str, str]) -> None:
 
 
 def bindings(text: str, variables: MutableMapping[str, str] = os.environ) -> dict[str, str]:
-    """Names and values, `${NAME}` and `${NAME:-default}` filled in. Raises `Unreadable`."""
+    """Names and values, with `${NAME}` and `${NAME:-default}` replaced. Raises `Unreadable`."""
     text = text.removeprefix("\ufeff")
     values: dict[str, str] = {}
 
@@ -56,7 +56,7 @@ def bindings(text: str, variables: MutableMapping[str, str] = os.environ) -> dic
         name = variable["name"]
         return variables.get(name) or values.get(name) or variable["default"] or ""
 
-    position = BLANKS_AND_COMMENTS.match(text).end()  # type: ignore[union-attr]  # it matches nothing too
+    position = BLANKS_AND_COMMENTS.match(text).end()  # type: ignore[union-attr]  # it also matches an empty text
     while position < len(text):
         binding = BINDING.match(text, position)
         if binding is None:

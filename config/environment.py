@@ -1,7 +1,7 @@
 """Typed reading of settings from the environment.
 
-Every wrong value is remembered and all of them are told together, one line each, so that an operator
-mends a new installation in one go instead of one start per mistake.
+Wrong values are collected and reported together, one line each, so that an operator can correct all of them at once
+instead of one at each start.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ FALSE = frozenset({"0", "false", "no", "off"})
 
 
 class ConfigurationError(ImproperlyConfigured):
-    """The environment holds values that Sluice cannot start with; its text has one line for each."""
+    """The environment has values with which Sluice cannot start. The text has one line for each."""
 
 
 class Environment:
-    """Reads one mapping of variables; `finish()` raises what was wrong with any of them.
+    """Reads variables from one mapping. `finish()` raises an error if any of them was wrong.
 
-    An empty value counts as unset: compose files and CI write `NAME=` for "not here".
+    An empty value counts as unset, because compose files and CI write `NAME=` for an unset variable.
     """
 
     def __init__(self, variables: Mapping[str, str]) -> None:
@@ -42,7 +42,7 @@ class Environment:
         return self.variables.get(name, "").strip() or default
 
     def listed(self, name: str, default: str = "") -> list[str]:
-        """A comma-separated list, blanks dropped."""
+        """The items of a comma-separated list, without blank ones."""
         return [item.strip() for item in self.text(name, default).split(",") if item.strip()]
 
     def flag(self, name: str, default: bool) -> bool:
@@ -77,7 +77,7 @@ class Environment:
         return self.integer(name, 0, least=least, most=most) or None
 
     def optional_usd(self, name: str, *, most: int) -> Decimal | None:
-        """An amount of at least 0 with at most six places; None where none is given."""
+        """An amount of at least 0 with at most six decimal places; None if it is unset."""
 
         def parse(value: str) -> Decimal | None:
             try:
@@ -113,7 +113,7 @@ class Environment:
                 raise ValueError(f"use a URL that starts with {' or '.join(s + '://' for s in schemes)}")
             return value
 
-        # A URL may carry a password, so a wrong one is not repeated.
+        # A URL may contain a password, so the message does not repeat a wrong one.
         return self._parsed(name, default, parse, secret=True)
 
     def redis_url(self, name: str) -> str:
@@ -133,7 +133,7 @@ class Environment:
         return self._parsed(name, "", parse, secret=True)
 
     def networks(self, name: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
-        """Addresses and networks, comma-separated."""
+        """Addresses and networks of a comma-separated list."""
         networks = []
         for item in self.listed(name):
             try:
@@ -151,7 +151,7 @@ class Environment:
         return self._parsed(name, default, parse)
 
     def expression(self, name: str) -> re.Pattern[bytes] | None:
-        """A regular expression for bytes; None where there is none."""
+        """A regular expression for bytes; None if it is unset."""
 
         def parse(value: str) -> re.Pattern[bytes]:
             try:
@@ -165,7 +165,7 @@ class Environment:
         return self._parsed(name, None, parse)
 
     def refuse(self, name: str, remedy: str) -> None:
-        """Remember an error that was found by comparing settings with each other."""
+        """Record an error that was found outside of the methods above, such as by comparing settings."""
         self.errors.append(f"{name}: {remedy}")
 
     def finish(self) -> None:
@@ -185,7 +185,7 @@ class Environment:
 
 
 def parts_of(url: str) -> SplitResult:
-    """Raises `ValueError`, with nothing of the URL in its text: what stands in a wrong place may be a password."""
+    """Split a URL. Raises `ValueError` without any part of the URL, because a misplaced part may be a password."""
     try:
         parts = urlsplit(url)
         if parts.port == 0:

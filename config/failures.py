@@ -1,6 +1,6 @@
-"""What Django answers where no view does, in the shape of the address that was asked.
+"""Django's answers where no view answers, in the shape that fits the address.
 
-503 while the database is away or busy; what is refused before a view is asked; what nobody foresaw.
+503 while the database is away or busy; errors for requests that are refused before a view; 500 for unexpected errors.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from strict.errors import is_management
 RETRY_AFTER_S = 5
 AWAY = "The database does not answer at the moment. Try again."
 HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]")
-"""What may be shown of a header that anybody can write."""
+"""Hosts that may be repeated in a message: any client can write this header."""
 
 FAILED = "The server failed. Its log says why."
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Django's `handler500`, called while the exception is handled, wherever in its layers that was raised."""
+    """Django's `handler500`. Django calls it while it handles the exception, whichever layer raised that."""
     is_away = database_is_away(sys.exc_info()[1])
     status, message, code = (503, AWAY, "database_unavailable") if is_away else (500, FAILED, "internal_error")
     response = shaped(request.path_info, status, message, code)
@@ -37,7 +37,10 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Django's `handler400`. A host that is not allowed is mostly that of an operator who opened a server to others."""
+    """Django's `handler400`.
+
+    A host that is not allowed is mostly that of an operator who opened the server to others.
+    """
     if not isinstance(exception, DisallowedHost):
         return shaped(request.path_info, 400, "The request cannot be understood.", "bad_request")
     host = re.sub(r":\d+$", "", request.META.get("HTTP_HOST", ""))
@@ -59,12 +62,15 @@ def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def database_is_away(error: BaseException | None) -> bool:
-    """SQLite tells of a table that is missing by the same class as of a lock: that is no matter of waiting."""
+    """Whether the database is away or busy.
+
+    SQLite raises the same class for a missing table, which no waiting cures.
+    """
     return isinstance(error, OperationalError | InterfaceError) and "no such" not in str(error)
 
 
 def shaped(path: str, status: int, message: str, code: str) -> HttpResponse:
-    """JSON for programs, a page for people."""
+    """An error as JSON for programs, as a page for people."""
     if path.startswith("/v1/") or is_management(path):
         return HttpResponse(shaped_body(path, status, message, code), status=status, content_type="application/json")
     return HttpResponse(f"<!doctype html><title>Sluice</title><p>{escape(message)}</p>", status=status)

@@ -1,4 +1,4 @@
-"""The server's HTTP protocol, for uvicorn to load: before the application, so Django is set up here."""
+"""The server's HTTP protocol for uvicorn. uvicorn loads it before the application, so this sets Django up."""
 
 from __future__ import annotations
 

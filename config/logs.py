@@ -1,4 +1,4 @@
-"""Where log lines go, as JSON or for people: to standard error or to `LOG_FILE`, which all processes share."""
+"""Logging, as JSON or for people: to standard error, or to `LOG_FILE`, which all processes share."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from usage.rotated_file import RotatedFile
 
 REQUEST_LOGGER = "sluice.requests"  # its messages are JSON lines already
 MODE = 0o640
-"""Of a new `LOG_FILE`, for the group that collects logs; one that is there keeps the mode that its operator gave it."""
+"""The mode of a new `LOG_FILE`, for the group that collects logs. An existing file keeps its mode."""
 
 
 class JSONLines(logging.Formatter):
-    """One line a record, whatever is in it: a newline in a message cannot forge a second entry.
+    """One line for each record: a newline in a message cannot forge a second entry.
 
-    Django tells of addresses, into which clients write tokens. Lines of requests are made without, and by the thousand.
+    Tokens are removed, because Django logs addresses into which clients write them. Lines of requests never contain
+    them, and there are thousands, so they are not searched.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -42,7 +43,7 @@ class JSONLines(logging.Formatter):
 
 
 class TextLines(logging.Formatter):
-    """For a person at a terminal: time, level, and what happened; of a request what one looks for first."""
+    """Lines for people at a terminal: time, level and message; for a request, what people look for first."""
 
     def format(self, record: logging.LogRecord) -> str:
         if record.name == REQUEST_LOGGER:
@@ -63,13 +64,13 @@ def request_text(line: str) -> str:
 
 
 def shown(text: str) -> str:
-    """On one line, and without what a terminal would obey: clients choose paths and names."""
+    """One line without control characters, because clients choose paths and names."""
     return "".join(character if character.isprintable() else " " for character in text)
 
 
 class SharedFile(logging.Handler):
-    """Writes to a file that is rotated by whichever process finds it full. logging's own handler rotates for itself:
-    of two processes, one goes on writing to a file that the other has renamed, or removes what the other wrote.
+    """Writes to a file that any process rotates when it is full. logging's own handler does not know of other
+    processes: one keeps writing to a file that another has renamed, or removes what another wrote.
     """
 
     def __init__(self, path: str, max_bytes: int, backups: int) -> None:
@@ -77,17 +78,17 @@ class SharedFile(logging.Handler):
         self._file = RotatedFile(path, max_bytes, backups, mode=MODE)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """One record may be the lines of many requests."""
+        """Write a record, which may have the lines of many requests."""
         lines = self.format(record).encode(errors="replace") + b"\n"
         try:
             for piece in _pieces(lines, self._file.max_bytes):
                 self._file.append(piece)
         except OSError:
-            self.handleError(record)  # says so on standard error
+            self.handleError(record)  # it reports the error on standard error
 
 
 def _pieces(lines: bytes, size: int) -> Iterator[bytes]:
-    """Whole lines of up to `size` bytes together; a line that is longer than that is a piece by itself."""
+    """Split into pieces of whole lines, of up to `size` bytes. A longer line is a piece by itself."""
     start = 0
     while len(lines) - start > size:
         end = lines.rfind(b"\n", start, start + size) + 1 or lines.index(b"\n", start) + 1
@@ -98,7 +99,7 @@ def _pieces(lines: bytes, size: int) -> Iterator[bytes]:
 
 
 def check_log_file(env: Environment, path: str) -> None:
-    """A file that nothing can be written to is told at the start, not by lines that are missing."""
+    """Refuse a file that cannot be written at the start, so that the operator does not find out by missing lines."""
     if not path:
         return
     try:
@@ -112,7 +113,7 @@ def check_log_file(env: Environment, path: str) -> None:
 
 
 def logging_from(level: str, path: str, max_bytes: int, backups: int, form: str) -> dict[str, Any]:
-    """`LOGGING` for Django. `form` is `json` or `text`; `auto` is text where a terminal shows it."""
+    """`LOGGING` for Django. `form` is `json`, `text` or `auto`: text if standard error is a terminal, else JSON."""
     if form == "auto":
         form = "text" if not path and sys.stderr.isatty() else "json"
     destination: dict[str, Any] = (

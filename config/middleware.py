@@ -1,4 +1,4 @@
-"""What every request of the control plane passes through."""
+"""Middlewares of the control plane."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ log = logging.getLogger(__name__)
 
 
 def atomic_changes(get_response: GetResponse) -> GetResponse:
-    """A request that changes something is one transaction: the change, and the note that spreads it to every process.
+    """Run each request that changes something in one transaction: the change, and its row in the change feed.
 
-    Locks are taken in one order: the row that the address names, the rows that go with it, those that it refers to, and
-    that of the notes. Not Django's `ATOMIC_REQUESTS`: that opens one for reading as well, which in SQLite waits for the
-    ledger's writer.
+    Locks are taken in one order: the row that the address names, the rows that belong to it, those that it refers to,
+    and that of the change feed. Django's `ATOMIC_REQUESTS` is not used: it also opens a transaction for reading, which
+    in SQLite waits for the ledger's writer.
     """
 
     def middleware(request: HttpRequest) -> HttpResponse:
@@ -48,7 +48,7 @@ def atomic_changes(get_response: GetResponse) -> GetResponse:
 
 
 def secure_over_https(get_response: GetResponse) -> GetResponse:
-    """What came over https, as a trusted proxy may say, stays there: cookies, and what browsers ask for later."""
+    """Mark cookies as secure and send HSTS if the request came over https, possibly as told by a trusted proxy."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
@@ -65,7 +65,7 @@ def in_transaction(get_response: GetResponse, request: HttpRequest) -> HttpRespo
     try:
         with transaction.atomic(), changes_written_last() as write_changes:
             response = get_response(request)
-            # What failed has been made a response by now, so that no exception tells of it here.
+            # DRF and Django have turned exceptions into responses by now, so the status tells whether it failed.
             if response.status_code >= 400:
                 transaction.set_rollback(True)
             else:
@@ -80,9 +80,10 @@ def in_transaction(get_response: GetResponse, request: HttpRequest) -> HttpRespo
 
 
 def check_references() -> None:
-    """Whether all that was written refers to what is there. PostgreSQL would look at the commit, behind the notes.
+    """Check that all written references exist. PostgreSQL would check them at the commit, after the change feed is
+    written.
 
-    SQLite looks then as well; it has no second writer that could have deleted anything.
+    SQLite also checks at the commit, but it has no second writer that could have deleted a row.
     """
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
@@ -90,9 +91,9 @@ def check_references() -> None:
 
 
 def begin_again(request: HttpRequest) -> None:
-    """As if nobody had looked at the request yet: its body can be read, and nothing has been done for it."""
+    """Reset the request as if nothing had handled it: its body can be read again, and nothing was done for it."""
     stream = getattr(request, "_stream", None)
-    if stream is not None and not hasattr(request, "_body") and stream.seekable():  # else it is a form that was read
+    if stream is not None and not hasattr(request, "_body") and stream.seekable():  # not a form that was read
         stream.seek(0)
         request.__dict__["_read_started"] = False
     request.__dict__.pop("_cached_user", None)

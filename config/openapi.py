@@ -1,4 +1,4 @@
-"""How the management API is described: what goes in apart from what comes out, and the errors of each operation."""
+"""The management API in OpenAPI: requests apart from responses, and the errors of each operation."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ERRORS = {
     "415": "The body is not JSON by its `Content-Type`.",
     "503": "The database does not answer at the moment; `Retry-After` says when to try again.",
 }
-"""What the error answers of operations mean."""
+"""The descriptions of the error responses."""
 
 
 @extend_schema_serializer(component_name="Error")
@@ -40,7 +40,7 @@ class ErrorSerializer(serializers.Serializer[Any]):
 
 
 class ManagementSchema(AutoSchema):
-    """drf-spectacular's, with the errors that each operation can answer, and nothing in a body but what is known."""
+    """drf-spectacular's schema, with the errors of each operation, and with no unknown members in request bodies."""
 
     view: Any
 
@@ -77,14 +77,14 @@ class ManagementSchema(AutoSchema):
             if serializer.required_examples and not getattr(serializer, "partial", False):
                 schema["required"] = sorted({*schema.get("required", []), *serializer.required_examples})
         if direction == "response" and isinstance(serializer, Strict | serializers.ModelSerializer):
-            # Rows are told whole, whatever of them may be left out of what is written.
+            # Answers have whole rows, whichever members may be left out of a request.
             schema["required"] = sorted(name for name, field in schema["properties"].items() if not hidden(field))
         if "__doc__" not in vars(type(serializer)) or type(serializer).__doc__ is None:
-            schema.pop("description", None)  # that of a class below, which speaks to developers
+            schema.pop("description", None)  # it is that of a base class, which is written for developers
         return schema
 
     def _map_serializer_field(self, field: Any, direction: Any, bypass_extensions: bool = False) -> Any:
-        """A field that takes more than it shows says in `shown_as` what it shows."""
+        """A field that accepts more types than it returns names in `shown_as` what it returns."""
         shown_as = getattr(field, "shown_as", None)
         if direction == "response" and shown_as is not None:
             return {**shown_as, **self._get_serializer_field_meta(field, direction)}  # type: ignore[no-untyped-call]

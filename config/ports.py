@@ -1,4 +1,4 @@
-"""Who answers what the apps ask of each other: none of them imports another one."""
+"""Fills the ports: what the apps need of each other, since none of them imports another."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import usage.ports
 
 
 class Ledger:
-    """Imported when it is asked: a data plane never is."""
+    """It imports the ledger only when it is asked, because a data plane never asks."""
 
     def spent_of(self, kind: str, ids: Collection[int], now: datetime) -> Mapping[int, int]:
         from config.spending import spent_of
@@ -45,7 +45,7 @@ def command_line(command: BaseCommand, columns: Sequence[str]) -> strict.ports.C
 
 
 def fill() -> None:
-    """When all apps are there."""
+    """Fill the ports. Called when all apps are loaded."""
     from providers.catalog import price_address, provider_names, upstream_aliases
     from proxy.configuration.changes import current_version
     from proxy.wire.openai_error import error_body

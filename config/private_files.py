@@ -1,7 +1,7 @@
-"""What Sluice keeps on disk is for its owner alone: requests, sessions, secrets, the audit log.
+"""Sluice's files on disk are readable by their owner only: requests, sessions, secrets, the audit log.
 
-New files are so by the process's umask; those of an earlier version, or of a program without that umask, are made so at
-the next start. What belongs to another user, and what a link points to, is left as it is.
+New files are private by the process's umask. Files of an earlier version, or of a program without that umask, are made
+private at the next start. Files of another user, and the targets of links, are left as they are.
 """
 
 from __future__ import annotations
@@ -17,11 +17,14 @@ from config.environment import Environment
 OWNERS_ALONE = 0o077
 DIRECTORY, FILE = 0o700, 0o600
 KEPT_THERE = ("SECRET_KEY", "ENCRYPTION_KEY", "DATABASE_URL", "JOURNAL_DIR", "DISPATCH_DIR", "AUDIT_FILE")
-"""Settings that name another place, or need none."""
+"""Settings for what `DATA_DIR` has otherwise. If all of them are set, nothing needs to be written there."""
 
 
 def data_dir_from(env: Environment, program: Path) -> Path:
-    """`DATA_DIR`, made and closed. Where it cannot be, and something is to be kept there, nothing starts."""
+    """Create `DATA_DIR` and make it private.
+
+    If that fails and something must be stored there, Sluice does not start.
+    """
     path = Path(env.text("DATA_DIR") or program / "data").resolve()
     if is_shared(path, program):
         env.refuse("DATA_DIR", f"{str(path)!r} holds more than Sluice's files; name a directory that is for them alone")
@@ -39,7 +42,7 @@ def data_dir_from(env: Environment, program: Path) -> Path:
 
 
 def is_shared(path: Path, program: Path) -> bool:
-    """Whether others have their files in this directory too, so that closing it would lock them out."""
+    """Whether others also have files in this directory, so that making it private would lock them out."""
     try:
         sticky = bool(path.stat().st_mode & stat.S_ISVTX)
     except OSError:
@@ -48,19 +51,19 @@ def is_shared(path: Path, program: Path) -> bool:
 
 
 def close_directory(path: Path) -> None:
-    """Take everybody else's rights from the directory and all that is in it."""
+    """Remove the rights of other users from the directory and everything in it."""
     for entry in (path, *_below(path)):
         close(entry)
 
 
 def close_database(path: str) -> None:
-    """SQLite's file and those beside it. It gives new ones the mode of the database."""
+    """Make SQLite's files private. SQLite gives new ones the mode of the database."""
     for ending in ("", "-wal", "-shm", "-journal"):
         close(Path(path + ending))
 
 
 def close(path: Path) -> None:
-    with contextlib.suppress(FileNotFoundError):  # a running server's files come and go
+    with contextlib.suppress(FileNotFoundError):  # a running server creates and deletes files
         status = path.lstat()
         is_directory = stat.S_ISDIR(status.st_mode)
         if not (is_directory or stat.S_ISREG(status.st_mode)) or status.st_uid != os.geteuid():

@@ -1,4 +1,4 @@
-"""The one table of what happens by the clock, for Celery's beat and for Sluice's own scheduler alike."""
+"""The table of periodic tasks, both for Celery's beat and for Sluice's own scheduler."""
 
 from __future__ import annotations
 

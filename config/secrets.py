@@ -1,7 +1,7 @@
-"""The secrets that a new installation makes for itself.
+"""The secrets that a new installation creates for itself.
 
-`SECRET_KEY` and `ENCRYPTION_KEY` come from the environment where it has them. Where it has not, they are made
-once and kept in `DATA_DIR/secrets.env`, readable by the owner alone, so that the first start needs no editor.
+`SECRET_KEY` and `ENCRYPTION_KEY` come from the environment. If they are not there, they are created once and kept in
+`DATA_DIR/secrets.env`, readable only by the owner, so that the first start needs no editor.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from config.environment import Environment
 
 
 def ensure_secrets_file(path: Path, has_encrypted: Callable[[], bool | None]) -> None:
-    """Make the file unless it is there. Two processes that start at once agree on the first one's.
+    """Create the file unless it exists. Two processes that start at once both use the file of the first one.
 
-    `has_encrypted`: whether the database has what an ENCRYPTION_KEY was used for, None where it does not say. Then no
-    new one is made: it would open nothing, and what is stored later could not be opened with the lost one's return.
+    `has_encrypted`: whether the database has something that an ENCRYPTION_KEY encrypted; None if it does not answer.
+    Unless it is False, no new key is made: it could decrypt nothing, and what is stored with it could not be read
+    when the lost key is set again.
     """
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -32,7 +33,7 @@ def ensure_secrets_file(path: Path, has_encrypted: Callable[[], bool | None]) ->
             f"SECRET_KEY={secrets.token_urlsafe(48)}\n{key}",
         )
     elif "ENCRYPTION_KEY=" not in (text := path.read_text()) and has_encrypted() is False:
-        # Nothing is encrypted any more, or the database did not answer when the file was made.
+        # Nothing is encrypted now, or the database did not answer when the file was created.
         draft = _draft(path, text + encryption_key_line())
         draft.replace(path)
 
@@ -46,7 +47,7 @@ def _link(path: Path, text: str) -> None:
     try:
         os.link(draft, path)
     except FileExistsError:
-        pass  # another process was first: its secrets hold
+        pass  # another process was first, and its secrets are used
     finally:
         draft.unlink()
 
@@ -60,7 +61,7 @@ def _draft(path: Path, text: str) -> Path:
 
 
 def load_dotenv(env: Environment, name: str, path: Path) -> None:
-    """What the file has, and the environment has not. A file that cannot be read is told under `name`."""
+    """Load what the environment lacks from a file. A file that cannot be read is reported under `name`."""
     try:
         dotenv.load(path, os.environ)
     except dotenv.Unreadable as error:
@@ -68,7 +69,7 @@ def load_dotenv(env: Environment, name: str, path: Path) -> None:
 
 
 def check_encryption_keys(env: Environment, keys: list[str]) -> None:
-    """Each is a Fernet key: 32 bytes in URL-safe base64. A wrong one is told of without showing it."""
+    """Check that each is a Fernet key: 32 bytes in URL-safe base64. The message for a wrong one does not show it."""
     for position, key in enumerate(keys, 1):
         try:
             Fernet(key)

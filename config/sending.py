@@ -1,4 +1,4 @@
-"""Who is told of what happens: dispatchers for events, a webhook and a mail server for alerts."""
+"""Settings for sending: dispatchers for events, a webhook and a mail server for alerts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def dispatchers_from(env: Environment) -> tuple[Any, ...]:
     entries = env.listed("DISPATCH_TO")
     if not entries:
         return ()
-    from usage.dispatch.target import BadTarget, Target, named, target_from  # only where somebody wants it
+    from usage.dispatch.target import BadTarget, Target, named, target_from  # imported only if it is used
 
     targets: dict[str, Target] = {}
     for entry in entries:
@@ -31,7 +31,7 @@ def dispatchers_from(env: Environment) -> tuple[Any, ...]:
 
 
 def alert_webhook_from(env: Environment) -> tuple[str, str]:
-    """Address and secret; blank where there is none."""
+    """Address and secret of the webhook; empty texts if there is none."""
     url, secret = env.url("ALERT_WEBHOOK_URL", "", ("http", "https")), env.text("ALERT_WEBHOOK_SECRET")
     if url:
         from usage.sending.signature import key_of
@@ -44,7 +44,7 @@ def alert_webhook_from(env: Environment) -> tuple[str, str]:
 
 
 def mail_from(env: Environment) -> dict[str, Any]:
-    """Django's settings for mail, from `EMAIL_URL` or one by one."""
+    """Django's settings for mail, from `EMAIL_URL` or from one variable each."""
     mail = {
         "EMAIL_HOST": env.text("EMAIL_HOST"),
         "EMAIL_PORT": env.integer("EMAIL_PORT", 0, most=65535),
@@ -82,7 +82,7 @@ def _from_url(env: Environment, url: str) -> dict[str, Any]:
 
 
 def addresses_from(env: Environment, mail: dict[str, Any]) -> list[str]:
-    """Whom to write to, which takes a mail server."""
+    """The recipients of alerts. They need a mail server."""
     addresses = env.listed("ALERT_EMAIL_TO")
     for address in addresses:
         _check_address(env, "ALERT_EMAIL_TO", address)

@@ -1,4 +1,4 @@
-"""Every setting, read from the environment once, at start. docs/configuration.md is the page for people."""
+"""All settings, read once from the environment, at start. docs/configuration.md describes them for operators."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from strict.units import VERSION
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = Environment(os.environ)
 
-# What is written from here on is the owner's alone; LOG_FILE has a mode of its own.
+# Files that are created from here on are the owner's only. LOG_FILE has a mode of its own.
 os.umask(OWNERS_ALONE)
 load_dotenv(env, "ENV_FILE", Path(env.text("ENV_FILE") or BASE_DIR / ".env"))
 DATA_DIR = data_dir_from(env, BASE_DIR)
@@ -55,7 +55,7 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     close_database(str(DATABASES["default"]["NAME"]))
 REDIS_URL = env.redis_url("REDIS_URL")
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-# Never taken from REDIS_URL: with a broker, nothing runs by the clock but what a Celery worker runs.
+# Never derived from REDIS_URL: if there is a broker, only Celery's workers run the periodic tasks.
 CELERY_BROKER_URL = env.url("CELERY_BROKER_URL", "", BROKERS)
 LIMIT_LEASE_SECS = env.seconds("LIMIT_LEASE_SECS", 15, least=1, most=3600)
 LIMIT_PATIENCE_SECS = env.seconds("LIMIT_PATIENCE_SECS", 0.2, least=0.01, most=10)
@@ -102,7 +102,7 @@ BODY_TIMEOUT_SECS = env.seconds("BODY_TIMEOUT_SECS", 30)
 KEEP_ALIVE_SECS = env.seconds("KEEP_ALIVE_SECS", 75)
 SEND_TIMEOUT_SECS = env.seconds("SEND_TIMEOUT_SECS", 60)
 
-# --- Logs --------------------------------------------------------------------------------------------------
+# --- Client addresses --------------------------------------------------------------------------------------
 ADDRESS_LIMITS = Limits(
     rpm=env.integer("ADDRESS_RPM", 0) or None,
     rps=env.integer("ADDRESS_RPS", 0) or None,
@@ -110,6 +110,7 @@ ADDRESS_LIMITS = Limits(
     parallel=env.integer("ADDRESS_PARALLEL", 0) or None,
 )
 
+# --- Journal and ledger ------------------------------------------------------------------------------------
 JOURNAL_DIR = Path(env.text("JOURNAL_DIR") or DATA_DIR / "journal")
 JOURNAL_MAX_BYTES = env.integer("JOURNAL_MAX_BYTES", 1024**3, least=1024**2)
 REQUEST_RETENTION_DAYS = env.integer("REQUEST_RETENTION_DAYS", 0, most=36_500)
@@ -120,6 +121,7 @@ PROVIDER_CHECKS = env.flag("PROVIDER_CHECKS", False)
 LEDGER_WRITER = env.choice("LEDGER_WRITER", "own", ("own", "separate"))
 LEDGER_NICENESS = env.integer("LEDGER_NICENESS", 19, most=19)
 
+# --- Logs --------------------------------------------------------------------------------------------------
 LOG_LEVEL = env.choice("LOG_LEVEL", "info", ("debug", "info", "warning", "error")).upper()
 LOG_FILE = env.text("LOG_FILE")
 LOG_FILE_MAX_BYTES = env.integer("LOG_FILE_MAX_BYTES", 50 * 1024 * 1024, least=1024)
@@ -145,7 +147,7 @@ AUDIT_FILE_BACKUPS = env.integer("AUDIT_FILE_BACKUPS", 5, most=1000)
 AUDIT_RETENTION_DAYS = env.optional_integer("AUDIT_RETENTION_DAYS", most=365_000)
 AUDIT_REFUSALS_PER_SECOND = env.integer("AUDIT_REFUSALS_PER_SECOND", 100, least=1, most=10_000)
 
-# --- Who is told of what happens ---------------------------------------------------------------------------
+# --- Dispatchers and alerts --------------------------------------------------------------------------------
 DISPATCHERS = dispatchers_from(env)
 DISPATCH_WITH_SERVER = env.flag("DISPATCH_WITH_SERVER", True)
 DISPATCH_DIR = Path(env.text("DISPATCH_DIR") or DATA_DIR / "dispatch")
@@ -166,7 +168,7 @@ env.finish()
 
 # --- Django ------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
-    # Before staticfiles, whose runserver it replaces. For that alone: it brings Twisted, a quarter of every start.
+    # Before staticfiles, whose runserver it replaces. Only for that command: it loads Twisted, a quarter of each start.
     *(["daphne"] if sys.argv[1:2] == ["runserver"] else []),
     "django.contrib.admin",
     "django.contrib.auth",
@@ -184,7 +186,7 @@ INSTALLED_APPS = [
     "providers",
     "usage",
     "proxy",
-    "config",  # the last: it hands the others what they need of each other
+    "config",  # the last one: it fills the ports of the others
 ]
 MIDDLEWARE = [
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
@@ -225,7 +227,7 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 PASSWORD_HASHERS = [
     "keys.hashing.BCrypt",
-    # What passwords from before were hashed with; signing in hashes them anew.
+    # For passwords that were hashed before BCrypt was used. Signing in hashes them anew.
     "keys.hashing.PBKDF2",
 ]
 LANGUAGE_CODE = "en"
@@ -235,7 +237,7 @@ USE_TZ = True
 FORMAT_MODULE_PATH = "config.formats"
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
-# Static files are served from where the packages keep them: nothing to collect, nothing to forget after an upgrade.
+# Static files are served from the packages' directories: nothing to collect, nothing to forget after an upgrade.
 WHITENOISE_USE_FINDERS = True
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
@@ -269,7 +271,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["keys.api.permissions.StaffOrOwner"],
     "DEFAULT_PAGINATION_CLASS": "keys.api.pagination.NewestFirst",
     "DEFAULT_FILTER_BACKENDS": [
-        "keys.api.permissions.OwnRows",  # first: what is not the caller's cannot be asked about
+        "keys.api.permissions.OwnRows",  # first, so that filters never see rows of others
         "strict.queries.StrictFilters",
         "rest_framework.filters.SearchFilter",
     ],
@@ -280,7 +282,8 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "keys.api.errors.answer",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
-    # Who asks is throttled by the address of the connection, or what TRUSTED_PROXIES say; others may write anything.
+    # Clients are throttled by the connection's address, or by TRUSTED_PROXIES. Forwarding headers of others may be
+    # false.
     "NUM_PROXIES": 0,
 }
 SPECTACULAR_SETTINGS = {

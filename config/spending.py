@@ -1,4 +1,7 @@
-"""What keys, users, teams and projects spent and used, read from the ledger for the management API."""
+"""What keys, users, teams and projects have spent and used, according to the ledger.
+
+For the ports of `keys`, `usage`.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ from usage.models import DayRollup, HourRollup, Outcome, RequestRecord
 from usage.ports import Budget
 
 MOST_IDS = 10_000
-"""In one statement; SQLite takes 32,766."""
+"""The most ids in one statement. SQLite allows 32,766 parameters."""
 
 MODELS: dict[str, type[Limited]] = {"key": VirtualKey, "user": Account, "team": Team, "project": Project}
 
@@ -74,12 +77,15 @@ def _budget(row: Limited, name: str, owner: int | None, now: datetime) -> Budget
 
 
 def period_start(period: str, time_zone: str, now: datetime) -> int:
-    """Unix seconds; 0 where it never began."""
+    """The start of the period in Unix seconds; 0 for the period `total`."""
     return span_at(period, time_zone or settings.BUDGET_TIME_ZONE, now.timestamp()).start
 
 
 def usage_of_key(key_id: int, since: datetime) -> list[ModelUsage]:
-    """See `keys.ports.Ledger`. From the sums; of the hour that `since` is in, from the ledger."""
+    """See `keys.ports.Ledger`.
+
+    Whole hours and days come from the sums; the first, partial hour from the ledger's rows.
+    """
     hour = since.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
     first_hour = hour if hour == since else hour + timedelta(hours=1)
     midnight = first_hour.replace(hour=0)
@@ -113,7 +119,7 @@ def usage_of_key(key_id: int, since: datetime) -> list[ModelUsage]:
             of["unknown"],
         )
         for model, of in of_models.items()
-        if of["count"]  # else all were refused
+        if of["count"]  # at 0, all were refused
     ]
     return sorted(usages, key=lambda usage: (-usage.requests, usage.model))
 

@@ -1,4 +1,4 @@
-"""Where pages find their static files, and who serves them."""
+"""Static files of the pages: their addresses, and the middleware that serves them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from whitenoise.middleware import WhiteNoiseMiddleware
 
 
 class StaticFiles(StaticFilesStorage):
-    """Below the prefix that a trusted proxy has for Sluice; another one for another request, so it is not kept."""
+    """Addresses below the prefix that a trusted proxy has for Sluice. It differs by request, so it is not kept."""
 
     def url(self, name: str | None) -> str:
         return get_script_prefix().rstrip("/") + super().url(name)
 
 
 class StaticFilesMiddleware(WhiteNoiseMiddleware):  # type: ignore[misc]  # it has no types
-    """WhiteNoise, which looks for the files when the first one is asked for: a start does not wait for them."""
+    """WhiteNoise, but it looks for the files at the first request for one, so that a start does not wait for it."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self._lock = threading.Lock()

@@ -1,4 +1,4 @@
-"""Whether traces are sent: OpenTelemetry's own variables say so."""
+"""Whether traces are sent, by OpenTelemetry's own variables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Upstream credentials that the environment names: `OPENAI_API_KEY`, `OPENAI_KEYS`, `OPENAI_KEY_<ALIAS>`."""
+"""Upstream credentials from the environment: `OPENAI_API_KEY`, `OPENAI_KEYS`, `OPENAI_KEY_<ALIAS>`."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from config.environment import Environment
 
 
 def credentials_from(env: Environment) -> dict[str, str]:
-    """Alias → secret. `OPENAI_API_KEY` is the alias `default`; aliases are lower case."""
+    """Secrets by alias. `OPENAI_API_KEY` has the alias `default`. Aliases are in lower case."""
     credentials: dict[str, str] = {}
     if secret := env.text("OPENAI_API_KEY"):
         credentials["default"] = secret
     for position, pair in enumerate(env.listed("OPENAI_KEYS"), 1):
         alias, equals, secret = pair.partition("=")
         if not equals or not re.fullmatch(r"[A-Za-z0-9_.-]+", alias) or not secret:
-            # The pair is not repeated: whatever was meant by it, part of it is a secret.
+            # The message does not repeat the pair, because some part of it is a secret.
             env.refuse("OPENAI_KEYS", f"entry {position} does not fit; write alias=key,alias=key")
             continue
         credentials[alias.lower()] = secret

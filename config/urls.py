@@ -1,4 +1,4 @@
-"""The control plane's addresses."""
+"""The addresses of the control plane."""
 
 from django.contrib import admin
 from django.templatetags.static import static
@@ -23,7 +23,7 @@ urlpatterns = [
     path("admin/login/", login),
     path("admin/", admin.site.urls),
     path("api/", include("config.api")),
-    # Those of /v1/ that config/asgi.py gives to this plane.
+    # The paths under /v1/ that config/asgi.py gives to this plane.
     re_path(r"^v1/auth/signup/?$", Signup.as_view(), name="signup"),
     re_path(r"^v1/auth/login/?$", Login.as_view(), name="login"),
     re_path(r"^v1/keys/?$", OwnKeys.as_view()),

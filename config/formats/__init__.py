@@ -1,1 +1,1 @@
-"""How Django writes moments on its pages; see the setting FORMAT_MODULE_PATH."""
+"""How Django writes dates and times on its pages; see the setting FORMAT_MODULE_PATH."""

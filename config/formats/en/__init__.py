@@ -1,1 +1,1 @@
-"""English, the one language of the pages."""
+"""English, the only language of the pages."""

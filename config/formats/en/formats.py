@@ -1,4 +1,4 @@
-"""With seconds and zone, and one order of year, month and day."""
+"""Dates and times with seconds and time zone, always in the order year, month, day."""
 
 DATETIME_FORMAT = "Y-m-d H:i:s T"
 SHORT_DATETIME_FORMAT = DATETIME_FORMAT
