@@ -69,8 +69,7 @@ class VirtualKeyQuerySet(models.QuerySet["VirtualKey"]):
         return len(ids)
 
     def record_expiry(self, now: datetime) -> int:
-        """Record once for each expired key that it has expired, for the audit log. Returns how many were not recorded
-        before.
+        """Record expired keys for the audit log, once for each. Returns how many were recorded.
 
         A key whose expiry was moved, and that has expired again, is recorded again.
         """
@@ -89,8 +88,7 @@ class VirtualKeyQuerySet(models.QuerySet["VirtualKey"]):
                 count += len(expiries)
 
     def mint(self, *, name: str, project: Project | None = None, **fields: Any) -> tuple[VirtualKey, str]:
-        """Make a new key. Returns it and its token, which cannot be had again. Fields that are left out get the
-        defaults.
+        """Make a new key. Returns it and its token, which is shown only here. Fields left out get the defaults.
 
         Raises `Unmintable` if the project is inactive, and `ValidationError` if a field is not valid.
         """
