@@ -1,4 +1,4 @@
-"""What is known of a request when it has ended: the one event that everything else is made from."""
+"""The event: the record of one finished request. Ledger, metrics, traces and dispatchers are made from it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import msgspec
 
 
 class RequestEvent(msgspec.Struct, omit_defaults=True, gc=False):
-    """One finished request. Times are Unix seconds or milliseconds, as named; None is "not known".
+    """One finished request. `at` is in Unix seconds, durations are in milliseconds, and None means "not known".
 
-    The fields stand in the order of `ledger.COLUMNS`.
+    The fields have the order of `COLUMNS` in `usage/ledger/write.py`, whose rows are made from them by position.
     """
 
     id: str
@@ -48,16 +48,16 @@ class RequestEvent(msgspec.Struct, omit_defaults=True, gc=False):
     response_id: str = ""
     tags: tuple[str, ...] = ()
     endpoint: str = ""
-    """One of a small number of names, for metrics; not in the ledger, which has the path."""
+    """One of a small number of names, for metrics. The ledger has the path instead."""
 
     requests: int = 0
-    """What it counts as, for quotas: nothing where it was refused, or never asked for room."""
+    """How many requests it counts as for limits: 0 if it was refused, or never took a reservation."""
 
     made: tuple[str, ...] = ()
-    """What the provider keeps that this request made, or used after a while (`usage/ledger/stored.py`)."""
+    """Objects at the provider that this request made, or used after a while (`usage/ledger/stored.py`)."""
 
     holder: str = ""
-    """The process that asks for the response, which goes on in the background; empty: it is over (`background.py`)."""
+    """The process that polls for the response in the background; empty if none goes on (`ledger/background.py`)."""
 
     settles: str = ""
-    """The id of the request whose response in the background this is the cost of."""
+    """The id of the request that made the response in the background whose cost this event has."""

@@ -1,4 +1,4 @@
-"""What waits in a directory of segments."""
+"""Count the events and bytes in a directory of segments that a consumer has not read."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from usage.journal.segments import count_lines, read_lines, segments
 from usage.journal.source import Backlog
 
 COUNTED_BYTES = 64 * 1024 * 1024
-"""Lines are counted so far; how many there are beyond is reckoned from that."""
+"""Lines are counted in about so many bytes. The number in the rest is extrapolated from them."""
 
 FIRST_BYTES = 8 * 1024
 
 
 def backlog_of(directory: Path, done: Mapping[str, int]) -> Backlog:
-    """`done`: the bytes of each segment that do not wait any more. Raises `OSError`."""
+    """Return what waits in the directory. `done` has the bytes of each segment that were read. Raises `OSError`."""
     events = counted = waiting = 0
     oldest_at: float | None = None
     for segment in segments(directory):
@@ -31,14 +31,17 @@ def backlog_of(directory: Path, done: Mapping[str, int]) -> Backlog:
                 counted += size
             oldest_at = oldest_at or ended_at(segment, offset)
         except FileNotFoundError:
-            continue  # read to its end in this very moment
+            continue  # its reader has just finished and removed it
     if waiting > counted:
         events = events * waiting // counted
     return Backlog(events, waiting, oldest_at)
 
 
 def ended_at(segment: Path, offset: int) -> float | None:
-    """When the first request after this place ended; None where no line can be read. Raises `OSError`."""
+    """Return when the first request behind this offset ended, in Unix seconds; None if no line can be read.
+
+    Raises `OSError`.
+    """
     lines, _ = read_lines(segment, offset, FIRST_BYTES)
     for line in lines:
         try:

@@ -1,4 +1,4 @@
-"""Events into the ledger, in one transaction; where the database refuses some of them, in halves."""
+"""Write a batch of events into the ledger in one transaction. If the database refuses it, write it in halves."""
 
 from __future__ import annotations
 
@@ -16,32 +16,36 @@ from usage.ledger.write import Position, write_events
 from usage.writable import make_line_writable
 
 AWAY = (DatabaseError, InterfaceError)
-"""The database is not there or not able: it only reads, lacks a privilege, a column or room. Rows wait for it."""
+"""The database cannot be reached or cannot write: it is read-only, or lacks a privilege, a column or disk space. Events
+wait for it."""
 
 UNFIT = (DataError, IntegrityError, ValueError, OverflowError)
-"""What a row is refused with, or cannot even be told to the database: a time in the year 300000. A schema of another
-version raises the same, for every row, so one that is known to be good is tried before a row is given up."""
+"""The database refuses a row, or a value cannot be sent to it, such as a time in the year 300000. A schema of another
+version raises the same errors for every row. So a row that is known to be good is tried before a row is given up."""
 
 Refused = Callable[[RequestEvent, str], None]
 Done = Callable[[int], None]
 
 
 class RefusesEveryRow(DatabaseError):
-    """The database refuses also a row with which nothing is wrong."""
+    """The database refuses even a row that is known to be good."""
 
 
 def book(events: Sequence[RequestEvent], positions: Sequence[Position], refused: Refused, done: Done) -> None:
-    """Write events. `positions`: how far the journal is read after each of them, where it is the ledger that keeps it.
+    """Write events. `positions` are the journal's positions after each event; empty if the ledger does not store them.
 
-    `refused` is told of each event that does not fit and why; `done`, of how many of them are through, whenever some
-    are. Raises what `AWAY` has; the events that are not through can be written later.
+    `refused` is called with each event that the database refuses, and the reason. `done` is called after each
+    transaction with the number of events that are dealt with so far. Raises the errors in `AWAY`; the remaining events
+    can be written later.
     """
     Booking(events, positions, refused, done).write(0, len(events), is_mended=False)
 
 
 class Booking(NamedTuple):
-    """Functions within `book` would hold each other, and with them the events of every batch, until Python's collector
-    looks at what is old: megabytes, in a process that writes all day.
+    """The arguments of one call of `book`.
+
+    This is a class because nested functions that call each other form a reference cycle. It would keep the events of
+    every batch until Python's collector looks at old objects: megabytes, in a process that writes all day.
     """
 
     events: Sequence[RequestEvent]
@@ -70,7 +74,7 @@ class Booking(NamedTuple):
         audit_refusals(new)
 
     def _write_last(self, number: int) -> list[RequestEvent]:
-        """Once more, now that another row was taken: the database may have been mended since it refused this one."""
+        """Try this event once more after the trial row: the database may have been repaired since it refused it."""
         position = self._position(number)
         try:
             return write_events(self.events[number : number + 1], position)
@@ -84,9 +88,9 @@ class Booking(NamedTuple):
 
 
 def write_trial_row(error: Exception) -> None:
-    """Write a row with which nothing is wrong, and roll it back.
+    """Write a row that is known to be good, and roll it back.
 
-    Raises `RefusesEveryRow` from `error` where the database refuses that row as well, and what `AWAY` has.
+    Raises `RefusesEveryRow` from `error` if the database refuses that row as well, and the errors in `AWAY`.
     """
     now = time.time()
     row_id = f"{id_at(datetime.fromtimestamp(now, UTC))}-trial"
@@ -101,7 +105,7 @@ def write_trial_row(error: Exception) -> None:
 
 
 def reason_of(error: Exception) -> str:
-    """In the database's words where they name no values of a row, as those of details do."""
+    """Return the error's type and the database's message, if that cannot contain values of a row, as details do."""
     cause = error.__cause__
     words = getattr(getattr(cause, "diag", None), "message_primary", None)
     if isinstance(error, RefusesEveryRow) or type(cause).__module__ == "sqlite3":

@@ -1,7 +1,7 @@
-"""From the journal into the ledger: each event once, in batches, whatever dies in between.
+"""Write the journal's events into the ledger in batches, each event once, even if processes die in between.
 
-Where a segment was read up to is written in the same transaction as the rows, so a crash repeats nothing and skips
-nothing. Of several consumers on one directory one works, the one that has the lock; the others wait for it.
+The position in a segment is written in the transaction of its rows, so a crash neither repeats nor skips events. If
+several consumers are started on one directory, the one that holds the lock works, and the others wait for the lock.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ TEND_EVERY_S = 1.0
 BATCH = 2_000
 LAST_TRIES = 5
 LONGEST_PAUSE_S = 2.0
-"""Between two tries while the database takes no rows."""
+"""The longest pause between two tries while the database takes no rows."""
 
 LOCK = "consumer.lock"
 STATE = "state.json"
 
 
 class GroupState(msgspec.Struct):
-    """What Redis says of a consumer of the stream, the ledger too."""
+    """What Redis reports about one consumer of the stream. The ledger is one of them."""
 
     waiting: int = 0
     bytes: int = 0
@@ -52,7 +52,7 @@ class GroupState(msgspec.Struct):
 
 
 class State(msgspec.Struct):
-    """What the consumer tells of itself, in a file that the server's metrics are read from."""
+    """The state of the consumer, kept in a file from which metrics and health checks are made."""
 
     rows: int = 0
     damaged: int = 0
@@ -62,24 +62,24 @@ class State(msgspec.Struct):
     redis_failing: str = ""
     shipping_failing: str = ""
     unshipped: int = 0
-    """Events that never went to Redis, because it was away for too long; they are in the ledger."""
+    """Events that are in the ledger and never went to Redis, because it was away for too long."""
     groups: dict[str, GroupState] = {}
 
 
 class Consumer:
-    """Reads one directory. `run` belongs into a thread or a process of its own."""
+    """Reads one directory. `run` needs a thread or a process of its own."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._state = State()
         self._lock = threading.RLock()
-        """Guards the state, where another thread moves it on as well."""
+        """Guards the state, which a second thread changes as well in a `StreamConsumer`."""
         self._written_state = b""
         self._tend_at = 0.0
         self._pause_s = self._try_at = 0.0
 
     def run(self, stopping: threading.Event) -> None:
-        """Until told to stop; then what is there is still written, if the database takes it."""
+        """Write events until `stopping` is set. Then write what is left, if the database takes it."""
         self._directory.mkdir(parents=True, exist_ok=True)
         with self._alone(stopping) as is_alone:
             if not is_alone:
@@ -115,13 +115,13 @@ class Consumer:
             os.close(fd)
 
     def drain(self, *, is_last: bool = False) -> bool:
-        """Write what is there. False when the database did not take all of it; it is there the next time."""
+        """Write all events that are there. Return False if the database did not take all; the next call goes on."""
         was_failing = self._state.failing
         if was_failing and not is_last and time.monotonic() < self._try_at:
             return False
         try:
             self._work(is_last)
-            audit_refusals(())  # what it counted but did not list is told when a second is over
+            audit_refusals(())  # writes the summary of a past second's refusals even if no new ones come
             if time.monotonic() >= self._tend_at:
                 bound_backlogs(self._directory, settings.JOURNAL_BACKLOG_MAX_BYTES)
                 self._tend_at = time.monotonic() + TEND_EVERY_S
@@ -139,23 +139,26 @@ class Consumer:
         return not self._state.failing
 
     def _begin(self) -> None:
-        """Take the position from the ledger: the last holder of the lock may have gone on after its last report."""
+        """Forget positions from the file, so that they are read from the ledger.
+
+        The last holder of the lock may have written rows after it wrote the file.
+        """
         self._state.read.clear()
 
     def _work(self, is_last: bool) -> None:
-        """Write what is there. Raises what `AWAY` has, and `OSError`."""
+        """Write all events that are there. Raises the errors in `AWAY`, and `OSError`."""
         for segment in segments(self._directory):
             self._read(segment)
 
     def _end(self) -> None:
-        """There is nothing to let go of."""
+        """Release what `_begin` acquired: here nothing."""
 
     def _read(self, segment: Path) -> None:
         name = segment.name
         at = self._state.read.get(name)
         if at is None:
             at = read_position(name)
-        is_open = is_being_written(segment)  # asked first: what it writes before it closes is read below
+        is_open = is_being_written(segment)  # asked before reading, so that the writer's last lines are read below
         while True:
             lines, end = read_lines(segment, at)
             if not lines:
@@ -171,7 +174,7 @@ class Consumer:
             del self._state.read[name]
 
     def _write(self, name: str, at: int, lines: Sequence[bytes]) -> None:
-        """Write the events of these lines, which begin at an offset of their segment."""
+        """Write the events of these lines. `at` is the offset of the first line in its segment."""
         events: list[RequestEvent] = []
         starts: list[int] = []
         for line in lines:

@@ -1,4 +1,4 @@
-"""Lines of the journal that cannot be used, kept where an operator finds them, and can have them put back."""
+"""Keep lines of the journal that cannot be used in a file, where an operator can list them and put them back."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ log = logging.getLogger("sluice.journal")
 DAMAGED = "damaged.log"
 LOCK = "damaged.lock"
 MOST_BYTES = 64 * 1024 * 1024
-"""Beyond it lines are counted, and no longer kept."""
+"""Beyond this size lines are only logged and counted."""
 
 
 def quarantine(directory: Path, line: bytes, segment: str, why: str) -> None:
-    """Keep one, and say so. Raises `OSError`."""
+    """Append a line to the file and log it. Raises `OSError`."""
     place = directory / DAMAGED
     log.error("A line of journal segment %s is quarantined in %s: %s.", segment, place.name, why)
     with locked(directory), open(os.open(place, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as file:
@@ -28,7 +28,7 @@ def quarantine(directory: Path, line: bytes, segment: str, why: str) -> None:
 
 @contextlib.contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """Nobody else changes the file meanwhile. Raises `OSError`."""
+    """Hold the lock under which the file is changed. Raises `OSError`."""
     fd = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)

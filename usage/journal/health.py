@@ -1,4 +1,4 @@
-"""Whether somebody writes the ledger from a journal, and how far it is."""
+"""Whether a process writes the ledger from this host's journal, and how far it has come."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class JournalHealth(NamedTuple):
     failing: str
     """Why the database takes no rows; empty while it does."""
     caught_up_at: float
-    """Unix seconds: what ended before is in the ledger. Now, where nothing waits."""
+    """Unix seconds: requests that ended before are in the ledger. The present time if nothing waits."""
     waiting_bytes: int
     quarantined_bytes: int
-    """Of lines that could not be used and are kept (`quarantine.py`)."""
+    """Bytes of lines that could not be used and are kept (`quarantine.py`)."""
 
 
 def journal_health(directory: Path) -> JournalHealth:
-    """Reads files; not on an event loop. Raises `OSError`."""
+    """Return the health of a journal. Reads files, so it must not run on an event loop. Raises `OSError`."""
     state = read_file(directory / STATE, State)
     backlog = backlog_of(directory, state.read)
     caught_up_at = backlog.oldest_at or time.time()
@@ -42,7 +42,10 @@ def size_of(file: Path) -> int:
 
 
 def is_consumed(directory: Path) -> bool:
-    """Whether a consumer has the lock. To ask for it shared holds no consumer up for longer than it tries again."""
+    """Whether a consumer holds the lock.
+
+    This takes the lock shared for a moment. A consumer that fails to get it then tries again after `EVERY_S`.
+    """
     try:
         file = (directory / LOCK).open("rb")
     except FileNotFoundError:

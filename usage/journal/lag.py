@@ -1,7 +1,7 @@
-"""How far consumers are behind the journal, for the metrics.
+"""Metrics of how far consumers are behind the journal.
 
-Read from the disk, so that each process of a host tells the same: segments and positions as they are now, and what the
-ledger's process last heard of Redis, a second ago at most.
+They are read from the disk, so that each process of a host reports the same: segments and positions as they are now,
+and what the ledger process last heard from Redis, at most a second ago.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LABELS = ("consumer",)
 
 
 class JournalCollector(Collector):
-    """Looks at the journal of one directory each time that it is asked."""
+    """Reads the journal in one directory each time metrics are collected."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -40,7 +40,7 @@ class JournalCollector(Collector):
         for name, group in state.groups.items():
             quarantined[name] = quarantined.get(name, 0) + group.quarantined
             dropped[name] = dropped.get(name, 0) + group.dropped
-            if name != LEDGER:  # which has all that waits on this host in the spool as well
+            if name != LEDGER:  # what waits for the ledger on this host is in the spool, and counted above
                 waits[name] = Backlog(group.waiting, group.bytes, None)
         lag_bytes = GaugeMetricFamily(
             "llm_proxy_journal_lag_bytes",

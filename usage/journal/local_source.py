@@ -1,4 +1,4 @@
-"""A consumer's events from the spool of this host."""
+"""The source of a consumer's events without Redis: the spool of this host."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from usage.replace import read_file, replace_file
 
 LOCK = "lock"
 LINE_BYTES = 1024
-"""More than most lines have."""
+"""Most lines are shorter."""
 
 LEAST_BYTES = 64 * 1024
 
 
 class Reading:
-    """One segment: `at` is up to where it was given out, `pending` what was given and is not done with."""
+    """The state of one segment. `at` is the offset up to which its events were returned by `read`."""
 
     __slots__ = ("at", "is_over", "pending")
 
     def __init__(self, at: int) -> None:
         self.at = at
         self.pending: dict[int, None] = {}
-        """Where those lines begin, in order."""
+        """The offsets, in order, of lines that were returned and are not done."""
         self.is_over = False
 
     @property
@@ -40,10 +40,13 @@ class Reading:
 
 
 class LocalSource(Source):
-    """Of several that are open under one name one reads, the one that has the lock; the others are given nothing."""
+    """Several may be open under one name. The one that holds the lock reads, and the others get no events."""
 
     def __init__(self, spool: Path, name: str) -> None:
-        """Registers the name, where it is new: it gets what ends from now on. Raises `OSError` and `ValueError`."""
+        """Register the name if it is new. It then gets the events of requests that end from now on.
+
+        Raises `OSError` and `ValueError`.
+        """
         self._spool = spool
         subscribe(spool, name)
         self._directory = spool / name
@@ -87,7 +90,7 @@ class LocalSource(Source):
             self._finish(name)
 
     def backlog(self) -> Backlog:
-        if self._lock is None:  # somebody else reads, and tells how far
+        if self._lock is None:  # another process reads, and writes its progress to the file
             return backlog_of(self._directory, read_file(self._directory / PROGRESS, Progress).read)
         return backlog_of(self._directory, self._progress.read)
 
@@ -106,7 +109,7 @@ class LocalSource(Source):
             return False
         self._lock = fd
         self._progress = read_file(self._directory / PROGRESS, Progress)
-        # Only a new name lacks some, or one whose registration was cut short.
+        # Some are missing only if the name is new, or if its registration was interrupted.
         self._progress.read |= take_open_segments(self._spool, self._directory)
         there = {segment.name for segment in segments(self._directory)}
         self._progress.read = {name: at for name, at in self._progress.read.items() if name in there}
@@ -120,7 +123,7 @@ class LocalSource(Source):
             reading = self._readings[name] = Reading(self._progress.read.get(name, 0))
         if reading.is_over:
             return []
-        is_open = is_being_written(segment)  # asked first: what it writes before it closes is read below
+        is_open = is_being_written(segment)  # asked before reading, so that the writer's last lines are read below
         events: list[PendingEvent] = []
         while len(events) < most:
             lines, _ = read_lines(segment, reading.at, max(LEAST_BYTES, (most - len(events)) * LINE_BYTES))
@@ -148,7 +151,7 @@ class LocalSource(Source):
         return events
 
     def _finish(self, name: str) -> None:
-        """All of it is where it belongs."""
+        """Remove a segment whose events are all done."""
         (self._directory / name).unlink(missing_ok=True)
         self._forget(name)
 

@@ -1,7 +1,8 @@
-"""What the ledger could not use: listed, and put back once the database takes it, or a newer version understands it.
+"""List events that the ledger could not use, and put them back once the database or a newer version accepts them.
 
-It is in `damaged.log` of this host's journal, and in Redis what no ledger lived to write. Putting back goes straight
-into the ledger, which knows each event by its id: twice is as good as once, and dispatchers get nothing again.
+They are in `damaged.log` of this host's journal. Entries of the stream that are damaged, or that no ledger process
+survived writing, are in Redis. Putting back writes straight into the ledger, which knows each event by its id. So it
+may be repeated, and dispatchers do not get the events again.
 """
 
 from __future__ import annotations
@@ -28,17 +29,17 @@ _LINE = re.compile(rb'(\S+): (.*?): (\{"id":.*\}|[0-9a-f]{8} \{"id":.*\})', re.D
 
 
 class Quarantined(NamedTuple):
-    """`event` is None for what is none: a line that was edited, or one that its writer did not finish."""
+    """A line in quarantine. `event` is None if it cannot be read: it was edited, or its writer did not finish it."""
 
     place: str
     why: str
     event: RequestEvent | None
     key: bytes
-    """What it is found by where it is kept."""
+    """The line in the file, or the entry's id in Redis: finds it there again."""
 
 
 class PutBack(NamedTuple):
-    """`written`: are in the ledger now. `refused`: it still does not take them. `damaged`: are no events."""
+    """Numbers of lines. `written`: in the ledger now. `refused`: still refused by it. `damaged`: not events."""
 
     written: int
     refused: int
@@ -46,7 +47,7 @@ class PutBack(NamedTuple):
 
 
 def in_file(directory: Path) -> Iterator[Quarantined]:
-    """Raises `OSError`."""
+    """Yield the lines that are kept in the file. Raises `OSError`."""
     try:
         lines = (directory / DAMAGED).read_bytes().split(b"\n")
     except FileNotFoundError:
@@ -61,7 +62,7 @@ def in_file(directory: Path) -> Iterator[Quarantined]:
 
 
 def in_redis(stream: Stream) -> Iterator[Quarantined]:
-    """Raises `redis.RedisError`."""
+    """Yield the ledger's lines that are kept in Redis. Raises `redis.RedisError`."""
     for entry, why, line in stream.quarantined(LEDGER):
         yield Quarantined("redis", why, understood(line), entry.encode())
 
@@ -74,7 +75,7 @@ def understood(line: bytes) -> RequestEvent | None:
 
 
 def quarantined(directory: Path) -> list[Quarantined]:
-    """Raises `OSError` and `redis.RedisError`."""
+    """Return all lines in quarantine, of this host and of Redis. Raises `OSError` and `redis.RedisError`."""
     entries = list(in_file(directory))
     if settings.REDIS_URL:
         entries += in_redis(Stream(connect(settings.REDIS_URL)))
@@ -82,8 +83,10 @@ def quarantined(directory: Path) -> list[Quarantined]:
 
 
 def put_back(directory: Path) -> PutBack:
-    """Write what can be written, and forget it here. Raises `OSError`, `DatabaseError` and `redis.RedisError`; whatever
-    was not forgotten by then can be put back again."""
+    """Write all events that the ledger takes, and remove them from quarantine.
+
+    Raises `OSError`, `DatabaseError` and `redis.RedisError`. What was not removed by then can be put back again.
+    """
     done = _write(list(in_file(directory)), lambda lines: _forget_lines(directory, lines))
     if settings.REDIS_URL:
         stream = Stream(connect(settings.REDIS_URL))
@@ -105,7 +108,7 @@ def _write(kept: Sequence[Quarantined], forget: Callable[[Sequence[bytes]], None
 
 
 def _forget_lines(directory: Path, lines: Sequence[bytes]) -> None:
-    """What came meanwhile stays."""
+    """Remove these lines. Lines that were added meanwhile stay."""
     file, gone = directory / DAMAGED, Counter(lines)
     with locked(directory):
         new = file.with_suffix(".new")

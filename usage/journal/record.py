@@ -1,8 +1,7 @@
-"""How an event stands in the journal: a checksum, a space, the event as JSON, a line end.
+"""The format of an event in the journal: a checksum (CRC-32 in hex), a space, the event as JSON, a line end.
 
-A line of text can be read with any tool. The checksum tells a line that was written from one that was cut off or
-edited. An event of an older version has fewer fields, which take their defaults; one of a newer version has more, which
-are left out.
+A line of text can be read with any tool. The checksum tells a whole line from one that was cut off or edited. Events of
+an older version lack fields, which then have their defaults. Fields of a newer version are ignored.
 """
 
 from __future__ import annotations
@@ -24,29 +23,29 @@ encode = _encoder.encode
 
 
 class Damaged(ValueError):
-    """A line that is not what was written; the text says what is wrong with it."""
+    """A line is not an event as it was written. The message says what is wrong with it."""
 
 
 def sealed(document: bytes) -> bytes:
-    """The line of an encoded event."""
+    """Return the line of an encoded event, with its line end."""
     return b"%08x %s\n" % (crc32(document), document)
 
 
 def is_sealed(line: bytes) -> bool:
-    """Whether a line without its end is as it was written."""
+    """Whether a line, without its line end, fits its checksum."""
     checksum, _, document = line.partition(b" ")
     return checksum == b"%08x" % crc32(document)
 
 
 def read(line: bytes) -> RequestEvent:
-    """The event of a line without its end. Raises `Damaged`."""
+    """Return the event of a line without its line end. Raises `Damaged`."""
     if not is_sealed(line):
         raise Damaged(BROKEN_SEAL)
     return event_of(line[CHECKSUM_CHARS + 1 :])
 
 
 def event_of(document: bytes) -> RequestEvent:
-    """The event that stands there as JSON. Raises `Damaged`."""
+    """Decode an event from JSON. Raises `Damaged`."""
     try:
         return _decoder.decode(document)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

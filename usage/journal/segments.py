@@ -1,4 +1,4 @@
-"""The journal as its reader sees it: segments in the order in which they were begun."""
+"""Read the segments of the journal, in the order in which they were begun."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PIECE_BYTES = 256 * 1024
 
 
 class Lines(NamedTuple):
-    """Whole lines of a segment, without their ends, and where the next one begins."""
+    """Whole lines of a segment, without their line ends, and the offset at which the next one begins."""
 
     lines: list[bytes]
     end: int
@@ -27,7 +27,7 @@ def segments(directory: Path) -> list[Path]:
 
 
 def read_lines(segment: Path, offset: int, at_once: int = READ_BYTES) -> Lines:
-    """The next whole lines, of about so many bytes; none when there are none yet. Raises `OSError`."""
+    """Return the next whole lines, about `at_once` bytes; no lines if there are none yet. Raises `OSError`."""
     with segment.open("rb") as file:
         file.seek(offset)
         data = file.read(at_once)
@@ -38,14 +38,14 @@ def read_lines(segment: Path, offset: int, at_once: int = READ_BYTES) -> Lines:
 
 
 def count_lines(segment: Path, offset: int = 0) -> int:
-    """Whole lines from there on. Raises `OSError`."""
+    """Return the number of whole lines behind the offset. Raises `OSError`."""
     with segment.open("rb") as file:
         file.seek(offset)
         return sum(piece.count(b"\n") for piece in iter(lambda: file.read(PIECE_BYTES), b""))
 
 
 def last_line_end(segment: Path) -> int:
-    """Where its whole lines end now. Raises `OSError`."""
+    """Return the offset at which the segment's whole lines end now. Raises `OSError`."""
     with segment.open("rb") as file:
         end = file.seek(0, os.SEEK_END)
         while end:
@@ -59,14 +59,14 @@ def last_line_end(segment: Path) -> int:
 
 
 def torn_end(segment: Path, offset: int) -> bytes:
-    """What stands behind the last whole line: an event that its writer did not live to finish."""
+    """Return what is behind the last whole line: part of an event, if the writer died while it wrote."""
     with segment.open("rb") as file:
         file.seek(offset)
         return file.read()
 
 
 def is_being_written(segment: Path) -> bool:
-    """Whether its writer still has it open."""
+    """Whether its writer still has the segment open: it holds a lock on it."""
     fd = os.open(segment, os.O_RDONLY)
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)

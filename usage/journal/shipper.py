@@ -1,8 +1,8 @@
-"""From this host's spool into the stream in Redis, at least once.
+"""Ship events from this host's spool to the stream in Redis, at least once.
 
-A segment stays until the ledger has its events: until the ledger's group has passed their entries, or they were
-written from the segment itself. So whatever becomes of Redis, what the ledger lacks is shipped again. What was shipped
-to a Redis that has since been emptied, started again or replaced counts as not shipped (`Stream.ship` tells).
+A segment stays until the ledger has its events: the ledger's group has passed their entries, or they were written from
+the segment itself. So events that the ledger lacks are shipped again, whatever happens to Redis. Events that were
+shipped to a Redis that was emptied, restarted or replaced since then count as not shipped (`Stream.ship` finds out).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ log = logging.getLogger("sluice.journal")
 
 SHIPPED = "shipped.json"
 AT_ONCE_BYTES = 512 * 1024
-"""In one call of Redis, which does nothing else meanwhile: a thousand events, some milliseconds."""
+"""Bytes in one call of Redis: a thousand events. Redis does nothing else meanwhile, for some milliseconds."""
 
 FIRST_ID = "0-0"
 
@@ -32,7 +32,7 @@ Quarantine = Callable[[bytes, str, str], None]
 
 
 class ShippedFile(msgspec.Struct):
-    """How far segments were shipped, and as which entry last, in a file: for the next process."""
+    """How far each segment was shipped, and the id of its last entry. Kept in a file for the next process."""
 
     epoch: str = ""
     at: dict[str, int] = {}
@@ -40,14 +40,17 @@ class ShippedFile(msgspec.Struct):
 
 
 class Mark(NamedTuple):
-    """Up to this byte of its segment everything is in the stream, up to this entry."""
+    """A segment's lines up to the offset `end` are in the stream, in entries up to the id `entry`."""
 
     end: int
     entry: str
 
 
 class Shipper:
-    """`booked`: the bytes of each segment that are in the ledger, moved on here and by whoever writes directly."""
+    """Ships one spool. `booked` has the bytes of each segment that are in the ledger.
+
+    `heed` advances it here, and `StreamConsumer` when it writes from the spool.
+    """
 
     def __init__(
         self, spool: Path, stream: Stream, booked: dict[str, int], most_entries: int, quarantine: Quarantine
@@ -65,7 +68,7 @@ class Shipper:
             self._marks[name].append(Mark(at, self._file.last.get(name, FIRST_ID)))
 
     def ship(self) -> None:
-        """Send everything that is new. Raises `OSError` and `redis.RedisError`."""
+        """Send all new lines. Raises `OSError` and `redis.RedisError`."""
         before = dict(self._file.at)
         try:
             for segment in segments(self._spool):
@@ -83,7 +86,7 @@ class Shipper:
         return self._file.at.get(name, 0)
 
     def _send(self, name: str, piece: Lines) -> bool:
-        """False where the stream is full."""
+        """Send lines of a segment. Return False if the stream is full."""
         good = [line for line in piece.lines if is_sealed(line)]
         entry = self._file.last.get(name, FIRST_ID)
         if good:
@@ -112,13 +115,13 @@ class Shipper:
     def _begin_anew(self, epoch: str) -> None:
         if self._file.epoch:
             log.warning("Redis is not the one that it was; what the ledger has not confirmed is sent again.")
-        # What the ledger has from the spool itself was never shipped, and is for the other groups.
+        # `booked` can be ahead: what the ledger took from the spool was never shipped, and other groups need it.
         at = {name: min(at, self._booked.get(name, 0)) for name, at in self._file.at.items()}
         self._file = ShippedFile(epoch, at)
         self._marks.clear()
 
     def heed(self, tended: TendResult, ledger: str) -> None:
-        """What the ledger's group has passed is in the ledger."""
+        """Mark as booked what the ledger's group is done with, because that is in the ledger."""
         group = tended.groups.get(ledger)
         if group is None or tended.epoch != self._file.epoch:
             return
@@ -129,8 +132,8 @@ class Shipper:
     def clear(self, most_bytes: int) -> int:
         """Remove segments that are shipped and in the ledger.
 
-        Beyond the bound also those that are in the ledger alone, oldest first. Returns how many events were never
-        shipped. Raises `OSError`.
+        If more than `most_bytes` are in the ledger and not shipped, their oldest segments are removed as well. Returns
+        how many events were therefore never shipped. Raises `OSError`.
         """
         unshipped = 0
         closed = [(segment, last_line_end(segment)) for segment in segments(self._spool) if self._is_booked(segment)]
@@ -152,7 +155,7 @@ class Shipper:
         return unshipped
 
     def _is_booked(self, segment: Path) -> bool:
-        """Whether its writer is gone and all of it is in the ledger."""
+        """Whether the segment's writer is gone and all its events are in the ledger."""
         if is_being_written(segment):
             return False
         return last_line_end(segment) <= self._booked.get(segment.name, 0)

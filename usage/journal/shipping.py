@@ -1,6 +1,6 @@
-"""The thread that keeps the stream: ships this host's spool, deletes what nobody needs, notices when Redis is away.
+"""A thread that ships this host's spool to Redis, trims the stream, and notices if Redis is away.
 
-It is a thread of its own beside the one that writes rows, so that events leave this host also while the database hangs.
+It is separate from the thread that writes rows, so that events leave this host even while the database hangs.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Lock = AbstractContextManager[bool]
 
 
 class Shipping:
-    """`state` is shared with the thread that writes the ledger; `lock` guards how far segments are in it."""
+    """`state` is shared with the thread that writes the ledger. `lock` guards the positions of segments in it."""
 
     def __init__(self, spool: Path, url: str, state: State, lock: Lock, quarantine: Quarantine) -> None:
         self.stream = Stream(connect(url))
@@ -37,7 +37,7 @@ class Shipping:
         self._state = state
         self._lock = lock
         self._most_events = settings.JOURNAL_STREAM_MAX_EVENTS
-        # Half of the spool's room: what Redis lacks must not keep events from the ledger.
+        # At most half of the spool's room: if segments that wait for Redis filled it, new events would be dropped.
         self._most_unshipped = min(settings.JOURNAL_BACKLOG_MAX_BYTES, settings.JOURNAL_MAX_BYTES // 2)
         self._shipper = Shipper(spool, self.stream, state.read, self._most_events, quarantine)
         self._probe_at = self._tidy_at = 0.0
@@ -52,7 +52,7 @@ class Shipping:
         self._thread.start()
 
     def stop(self) -> None:
-        """From then on `step` is for who called this; a second time is harmless."""
+        """Stop the thread; afterwards the caller may call `step` itself. May be called more than once."""
         self._stopping.set()
         self._thread.join()
 
@@ -64,7 +64,7 @@ class Shipping:
         LOOPS.named("journal-shipping").run_until(self._stopping, step)
 
     def step(self, *, is_last: bool = False) -> None:
-        """Ship what is new, and now and then tidy up."""
+        """Ship new events. Once in `TEND_EVERY_S`, trim the stream and remove segments as well."""
         is_time_to_tidy = is_last or time.monotonic() >= self._tidy_at
         if is_time_to_tidy:
             self._tidy_at = time.monotonic() + TEND_EVERY_S
@@ -86,13 +86,13 @@ class Shipping:
             self._state.shipping_failing = type(error).__name__
 
     def went_away(self, error: redis.RedisError) -> None:
-        """From any thread."""
+        """Note that Redis failed. May be called from any thread."""
         if self.is_redis_there:
             log.warning("Redis takes no events (%s); the ledger is written from the spool.", type(error).__name__)
         self._state.redis_failing = type(error).__name__
 
     def _is_back(self) -> bool:
-        """Raises `redis.RedisError` while it is not."""
+        """Ask Redis from time to time whether it is back. Raises `redis.RedisError` while it is away."""
         if time.monotonic() < self._probe_at:
             return False
         self._probe_at = time.monotonic() + PROBE_EVERY_S

@@ -1,4 +1,7 @@
-"""Where a consumer of the journal gets its events from: at least once, in order for each writer, at its own pace."""
+"""The interface by which a consumer of the journal gets its events.
+
+It gets each event at least once, the events of each writer in order, and all of them at its own pace.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,14 @@ from usage.event import RequestEvent
 
 
 class PendingEvent(NamedTuple):
-    """An event, and the token by which its consumer says that it is done with it."""
+    """An event, and the token that identifies it in `Source.done`."""
 
     token: str
     event: RequestEvent
 
 
 class Backlog(NamedTuple):
-    """What waits for a consumer. `oldest_at` is in Unix seconds; None where nothing waits."""
+    """What waits for a consumer. `oldest_at` is in Unix seconds; None if it is not known or nothing waits."""
 
     events: int
     bytes: int
@@ -27,22 +30,22 @@ class Backlog(NamedTuple):
 class Source(ABC):
     """One named consumer's view of the journal.
 
-    What was read and not done with comes again, after a crash to whoever opens the source next. Every method may raise
-    `OSError` or `redis.RedisError` when what is behind it is away; calling it again later goes on.
+    Events that were read and not marked as done come again: after a crash, to the process that opens the source next.
+    Every method may raise `OSError` or `redis.RedisError` if the disk or Redis fails, and may be called again later.
     """
 
     @abstractmethod
     def read(self, most: int) -> list[PendingEvent]:
-        """The next events that no reader has yet, at most so many; none when there are none now."""
+        """Return the next events that no reader has yet, at most `most`; an empty list if there are none now."""
 
     @abstractmethod
     def done(self, events: Sequence[PendingEvent]) -> None:
-        """These are where they belong, and need never come again."""
+        """Mark events as done, so that they do not come again."""
 
     @abstractmethod
     def backlog(self) -> Backlog:
-        """What is not done with yet."""
+        """Return what is not done yet."""
 
     @abstractmethod
     def close(self) -> None:
-        """Leave what was not done with to the next one."""
+        """Stop reading. Events that are not done are left to the next reader."""

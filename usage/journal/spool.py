@@ -1,8 +1,8 @@
-"""What a process writes into the journal: its own segments, appended to and never read by it.
+"""The writer of the journal in a process. It appends to its own segments and never reads them.
 
-A segment is locked for as long as its writer has it open, so whoever reads it can tell a writer that is idle from one
-that is gone. The events of one turn of the event loop are one write, made before the answers of that turn leave
-(`CoalescedWrites.before`). The write goes to the kernel: it outlives the process, though not a power cut.
+A segment is locked while its writer has it open, so its readers can tell an idle writer from one that is gone. The
+events of one turn of the event loop are one write, made before the answers of that turn leave
+(`CoalescedWrites.before`). The write goes to the kernel: it outlives the process, but not a power failure.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from usage.loops import LOOPS
 log = logging.getLogger("sluice.journal")
 
 MOST_UNWRITTEN_BYTES = 64 * 1024 * 1024
-"""Kept in memory while the disk takes nothing. Beyond that events are dropped, and counted."""
+"""The most that is kept in memory while the disk accepts nothing. Beyond it, events are dropped and counted."""
 
 LOOK_AGAIN_S = 1.0
 
 
 class Spool:
-    """One for each process. All of it happens on the event loop's thread."""
+    """One for each process. All methods run on the event loop's thread."""
 
     def __init__(self, directory: Path, *, segment_bytes: int, most_bytes: int, dropped: Callable[[int], None]) -> None:
         """`dropped` is called with the number of events that are lost. Raises `OSError`."""
         self._directory = directory
-        self._segment_bytes = min(segment_bytes, most_bytes // 8)  # the bound is looked at when one is full
+        self._segment_bytes = min(segment_bytes, most_bytes // 8)  # `most_bytes` is checked when a segment is full
         self._most_bytes = most_bytes
         self._dropped = dropped
         self._loop = asyncio.get_running_loop()
         self._pending: list[bytes] = []
         self._unwritten = b""
-        """What the disk has not taken yet; may begin in the middle of a line."""
+        """What the disk has not accepted yet. It may begin in the middle of a line."""
         self._fd = -1
         self._begun_ms = 0
         self._written = 0
@@ -54,16 +54,19 @@ class Spool:
 
     @property
     def is_full(self) -> bool:
-        """Events are dropped until there is room."""
+        """Whether events are dropped, because the journal has reached `most_bytes`."""
         return self._full
 
     @property
     def is_holding(self) -> bool:
-        """The disk takes nothing, and events wait in memory."""
+        """Whether events wait in memory, because the disk accepts nothing."""
         return bool(self._unwritten)
 
     def add(self, event: RequestEvent) -> bytes:
-        """Take an event; it is on disk before the loop's next turn. Returns it as JSON, for who needs it as well."""
+        """Take an event. It is written by the next `flush`, which is scheduled for the event loop's next iteration.
+
+        Returns the event as JSON, so that callers need not encode it again.
+        """
         document = encode(event)
         if not self._pending:
             self._loop.call_soon(self.flush)
@@ -71,7 +74,7 @@ class Spool:
         return document
 
     def flush(self) -> None:
-        """Write what has gathered."""
+        """Write the events that were added since the last flush."""
         if not self._pending:
             return
         pending, self._pending = self._pending, []
@@ -81,7 +84,7 @@ class Spool:
         self._write(b"".join([sealed(document) for document in pending]))
 
     def close(self) -> None:
-        """Write what is left and leave the segment to its reader."""
+        """Write what is left, and release the segment to its readers."""
         if self._retry is not None:
             self._retry.cancel()
         self.flush()
@@ -122,18 +125,18 @@ class Spool:
                     log.warning("The journal takes events again.")
         except Exception as error:
             self._failures.failed_alone(error)
-            if self._retry is None:  # events would be dropped, or wait, for ever
+            if self._retry is None:  # else events would be dropped, or wait, forever
                 self._retry = self._loop.call_later(LOOK_AGAIN_S, self._try_again)
 
     def _rotate(self) -> None:
         full = self._fd
-        self._open()  # first: where no new one can be begun, the old one goes on
+        self._open()  # before closing the old one, which is used on if this fails
         os.close(full)
         self._look_for_room()
 
     def _open(self) -> None:
-        # Locked before it gets its name: a reader must not take it for one whose writer is gone.
-        # Each has a later name than the one before it, also when the clock was set back: they are read in that order.
+        # The file is locked before it gets its name, so that no reader takes its writer for gone. Each name is greater
+        # than the one before, even if the clock was set back, because segments are read in the order of their names.
         self._begun_ms = max(int(time.time() * 1000), self._begun_ms + 1)
         name = f"{self._begun_ms:013x}-{secrets.token_hex(4)}"
         new = self._directory / f"{name}.new"
@@ -163,4 +166,4 @@ def size_of(segment: Path) -> int:
     try:
         return segment.stat().st_size
     except FileNotFoundError:
-        return 0  # its reader was done with it in this very moment
+        return 0  # its reader has just finished and removed it

@@ -1,7 +1,7 @@
-"""The ledger's consumer where there is a Redis: it writes what any host shipped, and has this host's spool shipped.
+"""The ledger's consumer with Redis. It writes what any host shipped, and runs the thread that ships this host's spool.
 
-While Redis is away it writes from the spool itself, so that rows, and the budgets that are read from them, stay fresh;
-what comes a second time by the stream is in the ledger already and changes nothing.
+While Redis is away it writes from the spool, so that rows, and the budgets that depend on them, stay current. Events
+that come again by the stream are in the ledger already and change nothing.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from usage.journal.stream_source import START, StreamSource
 from usage.journal.subscribers import LEDGER
 
 BATCHES = 5
-"""Taken from the stream before anything else is looked at again."""
+"""The most batches that are taken from the stream in one call of `drain`."""
 
 
 class StreamConsumer(Consumer):
-    """One for each directory, any number on one Redis and one database."""
+    """Each directory has one. Any number may share a Redis and a database."""
 
     def __init__(self, directory: Path, url: str) -> None:
         super().__init__(directory)
@@ -34,9 +34,9 @@ class StreamConsumer(Consumer):
         self._shipping: Shipping
         self._source: StreamSource | None = None
         self._events: list[PendingEvent] = []
-        """Given to us, and not in the ledger yet."""
+        """Read from the stream, and not in the ledger yet."""
         self._written: list[PendingEvent] = []
-        """In the ledger, and not acknowledged."""
+        """In the ledger, and not acknowledged yet."""
 
     def _begin(self) -> None:
         self._shipping = Shipping(self._directory, self._url, self._state, self._lock, self._quarantine)
@@ -62,12 +62,12 @@ class StreamConsumer(Consumer):
     def _end(self) -> None:
         self._shipping.stop()
         if self._source is not None:
-            with contextlib.suppress(redis.RedisError):  # then others find out by themselves
+            with contextlib.suppress(redis.RedisError):  # others take the entries over after JOURNAL_CLAIM_SECS
                 self._source.done(self._written)
                 self._source.close()
 
     def _take(self) -> None:
-        """Write what any host shipped, if that is not too much."""
+        """Write what any host shipped, at most `BATCHES` batches."""
         if self._source is None:
             stream, claim_s = self._shipping.stream, settings.JOURNAL_CLAIM_SECS
             self._source = StreamSource(stream, LEDGER, since=START, claim_s=claim_s)
@@ -91,9 +91,9 @@ class StreamConsumer(Consumer):
         self._book([one.event for one in batch], LEDGER, done)
 
     def _write_from_the_spool(self) -> None:
-        """Write what is on this host and may not be in the ledger yet. Damaged lines are left to the shipper."""
+        """Write events of this host's segments that may not be in the ledger. Damaged lines are left to the shipper."""
         for segment in segments(self._directory):
-            with contextlib.suppress(FileNotFoundError):  # it is in the ledger, and was removed in this very moment
+            with contextlib.suppress(FileNotFoundError):  # it is in the ledger and has just been removed
                 while (piece := read_lines(segment, self._state.read.get(segment.name, 0))).lines:
                     events: list[RequestEvent] = []
                     for line in piece.lines:
@@ -108,4 +108,4 @@ class StreamConsumer(Consumer):
 
 
 def nothing(count: int) -> None:
-    """Nobody need know how many of these are through."""
+    """Do nothing: the position is set after the whole piece instead."""

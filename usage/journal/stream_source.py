@@ -1,7 +1,7 @@
-"""A consumer's events from the stream in Redis: any number of processes of one name share the work.
+"""The source of a consumer's events with Redis: any number of processes of one name share the stream.
 
-What a process was given and is not done with is its own for as long as the process lives, which a thread of it says;
-JOURNAL_CLAIM_SECS after that falls silent another process takes it over.
+A process keeps the entries that it was given and is not done with while it lives: a thread renews its claim on them.
+JOURNAL_CLAIM_SECS after the last renewal another process takes them over.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from usage.journal.subscribers import LEDGER, checked_name
 from usage.loops import LOOPS
 
 MOST_DELIVERIES = 10
-"""What so many processes were given, and none lived to be done with, is what they died of."""
+"""An entry that was delivered more often, and never acknowledged, is taken for the cause of the processes' deaths."""
 
 FORGOTTEN_MS = 3_600_000
 FORGET_EVERY_S = 60.0
@@ -33,7 +33,7 @@ UNBOUNDED = 2**53
 
 
 class StreamSource(Source):
-    """One process's part in a group. `since` is where a new group begins."""
+    """A process's membership in a group. `since` is the id after which a new group begins."""
 
     def __init__(self, stream: Stream, group: str, *, since: str, claim_s: float) -> None:
         """Raises `redis.RedisError`."""
@@ -42,10 +42,10 @@ class StreamSource(Source):
         self._claim_s = claim_s
         self._member = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self._open_ids: dict[str, None] = {}
-        """What was given out and is not done with."""
+        """Ids that `read` returned and that are not done."""
         self._look_at = self._forget_at = 0.0
         self._is_unsure = False
-        """Whether Redis may have given us something that we never saw."""
+        """Whether Redis may have given this member entries in an answer that did not arrive."""
         self._closed = threading.Event()
         stream.register(group, since)
         self._keeping = threading.Thread(target=self._keep, name=f"journal-{group}", daemon=True)
@@ -53,7 +53,7 @@ class StreamSource(Source):
 
     @classmethod
     def open(cls, url: str, name: str) -> StreamSource:
-        """Raises `redis.RedisError` and `ValueError`."""
+        """Open the stream for a consumer. Raises `redis.RedisError`, and `ValueError` for a name that none can have."""
         checked_name(name)
         return cls(Stream(connect(url)), name, since=NOW, claim_s=settings.JOURNAL_CLAIM_SECS)
 
@@ -62,12 +62,12 @@ class StreamSource(Source):
         try:
             events = self._recover(most) if was_unsure else []
             if events:
-                return events  # and look again the next time
+                return events  # still unsure: there may be more of them
             events = self._read(most)
         except redis.RedisError as error:
             if not is_unknown_group(error):
                 raise
-            # Redis was emptied: all that has come since is for us.
+            # Redis was emptied, so the group is gone. The new one gets all entries that came since.
             self._stream.register(self._group, START)
             events = []
         self._is_unsure = False
@@ -101,7 +101,7 @@ class StreamSource(Source):
         return Backlog(group.waiting, round(group.waiting * entry_bytes), self._stream.first_at(group.needs))
 
     def close(self) -> None:
-        """Another process need not wait for what was given out and is not done with."""
+        """Give back entries that are not done, so that another process need not wait for them."""
         self._closed.set()
         self._keeping.join()
         ids, self._open_ids = list(self._open_ids), {}
@@ -114,13 +114,13 @@ class StreamSource(Source):
     def _keep(self) -> None:
         def step() -> None:
             if not self._closed.wait(self._claim_s / 3):
-                with contextlib.suppress(redis.RedisError):  # who reads is told
+                with contextlib.suppress(redis.RedisError):  # `read` raises it
                     self._stream.keep(self._group, self._member)
 
         LOOPS.named("journal-membership").run_until(self._closed, step)
 
     def _recover(self, most: int) -> list[PendingEvent]:
-        """What Redis gave us in an answer that did not arrive."""
+        """Return entries that Redis gave this member in an answer that did not arrive."""
         after = START
         while page := self._stream.own(self._group, self._member, after, most):
             after = page[-1].id

@@ -1,7 +1,7 @@
-"""Who reads the spool beside the ledger: each has a directory of its own, with a hard link to every segment it wants.
+"""Subscribers: the consumers of the spool besides the ledger. Each has a directory with hard links to its segments.
 
-The directory is the registration: from when it is there, writers link every segment that they begin into it. So each
-subscriber reads at its own pace and unlinks its own names; a segment's bytes go when its last name does.
+The directory is the registration: once it exists, writers link every segment that they begin into it. So each
+subscriber reads at its own pace and removes its own links. The disk space is free when the last link is gone.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ log = logging.getLogger("sluice.journal")
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 LEDGER = "ledger"
-"""Reads the spool itself, so no other consumer has this name."""
+"""The ledger's name as a consumer. It reads the spool itself, so no subscriber may have this name."""
 
 PROGRESS = "progress.json"
 DROPPED = "dropped.json"
 
 
 class Progress(msgspec.Struct):
-    """How far a subscriber is. Written by the subscriber alone."""
+    """How far a subscriber has read. Only the subscriber writes it."""
 
     read: dict[str, int] = {}
-    """Bytes of each segment that it is done with."""
+    """Bytes of each segment that are done."""
     quarantined: int = msgspec.field(default=0, name="set_aside")
 
 
 class Dropped(msgspec.Struct):
-    """Events taken from a subscriber that fell too far behind. Written by the ledger's process alone."""
+    """Events that were dropped because a subscriber was too far behind. Only the ledger process writes it."""
 
     events: int = 0
 
 
 def checked_name(name: str) -> str:
-    """Raises `ValueError` for a name that no consumer but the ledger can have."""
+    """Return the name. Raises `ValueError` if a subscriber cannot have it."""
     if not NAME.fullmatch(name) or name == LEDGER:
         raise ValueError(
             f"{name!r} cannot name a consumer of the journal: use 1 to 64 of a-z, 0-9, - and _, and not {LEDGER!r}."
@@ -52,31 +52,31 @@ def checked_name(name: str) -> str:
 
 
 def subscribe(spool: Path, name: str) -> None:
-    """Register a consumer that need not be there yet. Raises `OSError` and `ValueError`."""
+    """Register a consumer, which need not run yet. Raises `OSError` and `ValueError`."""
     (spool / checked_name(name)).mkdir(parents=True, exist_ok=True)
 
 
 def subscribers(spool: Path) -> list[Path]:
-    """Their directories. Raises `OSError`."""
+    """Return the subscribers' directories. Raises `OSError`."""
     with os.scandir(spool) as entries:
         return sorted(Path(entry.path) for entry in entries if NAME.fullmatch(entry.name) and entry.is_dir())
 
 
 def hand_out(segment: Path) -> None:
-    """Give every subscriber a name of a new segment, which stands in the spool already. Raises `OSError`.
+    """Link a new segment, which is in the spool already, into every subscriber's directory. Raises `OSError`.
 
-    The segment stands there first, and a subscriber's directory stands there before it looks for segments: whoever of
-    the two comes second sees the other.
+    The writer creates the segment before it lists directories, and a subscriber creates its directory before it lists
+    segments. So whichever of the two comes second sees the other.
     """
     for directory in subscribers(segment.parent):
-        with contextlib.suppress(FileExistsError, FileNotFoundError):  # it found it itself, or has just been removed
+        with contextlib.suppress(FileExistsError, FileNotFoundError):  # linked by itself, or just removed
             os.link(segment, directory / segment.name)
 
 
 def take_open_segments(spool: Path, directory: Path) -> dict[str, int]:
-    """Link what is being written now and not linked yet. Returns where each ends: what is written later is wanted.
+    """Link the segments that are being written now and are not linked yet.
 
-    Raises `OSError`.
+    Returns the present end of each, because a new subscriber gets only what is written later. Raises `OSError`.
     """
     ends: dict[str, int] = {}
     for segment in segments(spool):
@@ -89,7 +89,7 @@ def take_open_segments(spool: Path, directory: Path) -> dict[str, int]:
 
 
 def bound_backlogs(spool: Path, most_bytes: int) -> None:
-    """Take their oldest segments from subscribers that have more than so much to read. Raises `OSError`."""
+    """Remove the oldest segments of subscribers that have more than `most_bytes` to read. Raises `OSError`."""
     for directory in subscribers(spool):
         done = read_file(directory / PROGRESS, Progress).read
         waiting = {segment: _waiting_bytes(segment, done) for segment in segments(directory)}
@@ -119,4 +119,4 @@ def _waiting_bytes(segment: Path, done: Mapping[str, int]) -> int:
     try:
         return max(0, segment.stat().st_size - done.get(segment.name, 0))
     except FileNotFoundError:
-        return 0  # read to its end in this very moment
+        return 0  # its reader has just finished and removed it

@@ -1,4 +1,4 @@
-"""Who writes the ledger from this host's journal."""
+"""Choose and run what writes the ledger from this host's journal."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from usage.loops import LOOPS
 
 
 def write_ledger(spool: Path, stopping: threading.Event) -> None:
-    """Write the ledger until told to stop. After a failure another writer begins where the ledger says it is."""
-    if stopping.is_set():  # before it began: what is there is written all the same
+    """Write the ledger until `stopping` is set. After a failure a new writer begins at the ledger's position."""
+    if stopping.is_set():  # told to stop before it began: events that are there are written all the same
         ledger_writer(spool).run(stopping)
     LOOPS.named("ledger").run_until(stopping, lambda: ledger_writer(spool).run(stopping))
 
 
 def ledger_writer(spool: Path) -> Consumer:
-    """With a Redis the writers of all hosts share the work, else each has its own spool."""
+    """Return the ledger's consumer. With Redis those of all hosts share the work; else each reads its own spool."""
     if settings.REDIS_URL:
         from usage.journal.stream_consumer import StreamConsumer
 

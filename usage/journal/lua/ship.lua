@@ -1,6 +1,6 @@
 -- Add lines to the stream, all or none.
--- KEYS: events, epoch. ARGV: the epoch that the sender knows, a new one, the most entries, the lines.
--- Returns the epoch, and the id of the last entry: nothing where the epochs differ, "" where the stream is full.
+-- KEYS: events, epoch. ARGV: the epoch that the sender knows, a mark for a new epoch, the most entries, the lines.
+-- Returns the epoch, and the id of the last entry: no second value if the epochs differ, "" if the stream is full.
 local function run_id()
   local info = redis.pcall('INFO', 'server')
   return type(info) == 'string' and string.match(info, 'run_id:(%w+)') or ''

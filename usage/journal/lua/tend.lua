@@ -1,7 +1,8 @@
--- Delete what every group is done with, and, beyond the bound, what the ledger alone is done with.
+-- Delete the entries that all groups are done with. If more than the bound are left, delete the oldest of those that
+-- the ledger is done with, although other groups still need them.
 -- KEYS: events, epoch, counts. ARGV: the ledger's group, the most entries, the most to drop at once.
--- Returns the epoch ("" where there is none), the entries left, and for each group: its name, the first id that it still
--- needs, how many entries wait for it, how many were dropped now, how many were dropped and set aside ever.
+-- Returns the epoch ("" if there is none), the number of entries left, and for each group: its name, the first id that
+-- it still needs, how many entries wait for it, how many were dropped now, how many were ever dropped and quarantined.
 local function run_id()
   local info = redis.pcall('INFO', 'server')
   return type(info) == 'string' and string.match(info, 'run_id:(%w+)') or ''
@@ -79,7 +80,7 @@ for _, group in ipairs(groups) do
   if group.dropped > 0 then
     redis.call('HINCRBY', KEYS[3], 'dropped:' .. group.name, group.dropped)
   end
-  -- Redis cannot always tell how many entries a group has not been given yet; never more than there are.
+  -- Redis does not always know a group's lag. It is at most the length of the stream.
   local waiting = math.min(length, (tonumber(group.lag) or length) + group.pending)
   told[#told + 1] = {
     group.name,
