@@ -1,4 +1,4 @@
-"""The ledger in the admin: to be read, and never to be counted to its end."""
+"""The ledger in the admin: read-only, and never counted to its end."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class StatusFilter(admin.SimpleListFilter):
 
 
 class ProviderFilter(admin.SimpleListFilter):
-    """Offers the providers of the newest requests: a DISTINCT over the ledger would read all of it."""
+    """Offers the providers of the newest requests, because a DISTINCT over the ledger would read all of it."""
 
     title = "provider"
     parameter_name = "provider"
@@ -68,7 +68,7 @@ class ProviderFilter(admin.SimpleListFilter):
 
 
 class MomentFilter(admin.DateFieldListFilter):
-    """By time, and so by id: that is what the ledger is in the order of."""
+    """Filters by time. It compares ids instead of `created_at`, because the ledger is in the order of ids."""
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         assert isinstance(queryset, RequestQuerySet)
@@ -87,7 +87,7 @@ class MomentFilter(admin.DateFieldListFilter):
 
 
 class LedgerChangeList(ChangeList):
-    """Of a list that fits one page, Django shows the query instead of the page, which would look on without end."""
+    """Shows the paginator's page. If a list fits one page, Django would run the query itself, without a time limit."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
@@ -144,7 +144,7 @@ class RequestRecordAdmin(RecordAdmin):
     )
 
     def get_fieldsets(self, request: HttpRequest, obj: RequestRecord | None = None) -> Any:
-        """Without the part of what was said, where nothing of it is kept."""
+        """Leave out the captured bodies if none are kept."""
         if obj is not None and self._bodies_of(obj) is not None:
             return self.fieldsets
         return tuple(part for part in self.fieldsets if part[0] != BODIES_TITLE)
@@ -163,7 +163,7 @@ class RequestRecordAdmin(RecordAdmin):
         return self._shown(record, "answer")
 
     def _bodies_of(self, record: RequestRecord) -> RequestBodies | None:
-        """Read once for a page, and kept with its record."""
+        """Read the bodies once for a page, and keep them with the record."""
         if not hasattr(record, "its_bodies"):
             record.its_bodies = RequestBodies.objects.filter(pk=record.pk).first()  # type: ignore[attr-defined]
         bodies: RequestBodies | None = record.its_bodies  # type: ignore[attr-defined]
@@ -184,7 +184,7 @@ class RequestRecordAdmin(RecordAdmin):
         return (search(queryset, search_term) if search_term else queryset), False
 
     def get_paginator(self, request: HttpRequest, queryset: QuerySet[Any], per_page: int, *more: Any) -> Any:
-        """Of the ledger its own; the page of a row's history lists Django's entries."""
+        """Use `LedgerPaginator` for the ledger alone: the page of a row's history lists Django's log entries."""
         kind = LedgerPaginator if isinstance(queryset, RequestQuerySet) else CappedPaginator
         return kind(queryset, per_page, *more)
 

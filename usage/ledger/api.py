@@ -27,7 +27,7 @@ from usage.records import Outcome, RequestQuerySet, RequestRecord
 
 
 class RequestFilters(filters.FilterSet):  # type: ignore[misc]
-    """Exact, so that an index can answer where there is one."""
+    """Filters that compare exactly, so that an index can be used if there is one."""
 
     key = filters.NumberFilter(field_name="key_id", min_value=1, max_value=2**63 - 1, decimal_places=0)
     project = filters.CharFilter(method="of_project", help_text="Id or name.")
@@ -46,7 +46,7 @@ class RequestFilters(filters.FilterSet):  # type: ignore[misc]
     search = filters.CharFilter(method="filter_by_search", help_text=MEANS)
 
     def of_project(self, records: RequestQuerySet, _name: str, value: str) -> RequestQuerySet:
-        # Its number first: an index cannot be read in order for a number that is still to be found.
+        # The project's id is looked up first: a query that still has to find the id cannot read an index in order.
         projects: Any = RequestRecord._meta.get_field("project").related_model
         numbers = set(projects.objects.filter(name=value).values_list("pk", flat=True))
         if value.isdecimal() and len(value) <= 18:
@@ -54,7 +54,7 @@ class RequestFilters(filters.FilterSet):  # type: ignore[misc]
         return records.filter(project_id=numbers.pop()) if len(numbers) == 1 else records.filter(project__in=numbers)
 
     def answered_as(self, records: RequestQuerySet, _name: str, value: str) -> RequestQuerySet:
-        # The index leaves blank ids out; saying so again is what lets SQLite use it.
+        # The index contains no blank ids. SQLite uses it only if the query excludes them as well.
         return records.filter(~Q(response_id=""), response_id=value)
 
     def correlated_by(self, records: RequestQuerySet, _name: str, value: str) -> RequestQuerySet:
@@ -85,7 +85,7 @@ class RequestViewSet(Resource, ReadOnlyModelViewSet[RequestRecord]):
     """
 
     noun = "request"
-    # Not select_related: beside a filter on the key that becomes an inner join, which loses rows whose key is gone.
+    # Not select_related: together with a filter on the key it becomes an inner join, which loses rows of deleted keys.
     queryset = RequestRecord.objects.prefetch_related("key", "project")
     serializer_class = RequestRecordSerializer
     filterset_class = RequestFilters
@@ -104,13 +104,13 @@ class RequestViewSet(Resource, ReadOnlyModelViewSet[RequestRecord]):
     @extend_schema(responses=RequestBodiesSerializer, filters=False)
     @action(detail=True, methods=["get"], pagination_class=None, filterset_class=None)
     def bodies(self, request: Request, pk: str) -> Response:
-        """What the request and its answer said, where its project has that kept; for who may see the request."""
+        """The captured bodies of the request and its answer. Users who may see the request may see them."""
         return Response(RequestBodiesSerializer(self._kept()).data, headers={"Cache-Control": "no-store"})
 
     @extend_schema(responses={204: None})
     @bodies.mapping.delete
     def delete_bodies(self, request: Request, pk: str) -> Response:
-        """Delete them before their time. The row stays."""
+        """Delete the bodies before their retention ends. The row of the request stays."""
         self._kept().delete()
         return Response(status=status.HTTP_204_NO_CONTENT)
 

@@ -1,7 +1,7 @@
-"""Responses that go on without their client, until somebody has settled what they cost.
+"""Responses in the background, from the request that made them until their cost is settled.
 
-A row is written with the request that made the response, and goes in the transaction that writes what it cost. So
-whichever process dies, nothing is lost, and another process goes on asking.
+A row is written together with the request that made the response, and deleted in the transaction that writes its cost.
+So nothing is lost if a process dies, and another process continues to poll.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from django.db import models
 from usage.event import RequestEvent
 
 ALIVE_S = 120
-"""A process that has not said for so long that it still asks is gone, and another one takes over."""
+"""Seconds. If a process has not renewed its rows for so long it is taken for dead, and another one takes them over."""
 
 NOBODY = "nobody"
-"""As a holder: no process had room for it."""
+"""The holder of a response for which no process had room."""
 
 
 class BackgroundResponse(models.Model):
-    """One that is not settled. `event` is the request's that made it."""
+    """A response that is not settled. `event` is the event of the request that made it."""
 
     request_id = models.CharField(max_length=40, primary_key=True)
     response_id = models.CharField(max_length=128)
@@ -41,7 +41,10 @@ class BackgroundResponse(models.Model):
 
 
 def note_background(events: Iterable[RequestEvent]) -> None:
-    """Write those that begin, and take away those that are settled. In order of ids, as the events of a process are."""
+    """Add a row for each response that begins, and delete the rows of those that are settled.
+
+    The events are taken in the order of their ids, which is the order in which a process made them.
+    """
     for event in sorted(events, key=lambda event: event.id):
         if event.holder:
             made_at = datetime.fromtimestamp(event.at, UTC)
@@ -68,12 +71,15 @@ def stay_alive(holder: str, now: datetime) -> None:
 
 
 def let_go(holder: str, now: datetime) -> None:
-    """The process ends; others may ask at once."""
+    """Release the rows of a process that ends, so that others may take them over at once."""
     BackgroundResponse.objects.filter(holder=holder).update(alive_until=now)
 
 
 def take_over(holder: str, now: datetime, most: int) -> Sequence[RequestEvent]:
-    """What nobody asks for any more is asked for by this process from now on. Each is taken by one process alone."""
+    """Take over up to `most` responses that no process polls any more, and return their events.
+
+    Each is taken by one process only.
+    """
     events = []
     for row in BackgroundResponse.objects.filter(alive_until__lt=now).order_by("made_at")[:most]:
         ours = {"holder": holder, "alive_until": now + timedelta(seconds=ALIVE_S)}

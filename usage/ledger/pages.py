@@ -1,6 +1,7 @@
-"""Pages of the ledger in the management API: as those of all lists, but no page makes its reader wait for long.
+"""Pages of the ledger in the management API. They look like those of all lists, but none takes long.
 
-One that would is cut short: it has fewer rows than asked for, maybe none, and its `next` goes on from there.
+A page that would take long is cut short: it has fewer rows than asked for, maybe none, and its `next` goes on from
+there.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ if TYPE_CHECKING:
 
     Pages = CursorPagination
 else:
-    Pages = api_settings.DEFAULT_PAGINATION_CLASS  # another app's, which this one does not import
+    Pages = api_settings.DEFAULT_PAGINATION_CLASS  # by the setting, because it is in another app
 
 
 class LedgerPages(Pages):
-    """A cursor is the id that a page begins beyond, and a direction. Raises `walk.Slow`."""
+    """A cursor consists of the id after which a page begins, and a direction. Raises `walk.Slow`."""
 
     def paginate_queryset(self, queryset: Any, request: Request, view: APIView | None = None) -> list[Any]:
         self.key_field = queryset.model._meta.pk

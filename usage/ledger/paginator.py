@@ -12,7 +12,7 @@ from usage.ledger.walk import WalkResult, walk
 from usage.records import RequestQuerySet, RequestRecord
 
 MOST_COUNTED = 10_000
-"""Rows that a page counts, looks for filters' choices in, and lets one leaf through."""
+"""The most rows that a page counts, offers to page through, and searches for the choices of a filter."""
 
 if TYPE_CHECKING:
     RowPaginator = Paginator[Any]
@@ -21,7 +21,7 @@ else:
 
 
 class CappedPaginator(RowPaginator):
-    """Counts up to `MOST_COUNTED` rows and leaves the rest to the filters."""
+    """Counts up to `MOST_COUNTED` rows. To reach others, people use the filters."""
 
     @cached_property
     def count(self) -> int:
@@ -30,7 +30,7 @@ class CappedPaginator(RowPaginator):
 
 
 class LedgerPaginator(CappedPaginator):
-    """Looks back for as long as people wait for a page, and leafs through what it found."""
+    """Searches the ledger with `walk`, which is bounded in time, and pages through what it found."""
 
     @cached_property
     def result(self) -> WalkResult:
@@ -40,7 +40,7 @@ class LedgerPaginator(CappedPaginator):
 
     @property
     def edge(self) -> str | None:
-        """Where it stopped looking; None where it has seen all, or enough."""
+        """The id at which the search stopped; None if it has seen all rows, or found enough."""
         return self.result.edge if self.count < MOST_COUNTED else None
 
     @cached_property

@@ -1,11 +1,12 @@
 """The requests' table in PostgreSQL: a partition for each week, so that old weeks are dropped instead of deleted.
 
-The ranges are of ids, which are in order of time: so `id` stays the primary key, and a row that comes twice is found by
-it. A default partition takes what no other does, such as the rows of a week whose partition nobody made: a missing one
-never stops the ledger. By created_at, the key would have to be both, and a copy with another time a second row.
+The partitions are ranges of ids, which are in the order of time. So `id` stays the primary key, and a row that comes
+twice is found by it. Rejected: ranges of created_at. The primary key would have to contain both columns, and a copy of
+a row with another time would be a second row. A default partition takes rows that belong to no other, such as those of
+a week whose partition was not made. So a missing partition never stops the ledger.
 
-A week, because a query without bounds takes a lock on every partition and its indexes: PostgreSQL has room for some six
-thousand locks as it is installed, which four such queries use up on a year of days.
+Rejected: a partition for each day. A query without bounds takes a lock on every partition and its indexes. By default
+PostgreSQL has room for some six thousand locks, which four such queries use up on a year of days.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ FIRST_MONDAY = EPOCH + timedelta(days=4)
 WEEKS_AHEAD = 4
 
 LOCK_TIMEOUT_MS = 500
-"""How long the ledger and its readers may have to wait behind us."""
+"""The longest time that the ledger and its readers may have to wait behind a change of partitions."""
 
 BUSY = frozenset({"55P03", "40P01"})
-"""PostgreSQL's codes of a lock that is not to be had in time, and of a deadlock. For psycopg's classes it would have to
-be imported, which takes eight megabytes where SQLite is the database.
+"""PostgreSQL's codes of a lock that is not available in time, and of a deadlock. psycopg's classes are not used because
+importing it takes eight megabytes, also with SQLite.
 """
 
 TRIES = 20
@@ -42,11 +43,11 @@ _BOUNDS = re.compile(r"FOR VALUES FROM \('([^']*)'\) TO \('([^']*)'\)")
 
 
 class TableBusy(Exception):
-    """Others used the table for so long that it could not be changed. Nothing was; try again later."""
+    """The table was in use for too long. Nothing was changed; try again later."""
 
 
 class Partition(NamedTuple):
-    """The ids from `first` on, up to and without `end`."""
+    """The partition of the ids from `first`, included, to `end`, excluded."""
 
     name: str
     first: str
@@ -54,7 +55,7 @@ class Partition(NamedTuple):
 
 
 def week_of(moment: datetime) -> datetime:
-    """The beginning of its week: Monday, midnight UTC."""
+    """Return the beginning of a moment's week: Monday, midnight UTC."""
     return FIRST_MONDAY + (moment - FIRST_MONDAY) // WEEK * WEEK
 
 
@@ -63,7 +64,7 @@ def partition_of(week: datetime) -> Partition:
 
 
 def partitions() -> list[Partition]:
-    """Those that are there, oldest first, without the default one; none on SQLite."""
+    """Return the existing partitions, oldest first, without the default one. There are none on SQLite."""
     if connection.vendor != "postgresql":
         return []
     with connection.cursor() as cursor:
@@ -79,9 +80,9 @@ def partitions() -> list[Partition]:
 
 
 def make_ahead(now: datetime | None = None) -> list[str]:
-    """Make the partitions of this week and the next few where they are missing. Returns the names of the new ones.
+    """Make the missing partitions of this week and the next `WEEKS_AHEAD`. Returns the names of the new ones.
 
-    Rows of those weeks that the default partition has taken meanwhile move. Raises `TableBusy`, `DatabaseError`.
+    Rows of these weeks that are in the default partition are moved. Raises `TableBusy`, `DatabaseError`.
     """
     first = week_of(now or datetime.now(UTC))
     wanted = [partition_of(first + number * WEEK) for number in range(WEEKS_AHEAD + 1)]
@@ -98,8 +99,11 @@ def missing(wanted: list[Partition]) -> Iterator[Partition]:
 
 
 def make(partition: Partition) -> bool:
-    """False when somebody else has made it meanwhile. In one transaction, and writers wait for it: one that has chosen
-    the default partition for its row would be refused there once the row belongs elsewhere."""
+    """Make a partition in one transaction. Return False if another process has made it meanwhile.
+
+    Writers wait for it: one that has chosen the default partition for its row would get an error if the row belonged
+    to the new partition by then.
+    """
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}")
         cursor.execute(f"LOCK TABLE ONLY {TABLE} IN SHARE ROW EXCLUSIVE MODE")
@@ -120,12 +124,12 @@ def create(cursor: Any, partition: Partition) -> None:
             f"INSERT INTO {name} SELECT * FROM moved",
             [first, end],
         )
-    # Attached: to be made as a partition, it would have to lock all readers out.
+    # Attached after it was made: CREATE TABLE ... PARTITION OF would lock out all readers.
     cursor.execute(f"ALTER TABLE {TABLE} ATTACH PARTITION {name} FOR VALUES FROM ('{first}') TO ('{end}')")
 
 
 def drop_before(moment: datetime) -> list[str]:
-    """Drop the partitions of which all rows are older. Returns their names. Raises `TableBusy`, `DatabaseError`."""
+    """Drop the partitions whose rows are all older. Returns their names. Raises `TableBusy`, `DatabaseError`."""
     dropped = []
     for partition in partitions():
         end = time_of(partition.end)
@@ -142,7 +146,10 @@ def drop(name: str) -> None:
 
 
 def patiently(change: Callable[[], T]) -> T:
-    """Try it until the table is free for a moment: who waits for a lock for long makes all others wait behind it."""
+    """Try a change until it gets its lock. Each try waits only briefly, because all others queue behind a waiter.
+
+    Raises `TableBusy` after `TRIES` tries.
+    """
     for _ in range(TRIES):
         try:
             return change()

@@ -1,4 +1,4 @@
-"""How the requests that went to a provider lately have ended, from the ledger."""
+"""How the latest requests to each provider ended, from the ledger."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from usage.records import Outcome, RequestRecord
 SINCE = timedelta(minutes=10)
 LOOKED_AT = 3
 TELLING_OUTCOMES = (Outcome.COMPLETE, Outcome.UPSTREAM_ERROR)
-"""Ends that say something of the provider."""
+"""Outcomes that depend on the provider."""
 
 
 class Traffic(NamedTuple):
-    """The newest requests of a provider, newest first: whether each was served, with its status; how long the newest
-    took the provider, in milliseconds, and when it began.
+    """The newest requests of a provider. `served` says of each, newest first, whether it was served.
+
+    The other fields are those of the newest: its status, how long the provider took, and when it began.
     """
 
     served: tuple[bool, ...]
@@ -26,7 +27,7 @@ class Traffic(NamedTuple):
 
 
 def latest_traffic(providers: Iterable[str], now: datetime) -> dict[str, Traffic]:
-    """Of those providers, by name, that were asked in the last minutes. Raises `DatabaseError`."""
+    """Return the traffic, by name, of the providers that had requests within `SINCE`. Raises `DatabaseError`."""
     traffic = {}
     for name in providers:
         rows = RequestRecord.objects.between(now - SINCE, None).filter(provider=name, outcome__in=TELLING_OUTCOMES)

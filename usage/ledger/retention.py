@@ -1,8 +1,8 @@
-"""Forget requests that are older than REQUEST_RETENTION_DAYS. What was spent stays: the totals are not made from rows.
+"""Delete requests that are older than REQUEST_RETENTION_DAYS. The totals stay, because they are not made from rows.
 
-PostgreSQL drops whole weeks, so that a row stays up to a week longer than asked for, and nothing has to be deleted and
-vacuumed while the ledger is written. What is in no week, and all of SQLite, is deleted in small batches, each of them a
-transaction: the ledger waits for one at most.
+On PostgreSQL whole weeks are dropped. A row stays up to a week longer than configured, but nothing has to be deleted
+and vacuumed while the ledger is written. Rows of the default partition, and all rows on SQLite, are deleted in small
+batches. Each batch is a transaction, so the ledger waits for one batch at most.
 """
 
 from __future__ import annotations
@@ -21,30 +21,30 @@ BATCH = 1_000
 
 
 class PruneResult(NamedTuple):
-    """The partitions that were dropped, and how many rows were deleted beside them."""
+    """The names of the partitions that were dropped, and how many other rows were deleted."""
 
     partitions: list[str]
     rows: int
 
 
 def prune_requests(now: datetime | None = None, days: int | None = None) -> PruneResult:
-    """Forget what is older than so many days (REQUEST_RETENTION_DAYS; 0: nothing is forgotten).
+    """Delete requests older than `days`; by default REQUEST_RETENTION_DAYS. With 0 nothing is deleted.
 
-    Raises `partitions.TableBusy`, `DatabaseError`; what was dropped and deleted until then stays so.
+    Raises `partitions.TableBusy`, `DatabaseError`. What was dropped and deleted before the error stays deleted.
     """
     is_by_setting = days is None
     days = settings.REQUEST_RETENTION_DAYS if days is None else days
     if not days:
         return PruneResult([], 0)
     before = (now or datetime.now(UTC)) - timedelta(days=days)
-    if is_by_setting:  # who is short of room for once does not mean to lose files that are in use
+    if is_by_setting:  # `days` is for a lack of disk space: it must not forget the owners of objects in use
         forget_unused(before)
     dropped = drop_before(before)
     return PruneResult(dropped, delete_before(before, DEFAULT if connection.vendor == "postgresql" else TABLE))
 
 
 def delete_before(before: datetime, table: str) -> int:
-    """Rows that Sluice made by their id, which has an index, and any others by their time."""
+    """Delete rows older than `before`. Sluice's own ids contain the time and have an index; other rows go by time."""
     moment = str(connection.ops.adapt_datetimefield_value(before))
     return (
         delete(table, "id >= %s AND id < %s", [PREFIX, id_at(before)])

@@ -1,4 +1,4 @@
-"""What people paste into a search box: an id of some kind, or how a model's name begins."""
+"""The search box of the ledger. People paste an id of some kind, or the beginning of a model's name."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ MEANS = "A request's id, correlation id or response id, or how a model's name be
 
 
 def search(records: RequestQuerySet, term: str) -> RequestQuerySet:
-    """The first question that finds something, those first that an index answers; all in one OR would use none.
+    """Return the records of the first condition that matches any. Conditions with an index are tried first.
 
-    Raises `walk.Slow`.
+    One query with OR would use no index. Raises `walk.Slow`.
     """
-    # The indexes leave blank ids out; saying so again is what lets SQLite use them.
+    # The indexes contain no blank ids. SQLite uses them only if the query excludes blank ids as well.
     answered = ~Q(response_id="") & Q(response_id=term)
     correlated = ~Q(correlation_id="") & Q(correlation_id=term)
     for question in (Q(pk=term), answered, correlated):
@@ -25,5 +25,5 @@ def search(records: RequestQuerySet, term: str) -> RequestQuerySet:
             if matches.exists():
                 return matches
     if time_of(term):
-        return records.none()  # an id of ours that is not there, and no model's name
+        return records.none()  # the term is an id that Sluice made, so it is not the name of a model
     return records.filter(model__startswith=term)

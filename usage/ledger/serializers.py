@@ -8,12 +8,12 @@ from usage.records import RequestRecord
 
 
 class RequestRecordSerializer(serializers.ModelSerializer[RequestRecord]):
-    # By number even when what they speak of is gone: the ledger outlives it.
+    # The ids stay even if the key, project, user or team was deleted.
     key = serializers.IntegerField(source="key_id", allow_null=True, read_only=True)
     project = serializers.IntegerField(source="project_id", allow_null=True, read_only=True)
     user = serializers.IntegerField(source="user_id", allow_null=True, read_only=True)
     team = serializers.IntegerField(source="team_id", allow_null=True, read_only=True)
-    # Null when it is gone.
+    # Null if the key or project was deleted.
     key_name = serializers.CharField(source="key.name", default=None, allow_null=True, read_only=True)
     project_name = serializers.CharField(source="project.name", default=None, allow_null=True, read_only=True)
 

@@ -1,7 +1,7 @@
-"""Which project made what its providers keep for it: files, batches, vector stores and the like.
+"""Which project made each object that a provider stores: files, batches, vector stores and the like.
 
-Responses, conversations and chat completions need no row here: the ledger has the id of each, in an index. What is here
-may be used for years, and one request may tell of several.
+Responses, conversations and chat completions need no row here, because the ledger has their ids in an index. Objects in
+this table may be used for years, longer than ledger rows are kept, and one request may name several.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from usage.event import RequestEvent
 from usage.ids import MOST_KEY_CHARS
 
 NO_PROJECT = 0
-"""Of requests without a key before there is a default project."""
+"""Stands for the project of requests without a key before there is a default project."""
 
 
 class StoredObject(models.Model):
-    """One object as one project made it. Two projects may have made one: some providers name files by their content."""
+    """An object that a project made. Two projects may have made the same: some providers name files by content."""
 
     pk = models.CompositePrimaryKey("object_id", "project_id")
     object_id = models.CharField(max_length=MOST_KEY_CHARS, help_text="The provider's id, or the hash of a long one.")
@@ -38,7 +38,10 @@ class StoredObject(models.Model):
 
 
 class Owner(NamedTuple):
-    """Who made an object, and when the database last heard of it (Unix seconds; None: it need not hear)."""
+    """Which project made an object, and when its use was last written to the database.
+
+    `recorded_at` is in Unix seconds; None if uses of the object are not written.
+    """
 
     provider: str
     credential: str
@@ -49,7 +52,7 @@ class Owner(NamedTuple):
 def record_stored_objects(events: Iterable[RequestEvent]) -> None:
     """Write a row for each object that these requests made or used.
 
-    They go in one order, so that no two writers wait for each other in a circle.
+    All writers write them in the same order, which prevents deadlocks.
     """
     rows: dict[tuple[str, int], tuple[str, int, str, str, str]] = {}
     for event in events:
@@ -70,7 +73,7 @@ def record_stored_objects(events: Iterable[RequestEvent]) -> None:
 
 
 def find_owners(keys: Collection[str], project_id: int | None) -> dict[str, Owner]:
-    """Who made these; where several projects did, and this one is among them, this one."""
+    """Return the owners by object id. If several projects made an object, this project is preferred."""
     owners: dict[str, Owner] = {}
     for row in StoredObject.objects.filter(object_id__in=keys):
         if row.object_id not in owners or row.project_id == (project_id or NO_PROJECT):

@@ -1,8 +1,8 @@
-"""What each key, user, team, project and the whole gateway have used: kept beside the ledger, in its transactions.
+"""Totals: what each key, user, team and project and the whole gateway used. Written in the ledger's transactions.
 
-Limits with a past (a day's requests, all requests, a budget) start from these numbers, so no limit ever scans the
-ledger. A scope has one row for all time and one for each quarter of an hour in which it was used: every time zone's
-midnight is the beginning of one.
+Limits over long periods (requests of a day, all requests, a budget) start from these numbers, so no limit ever scans
+the ledger. A scope has one row for all time, and one for each quarter of an hour (slot) in which it was used. In every
+time zone, midnight is the beginning of a slot.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from usage.records import ScopeTotal
 
 MILLION_PICOUSD = 10**18
 HALF = 10**9
-"""Columns are summed in halves: no sum of those passes 64 bits, as SQLite's must not."""
+"""Big columns are summed as quotients and remainders of this number: a sum over 64 bits is an error in SQLite."""
 
 SLOT_S = 900
 EVER = -1
-"""The slot of all time."""
+"""The slot of the row for all time."""
 
 GLOBAL = ("global", "1")
 TIER = "tier"
-"""What a user's tier counts, by the user's number: embeddings."""
+"""The kind of a scope that counts a user's embeddings, for the limits of the user's tier. Its id is the user's."""
 
 EMBEDDINGS = "/v1/embeddings"
 READ_AT_ONCE = 100
 
 KEPT_DAYS = 40
-"""A month, wherever its days begin, and some more: no limit asks for slots from before."""
+"""Longer than a month in any time zone. No limit asks for older slots."""
 
 
 class TotalQuery(NamedTuple):
-    """A scope, and since when: `since` for money (0: ever), `day` for requests, in Unix seconds."""
+    """A scope, and where its periods begin, in Unix seconds: `since` for money (0: all time), `day` for requests."""
 
     kind: str
     id: str
@@ -47,7 +47,7 @@ class TotalQuery(NamedTuple):
 
 
 class ScopeUsage(NamedTuple):
-    """What a scope has used: picodollars since `TotalQuery.since`, requests ever, requests since `TotalQuery.day`."""
+    """What a scope used: picodollars since `TotalQuery.since`, all its requests, requests since `TotalQuery.day`."""
 
     spent_picousd: int
     requests: int
@@ -64,7 +64,7 @@ def scopes_of(event: RequestEvent) -> Iterator[tuple[str, str]]:
 
 
 def add_totals(events: Iterable[RequestEvent]) -> None:
-    """Move the totals by events that are new to the ledger. A cost that is not known adds nothing."""
+    """Add events that are new to the ledger to the totals. An unknown cost adds nothing."""
     sums: defaultdict[tuple[str, str, int], list[int]] = defaultdict(lambda: [0, 0])
     for event in events:
         cost = event.cost_picousd or 0
@@ -89,12 +89,12 @@ def add_totals(events: Iterable[RequestEvent]) -> None:
         f"INSERT INTO {table} (kind, ident, slot, requests, cost_millions, cost_picousd) {values} "
         "ON CONFLICT (kind, ident, slot) DO UPDATE SET "
         f"requests = {table}.requests + excluded.requests, "
-        # Whole millions leave the column before something is added, so that it holds less than two of them after.
+        # Whole millions are carried over before the addition, so that `cost_picousd` stays below two million dollars.
         f"cost_millions = {table}.cost_millions + excluded.cost_millions + {table}.cost_picousd / {MILLION_PICOUSD}, "
         f"cost_picousd = {table}.cost_picousd %% {MILLION_PICOUSD} + excluded.cost_picousd"
-        ", unseen = excluded.unseen"  # which is the column's default: for who looks for alerts
+        ", unseen = excluded.unseen"  # the column's default: alerts have to look at this total again
     )
-    # In one order, so that two writers at once never wait for each other in a circle.
+    # All writers use the same order, which prevents deadlocks.
     rows: list[tuple[str | int, ...]] = [
         (*place, requests, *divmod(cost, MILLION_PICOUSD)) for place, (requests, cost) in sorted(sums.items())
     ]
@@ -106,7 +106,7 @@ def add_totals(events: Iterable[RequestEvent]) -> None:
 
 
 def read_totals(wanted: Sequence[TotalQuery]) -> list[ScopeUsage]:
-    """In the order asked for. Raises `DatabaseError`."""
+    """Return the usage for each query, in the same order. Raises `DatabaseError`."""
     usages: list[ScopeUsage] = []
     for start in range(0, len(wanted), READ_AT_ONCE):
         usages += _read(wanted[start : start + READ_AT_ONCE])
@@ -137,7 +137,7 @@ def _usage_of(want: TotalQuery, rows: Sequence[tuple[int, int, int]]) -> ScopeUs
 
 
 def spent_since(kind: str, idents: Sequence[str], since: int) -> dict[str, int]:
-    """Picodollars of each scope since then (Unix seconds; 0: ever). Raises `DatabaseError`."""
+    """Return the picodollars that each scope spent since then (Unix seconds; 0: all time). Raises `DatabaseError`."""
     slots = Q(slot__gte=since // SLOT_S) if since else Q(slot=EVER)
     rows = ScopeTotal.objects.filter(slots, kind=kind, ident__in=idents)
     upper, lower = exact_sums("cost_picousd")
@@ -146,12 +146,12 @@ def spent_since(kind: str, idents: Sequence[str], since: int) -> dict[str, int]:
 
 
 def exact_sums(column: str) -> tuple[Sum, Sum]:
-    """Of a column of big numbers, in `HALF`s and what is left of it: as much as there is."""
+    """Return two sums for a column of big numbers. Their exact sum is the first times `HALF` plus the second."""
     return Sum(F(column) / HALF, default=0), Sum(F(column) % HALF, default=0)
 
 
 def forget_slots(now: datetime) -> int:
-    """Delete the slots that no limit asks for any more; what was used altogether stays. Returns how many."""
+    """Delete the slots that no limit asks for any more. The rows for all time stay. Returns the number deleted."""
     oldest = int(now.timestamp()) // SLOT_S - KEPT_DAYS * 86_400 // SLOT_S
     table = connection.ops.quote_name(ScopeTotal._meta.db_table)
     with connection.cursor() as cursor:

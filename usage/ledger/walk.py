@@ -1,10 +1,9 @@
-"""Look for requests newest first (or oldest first) in steps of time, for as long as somebody may be kept waiting.
+"""Search the ledger newest first (or oldest first) in steps of time, for a bounded time.
 
-A database asked for "the fifty newest with this model" guesses how far it will have to read, and when it guesses wrong
-it reads the ledger from end to end. So it is asked for the newest hour first, then for eight times as much before that,
-and so on while steps are quick. In PostgreSQL each step touches the partitions of its weeks alone. Whoever gets less
-than a page gets the place to go on from as well. Rejected: an index for each column, which every row that is written
-would pay for.
+For "the fifty newest with this model" a database guesses how far it has to read. If the guess is wrong it reads the
+whole ledger. So it is first asked for the newest hour, then for up to eight times as much before that, and so on while
+steps are quick. In PostgreSQL each step touches only the partitions of its weeks. If the search ends early, the result
+contains the id from which to continue. Rejected: an index for each column, because it makes every write slower.
 """
 
 from __future__ import annotations
@@ -21,13 +20,13 @@ from usage.ids import AFTER_ALL, PREFIX, id_at, time_of
 from usage.records import RequestQuerySet, RequestRecord
 
 CANCELED = "57014"
-"""PostgreSQL's code of a statement that took too long; its class would have to be imported from psycopg."""
+"""PostgreSQL's code of a statement that was cancelled by its timeout. Its class would mean importing psycopg."""
 
 BUDGET_S = 0.4
-"""A step is begun for so long."""
+"""No step begins after so many seconds."""
 
 FIRST_TIMEOUT_MS, TIMEOUT_MS = 2_000, 250
-"""PostgreSQL ends a step that takes longer: the first one, without which there is no answer, and each later one."""
+"""PostgreSQL cancels a step after this time. The first step may take longer, as without it there is no result."""
 
 FIRST_STEP = timedelta(hours=1)
 GROWTH = 8
@@ -36,11 +35,11 @@ Clock = Callable[[], float]
 
 
 class Slow(Exception):
-    """A query did not come to its end in time."""
+    """A query was cancelled because it took too long."""
 
 
 class WalkResult(NamedTuple):
-    """Rows in the order of the walk. `edge` is the id up to which the walk looked; None: it looked to the end."""
+    """Rows in the order of the walk. `edge` is the id up to which it searched; None if it searched to the end."""
 
     rows: list[Any]
     edge: str | None
@@ -49,9 +48,9 @@ class WalkResult(NamedTuple):
 def walk(
     records: RequestQuerySet, wanted: int, *, start: str | None = None, back: bool = True, now: Clock = time.monotonic
 ) -> WalkResult:
-    """Up to so many of the records beyond the id `start`, back in time or forth.
+    """Find up to `wanted` records beyond the id `start`, backwards or forwards in time.
 
-    Raises `Slow` where not even the first step came to its end.
+    Raises `Slow` if not even the first step ended in time.
     """
     if records.query.is_empty():
         return WalkResult([], None)
@@ -102,7 +101,7 @@ class Steps:
         return {name: bound for name, bound in zip(names, (self._from, self._to), strict=True) if bound is not None}
 
     def take(self, took_s: float, left_s: float) -> str | None:
-        """This step was made; plan one for which the time that is left should do. Returns where it begins."""
+        """Finish a step, and plan one that should fit in the time that is left. Return the id at which it begins."""
         if self._to is None:
             self.done = True
             return None
@@ -113,12 +112,12 @@ class Steps:
         return self._from
 
     def shorten(self) -> None:
-        """This step took too long."""
+        """Plan a shorter step in place of one that took too long."""
         self._span /= GROWTH
         self._to = self._choose()
 
     def _choose(self) -> str | None:
-        """Where the step ends. The last one has no end: it takes ids of other kinds with it."""
+        """Return the id at which the step ends. The last one has no end, so that it includes ids of other formats."""
         if self._end is None or (self._from is not None and not PREFIX <= self._from < AFTER_ALL):
             return None
         try:
@@ -130,7 +129,7 @@ class Steps:
 
 @contextmanager
 def impatiently() -> Iterator[None]:
-    """A transaction, and no compiling of queries, in PostgreSQL. SQLite's transactions here are for writers."""
+    """Open a transaction without PostgreSQL's JIT compilation. Do nothing on SQLite: its transactions are for writers."""
     if connection.vendor != "postgresql":
         yield
         return
@@ -142,7 +141,10 @@ def impatiently() -> Iterator[None]:
 
 @contextmanager
 def ended_after(timeout_ms: int) -> Iterator[None]:
-    """PostgreSQL ends a query in here; what was found before can still be told. Raises `Slow`."""
+    """Let PostgreSQL cancel a query in this block after the timeout, in a savepoint. Earlier results stay usable.
+
+    Raises `Slow`.
+    """
     if connection.vendor != "postgresql":
         yield
         return

@@ -21,8 +21,8 @@ from usage.ledger.totals import add_totals
 from usage.records import JournalPosition, RequestRecord
 from usage.rollups.add import add_rollups
 
-# In the order of RequestEvent's fields, so that a row is the event as a tuple but for its time and tags. Plain SQL:
-# Django's ORM takes ten times as long for a row, in the process that relays.
+# The columns have the order of RequestEvent's fields. So a row is the event as a tuple, except for its time and tags.
+# Rows are written with plain SQL, because Django's ORM takes ten times as long for a row.
 COLUMNS = [
     "id",
     "created_at",
@@ -64,7 +64,7 @@ COLUMNS = [
 INCOMING = "incoming_requests"
 """A temporary table: each connection has its own."""
 
-# An UPDATE by itself takes rows in whatever order its plan finds them.
+# Rows are locked by id first, which prevents deadlocks: an UPDATE alone locks them in the order of its query plan.
 COUNT_USES = """
 WITH used AS (SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::timestamptz[]) AS used (id, uses, at)),
      held AS (SELECT id FROM {table} WHERE id IN (SELECT id FROM used) ORDER BY id FOR NO KEY UPDATE)
@@ -77,17 +77,17 @@ AT, TAGS = COLUMNS.index("created_at"), COLUMNS.index("tags")
 
 
 class Position(NamedTuple):
-    """How far a segment of the journal has been read, in bytes."""
+    """How far a segment of the journal was read, in bytes."""
 
     segment: str
     end: int
 
 
 def write_events(events: Sequence[RequestEvent], position: Position | None = None) -> list[RequestEvent]:
-    """Write events, and where the journal was read up to, in one transaction. Returns those that were new.
+    """Write events and the position in the journal in one transaction. Returns the events that were new.
 
-    An event that is in the ledger already changes nothing there, and moves no total a second time. Any number of
-    processes may write at once, the same events too. Raises `DatabaseError`.
+    An event that is in the ledger already changes neither its row nor a total. Any number of processes may write at
+    once, even the same events. Raises `DatabaseError`.
     """
     with transaction.atomic():
         new = insert(events)
@@ -96,7 +96,7 @@ def write_events(events: Sequence[RequestEvent], position: Position | None = Non
 
 
 def insert(events: Sequence[RequestEvent]) -> list[RequestEvent]:
-    """Write those that the ledger does not have, each once: what was copied by hand counts once. Returns them."""
+    """Write the events that the ledger does not have, and return them. An id that occurs twice is written once."""
     events = list({event.id: event for event in reversed(events)}.values())[::-1]
     if not events:
         return []
@@ -104,12 +104,14 @@ def insert(events: Sequence[RequestEvent]) -> list[RequestEvent]:
 
 
 def insert_copied(events: list[RequestEvent]) -> list[RequestEvent]:
-    """For PostgreSQL, a fifth of the time that it takes row by row. A row in the way would end a COPY into the ledger
-    itself, so it goes by a table of this connection. Two writers never wait for each other in a circle: both go by id.
+    """Insert with COPY, for PostgreSQL: it takes a fifth of the time of single rows.
+
+    COPY fails at an existing row, so it writes to a temporary table, from which new rows are inserted. All writers
+    insert in the order of ids, which prevents deadlocks.
     """
     columns, table = columns_quoted(), connection.ops.quote_name(RequestRecord._meta.db_table)
     with connection.cursor() as cursor:
-        # Of our columns alone: one that a later version has added has its default in the ledger's table, not here.
+        # The table has only the columns of this version: one that a later version has added would have no default here.
         cursor.execute(
             f"CREATE TEMPORARY TABLE IF NOT EXISTS {INCOMING} ON COMMIT DELETE ROWS "  # noqa: S608 (no value in it)
             f"AS SELECT {columns} FROM {table} WITH NO DATA"
@@ -126,7 +128,7 @@ def insert_copied(events: list[RequestEvent]) -> list[RequestEvent]:
 
 
 def insert_each(events: list[RequestEvent]) -> list[RequestEvent]:
-    """For SQLite, which has one writer at a time: nobody else adds a row between the two tries."""
+    """Insert rows, for SQLite. It has one writer at a time, so no row is added between the two tries."""
     columns, table = columns_quoted(), connection.ops.quote_name(RequestRecord._meta.db_table)
     values = ", ".join(["%s"] * len(COLUMNS))
     statement = f"INSERT INTO {table} ({columns}) VALUES ({values}) ON CONFLICT (id) DO NOTHING"  # noqa: S608
@@ -148,7 +150,7 @@ def insert_each(events: list[RequestEvent]) -> list[RequestEvent]:
 
 
 def finish(events: Sequence[RequestEvent], position: Position | None) -> None:
-    """What follows from rows that are new to the ledger, in their transaction."""
+    """Write all that follows from new rows, in their transaction: totals, sums, and the position in the journal."""
     count_uses(events)
     add_totals(events)
     add_rollups(events)
@@ -162,7 +164,7 @@ def finish(events: Sequence[RequestEvent], position: Position | None) -> None:
 
 
 def read_position(segment: str) -> int:
-    """Where to go on reading. Raises `DatabaseError`."""
+    """Return the offset at which to continue reading a segment. Raises `DatabaseError`."""
     return JournalPosition.objects.filter(pk=segment).values_list("end", flat=True).first() or 0
 
 
@@ -184,7 +186,10 @@ def row(event: RequestEvent, native_times: bool) -> list[Any]:
 
 
 def count_uses(events: Sequence[RequestEvent]) -> None:
-    """Move `total_requests` and `last_used_at` of the keys. No change note: nobody serves from these numbers."""
+    """Update `total_requests` and `last_used_at` of the keys.
+
+    The change feed is not told, because no process keeps these numbers in its snapshot.
+    """
     uses: Counter[int] = Counter()
     latest: dict[int, float] = {}
     for event in events:
@@ -194,7 +199,7 @@ def count_uses(events: Sequence[RequestEvent]) -> None:
     if not uses:
         return
     virtual_key = apps.get_model("keys", "VirtualKey")
-    # In order of ids, so that two processes that do this at once never wait for each other in a circle.
+    # All writers use the order of ids, which prevents deadlocks.
     used = [(key, uses[key], datetime.fromtimestamp(latest[key], UTC)) for key in sorted(uses)]
     if connection.vendor == "postgresql":
         table = connection.ops.quote_name(virtual_key._meta.db_table)
@@ -202,6 +207,6 @@ def count_uses(events: Sequence[RequestEvent]) -> None:
             cursor.execute(COUNT_USES.format(table=table), list(map(list, zip(*used, strict=True))))
         return
     for key, count, at in used:
-        # What comes late, from a host that was away, does not set it back.
+        # An older event that comes late, from a host that was away, must not set it back.
         last_used = Greatest(Coalesce(F("last_used_at"), at), at)
         virtual_key.objects.filter(pk=key).update(total_requests=F("total_requests") + count, last_used_at=last_used)

@@ -36,7 +36,7 @@ class PriceFilters(filters.FilterSet):  # type: ignore[misc]
 
 
 class PriceViewSet(Resource, ModelViewSet[PriceOverride]):
-    """What operators say models cost. It goes before the list prices of the genai-prices package."""
+    """Prices that operators set for models. They take precedence over the list prices of the genai-prices package."""
 
     noun = "price"
     queryset = PriceOverride.objects.all()
@@ -49,7 +49,7 @@ class PriceViewSet(Resource, ModelViewSet[PriceOverride]):
     @extend_schema(parameters=[EffectiveQuerySerializer], responses=EffectivePriceSerializer, filters=False)
     @action(detail=False, pagination_class=None)
     def effective(self, request: Request) -> Response:
-        """The price in force now for a provider's model, and where it comes from. `unknown`: nobody knows it."""
+        """The present price of a provider's model, and where it comes from. `unknown`: there is no price for it."""
         query = EffectiveQuerySerializer(data=request.query_params.dict())
         query.is_valid(raise_exception=True)
         provider, model = query.validated_data["provider"], query.validated_data["model"]
@@ -62,7 +62,7 @@ class PriceViewSet(Resource, ModelViewSet[PriceOverride]):
 
 
 def render_price(price: Price | None) -> dict[str, Any]:
-    """A price as decimals, USD for a million tokens."""
+    """Return a price for the API, as decimals in USD for a million tokens."""
     shown_price = price or NOTHING
     return {
         "price_source": shown_price.source,

@@ -1,4 +1,4 @@
-"""The prices as the data plane asks for them: looked up once for each model, then from memory."""
+"""The prices that the data plane uses. Each model's price is looked up once, and then kept in memory."""
 
 from __future__ import annotations
 
@@ -15,23 +15,26 @@ from usage.prices.price import FREE, Price
 log = logging.getLogger("sluice.prices")
 
 OnBad = Callable[[str, Exception], None]
-"""Told what cannot be compiled, and why."""
+"""Called with the name of a row that cannot be compiled, and the error."""
 
 KEPT = 4096
-"""Prices remembered. Clients choose the names of models, so their number is bounded; the oldest go first."""
+"""The most prices that are kept. Clients choose the names of models, so a bound is needed. The oldest go first."""
 
 SIMULATOR = "simulator"
 
 
 class Prices:
-    """All prices at one version of the configuration. Asked on the event loop; replaced when an override changes."""
+    """All prices at one version of the configuration. Used on the event loop, and replaced if an override changes."""
 
     def __init__(self, overrides: Iterable[Override] = ()) -> None:
         self._overrides = tuple(overrides)
         self._listed: OrderedDict[tuple[str, str, str, str], Listed] = OrderedDict()
 
     def price_of(self, provider: str, kind: str, base_url: str, model: str, now: float) -> Price | None:
-        """The price of the provider's own model at `now` (Unix seconds); None when nobody knows it."""
+        """Return the price of a model at `now` (Unix seconds); None if it is not known.
+
+        `model` is the provider's own name of the model.
+        """
         address = (provider, kind, base_url, model)
         listed = self._listed.get(address)
         if listed is None or listed.until <= now:
@@ -58,9 +61,9 @@ def log_bad(what: str, error: Exception) -> None:
 
 
 def load_prices(kinds: Iterable[str], on_bad: OnBad = log_bad) -> Prices:
-    """Read the overrides, and the list prices where a provider of these kinds may need them. Not for the event loop.
+    """Read the overrides, and the list prices if a provider of these kinds may need them. Not for the event loop.
 
-    An override that cannot be compiled is skipped, and told of.
+    An override that cannot be compiled is skipped and reported to `on_bad`.
     """
     if any(kind != SIMULATOR for kind in kinds):
         load()
@@ -68,13 +71,13 @@ def load_prices(kinds: Iterable[str], on_bad: OnBad = log_bad) -> Prices:
     for row in rows_of(on_bad):
         try:
             overrides.append(row.compile())
-        except Exception as error:  # it must not keep what changes elsewhere from being heard
+        except Exception as error:  # one bad row must not keep other changes from taking effect
             on_bad(f"price {row.pk}", error)
     return Prices(overrides)
 
 
 def rows_of(on_bad: OnBad) -> Iterator[PriceOverride]:
-    """All rows; one by one where one of them cannot even be read, as in SQLite, which takes any value anywhere."""
+    """Yield all rows; one by one if one of them cannot be read. SQLite may hold values of the wrong type."""
     try:
         yield from list(PriceOverride.objects.all())
     except DatabaseError:

@@ -1,8 +1,8 @@
-"""List prices of the genai-prices package: its data as it was installed. Nothing is ever fetched.
+"""List prices from the genai-prices package, as it was installed. Nothing is ever fetched.
 
-The package can update itself over the network (`UpdatePrices`); that is never started here. It is imported when the
-first price is looked up or `load` is called: its 2,300 models take a fifth of a second and 26 MB, which a gateway in
-front of the simulator alone does not need.
+The package can update itself over the network (`UpdatePrices`), which is never started here. It is imported when the
+first price is looked up or `load` is called. Its 2,300 models take a fifth of a second and 26 MB, which a gateway that
+has only the simulator does not need.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 SOURCE = "genai-prices"
 VENDOR_KINDS = frozenset({"azure", "anthropic"})
-"""Kinds that mean one vendor wherever their base URL points to; what speaks OpenAI's API may be anybody's."""
+"""Kinds that mean one vendor, whatever their base URL is. Other vendors speak OpenAI's API as well."""
 
 FOREVER = float("inf")
 
 
 class Listed(NamedTuple):
-    """A price, and until when (Unix seconds) it is this one."""
+    """A price, and the time until which it is valid, in Unix seconds."""
 
     price: Price | None
     until: float
@@ -34,14 +34,14 @@ class Listed(NamedTuple):
 
 @cache
 def load() -> dict[str, Provider]:
-    """The package's providers by id. Slow the first time: not for the event loop."""
+    """Return the package's providers by id. The first call is slow, so it is not for the event loop."""
     from genai_prices.data_snapshot import get_snapshot
 
     return {provider.id: provider for provider in get_snapshot().providers}
 
 
 def listed_price(name: str, kind: str, base_url: str, model: str, now: float) -> Listed:
-    """What the package says of a provider's model, at this moment."""
+    """Return the list price of a provider's model at `now` (Unix seconds)."""
     vendor = vendor_of(name, kind, base_url)
     info = vendor.find_model(model, all_providers=list(load().values())) if vendor and model else None
     if info is None:
@@ -51,10 +51,10 @@ def listed_price(name: str, kind: str, base_url: str, model: str, now: float) ->
 
 
 def vendor_of(name: str, kind: str, base_url: str) -> Provider | None:
-    """Whose prices a provider's are: by its address, else by its kind, else by its name, when that is a vendor's id.
+    """Return the vendor whose prices a provider has, found by its address, else its kind, else its name.
 
-    The name counts so that a provider `openai` behind a company's own proxy is priced as OpenAI's. A name that only
-    contains a vendor's says too little: nobody bills for `openai-compatible` on the next desk.
+    The name counts if it is a vendor's id, so that a provider `openai` behind a company's own proxy has OpenAI's
+    prices. A name that only contains an id does not count: a local server `openai-compatible` may cost nothing.
     """
     vendors = load()
     for vendor in vendors.values():
@@ -66,7 +66,7 @@ def vendor_of(name: str, kind: str, base_url: str) -> Provider | None:
 
 
 def compile_price(prices: ModelPrice, window: int | None = None) -> Price:
-    """The package's decimals as a `Price`."""
+    """Compile the package's decimals to a `Price`."""
     values = {key: value for key, value in vars(prices).items() if value is not None}
     starts = sorted({tier.start for value in values.values() for tier in getattr(value, "tiers", ())}, reverse=True)
     requests = values.get("requests_kcount")
@@ -83,13 +83,16 @@ def compile_price(prices: ModelPrice, window: int | None = None) -> Price:
 
 
 def by_unit(values: dict[str, Any], names: tuple[str, ...], units: int) -> int | None:
-    """Pico-dollars of one of so many units that a price is for; None: it has none."""
+    """Return the pico-dollars of one unit, from a price for `units` of them; None if there is no such price."""
     amounts = [at(values[name], 0) for name in names if name in values]
     return picousd(amounts[0] / units) if amounts else None
 
 
 def rates_at(values: dict[str, Any], prompt: int) -> Rates:
-    """The rates for a prompt of so many tokens. What has no price of its own costs what it is a part of."""
+    """Return the rates for a prompt of so many tokens.
+
+    Tokens without a price of their own cost what other tokens of the prompt or completion cost.
+    """
     into, out, cached, written, thought, heard, spoken, picture_in, drawn = (
         rate(at(values[key], prompt)) if key in values else None
         for key in (
@@ -118,7 +121,7 @@ def rates_at(values: dict[str, Any], prompt: int) -> Rates:
 
 
 def at(value: Any, prompt: int) -> Decimal:
-    """A plain price, or that of the highest tier that the prompt is beyond."""
+    """Return a plain price as it is; of a tiered price, that of the highest tier that the prompt exceeds."""
     if isinstance(value, Decimal):
         return value
     amount: Decimal = value.base
@@ -129,7 +132,10 @@ def at(value: Any, prompt: int) -> Decimal:
 
 
 def next_change(model: ModelInfo, moment: datetime) -> float:
-    """When another of the model's dated prices may begin: a day, or an hour of the day."""
+    """Return when another of the model's prices may begin, in Unix seconds.
+
+    The package limits prices to dates, or to hours of the day.
+    """
     if not isinstance(model.prices, list):
         return FOREVER
     today = datetime.combine(moment.date(), time(), UTC)

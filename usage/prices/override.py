@@ -1,4 +1,4 @@
-"""What an operator says a model costs, in the place of its list price."""
+"""Prices that operators set for models. They replace list prices."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ GLOB = frozenset("*?[")
 
 
 class Override(NamedTuple):
-    """An override as the data plane knows it."""
+    """A compiled override, for the data plane."""
 
     provider: str
     model: str
     valid_from: float
-    """Unix seconds; minus infinity: always."""
+    """Unix seconds; minus infinity if it is always valid."""
     id: int
     price: Price
 
@@ -35,14 +35,17 @@ class Override(NamedTuple):
         return self.model == model or (not GLOB.isdisjoint(self.model) and fnmatchcase(model, self.model))
 
     def rank(self) -> tuple[bool, bool, int, float, int]:
-        """Of two that fit, the greater one counts: one provider's before any's, a name before a glob, a longer glob
-        before a shorter one, a later start before an earlier one."""
+        """The key by which overrides that fit are compared; the greatest is used.
+
+        An override for one provider precedes one for any, a name precedes a glob, a longer glob precedes a shorter one,
+        and a later start precedes an earlier one.
+        """
         is_name = GLOB.isdisjoint(self.model)
         return bool(self.provider), is_name, len(self.model), self.valid_from, self.id
 
 
 def per_million(help_text: str, *, optional: bool = True) -> models.DecimalField[Any, Any]:
-    """USD for a million tokens, to the millionth: exact in pico-dollars a token."""
+    """Return a field in USD for a million tokens. Six decimals are exact in whole pico-dollars for a token."""
     return models.DecimalField(
         max_digits=12,
         decimal_places=6,
@@ -54,7 +57,7 @@ def per_million(help_text: str, *, optional: bool = True) -> models.DecimalField
 
 
 class PriceOverride(models.Model):
-    """The price of one model, or of all whose names fit a glob, at one provider or at all."""
+    """The price of one model, or of all models whose names match a glob, at one provider or at all providers."""
 
     provider = models.CharField(max_length=64, blank=True, help_text="A provider's name. Blank: any provider.")
     model = models.CharField(max_length=200, help_text="The provider's own name for it, or a glob: gpt-4.1-*.")
@@ -115,13 +118,13 @@ class PriceOverride(models.Model):
             raise ValidationError({"provider": unknown(self.provider, sorted(names), "provider")})
 
     def _has_provider(self) -> bool:
-        """Also one that is gone and stood there before: such a price may still be changed otherwise."""
+        """Whether the provider exists or is unchanged: a price of a deleted provider can still be edited."""
         if self.provider in PROVIDER_NAMES()():
             return True
         return PriceOverride.objects.filter(pk=self.pk, provider=self.provider).exists()
 
     def change(self, **fields: Any) -> None:
-        """Set these, check all, and store. Raises `ValidationError`."""
+        """Set these fields, validate all fields, and save. Raises `ValidationError`."""
         for field, value in fields.items():
             setattr(self, field, value)
         self.full_clean()

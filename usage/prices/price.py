@@ -1,8 +1,8 @@
-"""One model's price, compiled into whole numbers: a cost is a few multiplications, exact, and never a float.
+"""The price of one model, compiled to whole numbers. So a cost is a few multiplications, exact, and never a float.
 
-Inside, money is in pico-dollars: 1 USD is 10**12 of them, and 1 USD for a million tokens is 10**6 a token. So every
-price with up to six decimals is exact. Of list prices with more, the noise of binary fractions is taken off at nine
-decimals and the rest is rounded up.
+Money is in pico-dollars: 1 USD is 10**12 of them, and 1 USD for a million tokens is 10**6 for a token. So every price
+with up to six decimals is exact. List prices with more decimals are first rounded to nine, which removes the noise of
+binary fractions, and then rounded up to six.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import NamedTuple
 from strict.units import PICO
 
 MOST_PICOUSD = 2**63 - 1
-"""What a row can hold: nine million dollars. A request that seems to cost more has counts that nobody can believe."""
+"""The most that a row can hold: nine million dollars. If a request seems to cost more, its token counts are wrong."""
 
 _MILLIONTH, _BILLIONTH = Decimal("0.000001"), Decimal("0.000000001")
 
 
 class Rates(NamedTuple):
-    """Pico-dollars a token. Null: nobody knows what it costs; tokens of that kind make the whole cost unknown."""
+    """Pico-dollars for a token of each kind. None: not known. Tokens of such a kind make the whole cost unknown."""
 
     input: int | None
     output: int | None
@@ -34,7 +34,7 @@ class Rates(NamedTuple):
 
 
 class Units(NamedTuple):
-    """What a price may be by instead of tokens."""
+    """Amounts of what some models charge for instead of tokens."""
 
     pictures: int = 0
     characters: int = 0
@@ -42,7 +42,7 @@ class Units(NamedTuple):
 
 
 class Price:
-    """What one model costs at one provider. Made once, asked for each request."""
+    """The price of one model at one provider. It is made once and used for each request."""
 
     __slots__ = (
         *("_dearest", "base", "per_character", "per_picture", "per_request", "per_second", "source", "tiers"),
@@ -61,10 +61,10 @@ class Price:
         per_character: int | None = None,
         per_second: int | None = None,
     ) -> None:
-        """`tiers` are (tokens, rates), the most tokens first: a longer prompt than that costs these rates, all of it.
+        """`tiers` are (tokens, rates), the most tokens first. All tokens of a longer prompt than that cost these rates.
 
-        `source` is short text for the row: where the price comes from. `window`: tokens that the model can take at a
-        time, where that is known.
+        `source` is a short text for the ledger row: where the price comes from. `window` is the size of the model's
+        context in tokens, if it is known.
         """
         self.source, self.base, self.tiers, self.per_request = source, base, tiers, per_request
         self.window = window
@@ -83,10 +83,11 @@ class Price:
         picture_in: int | None = None,
         picture_out: int | None = None,
     ) -> int | None:
-        """Pico-dollars; None where the prompt's tokens or a rate that is needed are not known.
+        """Return pico-dollars; None if the prompt's tokens or a rate that is needed are not known.
 
-        Cached, written, spoken and pictures' tokens are parts of the prompt, others of the completion; no token
-        is charged twice, whatever a provider counts: where the parts are more than the whole, the later ones give way.
+        `cached`, `cache_write`, `audio_in` and `picture_in` are parts of the prompt; `reasoning`, `audio_out` and
+        `picture_out` are parts of the completion. No token is charged twice: if a provider counts more in the parts
+        than in the whole, the parts that are charged last are cut.
         """
         if prompt is None:
             return None
@@ -128,7 +129,7 @@ class Price:
         return total if total <= MOST_PICOUSD else None
 
     def cost_of_units(self, units: Units) -> int | None:
-        """Pico-dollars by the unit; None: this is priced by tokens, or nobody knows the price of that unit."""
+        """Return pico-dollars by the unit; None if the model is priced by tokens, or the unit's price is not known."""
         total = self.per_request
         for rate, count in (
             (self.per_picture, units.pictures),
@@ -140,10 +141,10 @@ class Price:
         return None
 
     def estimate(self, prompt: int, most_completion: int) -> int | None:
-        """For admission: pico-dollars that so many tokens cost at most, whatever they turn out to be.
+        """Return the most pico-dollars that so many tokens can cost, of whatever kind they are. For admission.
 
-        A shorter prompt than the most may cost the rates of another tier; a cache makes it cheaper, or dearer by the
-        writing; sound and reasoning may cost more than what is written and said.
+        The real prompt may be shorter, and then cost the rates of another tier. A cache makes tokens cheaper, and
+        writing to it dearer. Audio and reasoning may cost more than text.
         """
         into, out = self._dearest
         for start, tier in self.tiers:
@@ -158,7 +159,7 @@ class Price:
 
 
 def dearest(rates: Rates) -> tuple[int | None, int | None]:
-    """The most that a token of a prompt costs, and one of a completion."""
+    """Return the highest rate for a token of the prompt, and for one of the completion."""
     into, out = rates.input, rates.output
     return (
         None
@@ -169,7 +170,7 @@ def dearest(rates: Rates) -> tuple[int | None, int | None]:
 
 
 def rate(usd_per_million: Decimal | None) -> int | None:
-    """Pico-dollars a token."""
+    """Convert USD for a million tokens to pico-dollars for a token."""
     if usd_per_million is None:
         return None
     exact = usd_per_million.quantize(_BILLIONTH, ROUND_HALF_EVEN).quantize(_MILLIONTH, ROUND_CEILING)
@@ -177,7 +178,7 @@ def rate(usd_per_million: Decimal | None) -> int | None:
 
 
 def picousd(usd: Decimal) -> int:
-    """Rounded up to the pico-dollar, where there is less than one."""
+    """Convert USD to pico-dollars, rounded up."""
     return int((usd * PICO).to_integral_value(ROUND_CEILING))
 
 
@@ -186,4 +187,4 @@ def usd(amount_picousd: int) -> Decimal:
 
 
 FREE = Price("simulator", Rates(0, 0, 0, 0, 0, 0, 0, 0, 0))
-"""Of the built-in simulator: it costs nothing, and that is known."""
+"""The price of the built-in simulator: it is known to cost nothing."""

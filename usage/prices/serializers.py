@@ -1,4 +1,4 @@
-"""Prices as the management API shows and takes them: decimals as text, USD for a million tokens."""
+"""Prices in the management API: decimals as text, in USD for a million tokens."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class PriceSerializer(Strict, serializers.ModelSerializer[PriceOverride]):
             "created_at",
             "updated_at",
         )
-        validators: ClassVar[list[Any]] = []  # the model finds one that is there already: a conflict (409)
+        validators: ClassVar[list[Any]] = []  # the model finds duplicates, which are a conflict (409)
 
     def create(self, validated_data: dict[str, Any]) -> PriceOverride:
         return self.update(PriceOverride(), validated_data)
@@ -46,7 +46,7 @@ class EffectiveQuerySerializer(serializers.Serializer[Any]):
 
 
 class RatesSerializer(serializers.Serializer[Any]):
-    """Null: nobody knows; tokens of that kind make a request's cost unknown."""
+    """Null: not known. Tokens of such a kind make the cost of a request unknown."""
 
     input = serializers.CharField(allow_null=True)
     output = serializers.CharField(allow_null=True)
