@@ -1,6 +1,6 @@
-"""Who is told when a budget runs out: at its soft threshold, and when nothing is left of it.
+"""Alerts: people are told when a budget reaches its soft threshold, and when it is used up.
 
-`look` finds what was reached, from the ledger's totals alone, and writes each down once (`alert.py`); `send` tells by
-the channels that are set up (`channels/`). Both are called by the clock (`tasks.py`) and may run anywhere, as often as
-one likes.
+`look` finds these budgets from the ledger's totals and writes an alert for each once (`alert.py`). `send` delivers
+alerts by the channels that are configured (`channels/`). Both are periodic tasks (`tasks.py`), and may run in several
+processes at once.
 """

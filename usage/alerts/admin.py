@@ -1,4 +1,4 @@
-"""Alerts in the admin: to be read."""
+"""Alerts in the admin, read-only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An alert, and how far telling of it has come."""
+"""The models of alerts and of their deliveries."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from usage.prices.price import usd
 
 
 class Level(models.TextChoices):
-    """What was reached: a share of the budget, or all of it, from where on requests are refused."""
+    """What was reached: a share of the budget, or the whole budget, after which requests are refused."""
 
     THRESHOLD = "threshold", "soft threshold"
     BUDGET = "budget", "budget"
 
 
 class Alert(models.Model):
-    """A scope's spend reached an amount in a period. There is one row for each, whoever found it and how often.
+    """A scope's spend reached an amount in a period. There is one row for each, however often it was found.
 
-    The amount is part of what makes it one: when a budget is raised or lowered, so that its threshold is another
-    amount, reaching that is told too. Names are as they were then; what they speak of may be gone.
+    The amount is part of the unique key. So if a budget is changed, there is a new alert when the new amount is
+    reached. The name is the scope's name at that time; the scope may have been deleted since.
     """
 
     created_at = models.DateTimeField(db_index=True)
@@ -78,7 +78,7 @@ class Alert(models.Model):
 
 
 class AlertDelivery(models.Model):
-    """One alert by one channel. `next_try_at` is null once it was sent or given up."""
+    """The delivery of one alert by one channel. `next_try_at` is null after it was sent or given up."""
 
     alert = models.ForeignKey(Alert, on_delete=models.CASCADE, related_name="deliveries")
     channel = models.CharField(max_length=8)

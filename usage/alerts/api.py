@@ -1,4 +1,4 @@
-"""Alerts in the management API: to be read."""
+"""Alerts in the management API, read-only."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class AlertFilters(filters.FilterSet):  # type: ignore[misc]
 
 
 class AlertViewSet(Resource, ReadOnlyModelViewSet[Alert]):
-    """Budgets and soft thresholds that were reached, newest first. Users see those of their keys and of their own."""
+    """Budgets and soft thresholds that were reached, newest first. Users see those of their keys and their own ones."""
 
     noun = "alert"
     queryset = Alert.objects.prefetch_related("deliveries")

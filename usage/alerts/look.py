@@ -1,9 +1,8 @@
 """Find the budgets that were reached.
 
-What moved since the last look is marked in the totals themselves (`ScopeTotal.unseen`), in the transaction that moved
-it, so that nothing is missed whatever dies when, and nothing is looked at that stood still. A mark is taken away only
-while the total is still what was looked at. Who finds the same at the same time inserts the same row, and one of them
-wins.
+The transaction that changes a total also marks it (`ScopeTotal.unseen`). So no change is missed if a process dies, and
+unchanged totals are not read. A mark is removed only if the total has not changed since it was read. Processes that
+find the same alert at the same time insert the same row, and one of them succeeds.
 """
 
 from __future__ import annotations
@@ -27,14 +26,14 @@ from usage.records import ScopeTotal
 log = logging.getLogger("sluice.alerts")
 
 LATE = timedelta(hours=1)
-"""For so long after a period's end it is still looked at: what it ended with may reach the ledger in the next one."""
+"""A period is checked for so long after its end, because its last rows may reach the ledger after it has ended."""
 
 LOOKED_AT_ONCE = 500
 MARKED_AT_ONCE = 100
 
 
 def look(now: datetime) -> int:
-    """Write down what was reached. Returns how many alerts are new. Raises `DatabaseError`."""
+    """Write an alert for each budget that was reached. Return how many are new. Raises `DatabaseError`."""
     count = 0
     for moved in _moved_totals():
         by_kind: defaultdict[str, list[str]] = defaultdict(list)
@@ -47,7 +46,7 @@ def look(now: datetime) -> int:
 
 
 def _moved_totals() -> Iterator[list[ScopeTotal]]:
-    """Pages of the totals that have moved, each total once. What moves meanwhile is for the next look."""
+    """Yield pages of the totals that have changed, each total once. Later changes are for the next call."""
     kind, ident = "", ""
     while True:
         behind = Q(kind__gt=kind) | Q(kind=kind, ident__gt=ident)
@@ -87,7 +86,10 @@ def _look_at(kind: str, idents: Sequence[str], now: datetime) -> int:
 
 
 def reached_of(kind: str, budget: Budget, spent: int, now: datetime) -> list[Alert]:
-    """A limit of nothing is reached by nobody; a threshold of the whole budget is told as the budget alone."""
+    """Return the alerts for a budget and its threshold.
+
+    A limit of 0 makes no alert. A threshold that is the whole budget makes only the budget's alert.
+    """
     limits = [(Level.THRESHOLD, budget.threshold), (Level.BUDGET, budget.budget)]
     return [
         Alert(
@@ -102,7 +104,7 @@ def reached_of(kind: str, budget: Budget, spent: int, now: datetime) -> list[Ale
             until=budget.until,
             budget_picousd=budget.budget,
             limit_picousd=limit,
-            spent_picousd=min(spent, MOST_PICOUSD),  # it is the text of a message: "at least so much"
+            spent_picousd=min(spent, MOST_PICOUSD),  # the most that the column holds: the message then shows too little
         )
         for level, limit in limits
         if 0 < limit <= spent and not (level == Level.THRESHOLD and limit >= budget.budget)
@@ -123,7 +125,7 @@ def _existing_identities(kind: str, alerts: Sequence[Alert]) -> set[tuple[str, s
 
 
 def _make(alert: Alert, now: datetime) -> int:
-    """1 where it is new, and 0 where somebody else wrote it down in the same moment."""
+    """Write an alert. Return 1 if it is new, and 0 if another process has just written it."""
     try:
         with transaction.atomic():
             alert.save(force_insert=True)

@@ -1,7 +1,7 @@
-"""Tell of alerts, each by each channel, until it arrives.
+"""Deliver alerts by each channel, with retries.
 
-A delivery is claimed for two minutes before it is made, so that of several processes one makes it. It is sent again
-only where the process died, or lost the database, after the other side had taken it and before that could be noted.
+A process claims a delivery for two minutes before it makes it, so that only one process does. It is sent twice only if
+the process died or lost the database between the delivery and the update of its row.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from usage.sending.post import Later, NotDelivered
 log = logging.getLogger("sluice.alerts")
 
 CLAIMED = timedelta(seconds=120)
-"""Longer than any attempt may take."""
+"""How long a delivery is claimed: longer than any attempt may take."""
 
 BACKOFF = Backoff(first_s=5.0, most_s=3600.0)
 GIVE_UP_AFTER = timedelta(days=3)
@@ -28,7 +28,7 @@ SENT_AT_ONCE = 200
 
 
 def send(now: datetime) -> int:
-    """Make the deliveries that are due. Returns how many arrived. Raises `DatabaseError`."""
+    """Make the deliveries that are due. Return how many arrived. Raises `DatabaseError`."""
     due = AlertDelivery.objects.filter(next_try_at__lte=now).select_related("alert").order_by("next_try_at")
     return sum(_send(delivery) for delivery in due[:SENT_AT_ONCE])
 

@@ -1,4 +1,4 @@
-"""What is called by the clock, every few seconds. Each may run in several processes at once."""
+"""Periodic tasks of alerts, called every few seconds. Each may run in several processes at once."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from usage.alerts.send import send
 
 
 def look_for_alerts() -> int:
-    """Write down which budgets and soft thresholds were reached. Returns how many alerts are new.
+    """Write an alert for each budget and soft threshold that was reached. Return how many are new.
 
-    Costs one look into an index where nothing moved. Raises `DatabaseError`; what was not found is found the next time.
+    If no total has changed, this costs one look-up in an index. Raises `DatabaseError`; the next call then finds the
+    rest.
     """
     return look(timezone.now())
 
 
 def send_waiting_alerts() -> int:
-    """Tell of what is due. Returns how many arrived; the others are tried again later. Raises `DatabaseError`."""
+    """Make the deliveries that are due. Return how many arrived; the others are retried. Raises `DatabaseError`."""
     return send(timezone.now())

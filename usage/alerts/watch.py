@@ -1,6 +1,6 @@
-"""A budget that is set, lowered or raised may be reached where nothing moves any more: it is looked at anew.
+"""Mark a scope's total as unseen if its budget is changed: the new budget may be reached although the total is not.
 
-By the names of the models, since this app does not know those that have budgets.
+Models are recognized by name, because this app does not import the app that has the budgets.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Who did what, and what was refused: a log that grows and is never edited."""
+"""The audit log: who did what, and what was refused. Entries are added and never edited."""

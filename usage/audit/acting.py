@@ -1,4 +1,4 @@
-"""Who is acting right now: the request or command under way, and what it has done so far."""
+"""The actor of the present management request or command, and what it has done so far."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ LONGEST_NAME = 200
 
 @dataclass
 class Scope:
-    """One management request. Its user is known only once a view has authenticated it, so it is asked for late."""
+    """One management request. Its user is known only after a view has authenticated it, so it is read late."""
 
     request: HttpRequest
     request_id: str = field(default_factory=lambda: f"mgt_{uuid4().hex}")
     done: list[AuditEntry] = field(default_factory=list)
-    """What it changed, to be kept in the transaction of the change."""
+    """Entries for what it changed. They are written in the transaction of the change."""
     attempted: list[AuditEntry] = field(default_factory=list)
-    """What it tried, to be kept whatever becomes of the transaction."""
+    """Entries for what it attempted. They are written even if the transaction is rolled back."""
 
     def actor(self) -> tuple[str, str]:
         if getattr(self.request, "is_local_command", False):
@@ -45,7 +45,7 @@ scope: ContextVar[Scope | None] = ContextVar("audit_scope", default=None)
 
 
 def signed(entry: AuditEntry) -> AuditEntry:
-    """The entry with who did it, from where, and in which request. Without a request it is this program."""
+    """Fill in an entry's actor, address and request, and return it. Without a request the actor is this program."""
     current = scope.get()
     if current is None:
         entry.actor_kind, entry.actor = ActorKind.SYSTEM, program()
@@ -56,7 +56,7 @@ def signed(entry: AuditEntry) -> AuditEntry:
 
 
 def operating_user() -> str:
-    """The operating system's name for who runs the command."""
+    """Return the operating system's name of the user who runs the command; empty if it has none."""
     try:
         return getpass.getuser()[:LONGEST_NAME]
     except (KeyError, OSError):  # a container's user without a name
@@ -64,6 +64,6 @@ def operating_user() -> str:
 
 
 def program() -> str:
-    """Such as `manage.py migrate`. What follows is left out: an option may be a secret."""
+    """Return the program's name, such as `manage.py migrate`, without options, which may be secrets."""
     name = Path(sys.argv[0]).name if sys.argv else ""
     return f"{name} {sys.argv[1]}"[:LONGEST_NAME] if name == "manage.py" and len(sys.argv) > 1 else name[:LONGEST_NAME]

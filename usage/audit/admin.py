@@ -1,4 +1,4 @@
-"""The audit log in the admin: to be read."""
+"""The audit log in the admin, read-only."""
 
 from __future__ import annotations
 

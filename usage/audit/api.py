@@ -1,4 +1,4 @@
-"""The audit log in the management API: to be read."""
+"""The audit log in the management API, read-only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many refusals are listed one by one: a flood of wrong keys must not fill the disk with entries about itself."""
+"""Bounds how many refusals get an entry of their own: a flood of wrong keys must not fill the disk with entries."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from usage.audit.entry import ActorKind, AuditEntry, Result
 
 
 class Bound:
-    """Lets `per_second` refusals pass each second, and counts the others by their code. Asked from any thread."""
+    """Lets `per_second` refusals pass each second, and counts the others by code. May be used from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -29,7 +29,7 @@ class Bound:
             return False
 
     def summary(self, now: float) -> list[AuditEntry]:
-        """One entry for all that did not pass in seconds that are over; nothing when all did."""
+        """Return one entry for all refusals that did not pass in past seconds; no entry if all did."""
         with self._lock:
             if not self._beyond or int(now) == self._second:
                 return []
@@ -46,7 +46,7 @@ class Bound:
 
 
 bound = Bound()
-"""Of this process, for both planes."""
+"""The bound of this process, for both planes."""
 
 
 def now() -> float:

@@ -1,6 +1,6 @@
-"""What changes in the configuration, noted from Django's own signals: whatever changes it, it is seen here.
+"""Entries for changes of the configuration, made from Django's signals, so that no code can change it unnoticed.
 
-A change in a management request is kept in the transaction of the change (`middleware.py`); any other at once.
+The entry of a management request is written in the transaction of the change (`middleware.py`), any other at once.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from usage.audit.keep import keep
 
 APPS = frozenset({"keys", "providers", "auth"})
 BESIDES = frozenset({"usage.priceoverride"})
-"""The rest of `usage` is written by machines, about requests."""
+"""Audited models of `usage`. Its other tables are written by Sluice itself, about requests."""
 LEFT_OUT = frozenset({"auth.permission", "providers.providerhealth"})
 UNTOLD = frozenset({"updated_at", "created_at", "last_login", "last_used_at", "total_requests"})
 SECRET = re.compile(r"(^|_)(password|secret|salt|hash|digest|encrypted|token|public_id|options|jti)(_|$)")
@@ -26,7 +26,7 @@ MASK = "•••"
 NAMES = {"virtualkey": "key", "priceoverride": "price"}
 LONGEST_VALUE = 200
 ONE_BY_ONE = 1000
-"""Rows of one action that get an entry each; more of them share one."""
+"""If an action changes more rows, it gets one entry instead of one for each row."""
 
 _BEFORE = "_audit_before"
 
@@ -35,7 +35,7 @@ def is_audited(model: type[models.Model]) -> bool:
     options = model._meta
     name = options.label_lower
     if model.__module__ == "__fake__":
-        return False  # a migration's model: what it does is the release's doing, and the audit log may not be there yet
+        return False  # a migration's model: no person changes it, and the table of the audit log may not exist yet
     return (options.app_label in APPS or name in BESIDES) and name not in LEFT_OUT and not options.auto_created
 
 
@@ -82,13 +82,13 @@ def after_delete(sender: type[models.Model], instance: models.Model, **_: Any) -
 
 
 def after_relation(instance: Any, action: str, model: type[models.Model], pk_set: Any, **_: Any) -> None:
-    """Groups and permissions of users, and the like."""
+    """Audit changes of many-to-many relations, such as the groups and permissions of users."""
     if action in ("post_add", "post_remove", "post_clear") and is_audited(type(instance)) and pk_set != set():
         record_change(instance, "update", {kind_of(model): {action.removeprefix("post_"): sorted(pk_set or ())}})
 
 
 def after_action(sender: type[models.Model], action: str, ids: list[int], **_: Any) -> None:
-    """What a query did to many rows at once, which no model's signal tells of."""
+    """Audit a query that changed many rows at once, for which Django sends no signals."""
     if not ids:
         return
     if len(ids) > ONE_BY_ONE:
@@ -110,7 +110,7 @@ def after_logout(user: Any, **_: Any) -> None:
 
 
 def after_failed_login(credentials: dict[str, Any], **_: Any) -> None:
-    """Only a name that somebody has is kept: people type passwords into the wrong field."""
+    """Audit a failed login. A name is kept only if a user has it: people type passwords into the wrong field."""
     from django.contrib.auth import get_user_model
 
     name = str(credentials.get("username", ""))[:150]
@@ -154,7 +154,7 @@ def kind_of(model: type[models.Model]) -> str:
 
 
 def name_of(instance: models.Model) -> str:
-    """For people; a key's with the mask that tells it from others of its name."""
+    """Return a name for people. That of a key includes its mask, because several keys may have one name."""
     mask = f" ({getattr(instance, 'mask', '')})" if hasattr(instance, "public_id") else ""
     return f"{str(instance)[: LONGEST_VALUE - len(mask)]}{mask}"
 
@@ -164,7 +164,7 @@ def plain(value: Any) -> Any:
 
 
 def shown(value: Any) -> Any:
-    """Short enough for a log. Long JSON is cut as text; decimals have no exponent."""
+    """Shorten a value for the log. Long JSON is cut as text, and decimals are written without an exponent."""
     if isinstance(value, Decimal):
         return f"{value:f}"
     if isinstance(value, list | dict) and len(text := str(value)) > LONGEST_VALUE:
@@ -173,7 +173,7 @@ def shown(value: Any) -> Any:
 
 
 def connect() -> None:
-    """Listen to Django's signals; once, when the app is ready."""
+    """Connect to Django's signals. Called once, when the app is ready."""
     from django.contrib.auth import signals as auth
 
     for signal, receiver in (

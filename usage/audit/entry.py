@@ -1,4 +1,4 @@
-"""One line of the audit log."""
+"""The model of an entry in the audit log."""
 
 from __future__ import annotations
 
@@ -25,13 +25,14 @@ class Result(models.TextChoices):
 
 
 class AppendOnly(Exception):
-    """The audit log is not edited; `manage.py audit prune` is the one way to shorten it."""
+    """The audit log cannot be edited. Only `manage.py audit prune` shortens it."""
 
 
 class AuditEntry(models.Model):
-    """Written once. The database itself refuses to change or delete a row (`guard.py`); so does this class.
+    """An entry, which is written once. The database refuses to change or delete rows (`guard.py`), and so does this
+    class.
 
-    Names and ids are text, without foreign keys: the log outlives what it speaks of.
+    Names and ids are text without foreign keys, because entries outlive the objects that they are about.
     """
 
     created_at = models.DateTimeField(default=timezone.now, db_index=True)

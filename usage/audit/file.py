@@ -13,13 +13,13 @@ from usage.rotated_file import RotatedFile
 
 
 class AuditFile:
-    """Only its owner can read it."""
+    """The audit file, which only its owner can read."""
 
     def __init__(self, path: str, max_bytes: int, backups: int) -> None:
         self._file = RotatedFile(path, max_bytes, backups)
 
     def append(self, entries: Sequence[AuditEntry]) -> None:
-        """Raises `OSError`."""
+        """Write a line for each entry. Raises `OSError`."""
         lines = [json.dumps(written(entry), cls=DjangoJSONEncoder) + "\n" for entry in entries]
         self._file.append("".join(lines).encode())
 

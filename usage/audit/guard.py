@@ -1,7 +1,7 @@
-"""The triggers that keep the audit log append-only, whoever asks the database.
+"""Database triggers that keep the audit log append-only.
 
-They stop the application, its operators and accidents; not somebody who may alter the schema. SQLite loses a table's
-triggers when a migration rebuilds the table, so such a migration ends with `put`.
+They stop the application, its operators and accidents, but not a database user who may alter the schema. SQLite loses
+a table's triggers if a migration rebuilds the table, so such a migration must end with `put`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ POSTGRES = [
 
 
 def put(connection: Any) -> None:
-    """Make the triggers; in the transaction that is open, where there is one."""
+    """Create the triggers, in the open transaction if there is one."""
     execute(connection, POSTGRES if connection.vendor == "postgresql" else SQLITE)
 
 
@@ -39,7 +39,7 @@ def lift(connection: Any) -> None:
 
 @contextmanager
 def lifted(connection: Any) -> Iterator[None]:
-    """Without the triggers, for this transaction alone: others see them all the time, and so does a rollback."""
+    """Remove the triggers within this transaction. Other transactions still see them, and a rollback restores them."""
     lift(connection)
     yield
     put(connection)

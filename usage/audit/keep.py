@@ -1,4 +1,4 @@
-"""Keep entries: in the database, and as lines of the audit file once they are committed there."""
+"""Write entries to the database, and to the audit file once they are committed."""
 
 from __future__ import annotations
 
@@ -20,11 +20,14 @@ TEXTS = [
     for field in AuditEntry._meta.get_fields()
     if isinstance(field, CharField) and field.max_length is not None
 ]
-"""Columns and how long they are. An address that is asked for may be longer, or have what no database takes in it."""
+"""The text columns and their lengths. A requested path may be longer, or contain characters that no database takes."""
 
 
 def keep(entries: Sequence[AuditEntry]) -> None:
-    """In the transaction that is open, if one is: no change without its entry. Raises `DatabaseError`."""
+    """Write entries in the open transaction, if there is one, so that no change is without its entry.
+
+    Raises `DatabaseError`.
+    """
     if not entries or not settings.AUDIT_ENABLED:
         return
     for entry in entries:
@@ -36,12 +39,15 @@ def keep(entries: Sequence[AuditEntry]) -> None:
 
 
 def keep_if_possible(entries: Sequence[AuditEntry]) -> bool:
-    """For what is over already: a database that is away is told of in the log, and the file has the entries."""
+    """Write entries about what is over already. If the database is away, log it, and write the entries to the file.
+
+    Returns whether the database took them.
+    """
     try:
         keep(entries)
     except (DatabaseError, InterfaceError) as error:
         if not connection.in_atomic_block:
-            connection.close()  # a broken connection is not used twice
+            connection.close()  # else a broken connection would be used again
         log.error("%d audit entries are in the audit file alone: %s", len(entries), type(error).__name__)
         write_lines(entries)
         return False

@@ -1,7 +1,7 @@
-"""Around every management request, over HTTP and in a local command.
+"""Two middlewares that audit every management request, over HTTP and in a local command.
 
-Two of them, with the request's transaction between: what was done is kept inside it, so that no change is without its
-entry; what was refused is kept outside, where nothing rolls it back.
+The request's transaction is between them. Entries for changes are written inside it, so that no change is without its
+entry. Entries for refusals are written outside, so that they are not rolled back.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from usage.masking import SHOWN_CHARS, without_tokens
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 AUDITED = ("/api/", "/admin/", "/v1/")
-"""Of /v1/ Django gets the accounts alone: signing up and in, and keys of one's own."""
+"""Under /v1/ Django serves only the endpoints for accounts: sign-up, login, and a user's own keys."""
 
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 VERBS = {"POST": "create", "PUT": "update", "PATCH": "update", "DELETE": "delete", "GET": "view", "HEAD": "view"}
 
 
 def audit_attempts(get_response: GetResponse) -> GetResponse:
-    """Outside of the transaction: refused and failed requests, logins that failed."""
+    """Write entries for refused and failed requests and failed logins, outside of the transaction."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         if not request.path_info.startswith(AUDITED):
@@ -49,7 +49,7 @@ def audit_attempts(get_response: GetResponse) -> GetResponse:
 
 
 def audit_changes(get_response: GetResponse) -> GetResponse:
-    """Inside of the transaction: what was done. An API call that changed nothing in the database is told as itself."""
+    """Write entries for changes, inside the transaction. An API call that changed no row gets an entry for the call."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
@@ -67,7 +67,7 @@ def audit_changes(get_response: GetResponse) -> GetResponse:
 
 
 def tell_refusal(current: Scope, response: HttpResponse) -> None:
-    """A login that failed has told of itself already, and knows more than the address does."""
+    """Add an entry for a refused request, unless there is one: that of a failed login is more detailed."""
     if not current.attempted:
         current.attempted.append(attempt(current.request, response))
     for entry in current.attempted:
@@ -75,7 +75,7 @@ def tell_refusal(current: Scope, response: HttpResponse) -> None:
 
 
 def attempt(request: HttpRequest, response: HttpResponse) -> AuditEntry:
-    """The request itself, by its method and address."""
+    """Make an entry for the request itself, from its method and path."""
     action, kind, target_id, target = meaning_of(request)
     status = response.status_code
     data = getattr(response, "data", None)
@@ -93,7 +93,10 @@ def attempt(request: HttpRequest, response: HttpResponse) -> AuditEntry:
 
 
 def meaning_of(request: HttpRequest) -> tuple[str, str, str, str]:
-    """Action, and kind, id and name of the target, as the address says them. A client may write a token into it."""
+    """Return the action, and the kind, id and name of the target, from the request's path.
+
+    Tokens are masked, because a client may put one into the path.
+    """
     method = request.method or ""
     action = VERBS.get(method, "other")
     try:
@@ -110,14 +113,14 @@ def meaning_of(request: HttpRequest) -> tuple[str, str, str, str]:
         return action[:64], kind_of(queryset.model), target_id[:64], masked(str(match.kwargs.get("prefix", "")))
     if request.path_info.startswith("/v1/"):
         return match.url_name or action, "user" if match.url_name else "", "", ""
-    # The admin's addresses are /admin/app/model/id/action/.
+    # The admin's paths are /admin/app/model/id/action/.
     parts = [*without_tokens(request.path_info).strip("/").split("/"), "", "", ""]
     target_id = without_tokens(str(match.kwargs.get("object_id", "")))
     return action, parts[2][:64] or parts[1][:64], target_id[:64], ""
 
 
 def masked(prefix: str) -> str:
-    """As much as a key's mask shows, also of what is no token of ours: it may be another secret."""
+    """Cut a text to what a key's mask shows, even if it is not a token of Sluice: it may be another secret."""
     shown = len(settings.KEY_PREFIX) + SHOWN_CHARS
     return prefix if len(prefix) <= shown else f"{prefix[:shown]}…"
 

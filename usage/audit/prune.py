@@ -1,4 +1,4 @@
-"""The one way to shorten the audit log."""
+"""Delete old entries of the audit log. Nothing else can delete entries."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from usage.audit.keep import keep
 
 
 def prune(before: datetime) -> int:
-    """Delete the entries from before that moment, and keep one that says so. Returns how many were deleted."""
+    """Delete the entries from before a moment, and add one that says so. Return how many were deleted."""
     with transaction.atomic():
         last = AuditEntry.objects.filter(created_at__lt=before).aggregate(last=Max("pk"))["last"]
         if last is None:

@@ -1,4 +1,4 @@
-"""Refused requests of the data plane, as entries. In the process that writes the ledger, off the request's path."""
+"""Entries for refused requests of the data plane. The process that writes the ledger makes them from events."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STATUSES = frozenset({400, 401, 403, 404, 405, 413, 415, 429})
 
 
 def audit_refusals(events: Iterable[RequestEvent]) -> None:
-    """Keep an entry for each refused request, up to the bound. Never raises for a database that is away."""
+    """Write an entry for each refused request, up to the bound. Does not raise if the database is away."""
     if not settings.AUDIT_ENABLED:
         return
     moment, most = now(), settings.AUDIT_REFUSALS_PER_SECOND
@@ -56,7 +56,7 @@ def entry_of(event: RequestEvent, masks: dict[int, str]) -> AuditEntry:
 
 
 def masks_of(events: Sequence[RequestEvent]) -> dict[int, str]:
-    """Names and masks of the keys: one query for all of them."""
+    """Return the names and masks of the events' keys, with one query."""
     ids = {event.key for event in events if event.key is not None}
     virtual_key: Any = apps.get_model("keys", "VirtualKey")
     try:

@@ -1,7 +1,7 @@
-"""Finished requests for those who want to know of them: a file, a webhook, Lunary, Helicone, OpenTelemetry.
+"""Dispatchers send the events of the journal to other systems: a file, a webhook, Lunary, Helicone, OpenTelemetry.
 
-`base` is the contract of a dispatcher, and each has a file; `DISPATCHERS` finds them. `target` says where one sends to,
-`delivery` takes events from the journal to it, `dead_letters` keeps what nobody wants, `book` counts.
+`base` has the base class. Each kind of dispatcher has a file and an entry in `DISPATCHERS`. `target` reads where one
+sends to, `delivery` takes events from the journal to it, `dead_letters` keeps refused events, and `book` keeps counts.
 """
 
 from usage.dispatch.base import Dispatcher

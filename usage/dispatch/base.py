@@ -1,4 +1,4 @@
-"""The contract of a dispatcher."""
+"""The base class of dispatchers."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ __all__ = ["Dispatcher", "Later", "PartlyDelivered", "Refused", "Rejected"]
 
 
 class Rejected(NamedTuple):
-    """An event of a batch that its target will not have, though it took the others."""
+    """An event that the target refused for good, although it took others of the batch."""
 
     event: RequestEvent
     reason: str
 
 
 class PartlyDelivered(Later):
-    """Those arrived; the others may be taken later."""
+    """Only the events `delivered` arrived. The others may be accepted later."""
 
     def __init__(self, delivered: Sequence[RequestEvent], cause: Later) -> None:
         super().__init__(str(cause), cause.retry_after_s)
@@ -33,36 +33,36 @@ class PartlyDelivered(Later):
 
 
 class Dispatcher(ABC):
-    """Knows one kind of target, and nothing of journals, retries or counts.
+    """Knows how to send to one kind of target. It does not know about journals, retries or counts.
 
-    `deliver(events)` sends a batch and returns when the target has it: what it returns is what the target rejected of
-    it, each with the reason, and everything else never comes again.
+    `deliver(events)` sends a batch and returns when the target has it. It returns the events that the target rejected,
+    each with the reason. All others count as delivered.
 
-    * It raises `Later` when the target takes nothing now, or nothing from us: it is away, too busy, or will not know
-      our key. The same events come again, perhaps in another batch, after a pause. `PartlyDelivered` where some
-      arrived.
-    * It raises `Refused` when the target will not have this batch. The batch is then cut in halves to find which event
-      it is; what is refused alone becomes a dead letter.
-    * Delivery is at least once, so that an event carries its id, always the same, wherever the target can know it
-      again.
-    * Nothing of the target's secrets stands in an exception's text.
+    * It raises `Later` if the target accepts nothing now: it is away or too busy, or refuses the key. The same events
+      are passed again after a pause, perhaps in another batch. It raises `PartlyDelivered` if some arrived.
+    * It raises `Refused` if the target refuses the batch. The batch is then cut in halves to find the event that is to
+      blame. An event that is refused alone becomes a dead letter.
+    * Delivery is at least once. So each event is sent with an id that is always the same, if the target can use it to
+      detect duplicates.
+    * The text of an exception contains none of the target's secrets.
 
-    One thread uses it at a time. `needs` names what a `Target` must have for it, `takes` what it may have.
+    One thread uses it at a time. `needs` names the fields that a `Target` must have for it, `takes` those that it may
+    have.
     """
 
     needs: ClassVar[tuple[str, ...]] = ()
     takes: ClassVar[tuple[str, ...]] = ()
     default_url: ClassVar[str] = ""
     most_events: ClassVar[int] = 1000
-    """In one batch."""
+    """The most events in one batch."""
 
     def __init__(self, target: Target, client: httpx.Client) -> None:
         self.target, self.client = target, client
 
     def wants(self, event: RequestEvent) -> bool:
-        """Whether the target has a place for such an event at all."""
+        """Whether the target can represent such an event. Others are skipped."""
         return True
 
     @abstractmethod
     def deliver(self, events: Sequence[RequestEvent]) -> list[Rejected]:
-        """See above."""
+        """Send a batch, as the class describes."""

@@ -1,4 +1,4 @@
-"""The configured dispatchers, beside whoever writes the ledger: on each host, since each has a journal of its own."""
+"""Run the configured dispatchers in the process that writes the ledger. Each host does, as each has its own journal."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ log = logging.getLogger("sluice.dispatch")
 
 LOOK_AGAIN_S = 5.0
 STOP_S = 5.0
-"""How long deliveries under way may take to end, all of them. What it did not acknowledge is delivered again."""
+"""How long all present deliveries together may take to end. What they did not acknowledge is delivered again."""
 
 
 class Dispatchers:
-    """As a context: each dispatcher of DISPATCH_TO delivers while it lasts, in a thread of its own; none of them where
-    DISPATCH_WITH_SERVER is off.
+    """A context manager in which each dispatcher of DISPATCH_TO delivers in a thread of its own.
+
+    None runs if DISPATCH_WITH_SERVER is off.
     """
 
     def __init__(self) -> None:

@@ -1,7 +1,7 @@
-"""What a dispatcher has done, kept in a file, so that any process can tell and the next one goes on.
+"""The state of a dispatcher in a file, which any process can read, and with which the next process continues.
 
-Whoever works under a name has its lock; of several on one host one works. A dispatcher that reads the journal from
-Redis may work on several hosts at once; each host counts its own.
+A process that works under a name holds the name's lock, so one process on each host does. A dispatcher that reads the
+journal from Redis may work on several hosts at once; each host counts its own deliveries.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ SUFFIX = ".state.json"
 
 
 class State(msgspec.Struct):
-    """Counts are of events, over all time; `failed` is of calls that have to be made again."""
+    """Counts are of events since the beginning, except for `failed`: calls that have to be repeated."""
 
     delivered: int = 0
     failed: int = 0
     dead_letters: int = 0
     backlog_events: int = 0
     oldest_at: float | None = None
-    """Unix seconds, of what waits."""
+    """When the oldest waiting request ended, in Unix seconds."""
     tries: int = 0
-    """In vain, since something was delivered."""
+    """Failed tries since the last success."""
     retry_at: float = 0.0
     error: str = ""
 
 
 def consumer_of(name: str) -> str:
-    """What a dispatcher is called among the readers of the journal."""
+    """Return the dispatcher's name as a consumer of the journal."""
     return f"dispatch-{name}"
 
 
 class Book:
-    """The state of one name, to be written by who has the lock."""
+    """The state of one dispatcher. Only the process that holds the lock writes it."""
 
     def __init__(self, directory: Path, name: str) -> None:
         self._file = directory / f"{name}{SUFFIX}"
@@ -58,7 +58,7 @@ class Book:
 
 
 def read_state(file: Path) -> State:
-    """What was last written; nothing where there is nothing that can be read."""
+    """Return the state that was written last; an empty one if there is none, or it is damaged."""
     try:
         return msgspec.json.decode(file.read_bytes(), type=State)
     except (FileNotFoundError, msgspec.MsgspecError):
@@ -66,13 +66,13 @@ def read_state(file: Path) -> State:
 
 
 def states(directory: Path) -> dict[str, State]:
-    """Of all names that ever worked here."""
+    """Return the states of all dispatchers that ever worked on this host, by name."""
     return {file.name.removesuffix(SUFFIX): read_state(file) for file in sorted(directory.glob(f"*{SUFFIX}"))}
 
 
 @contextlib.contextmanager
 def claimed(directory: Path, name: str) -> Iterator[bool]:
-    """Whether the name is ours for as long as the context lasts. Raises `OSError`."""
+    """Hold the name's lock. Yields False if another process holds it. Raises `OSError`."""
     directory.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(directory / f"{name}.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:

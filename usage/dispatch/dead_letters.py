@@ -1,4 +1,4 @@
-"""Events that a target will not have: kept in a file, to be looked at, and to be sent again."""
+"""Dead letters: events that a target refused for good. They are kept in a file, and can be listed and sent again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from usage.journal.source import Backlog, PendingEvent, Source
 
 
 class DeadLetter(msgspec.Struct):
-    """`at`: when it was refused, in Unix seconds."""
+    """An event that was refused. `at` is when that was, in Unix seconds."""
 
     at: float
     reason: str
@@ -22,11 +22,11 @@ class DeadLetter(msgspec.Struct):
 
 
 class Full(OSError):
-    """There are as many as there may be."""
+    """The file of dead letters has reached its bound."""
 
 
 class DeadLetters:
-    """`NAME.dead.jsonl`: one object a line, for its owner's eyes. Who writes has the dispatcher's lock."""
+    """The file `NAME.dead.jsonl`: one object a line, readable by its owner only. Writers hold the dispatcher's lock."""
 
     def __init__(self, directory: Path, name: str, most_bytes: int) -> None:
         self.file = directory / f"{name}.dead.jsonl"
@@ -34,13 +34,13 @@ class DeadLetters:
         self._most_bytes = most_bytes
 
     def add(self, letters: Sequence[DeadLetter]) -> None:
-        """They are on the disk when it returns. Raises `OSError`, and `Full`."""
+        """Append letters; they are on the disk when this returns. Raises `OSError`, and `Full`."""
         if self.file.exists() and self.file.stat().st_size > self._most_bytes:
             raise Full(0, "there are as many dead letters as DISPATCH_DEAD_LETTERS_MAX_BYTES allows")
         self.put_back(letters)
 
     def read(self, *files: Path) -> Iterator[DeadLetter]:
-        """All of them, the oldest first, also those that somebody began to send again; or those of these files.
+        """Yield the letters of these files; by default all, oldest first, including those that are being sent again.
 
         Raises `OSError`.
         """
@@ -52,7 +52,7 @@ class DeadLetters:
                     raise OSError(f"line {number} of {file} is no dead letter; mend it or take it out") from None
 
     def put_back(self, letters: Iterable[DeadLetter]) -> None:
-        """As `add`, without a bound: they were counted before. Raises `OSError`."""
+        """Append letters without checking the bound, because they were in the file before. Raises `OSError`."""
         descriptor = os.open(self.file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             for letter in letters:
@@ -62,8 +62,11 @@ class DeadLetters:
 
 
 class DeadLetterSource(Source):
-    """Dead letters as events to be delivered. What is refused again becomes a dead letter again; what was not done with
-    when it is closed is put back. After a crash the next one begins with the same."""
+    """A source of dead letters, to deliver them again.
+
+    What is refused again becomes a dead letter again. What is not done when the source is closed is put back. After a
+    crash the next source begins with the same letters.
+    """
 
     def __init__(self, letters: DeadLetters) -> None:
         self._letters = letters
@@ -95,7 +98,7 @@ def _lines(file: Path) -> Iterator[bytes]:
     try:
         with file.open("rb") as lines:
             for line in lines:
-                if line.endswith(b"\n"):  # the last one may be one that its writer did not live to finish
+                if line.endswith(b"\n"):  # the last line is incomplete if its writer died
                     yield line
     except FileNotFoundError:
         return

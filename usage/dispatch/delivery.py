@@ -1,6 +1,6 @@
-"""From the journal to a target: in batches, again and again until they arrive, at least once.
+"""Deliver events from the journal to a target in batches, with retries, at least once.
 
-What waits meanwhile waits in the journal, which has a bound for each of its readers.
+Events wait in the journal meanwhile, which has a bound for each of its consumers.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from usage.sending.backoff import Backoff
 log = logging.getLogger("sluice.dispatch")
 
 AWAY = (OSError, RedisError)
-"""What a source or the dead letters raise when what is behind them is away."""
+"""The errors of a source or of the dead letters if the disk or Redis fails."""
 
 NO_FAULT_OF_THE_TARGET = "the journal or the disk"
 
 LOOK_S = 0.2
-"""Between two looks at a journal that had nothing."""
+"""The pause after a read of the journal that returned nothing."""
 
 MEASURE_S = 1.0
 
 
 class Pace(NamedTuple):
-    """A batch goes when it has so many events, or when its first was read so long ago."""
+    """A batch is sent when it has `batch_events` events, or `batch_s` after its first event was read."""
 
     batch_events: int = 100
     batch_s: float = 1.0
@@ -42,7 +42,7 @@ class Pace(NamedTuple):
 
 
 class Delivery:
-    """One dispatcher at work. It has one batch in memory at most; everything else waits in the journal."""
+    """The loop of one dispatcher. At most one batch is in memory; all other events wait in the journal."""
 
     def __init__(
         self,
@@ -58,20 +58,20 @@ class Delivery:
         self._most = min(pace.batch_events, dispatcher.most_events)
         self._gathered: list[PendingEvent] = []
         self._since = 0.0
-        """When the first of the gathered was read."""
+        """When the first gathered event was read."""
         self._parts: deque[list[PendingEvent]] = deque()
-        """A batch that is to be sent, or what it was cut into."""
+        """The batch that is to be sent, or the parts into which it was cut."""
         self._done: list[PendingEvent] = []
-        """The journal does not know it yet."""
+        """Events that are done and not acknowledged to the journal yet."""
         self._measured_at = 0.0
 
     def run(self, stopping: threading.Event) -> None:
-        """Until told to stop."""
+        """Deliver events until `stopping` is set."""
         while not stopping.is_set():
             stopping.wait(self.step(hurried=False))
 
     def drain(self, until: float) -> bool:
-        """Deliver what waits, or what can be delivered until then (Unix seconds). False where something is left."""
+        """Deliver what waits, at most until then (Unix seconds). Return False if something is left."""
         while self._clock() < until and self.step(hurried=True) == 0:
             pass
         try:
@@ -80,9 +80,9 @@ class Delivery:
             return False
 
     def step(self, *, hurried: bool) -> float:
-        """Do what can be done now. Returns after how many seconds there may be something to do again.
+        """Do what can be done now. Return after how many seconds to call this again.
 
-        `hurried`: a batch does not wait to become full.
+        If `hurried`, a batch does not wait to become full.
         """
         state = self._book.state
         try:
@@ -108,7 +108,7 @@ class Delivery:
         return 0
 
     def _gather(self, hurried: bool) -> float:
-        """Make a batch, or go on making one. Returns how long to wait for more of it."""
+        """Read events for a batch, and complete it if it is due. Return how many seconds to wait for more."""
         events = self._source.read(self._most - len(self._gathered))
         if events and not self._gathered:
             self._since = self._clock()
@@ -144,7 +144,7 @@ class Delivery:
         self._parts.popleft()
 
     def _cut(self, part: list[PendingEvent], refused: Refused) -> None:
-        """Look for the event that the target will not have, in one half and the other."""
+        """Cut a refused part in halves, to find the event that the target refuses."""
         if len(part) == 1:
             self._bury(part, {part[0].event.id: f"{refused}: {refused.detail}"})
             self._parts.popleft()
@@ -168,7 +168,7 @@ class Delivery:
             return
         self._book.state.delivered += len(part)
         self._forget_failures()
-        self._book.write()  # before the journal hears of it: what comes again after a crash was delivered again
+        self._book.write()  # before the acknowledgement: events that come again after a crash count again
         self._done += part
 
     def _put_off(self, reason: str, retry_after_s: float | None = None) -> None:

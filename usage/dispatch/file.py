@@ -1,4 +1,4 @@
-"""To a file: one JSON object a line, rotated by size."""
+"""The dispatcher to a file: one JSON object a line, rotated by size."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from usage.rotated_file import RotatedFile
 
 
 class FileDispatcher(Dispatcher):
-    """A JSONL event log. A batch is on the disk when it counts as delivered, and only its owner can read the file."""
+    """Writes a JSONL file. A batch is synced to the disk before it counts as delivered. Only its owner can read it."""
 
     takes: ClassVar = ("path", "max_bytes", "backups")
 

@@ -1,4 +1,4 @@
-"""To Helicone (https://helicone.ai), in the cloud or one's own."""
+"""The dispatcher to Helicone (https://helicone.ai), in the cloud or self-hosted."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ AT_ONCE = 8
 
 
 class HeliconeDispatcher(Dispatcher):
-    """`POST /custom/v1/log`, a request for each event, several at once.
+    """Sends `POST /custom/v1/log` for each event, several at once.
 
-    https://docs.helicone.ai/getting-started/integration-method/manual-logger-curl. `Helicone-Request-Id` makes an event
-    that comes twice the same one. There is no prompt and no answer in our events; Helicone makes its costs from the
-    model's name and the tokens, and has ours as a property.
+    https://docs.helicone.ai/getting-started/integration-method/manual-logger-curl. By `Helicone-Request-Id` an event
+    that comes twice is stored once. Events contain no prompts and no answers. Helicone computes costs from the model's
+    name and the tokens; Sluice's cost is sent as a property.
     """
 
     needs: ClassVar = ("api_key",)
@@ -44,7 +44,7 @@ class HeliconeDispatcher(Dispatcher):
         later = next((failure for failure in failures if isinstance(failure, Later)), None)
         if later is None:
             return rejected
-        # What was rejected comes again with the others, and is rejected again when they are through.
+        # Rejected events are passed again with the others, and are rejected again when the others have arrived.
         delivered = [event for event, failure in zip(events, failures, strict=True) if failure is None]
         raise PartlyDelivered(delivered, later)
 
@@ -86,7 +86,7 @@ def log_of(event: RequestEvent) -> dict[str, Any]:
     return {
         "providerRequest": {
             "url": "custom-model-nopath",
-            # Not `stream`: the answer below is no stream, and would be read as one.
+            # Not named `stream`: Helicone would read the answer below, which is an object, as a stream.
             "json": {"model": event.model, "streamed": event.stream},
             "meta": {"Helicone-Request-Id": uuid_of(event.id), **meta},
         },

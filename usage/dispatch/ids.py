@@ -1,4 +1,4 @@
-"""An event's id in the shapes that others want: always the same for the same event, so that they know it again."""
+"""An event's id in the formats of other systems: always the same for an event, so that they can detect duplicates."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ def uuid_of(event_id: str) -> str:
 
 
 def trace_and_span_of(event_id: str) -> tuple[str, str]:
-    """Hexadecimal, of 16 and 8 bytes."""
+    """Return a trace id of 16 bytes and a span id of 8 bytes, in hexadecimal."""
     digest = hashlib.sha256(event_id.encode()).hexdigest()
     return digest[:32], digest[32:48]

@@ -1,4 +1,4 @@
-"""To Lunary (https://lunary.ai), in the cloud or one's own."""
+"""The dispatcher to Lunary (https://lunary.ai), in the cloud or self-hosted."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class Results(msgspec.Struct):
 
 
 class LunaryDispatcher(Dispatcher):
-    """`POST /v1/runs/ingest` with a project's public or private key: for each request a `start` and an `end` or
+    """Sends `POST /v1/runs/ingest` with a project's public or private key. Each request is a `start` and an `end` or
     `error`.
 
-    https://docs.lunary.ai/api/runs/ingest-run-events. The answer has a result for each of the two; a run that "already
-    exists" came a second time, and is the same one. There is no prompt and no answer in our events: Lunary shows who
-    asked which model for how many tokens, and how long it took.
+    https://docs.lunary.ai/api/runs/ingest-run-events. The answer has a result for each of the two. A run that "already
+    exists" was sent a second time, and counts as delivered. Events contain no prompts and no answers: Lunary shows who
+    asked which model, the tokens, and the duration.
     """
 
     needs: ClassVar = ("api_key",)
@@ -52,9 +52,9 @@ class LunaryDispatcher(Dispatcher):
         try:
             results = msgspec.json.decode(answer, type=Results).results
         except msgspec.MsgspecError:
-            if answer.lstrip().startswith(b"<"):  # the page of something that stands before it
+            if answer.lstrip().startswith(b"<"):  # an HTML page of a proxy in front of Lunary
                 raise Later("what it answered is not Lunary's") from None
-            results = []  # it took them, and says no more
+            results = []  # the events were accepted, and the answer has no results
         wrong = {
             result.id: result.error for result in results if not result.success and ALREADY_THERE not in result.error
         }
@@ -84,7 +84,7 @@ def run_of(event: RequestEvent) -> list[dict[str, Any]]:
         "metadata": {name: value for name, value in about.items() if value not in (None, "")},
         **({} if event.user is None else {"userId": str(event.user)}),
     }
-    # Lunary puts events in the order of their times; the end must not come before the start.
+    # Lunary sorts events by time, so the end must be at least a millisecond after the start.
     end: dict[str, Any] = {**run, "timestamp": _moment(event.at + max(event.duration_ms, 1.0) / 1000)}
     if event.outcome == "complete":
         counts = {"prompt": event.prompt_tokens, "completion": event.completion_tokens}

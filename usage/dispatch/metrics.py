@@ -1,4 +1,4 @@
-"""What dispatchers did, for Prometheus: from their books and the journal, so that any process of the host can tell."""
+"""Metrics of dispatchers, read from their state files and the journal, so that any process of the host has them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COUNTERS = {
 
 
 class DispatchCollector(Collector):
-    """Looks each time that it is asked. `configured` are names that count from the first moment on."""
+    """Reads the files each time metrics are collected. Dispatchers in `configured` have metrics from the beginning."""
 
     def __init__(self, directory: Path, journal: Path, configured: Iterable[str]) -> None:
         self._directory, self._journal, self._configured = directory, journal, list(configured)
@@ -47,7 +47,7 @@ class DispatchCollector(Collector):
         yield from (backlog, failing)
 
     def _waiting(self, dispatcher: str, state: State) -> int:
-        """As the journal tells it now; else as the dispatcher did when it last looked."""
+        """Return how many events wait: as the journal has it now, else as the dispatcher last measured it."""
         consumer = consumer_of(dispatcher)
         group = read_file(self._journal / STATE, JournalState).groups.get(consumer)
         if group is not None:

@@ -1,4 +1,4 @@
-"""To an OpenTelemetry collector, or whatever speaks OTLP."""
+"""The dispatcher to an OpenTelemetry collector, or any other server that speaks OTLP."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ CLIENT, OK, ERROR = 3, 1, 2
 """`SPAN_KIND_CLIENT`, `STATUS_CODE_OK`, `STATUS_CODE_ERROR`."""
 
 PROVIDERS = {"azure": "azure.ai.openai", "gemini": "gcp.gemini", "vertex": "gcp.vertex_ai", "bedrock": "aws.bedrock"}
-"""What the conventions call them, where that is not the name alone."""
+"""The conventions' names of providers, where they differ from Sluice's."""
 
 
 class PartialSuccess(msgspec.Struct, rename="camel"):
     rejected_spans: int | str = 0
-    """A 64-bit number, which Protobuf's JSON writes as text."""
+    """A 64-bit number, which is text in Protobuf's JSON."""
     error_message: str = ""
 
 
@@ -33,13 +33,13 @@ class Answer(msgspec.Struct, rename="camel"):
 
 
 class OTLPDispatcher(Dispatcher):
-    """OTLP/HTTP in JSON: a span for each request, with the attributes of the GenAI conventions.
+    """Sends OTLP/HTTP in JSON: a span for each request, with the attributes of the GenAI conventions.
 
     https://opentelemetry.io/docs/specs/otlp/#otlphttp and
     https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/. The URL is the collector's (`http://host:4318`),
-    to which `/v1/traces` is added, or the whole one. An event's trace and span id come from its id. A collector that
-    takes only a part of a batch does not say which part, and must not be sent it again: the batch becomes dead
-    letters.
+    to which `/v1/traces` is added, or the whole URL with that path. Trace and span ids are made from the event's id. A
+    collector that accepts only a part of a batch does not say which part, and the batch must not be sent again. So the
+    whole batch becomes dead letters.
     """
 
     needs: ClassVar = ("url",)
@@ -70,7 +70,7 @@ def span_of(event: RequestEvent) -> dict[str, Any]:
     trace, span = trace_and_span_of(event.id)
     operation = OPERATIONS.get(event.endpoint, "")
     name = f"{operation} {event.model}" if operation and event.model else f"{event.method} {event.endpoint}"
-    began = round(event.at * 1e6) * 1000  # a float of this size is exact to less than a microsecond
+    began = round(event.at * 1e6) * 1000  # a float of this size is exact to a microsecond, not to a nanosecond
     status: dict[str, Any] = {"code": OK}
     if event.outcome != "complete":
         status = {"code": ERROR, "message": event.error or event.outcome}
@@ -107,7 +107,7 @@ def _conventions(event: RequestEvent, operation: str) -> dict[str, Any]:
 
 
 def _own(event: RequestEvent) -> dict[str, Any]:
-    """What the conventions have no name for."""
+    """Return the attributes for which the conventions have no name."""
     return {
         "sluice.request.id": event.id,
         "sluice.correlation.id": event.correlation_id,
@@ -126,12 +126,12 @@ def _own(event: RequestEvent) -> dict[str, Any]:
 
 
 def attributes_of(named: dict[str, Any]) -> list[dict[str, Any]]:
-    """Those that are known."""
+    """Return OTLP's attributes, without unknown values."""
     return [{"key": key, "value": value_of(value)} for key, value in named.items() if value not in (None, "", [])]
 
 
 def value_of(value: Any) -> dict[str, Any]:
-    """OTLP's `AnyValue`. Its JSON has 64-bit numbers as text."""
+    """Return OTLP's `AnyValue`, whose JSON has 64-bit numbers as text."""
     if isinstance(value, bool):
         return {"boolValue": value}
     if isinstance(value, int):

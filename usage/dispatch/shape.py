@@ -1,4 +1,4 @@
-"""An event as other programs get it: named as in a row of `/api/requests`."""
+"""An event as other systems get it. Its members have the names of `/api/requests`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LEFT_OUT = frozenset({"at", "endpoint", "cost_picousd", "requests", "made", "hol
 
 
 def document_of(event: RequestEvent) -> dict[str, Any]:
-    """All fields, also those that are not known (null); dollars as a decimal in text."""
+    """Return an event with all members; unknown ones are None. Dollars are a decimal in text."""
     fields = msgspec.structs.asdict(event)
     cost = event.cost_picousd
     return {

@@ -1,6 +1,6 @@
-"""Where a dispatcher sends to, as an operator says it: in the settings, or on the command line.
+"""The target of a dispatcher, from environment variables or the command line.
 
-A dispatcher named `n` reads `DISPATCH_N_URL` and its like; `-` in a name is `_` there.
+A dispatcher named `n` reads `DISPATCH_N_URL` and similar variables. A `-` in the name becomes `_`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,10 @@ TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
 class Target(msgspec.Struct, frozen=True):
-    """`secret` signs, `api_key` opens, `headers` go along with each request; the rest is for files."""
+    """`secret` signs requests, `api_key` authenticates them, and `headers` are added to each.
+
+    `path`, `max_bytes` and `backups` are for files.
+    """
 
     name: str
     kind: str
@@ -34,7 +37,7 @@ class Target(msgspec.Struct, frozen=True):
 
     @property
     def consumer(self) -> str:
-        """What it is called among the readers of the journal."""
+        """The dispatcher's name as a consumer of the journal."""
         return f"dispatch-{self.name}"
 
     def __repr__(self) -> str:
@@ -42,7 +45,7 @@ class Target(msgspec.Struct, frozen=True):
 
 
 class BadTarget(ValueError):
-    """What is wrong with a target: the variable, and what to write."""
+    """A target is not valid. The message names the variable and says what to write."""
 
     def __init__(self, variable: str, remedy: str) -> None:
         super().__init__(f"{variable}: {remedy}")
@@ -50,7 +53,7 @@ class BadTarget(ValueError):
 
 
 def named(text: str, variable: str = "DISPATCH_TO") -> tuple[str, str]:
-    """`kind` or `name=kind` as (name, kind). Raises `BadTarget`."""
+    """Parse `kind` or `name=kind` to (name, kind). Raises `BadTarget`."""
     name, equals, kind = (part.strip() for part in text.partition("="))
     kind = kind if equals else name
     if kind not in DISPATCHERS:
@@ -61,7 +64,7 @@ def named(text: str, variable: str = "DISPATCH_TO") -> tuple[str, str]:
 
 
 def target_from(variables: Mapping[str, str], name: str, kind: str, **overrides: str | None) -> Target:
-    """The target of this name. `overrides` goes before the variables. Raises `BadTarget`."""
+    """Return the target of this name. `overrides` take precedence over the variables. Raises `BadTarget`."""
     dispatcher = DISPATCHERS[kind]
     prefix = f"DISPATCH_{name.upper().replace('-', '_')}_"
     options: dict[str, object] = {}
@@ -113,10 +116,10 @@ def _whole(least: int, value: str) -> int:
 
 
 class Option(NamedTuple):
-    """One of a target's fields, as an operator writes it.
+    """How an operator sets a field of a target.
 
-    `variable` is how the setting's name ends. `parse` raises `ValueError` with a remedy. A secret is not repeated in a
-    complaint; an address is one, since it may carry a password.
+    `variable` is the end of the variable's name. `parse` raises `ValueError` with a remedy. An error message does not
+    repeat a secret. A URL counts as secret, because it may contain a password.
     """
 
     variable: str

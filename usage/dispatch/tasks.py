@@ -1,4 +1,4 @@
-"""Dispatchers at work: for the command, and for whoever calls them by the clock."""
+"""Run dispatchers: for the command, for periodic tasks, and beside the ledger."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from usage.sending.post import new_client
 log = logging.getLogger("sluice.dispatch")
 
 LONGEST_S = 60.0
-"""A task that is called by the clock comes to an end, also where events come as fast as they go."""
+"""The bound of a periodic task. It ends even if events arrive as fast as they are delivered."""
 
 
 LONGEST_DRAIN_S = 3600.0
-"""Nor does a command that was asked for what waits."""
+"""The bound of a command that delivers what waits."""
 
 
 class Outcome(NamedTuple):
-    """Events that were delivered, and that were refused for good. Where not all are either, `error` says why."""
+    """Numbers of events that were delivered and refused for good. If some are left, `error` says why."""
 
     delivered: int
     refused: int
@@ -42,13 +42,13 @@ class Outcome(NamedTuple):
 
 
 class AlreadyAtWork(Exception):
-    """Somebody else works under this name on this host."""
+    """Another process runs a dispatcher of this name on this host."""
 
 
 def dispatch_configured() -> dict[str, int]:
-    """Deliver what waits for each dispatcher of DISPATCH_TO. Returns how many events each of them delivered.
+    """Deliver what waits for each dispatcher of DISPATCH_TO. Return how many events each of them delivered.
 
-    One that failed lately is left alone until its next try is due; one that works elsewhere on this host as well. What
+    A dispatcher is skipped if it failed and its next try is not due, or if another process on this host runs it. What
     is not delivered waits for the next call.
     """
     targets: Sequence[Target] = settings.DISPATCHERS
@@ -75,7 +75,7 @@ def _drain(target: Target) -> int:
 
 
 def dispatch(target: Target, stopping: threading.Event) -> None:
-    """Deliver until told to stop. Raises `AlreadyAtWork`, and what `open_source` raises."""
+    """Deliver until `stopping` is set. Raises `AlreadyAtWork`, and what `open_source` raises."""
     try:
         with at_work(target) as (delivery, _):
             delivery.run(stopping)
@@ -96,7 +96,7 @@ def resend(target: Target) -> Outcome:
 
 
 def _drain_now(delivery: Delivery, book: Book) -> Outcome:
-    """Somebody asks for it now: a pause that was made before does not count."""
+    """Deliver what waits at once, even if an earlier failure set a pause: a person asked for it."""
     state = book.state
     delivered, refused = state.delivered, state.dead_letters
     state.retry_at = 0.0
@@ -110,7 +110,7 @@ def dead_letters_of(name: str) -> DeadLetters:
 
 @contextmanager
 def at_work(target: Target, source: Source | None = None) -> Iterator[tuple[Delivery, Book]]:
-    """A dispatcher with its journal open, alone under its name on this host. Raises `AlreadyAtWork`."""
+    """Open a dispatcher and its source, and hold its lock. Raises `AlreadyAtWork`."""
     with claimed(settings.DISPATCH_DIR, target.name) as is_ours:
         if not is_ours:
             raise AlreadyAtWork(f"a dispatcher named {target.name!r} works on this host already")
@@ -126,7 +126,7 @@ def at_work(target: Target, source: Source | None = None) -> Iterator[tuple[Deli
 
 
 def leave(events: Source, name: str) -> None:
-    """Where the journal is away, it learns by itself that we are gone."""
+    """Close the source. If Redis is away, a warning is enough: another process takes the entries over later."""
     try:
         events.close()
     except AWAY as error:

@@ -1,4 +1,4 @@
-"""To a webhook: JSON, signed."""
+"""The dispatcher to a webhook: signed JSON."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from usage.sending.signature import signed
 
 
 class WebhookDispatcher(Dispatcher):
-    """`{"type": "requests", "data": [event, …]}`, signed as `usage/sending/signature.py` says.
+    """Sends `{"type": "requests", "data": [event, …]}`, signed as in `usage/sending/signature.py`.
 
-    Any 2xx takes the batch. `webhook-id` is the same for the same events, and each event has its `id`: after a crash
-    events may come again in another batch.
+    Any 2xx means that the batch was delivered. `webhook-id` is the same for the same events. After a crash events may
+    come again in another batch, so each event has its `id` as well.
     """
 
     needs: ClassVar = ("url", "secret")
@@ -38,5 +38,5 @@ class WebhookDispatcher(Dispatcher):
 
 
 def batch_id(events: Sequence[RequestEvent]) -> str:
-    """The same for the same events in the same order."""
+    """Return an id that is the same for the same events in the same order."""
     return "batch_" + hashlib.sha256("\n".join(event.id for event in events).encode()).hexdigest()[:32]

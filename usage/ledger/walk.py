@@ -129,7 +129,7 @@ class Steps:
 
 @contextmanager
 def impatiently() -> Iterator[None]:
-    """Open a transaction without PostgreSQL's JIT compilation. Do nothing on SQLite: its transactions are for writers."""
+    """Open a transaction without PostgreSQL's JIT compilation. SQLite gets none: its transactions are for writers."""
     if connection.vendor != "postgresql":
         yield
         return

@@ -1,1 +1,2 @@
-"""What was used, by whom and for what: answered from the sums by hour and day, never from the ledger."""
+"""Reports of usage by key, user, team, project, provider, model or tag. They are made from the sums by hour and day,
+never from the ledger."""

@@ -1,4 +1,4 @@
-"""A report as the API answers it, and as a CSV file."""
+"""Write a report as the API's JSON and as a CSV file."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ COUNTS = (
 )
 NUMBERS = (*COUNTS, "cost_usd", "unpriced_requests", "average_duration_ms", "average_ttft_ms")
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""What a cell begins with that a spreadsheet runs. Clients choose the names of models."""
+"""A spreadsheet runs a cell that begins with one of these. Clients choose the names of models, so cells are escaped."""
 
 
 class Renamed(serializers.Serializer[Any]):
-    """`from` is a word of Python, so no field can be declared by it."""
+    """Renames `since` to `from` and `until` to `to`: `from` is a Python keyword and cannot be declared as a field."""
 
     def get_fields(self) -> dict[str, Any]:
         names = {"since": "from", "until": "to"}
@@ -52,7 +52,8 @@ class SumsSerializer(Renamed):
 
 
 class LineSerializer(SumsSerializer):
-    """Has those nouns that it is grouped by, and the names of those that still are."""
+    """A line has the members that the report is grouped by. A name is null if its key, user, team or project was
+    deleted."""
 
     since = serializers.DateTimeField(help_text="When the hour, day, week or month begins.")
     key = serializers.IntegerField(required=False, allow_null=True)
@@ -70,7 +71,7 @@ class LineSerializer(SumsSerializer):
 
 @extend_schema_serializer(many=False)
 class ReportSerializer(Renamed):
-    """From `from` up to, but not including, `to`."""
+    """The usage from `from` up to, but not including, `to`."""
 
     since = serializers.DateTimeField()
     until = serializers.DateTimeField()
@@ -88,7 +89,7 @@ class ReportSerializer(Renamed):
 
 
 def render_lines(lines: Sequence[Line], question: Question) -> list[dict[str, Any]]:
-    """Asks the database for the names, once for each noun."""
+    """Return the lines as the API shows them. Names are read from the database, with one query for each noun."""
     names: dict[str, dict[int, str]] = {}
     for place, noun in enumerate(question.group_by):
         if noun in BY_NUMBER:
@@ -120,7 +121,7 @@ def csv_columns(group_by: Sequence[str]) -> list[str]:
 
 
 def csv_lines(columns: Sequence[str], rows: Iterable[dict[str, Any]], *, head: bool) -> str:
-    """Of rows as the API has them. What a spreadsheet would run is led by an apostrophe."""
+    """Return rows of the API as CSV. A cell that a spreadsheet would run gets an apostrophe in front."""
     written: list[str] = []
 
     class Lines:

@@ -25,11 +25,11 @@ from usage.reports.sums import Line, fill_gaps, page, totals, whole
 from usage.rollups.state import HourRollup
 
 LINES_AT_ONCE = 10_000
-"""Of a file: as many as the memory of a server can spare for each reader."""
+"""Lines of a file that are read at once. They are in memory for each client that downloads one."""
 
 
 class CSVRenderer(BaseRenderer):
-    """Chosen by `format=csv` or `Accept: text/csv`; the view writes the file itself, page by page."""
+    """Chosen by `format=csv` or `Accept: text/csv`. The view itself writes the file, page by page."""
 
     media_type = "text/csv"
     format = "csv"
@@ -39,10 +39,10 @@ class CSVRenderer(BaseRenderer):
 
 
 class UsageViewSet(Resource, ListModelMixin, GenericViewSet[Any]):
-    """What was used, by any of key, user, team, project, provider and model, and by hour, day, week, month or in total.
-    Or by tag: a request counts for each of its tags, and once in the totals.
+    """Usage by any of key, user, team, project, provider and model, and by hour, day, week, month or in total.
 
-    Users see what was used with their own keys.
+    It can be grouped by tag instead: a request counts for each of its tags, and once in the totals. Users see what was
+    used with their own keys.
     """
 
     noun = "report"
@@ -87,8 +87,8 @@ class UsageViewSet(Resource, ListModelMixin, GenericViewSet[Any]):
 
 
 def as_file(request: Request, pieces: Iterator[str]) -> StreamingHttpResponse:
-    """All pages, written as they are read."""
-    first = next(pieces)  # what cannot be answered is refused before the file begins
+    """Return all pages as a file that is sent while they are read."""
+    first = next(pieces)  # raises errors before the file begins
     content: Any = [first, *pieces] if not isinstance(request._request, ASGIRequest) else _in_threads(first, pieces)
     answer = StreamingHttpResponse(content, content_type="text/csv; charset=utf-8")
     answer["Content-Disposition"] = 'attachment; filename="usage.csv"'
@@ -115,7 +115,7 @@ def as_csv(lines: Sequence[Line], question: Question, *, head: bool = True) -> s
 
 
 async def _in_threads(first: str, pieces: Iterator[str]) -> AsyncIterator[str]:
-    """Not on the event loop, and with no connection held while the client reads."""
+    """Read the pages in threads, not on the event loop. No database connection is held while the client reads."""
     piece: str | None = first
     read = database_sync_to_async(lambda: next(pieces, None))
     while piece is not None:

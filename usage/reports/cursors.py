@@ -1,4 +1,4 @@
-"""Where a page of a report ended, as text for its reader to hand back."""
+"""Cursors: the place where a page of a report ended, as text that clients send back for the next page."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def cursor_of(at: datetime, group: tuple[Any, ...]) -> str:
 
 
 def cursor_from(text: str) -> list[Any]:
-    """The span's beginning, and the group in it. Raises `ValidationError`."""
+    """Return the beginning of the span, and the values of the group in it. Raises `ValidationError`."""
     try:
         values = msgspec.json.decode(base64.b64decode(text.encode("ascii"), altchars=b"-_", validate=True), type=list)
         at = datetime.fromisoformat(values[0]).astimezone(UTC)

@@ -1,4 +1,4 @@
-"""The names of keys, users, teams and projects: of other apps, which this one knows by its foreign keys alone."""
+"""Names of keys, users, teams and projects. They are in other apps, which are reached only through foreign keys."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from usage.records import RequestRecord
 
 
 def its_number(noun: str, column: str, value: str) -> Q:
-    """The column has that number, or the number of what has that name."""
+    """Return the condition that the column has this id, or the id of the object with this name."""
     number = int(value) if value.isascii() and value.isdigit() and len(value) <= 18 else None
     if number is not None:
         return Q(**{column: number})
@@ -19,7 +19,7 @@ def its_number(noun: str, column: str, value: str) -> Q:
 
 
 def names_of(noun: str, ids: Iterable[int]) -> dict[int, str]:
-    """Of those that still are."""
+    """Return the names by id, of those objects that still exist."""
     rows = model_of(noun)._default_manager.filter(pk__in=set(ids))
     return dict(rows.values_list("pk", name_field(noun)))
 

@@ -1,4 +1,4 @@
-"""What is asked: read from a query string, checked, with its defaults."""
+"""The question that a report answers: read from the query string, validated, and with defaults."""
 
 from __future__ import annotations
 
@@ -21,20 +21,23 @@ NOUNS = {
     "provider": "provider",
     "model": "model",
 }
-"""What a report may be grouped and filtered by, and the column of it."""
+"""What a report may be grouped and filtered by, and its column."""
 
 TAG = "tag"
-"""Grouped by alone, since a request has any number of them. It is a filter like the others."""
+"""Cannot be combined with other groups, because a request may have any number of tags. As a filter it can."""
 
 BY_NUMBER = ("key", "user", "team", "project")
 MAX_PAGE_SIZE = 500
 LARGEST_ID = 2**63 - 1
 YEARS = (1900, 2900)
-"""Far from the ends of the calendar, beyond which some zone's midnight might lie."""
+"""Far from the ends of Python's calendar, which a midnight in some time zone could pass."""
 
 
 class Question(NamedTuple):
-    """`start` up to, but not including, `end`, both whole hours. `after` is the last row of the page before."""
+    """The period is from `start` up to, but not including, `end`, both whole hours.
+
+    `spans` are the beginnings of its hours, days, weeks or months. `after` is the last row of the page before.
+    """
 
     group_by: tuple[str, ...]
     period: str
@@ -93,7 +96,7 @@ class QuestionSerializer(serializers.Serializer[Any]):
     cursor = serializers.CharField(required=False, max_length=2000, help_text="From `next`.")
 
     def get_fields(self) -> dict[str, Any]:
-        """`from` and `to`, which are words of Python, or nearly."""
+        """Rename `since` to `from`, which is a keyword of Python, and `until` to `to`."""
         names = {"since": "from", "until": "to"}
         return {names.get(name, name): field for name, field in super().get_fields().items()}
 
@@ -109,7 +112,7 @@ class QuestionSerializer(serializers.Serializer[Any]):
         return cursor_from(text)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Adds `question`."""
+        """Add the member `question`."""
         zone_name = attrs.get("time_zone")
         try:
             zone = zone_of(zone_name or settings.BUDGET_TIME_ZONE)
@@ -129,7 +132,7 @@ class QuestionSerializer(serializers.Serializer[Any]):
 
 
 def question_from(query: Any) -> Question:
-    """Raises `ValidationError`."""
+    """Return the question in query parameters. Raises `ValidationError`."""
     serializer = QuestionSerializer(data=query)
     serializer.is_valid(raise_exception=True)
     question: Question = serializer.validated_data["question"]
@@ -137,7 +140,7 @@ def question_from(query: Any) -> Question:
 
 
 def _span(since: str | None, until: str | None, zone: ZoneInfo) -> tuple[datetime, datetime]:
-    """Raises `Unanswerable`."""
+    """Return the whole hours from `since` to `until`, or their defaults. Raises `Unanswerable`."""
     today = timezone.now().astimezone(zone).date()
     end = _moment(until, zone, "to") if until else midnight(today + timedelta(days=1), zone)
     if since:
@@ -150,7 +153,10 @@ def _span(since: str | None, until: str | None, zone: ZoneInfo) -> tuple[datetim
 
 
 def _moment(text: str, zone: ZoneInfo, name: str) -> datetime:
-    """A day is its first instant; a time without an offset is one of the time zone."""
+    """Parse a day, which means its first instant, or a time. A time without an offset is in the time zone.
+
+    Raises `Unanswerable`.
+    """
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -163,6 +169,6 @@ def _moment(text: str, zone: ZoneInfo, name: str) -> datetime:
 
 
 def _is_whole_hours_away(zone: ZoneInfo) -> bool:
-    """Today, which is when most ask for."""
+    """Whether the zone's offset is whole hours today: most reports are about recent days."""
     offset = timezone.now().astimezone(zone).utcoffset()
     return offset is not None and not offset % timedelta(hours=1)

@@ -1,5 +1,8 @@
-"""Which rows of sums answer a question: days where whole days of UTC are asked for, hours for the rest; and those of
-models, or of one noun by itself, where no more is named: there are few of them."""
+"""Choose and read the tables of sums that answer a question.
+
+Whole days of UTC are read from the sums by day, the rest from those by hour. If a question names only models, or only
+one noun, it is answered from smaller tables that have only these columns.
+"""
 
 from __future__ import annotations
 
@@ -35,11 +38,11 @@ TRUNCATED: dict[str, Any] = {Period.DAY: TruncDay, Period.WEEK: TruncWeek, Perio
 
 Range = tuple[datetime, datetime]
 Visible = Callable[[QuerySet[Any]], QuerySet[Any]]
-"""Narrows rows to those that who asks may see."""
+"""Limits rows to those that the user may see."""
 
 
 class Source(NamedTuple):
-    """A question, and what of it who asks may see."""
+    """A question, and the rows that the user who asks may see."""
 
     question: Question
     visible: Visible
@@ -48,11 +51,11 @@ class Source(NamedTuple):
         return ["tags_id" if noun == TAG else NOUNS[noun] for noun in self.question.group_by]
 
     def is_narrowed(self) -> bool:
-        """Who asks may not see all rows."""
+        """Whether the user may not see all rows."""
         return bool(self.visible(HourRollup.objects.all()).query.where)
 
     def tables(self, columns: Sequence[str]) -> tuple[QuerySet[Any], QuerySet[Any]]:
-        """Rows of hours, and of days."""
+        """Return the rows of hours and of days, from the smallest tables that have the columns."""
         named = {*columns, *("tags_id" if noun == TAG else NOUNS[noun] for noun in self.question.filters)}
         if not self.is_narrowed():
             if named <= set(MODEL_PLACE):
@@ -70,9 +73,9 @@ class Source(NamedTuple):
         self, spans: Sequence[Range], *, by: Sequence[str] = (), period: str = Period.TOTAL, after: Q | None = None,
         most: int | None = None,
     ) -> list[tuple[Any, ...]]:  # fmt: skip
-        """Rows of the span's beginning (not in total), the values of these columns, and SUMS, in this order.
+        """Return rows of the span's beginning (except for `total`), the values of the columns `by`, and SUMS.
 
-        `spans` follow each other without a gap.
+        `spans` must follow each other without a gap. `most` is the most rows to return.
         """
         named = [*([] if period == Period.TOTAL else [SPAN]), *by]
         compiled, values = [], list[Any]()
@@ -88,7 +91,7 @@ class Source(NamedTuple):
             return []
         rows_of_all = compiled[0]
         if len(compiled) > 1:
-            # The days' first lines, as many as are asked for: what comes early in both together comes as early in each.
+            # Only the first lines of the days are needed: the first lines of both together are the first in each.
             hours, days = (added_up(compiled[0], named), self._first(added_up(compiled[1], named), named, most))
             rows_of_all = f"SELECT * FROM ({hours}) AS hours UNION ALL SELECT * FROM ({days}) AS days"  # noqa: S608
         with connection.cursor() as cursor:
@@ -96,8 +99,11 @@ class Source(NamedTuple):
             return list(cursor.fetchall())
 
     def _first(self, lines: str, named: Sequence[str], most: int | None) -> str:
-        """A statement for the first of a statement's lines. Where there are filters, PostgreSQL must not look for these
-        by an index in the order of lines: few of its rows, or none, may be what is filtered for."""
+        """Return a statement for the first lines of a statement.
+
+        If there are filters, PostgreSQL must not scan an index in the order of the lines: few of its rows, or none, may
+        match the filters.
+        """
         places = ", ".join(str(place) for place in range(1, len(named) + 1))
         order = (f" ORDER BY {places}" if named else "") + ("" if most is None else f" LIMIT {most}")
         is_part = self.question.filters or self.is_narrowed()
@@ -118,7 +124,7 @@ class Source(NamedTuple):
 
 
 def added_up(rows: str, named: Sequence[str]) -> str:
-    """A statement for the sums of a statement's rows; none where there are no rows."""
+    """Return a statement for the sums of a statement's rows. It yields no row if there are none."""
     places = ", ".join(str(place) for place in range(1, len(named) + 1))
     selected = ", ".join((*map(connection.ops.quote_name, named), *(f"SUM({name}) AS {name}" for name in SUMS)))
     grouped = f"GROUP BY {places}" if named else "HAVING COUNT(*) > 0"
@@ -126,7 +132,7 @@ def added_up(rows: str, named: Sequence[str]) -> str:
 
 
 def split(spans: Sequence[Range], *, by_hours: bool) -> tuple[list[Range], list[Range]]:
-    """What must be asked of the hours, and what of the days: those that lie in one span wholly."""
+    """Return the ranges to read from the hours, and those to read from the days: days that are wholly in one span."""
     start, end = spans[0][0], spans[-1][1]
     if by_hours:
         return [(start, end)], []

@@ -1,4 +1,4 @@
-"""The hours, days, weeks and months of a report, in a time zone with all its changes of the clock."""
+"""The hours, days, weeks and months of a report, in a time zone with its daylight saving time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.db import models
 HOUR = timedelta(hours=1)
 DEFAULT_DAYS = 30
 MOST_SPANS = 10_000
-"""In one report: a year of hours, or 27 years of days."""
+"""The most spans of one report: a year of hours, or 27 years of days."""
 
 
 class Period(models.TextChoices):
@@ -23,11 +23,11 @@ class Period(models.TextChoices):
 
 
 class Unanswerable(ValueError):
-    """A span or time zone that there are no sums for; the text says why, and what to ask for instead."""
+    """There are no sums for a span or time zone. The message says why, and what to ask for instead."""
 
 
 def zone_of(name: str) -> ZoneInfo:
-    """Raises `Unanswerable`."""
+    """Return a time zone by its IANA name. Raises `Unanswerable`."""
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
@@ -35,24 +35,24 @@ def zone_of(name: str) -> ZoneInfo:
 
 
 def midnight(day: date, zone: ZoneInfo) -> datetime:
-    """The first instant of a day, as budgets have it."""
+    """Return the first instant of a day, as budgets define it."""
     return datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC)
 
 
 def midnight_of_utc(moment: datetime) -> datetime:
-    """The beginning of the day of UTC that a moment is in."""
+    """Return the beginning of the day of UTC that a moment is in."""
     return moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def hours_around(start: datetime, end: datetime) -> tuple[datetime, datetime]:
-    """The whole hours that a span touches."""
+    """Extend a span to whole hours."""
     first = start.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
     last = end.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
     return first, last if last == end else last + HOUR
 
 
 def spans(period: str, start: datetime, end: datetime, zone: ZoneInfo) -> Iterator[datetime]:
-    """The beginnings of all that touch `start` up to `end`, in UTC."""
+    """Yield the beginnings, in UTC, of all spans that overlap the time from `start` to `end`."""
     if period == Period.TOTAL:
         yield start
         return
@@ -63,7 +63,7 @@ def spans(period: str, start: datetime, end: datetime, zone: ZoneInfo) -> Iterat
 
 
 def beginning(period: str, moment: datetime, zone: ZoneInfo) -> datetime:
-    """Of the hour, day, week or month that a moment is in."""
+    """Return the beginning of the hour, day, week or month that a moment is in."""
     if period == Period.HOUR:
         return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
     day = moment.astimezone(zone).date()
@@ -75,7 +75,7 @@ def beginning(period: str, moment: datetime, zone: ZoneInfo) -> datetime:
 
 
 def following(period: str, at: datetime, zone: ZoneInfo) -> datetime:
-    """The beginning of the next one."""
+    """Return the beginning of the next hour, day, week or month."""
     if period == Period.HOUR:
         return at + HOUR
     day = at.astimezone(zone).date()
@@ -89,7 +89,10 @@ def following(period: str, at: datetime, zone: ZoneInfo) -> datetime:
 
 
 def all_spans(period: str, start: datetime, end: datetime, zone: ZoneInfo) -> list[datetime]:
-    """Raises `Unanswerable`: where there are too many, and where one begins in the middle of an hour of UTC."""
+    """Return the beginnings of all spans.
+
+    Raises `Unanswerable` if there are too many, or if one begins in the middle of an hour of UTC.
+    """
     starts: list[datetime] = []
     for at in spans(period, start, end, zone):
         starts.append(at)

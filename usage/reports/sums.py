@@ -1,4 +1,4 @@
-"""Lines and totals of a report."""
+"""Read the lines and totals of a report."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from usage.rollups.tags import NO_TAGS
 
 MOST_FILLED = 10_000
 MOST_SETS = 10 * MOST_FILLED
-"""Sums by sets of tags that are split up at once."""
+"""The most sums by sets of tags that are read at once, to be split into sums by tag."""
 GROWTH = 8
 MOST_SPANS_AT_ONCE = 500
-"""A week or month in another time zone is a condition of its own, of which SQLite takes some hundreds."""
+"""A week or month in a time zone other than UTC is a condition of its own. SQLite accepts some hundreds of them."""
 
 
 class Line(NamedTuple):
-    """One row of a report: the group's values are in the order of `group_by`; 0 is nobody."""
+    """One row of a report. The group's values have the order of `group_by`; the id 0 means none."""
 
     at: datetime
     group: tuple[Any, ...]
@@ -41,10 +41,10 @@ def totals(source: Source) -> dict[str, int]:
 
 
 def page(source: Source) -> tuple[list[Line], Line | None]:
-    """Lines by time and then by group, and the last of them where more follow.
+    """Return lines in the order of time and group, and the last of them if more follow.
 
-    Asks for a span, then for as many as there must be for a page, so that a page costs what is on it and not what all
-    pages would.
+    One span is read first, and then as many as should fill the page. So the cost of a page depends on its own lines,
+    and not on those of all pages.
     """
     question = source.question
     spans, after = spans_after(question)
@@ -62,7 +62,7 @@ def page(source: Source) -> tuple[list[Line], Line | None]:
 
 
 def whole(source: Source) -> list[Line]:
-    """All lines at once, or as many as show that they are too many to be filled up."""
+    """Return all lines; if there are more than `MOST_FILLED`, just enough that `fill_gaps` refuses them."""
     spans, lines = ranges(source.question), list[Line]()
     while spans and len(lines) <= MOST_FILLED:
         lines += read(source, spans[:MOST_SPANS_AT_ONCE], None, MOST_FILLED + 1 - len(lines))
@@ -71,7 +71,7 @@ def whole(source: Source) -> list[Line]:
 
 
 def fill_gaps(lines: Sequence[Line], question: Question) -> list[Line]:
-    """Each group in each span. Raises `ValidationError` where that is too much for one answer."""
+    """Return a line for each group in each span. Raises `ValidationError` if that is too much for one answer."""
     there = {(line.at, line.group): line for line in lines}
     groups = sorted({line.group for line in lines}) if question.group_by else [()]
     if len(groups) * len(question.spans) > MOST_FILLED:
@@ -81,13 +81,16 @@ def fill_gaps(lines: Sequence[Line], question: Question) -> list[Line]:
 
 
 def ranges(question: Question) -> list[Range]:
-    """The spans, cut to what is asked for."""
+    """Return the spans, cut to the period of the question."""
     edges = [question.start, *question.spans[1:], question.end]
     return list(pairwise(edges))
 
 
 def spans_after(question: Question) -> tuple[list[Range], tuple[Any, ...] | None]:
-    """Those from the one on that the page before ended in, and the group that it ended with, if it is one of these."""
+    """Return the spans from the one in which the page before ended, and the group with which it ended.
+
+    The group is None if there was no page before, or if the cursor's time is not the beginning of a span.
+    """
     spans = ranges(question)
     if question.after is None:
         return spans, None
@@ -100,7 +103,7 @@ def spans_after(question: Question) -> tuple[list[Range], tuple[Any, ...] | None
 
 
 def read(source: Source, spans: Sequence[Range], after: tuple[Any, ...] | None, most: int) -> list[Line]:
-    """So many lines of these spans, which come after that group."""
+    """Return at most `most` lines of these spans that come after a group."""
     if source.question.group_by == (TAG,):
         return _by_tag(source, spans, after)[:most]
     columns = source.columns()
@@ -112,7 +115,10 @@ def read(source: Source, spans: Sequence[Range], after: tuple[Any, ...] | None, 
 
 
 def _by_tag(source: Source, spans: Sequence[Range], after: tuple[Any, ...] | None) -> list[Line]:
-    """A request counts for each of its tags, or for the blank one. Raises `ValidationError` where that is too much."""
+    """Return lines by tag. A request counts for each of its tags; without tags, for the blank one.
+
+    Raises `ValidationError` if there are too many sets of tags.
+    """
     if after is not None and not isinstance(after[0], str):
         raise _of_another_question()
     by_sets = _read(source, spans, ["tags_id"], most=MOST_SETS + 1)
@@ -132,16 +138,19 @@ def _by_tag(source: Source, spans: Sequence[Range], after: tuple[Any, ...] | Non
 
 
 def _tags_of(ids: set[int]) -> dict[int, list[str]]:
-    """The blank one where there are none, or where it is not known which: the nightly check puts that right."""
+    """Return the tags of each set; the blank tag for the set without tags, or if a set is not known.
+
+    The nightly check repairs unknown sets.
+    """
     sets = TagSet.objects.in_bulk(ids - {NO_TAGS})
     return {number: sets[number].tags if number in sets else [""] for number in ids}
 
 
 def _read(source: Source, spans: Sequence[Range], columns: list[str], **how: Any) -> list[tuple[Any, ...]]:
-    """Beginnings of spans, values of the columns, and sums."""
+    """Return rows of the span's beginning, the values of the columns, and the sums."""
     question = source.question
     only = None
-    if len(spans) == 1:  # no database must find out, row by row, which one it is
+    if len(spans) == 1:  # saves the database working out the span of each row
         only = question.spans[bisect_right(question.spans, spans[0][0]) - 1]
     rows = source.sums(spans, by=columns, period=question.period if only is None else Period.TOTAL, **how)
     first = 1 if only is None else 0
@@ -150,7 +159,7 @@ def _read(source: Source, spans: Sequence[Range], columns: list[str], **how: Any
 
 
 def _behind(columns: Sequence[str], group: Sequence[Any]) -> Q:
-    """The rows of groups that come after this one."""
+    """Return the condition that a row's group comes after this one."""
     later = Q(pk__in=[])
     for place, value in enumerate(group):
         if isinstance(value, int) != columns[place].endswith("_id"):
@@ -161,7 +170,7 @@ def _behind(columns: Sequence[str], group: Sequence[Any]) -> Q:
 
 
 def _moment(value: Any, question: Question) -> datetime:
-    """Of an hour, or of a day of the question's time zone; SQLite has texts."""
+    """Convert a span's beginning from the database: an hour, or a day in the question's zone. SQLite returns text."""
     moment = datetime.fromisoformat(value) if isinstance(value, str) else value
     if question.period != Period.HOUR:
         return midnight(moment.date(), question.zone)

@@ -1,4 +1,4 @@
-"""The numbers for Prometheus, exact over several workers: whoever is asked adds all of them up (`counting.shared`)."""
+"""Metrics for Prometheus. The worker that is asked adds up those of all workers exactly (`counting.shared`)."""
 
 from __future__ import annotations
 
@@ -28,27 +28,28 @@ from usage.telemetry.counting.tally import Counting
 log = logging.getLogger("sluice.metrics")
 
 MULTIPROC = "PROMETHEUS_MULTIPROC_DIR"
-"""Set by `manage.py serve` where there are several workers: where their numbers are."""
+"""The directory of the workers' numbers. `manage.py serve` sets it if there are several workers."""
 
 MODELS_LABELLED = 200
-"""Names of models that get a label of their own; clients choose these names, so their number is bounded."""
+"""The most names of models that get their own label. Clients choose these names, so a bound is needed."""
 PROVIDERS_LABELLED = 200
 KEYS_LABELLED = 1000
 REST_AFTER_PUBLISHING = 50
-"""Times the processor's time that telling the sums takes: a hundred thousand of them may cost a fiftieth of it."""
+"""After it published its sums, a worker waits for so many times the CPU time that this took. So even a hundred thousand
+sums take at most a fiftieth of a CPU."""
 
 _dropped = Counter("llm_proxy_journal_events_dropped", "Events lost because the disk did not take them.")
 
 
 class RequestMetrics:
-    """Counts requests. `began` and `ended` run on the event loop, once a request.
+    """Counts requests. `began` and `ended` run on the event loop, once for each request.
 
-    Counting costs more than a request's key check and its JSON, so the loop only hangs the events up here. Several
-    times a second, and whenever this process is asked for its metrics, another thread counts them.
+    Counting costs more than checking a key and reading JSON, so the event loop only appends events to a deque. Another
+    thread counts them several times a second, and whenever this process is asked for its metrics.
     """
 
     def __init__(self, limiter_up: Callable[[], bool] | None = None) -> None:
-        """`limiter_up` tells whether Redis decides about limits. Raises `OSError`."""
+        """`limiter_up` returns whether Redis decides about limits. Raises `OSError`."""
         directory = Path(os.environ[MULTIPROC]) if MULTIPROC in os.environ else None
         self._directory = directory
         self._worker = Worker(directory) if directory is not None else None
@@ -56,7 +57,7 @@ class RequestMetrics:
         self._ended: deque[tuple[RequestEvent, int]] = deque()
         self._numbers = Numbers()
         self._counted = 0
-        """How far in the worker's ring the numbers are."""
+        """The position in the worker's ring up to which its events are in the numbers."""
         self._events = 0
         self._published: tuple[object, ...] | None = None
         self._active = 0
@@ -81,7 +82,7 @@ class RequestMetrics:
         _dropped.inc(events)
 
     def hand_over(self, *, last: bool = False) -> None:
-        """Count what has ended, and tell the other workers. From any thread."""
+        """Count the requests that have ended, and publish the sums to the other workers. May run in any thread."""
         with self._lock:
             self._count()
             if last or time.monotonic() >= self._rest_until:
@@ -93,7 +94,7 @@ class RequestMetrics:
         state = numbers.active, numbers.limiter_up, self._events, loops
         if self._worker is None or state == self._published:
             return
-        began = time.thread_time()  # the processor's: where it is busy with others, nobody has to rest for that
+        began = time.thread_time()  # CPU time: a pause is not longer because other processes are busy
         try:
             self._worker.publish(self._counted, self._numbers, lambda: self._active)
         except OSError as error:
@@ -103,7 +104,7 @@ class RequestMetrics:
         self._rest_until = time.monotonic() + (time.thread_time() - began) * REST_AFTER_PUBLISHING
 
     def _count(self) -> None:
-        """Only a deque is shared with the event loop, so nothing slips between."""
+        """Count the events in the deque. It is all that is shared with the event loop, so no event is missed."""
         fresh = [self._ended.popleft() for _ in range(len(self._ended))]
         self._numbers.active = self._active
         self._numbers.limiter_up = self._limiter_up() if self._limiter_up is not None else None
@@ -114,10 +115,10 @@ class RequestMetrics:
             self._events += len(fresh)
 
     def everybody(self) -> Numbers:
-        """What all workers counted. Raises `OSError`."""
+        """Return the numbers of all workers. Raises `OSError`."""
         with self._lock:
             self._count()
-            self._tell()  # first: whoever is asked next must not know less, or Prometheus takes it for a restart
+            self._tell()  # first, as a worker that is asked next must not know less: it would look like a restart
             whole = Numbers()
             whole.add(self._numbers)
             if self._directory is not None and self._worker is not None:
@@ -128,7 +129,7 @@ class RequestMetrics:
 
 
 reporting: list[RequestMetrics] = []
-"""Who counts in this process: the last one, when a test makes several."""
+"""The object that counts in this process. If a test makes several, the last one is used."""
 
 
 def loop_numbers(states: Mapping[str, State]) -> tuple[dict[str, int], dict[str, bool]]:
@@ -138,22 +139,22 @@ def loop_numbers(states: Mapping[str, State]) -> tuple[dict[str, int], dict[str,
 
 
 class RequestCollector(Collector):
-    """What `reporting` counted, and the other workers."""
+    """Collects the numbers of this worker and the others."""
 
     def collect(self) -> Iterator[Metric]:
         for metrics in reporting[-1:]:
             numbers = metrics.everybody()
-            # Those of the process that writes the ledger.
+            # The loops of the ledger process are read from its file.
             failures, up = loop_numbers(read_states(settings.JOURNAL_DIR))
             numbers.add(Numbers(loop_failures=failures, loops_up=up))
             yield from families(numbers)
 
 
 class LibraryCollector(Collector):
-    """What Django and the libraries count by prometheus_client, in its files of all workers."""
+    """Collects what Django and libraries count with prometheus_client, from the files of all workers."""
 
     def collect(self) -> Iterator[Metric]:
-        # One that a worker has just begun is empty, which prometheus_client cannot read.
+        # A file that a worker has just created is empty, and prometheus_client cannot read it.
         files = [path for path in os.scandir(os.environ[MULTIPROC]) if path.name.endswith(".db") and size_of(path)]
         yield from multiprocess.MultiProcessCollector.merge([path.path for path in files])  # type: ignore[no-untyped-call]
 
@@ -162,11 +163,11 @@ def size_of(path: os.DirEntry[str]) -> int:
     try:
         return path.stat().st_size
     except FileNotFoundError:
-        return 0  # of a worker that is gone
+        return 0  # the worker is gone
 
 
 def exposition(*more: Collector) -> bytes:
-    """All numbers of all workers, and what others collect, in Prometheus' text format."""
+    """Return the metrics of all workers, and those of more collectors, in Prometheus' text format."""
     registry = CollectorRegistry()
     journal = JournalCollector(settings.JOURNAL_DIR)
     dispatchers = [target.name for target in settings.DISPATCHERS]

@@ -1,4 +1,4 @@
-"""The thread that tells of requests: their numbers to the metrics, their lines to the log, their spans to traces."""
+"""A thread that counts finished requests for the metrics, writes their lines to the log, and makes their spans."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EVERY_S = 0.1
 
 
 class Reporter:
-    """One for each process. The event loop only hangs up what ended; what that costs beyond is paid here."""
+    """One for each process. The event loop only queues what has ended; this thread does the expensive part."""
 
     def __init__(self, metrics: RequestMetrics, request_log: RequestLog, traces: Traces | None) -> None:
         self._metrics, self._request_log, self._traces = metrics, request_log, traces
@@ -27,7 +27,7 @@ class Reporter:
         self._thread.start()
 
     def stop(self) -> None:
-        """Tell what is left, and return."""
+        """Report what is left, and end the thread."""
         self._stopping.set()
         self._thread.join()
         if self._traces is not None:
@@ -42,7 +42,7 @@ class Reporter:
             self._report()
 
     def _report(self, *, last: bool = False) -> None:
-        """Each of them by itself: what fails of one keeps nothing from the others."""
+        """Run each report by itself, so that a failure of one does not affect the others."""
         reports: list[Callable[[], None]] = [partial(self._metrics.hand_over, last=last), self._request_log.write]
         if self._traces is not None:
             reports.append(self._traces.write)

@@ -1,7 +1,7 @@
 """Traces: a span for each request, by OpenTelemetry's conventions for generative AI, sent by OTLP over HTTP.
 
-A span is made from the request's event when it has ended, by another thread. Before that there is only its context: who
-the parent is, and whether it is sampled. What cannot be sent waits in a bounded queue, and then is dropped.
+Another thread makes a span from the request's event when the request has ended. Before that only its context exists:
+its parent, and whether it is sampled. Spans that cannot be sent wait in a bounded queue, and then are dropped.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ from usage.operations import OPERATIONS
 log = logging.getLogger("sluice.traces")
 
 KEPT = 10_000
-"""Spans that wait to be made; beyond it the oldest are dropped."""
+"""The most requests that wait for their spans to be made. Beyond it the oldest are dropped."""
 
 STOP_S = 2.0
-"""How long the end of a process waits for its last spans to be sent."""
+"""How long a process that ends waits for its last spans to be sent."""
 
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 NOWHERE: Context = Context()
 
 
 class Target(NamedTuple):
-    """Who was asked: the vendor by OpenTelemetry's name for it, or the provider's own; host and port, if it has one."""
+    """The provider that was asked. `vendor` is OpenTelemetry's name for it, or else its own name."""
 
     vendor: str
     host: str
@@ -61,7 +61,7 @@ class Span(NamedTuple):
     context: SpanContext
     parent: SpanContext | None
     lines: bytes
-    """The headers that tell it to the provider."""
+    """The header lines that pass the trace on to the provider."""
 
 
 class Traces:
@@ -78,7 +78,7 @@ class Traces:
         self._ended: deque[tuple[Span, RequestEvent, Target | None]] = deque(maxlen=KEPT)
 
     def begin(self, traceparent: bytes | None, tracestates: Sequence[bytes]) -> Span:
-        """The client's trace goes on; without one, or with one that is none, a new trace begins."""
+        """Continue the client's trace; begin a new one if its headers are missing or invalid."""
         parent = read_parent(traceparent, tracestates) if traceparent is not None else None
         trace_id = parent.trace_id if parent is not None else self._ids.generate_trace_id()
         above = set_span_in_context(NonRecordingSpan(parent), NOWHERE) if parent is not None else NOWHERE
@@ -101,19 +101,19 @@ class Traces:
             self._ended.append((span, event, target))
 
     def write(self) -> None:
-        """Make spans of what has ended. From one thread at a time, not the event loop's."""
+        """Make spans for requests that have ended. Must run in one thread at a time, and not on the event loop."""
         for _ in range(len(self._ended)):
             self._processor.on_end(self._span(*self._ended.popleft()))
 
     def stop(self) -> None:
-        """Send what is left, as far as it is taken in time."""
+        """Send what is left, for at most `STOP_S`."""
         self.write()
         ending = threading.Thread(target=self._processor.shutdown, name="traces-end", daemon=True)
         ending.start()
         ending.join(STOP_S)
         if ending.is_alive():
             log.warning("The last traces were not taken within %g s.", STOP_S)
-            self._exporter.shutdown()  # type: ignore[no-untyped-call] # it would try again and again
+            self._exporter.shutdown()  # type: ignore[no-untyped-call] # else it would keep retrying
 
     def _span(self, span: Span, event: RequestEvent, target: Target | None) -> ReadableSpan:
         operation = OPERATIONS.get(event.endpoint)
@@ -134,7 +134,7 @@ class Traces:
 
 
 def attributes_of(event: RequestEvent, operation: str | None, target: Target | None) -> dict[str, Any]:
-    """Those of OpenTelemetry's conventions, then Sluice's own. What is not known is left out."""
+    """Return the attributes of OpenTelemetry's conventions and Sluice's own. Unknown values are left out."""
     attributes: dict[str, Any] = {
         "gen_ai.operation.name": operation,
         "gen_ai.provider.name": target.vendor if target is not None else None,
@@ -168,7 +168,7 @@ def attributes_of(event: RequestEvent, operation: str | None, target: Target | N
 
 
 def read_parent(traceparent: bytes, tracestates: Sequence[bytes]) -> SpanContext | None:
-    """W3C Trace Context, level 1; None for what breaks its rules."""
+    """Parse the headers of W3C Trace Context, level 1. Return None if they break its rules."""
     match = _TRACEPARENT.fullmatch(traceparent.decode("latin-1").strip())
     if match is None or match[1] == "ff" or (match[1] == "00" and match[5]):
         return None

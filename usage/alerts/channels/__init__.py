@@ -1,4 +1,4 @@
-"""The ways by which alerts are told: one small file each, over the contract in `base.py`."""
+"""The channels by which alerts are delivered. Each has a file, and implements the class in `base.py`."""
 
 from usage.alerts.channels.base import Channel
 from usage.alerts.channels.mail import MailChannel
@@ -8,5 +8,5 @@ CHANNELS: dict[str, type[Channel]] = {"webhook": WebhookChannel, "email": MailCh
 
 
 def channels_in_use() -> list[str]:
-    """Those that the settings set up."""
+    """Return the names of the channels that are configured."""
     return [name for name, channel in CHANNELS.items() if channel.is_set_up()]

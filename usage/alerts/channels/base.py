@@ -1,4 +1,4 @@
-"""The contract of a channel."""
+"""The base class of channels, and the texts that they send."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from usage.alerts.alert import Alert, Level
 
 
 class Channel(ABC):
-    """Tells of one alert. It carries the alert's number, so that who gets it twice after a crash knows it again."""
+    """Delivers one alert. A message contains the alert's id, so that receivers can detect a duplicate after a crash."""
 
     @staticmethod
     @abstractmethod
     def is_set_up() -> bool:
-        """Whether the settings say where to."""
+        """Whether the settings have a destination."""
 
     @abstractmethod
     def tell(self, alert: Alert) -> None:
-        """Returns when the other side has it. Raises `NotDelivered`, with a text that holds no secret."""
+        """Deliver an alert. Raises `NotDelivered`, with a message that contains no secret."""
 
 
 def document_of(alert: Alert) -> dict[str, Any]:
-    """As in `/api/alerts`; dollars as decimals in text."""
+    """Return the alert as in `/api/alerts`, with dollars as decimals in text."""
     start, end = alert.period_start, alert.period_end
     return {
         "id": alert.pk,
@@ -42,7 +42,7 @@ def document_of(alert: Alert) -> dict[str, Any]:
 
 
 def sentence_of(alert: Alert) -> str:
-    """One line for people, whatever stands in the name."""
+    """Return one line for people. The name is quoted, because it may contain any characters."""
     who = "The gateway" if alert.kind == "global" else f"The {alert.kind} {alert.name!r}"
     share = f"{about(alert.spent_usd)} of {exact(alert.budget_usd)}"
     when = "" if alert.period == "total" else f" for this {alert.period}"

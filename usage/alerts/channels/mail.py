@@ -1,4 +1,4 @@
-"""By mail: one to all addresses."""
+"""The mail channel: one mail to all addresses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from usage.sending.post import Later
 
 
 class MailChannel(Channel):
-    """Through the server of EMAIL_HOST. The `Message-ID` is the alert's, so that a mail program shows it once."""
+    """Sends through the server EMAIL_HOST. The `Message-ID` is made from the alert, so mail programs show it once."""
 
     @staticmethod
     def is_set_up() -> bool:

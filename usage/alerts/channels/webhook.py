@@ -1,4 +1,4 @@
-"""By webhook: JSON, signed."""
+"""The webhook channel: signed JSON."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TYPES = {Level.THRESHOLD: "budget.threshold_reached", Level.BUDGET: "budget.used
 
 
 class WebhookChannel(Channel):
-    """`{"type", "timestamp", "data": {…}}`, signed as `usage/sending/signature.py` says. Any 2xx takes it."""
+    """Sends `{"type", "timestamp", "data": {…}}`, signed as in `usage/sending/signature.py`. Any 2xx is a success."""
 
     @staticmethod
     def is_set_up() -> bool:

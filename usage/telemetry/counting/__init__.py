@@ -1,3 +1,3 @@
-"""The numbers of `/metrics`: `tally` counts events, `numbers` keeps the sums, `series` says what they are called, and
-`shared` is how several workers add theirs up. `labels` bounds how many names get a label.
+"""The numbers of `/metrics`. `tally` counts events, `numbers` holds the sums, `series` has their names and labels, and
+`shared` adds up those of several workers. `labels` bounds how many names get a label.
 """

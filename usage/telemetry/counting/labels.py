@@ -1,4 +1,4 @@
-"""Which names get a label of their own: clients choose names of models, and Prometheus keeps every one for ever."""
+"""Bounds the names that get their own label: clients choose names of models, and Prometheus keeps each forever."""
 
 from __future__ import annotations
 
@@ -14,19 +14,21 @@ OTHER = "other"
 
 
 class Labels:
-    """The first so many names; what comes after is `other`. All workers, dead ones too, share one book of them: so a
-    name either has a label everywhere or nowhere, and the bound is that of all of them together.
+    """Gives a label to the first `most` names; all later ones are `other`.
+
+    All workers, even dead ones, share one file of names. So a name has a label in all workers or in none, and the bound
+    is that of all workers together.
     """
 
     def __init__(self, kind: str, most: int, directory: Path | None) -> None:
-        """`directory` is shared by the workers; None: there is one process."""
+        """`directory` is shared by the workers; None if there is one process."""
         self._most = most
         self._names: set[str] = {""}
         self._read = 0
         self._path = directory / f"{kind}.labels" if directory is not None else None
 
     def of(self, name: str) -> str:
-        """The label of this name."""
+        """Return the label of a name: the name itself, or `other`."""
         if name in self._names:
             return name
         if len(self._names) > self._most:

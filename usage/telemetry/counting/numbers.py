@@ -5,13 +5,13 @@ from __future__ import annotations
 import msgspec
 
 Place = tuple[str, ...]
-"""The name of a series, and its labels' values in their order."""
+"""The name of a series, and the values of its labels in order."""
 
 
 class Measure(msgspec.Struct, array_like=True, gc=False):
-    """A histogram: the sum of what was observed, in millionths, and how often each bucket (not those below it) was hit.
+    """A histogram: the sum of the observations in millionths, and the count of each bucket alone (not cumulative).
 
-    Whole numbers: sums of floats depend on their order, and every worker adds them up in another one.
+    The sum is a whole number. A sum of floats would depend on the order, which is different in every worker.
     """
 
     total: int
@@ -23,11 +23,11 @@ class Measure(msgspec.Struct, array_like=True, gc=False):
 
 
 class Numbers(msgspec.Struct):
-    """What one worker, or all of them, have counted. The first two and `loops_up` are gauges: of what is now."""
+    """The numbers of one worker, or of all. `active`, `limiter_up` and `loops_up` are gauges: the present values."""
 
     active: int = 0
     limiter_up: bool | None = None
-    """Whether Redis decides about limits; None where there is no Redis to decide."""
+    """Whether Redis decides about limits; None without Redis."""
     counters: dict[Place, int] = {}
     measures: dict[Place, Measure] = {}
     loop_failures: dict[str, int] = {}
@@ -44,7 +44,7 @@ class Numbers(msgspec.Struct):
             existing.add(total, buckets)
 
     def add(self, other: Numbers, *, alive: bool = True) -> None:
-        """What somebody else counted besides; of one who is dead, nothing is under way any more."""
+        """Add another worker's numbers. The gauges of a dead worker are left out."""
         if alive:
             self.active += other.active
             if other.limiter_up is not None:

@@ -1,4 +1,4 @@
-"""What is counted, under which names and labels."""
+"""The metrics: their names, help, labels and buckets, and how sums become Prometheus' metric families."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MICRO = 1e6
 
 
 class Counted(NamedTuple):
-    """`scale`: what a sum is divided by when it is told; it is kept as a whole number."""
+    """A counter. Its sum is kept as a whole number and divided by `scale` for Prometheus."""
 
     name: str
     help: str
@@ -84,7 +84,7 @@ MEASURED = (DURATION, TTFT, SPEED, EMBEDDING_COMPUTE)
 
 
 def families(numbers: Numbers) -> Iterator[Metric]:
-    """The sums as Prometheus has them."""
+    """Yield the sums as Prometheus' metric families."""
     yield GaugeMetricFamily("llm_proxy_active_requests", "Requests under way.", value=numbers.active)
     if numbers.limiter_up is not None:
         yield GaugeMetricFamily(

@@ -1,8 +1,8 @@
-"""How workers add up what they counted, also what a killed one did: files in a directory that all of them see.
+"""Files by which workers add up their numbers, including those of a killed worker, in a directory that they share.
 
-Each worker has two. In `NAME.numbers` are its sums, replaced as a whole several times a second. In `NAME.ring` is every
-event that has ended since, written before its answer leaves. So the sums and the rest of the ring are exactly what the
-worker has answered, at whichever moment it dies. Its lock on the ring tells whether it lives.
+Each worker has two files. `NAME.numbers` contains its sums, and is replaced as a whole several times a second.
+`NAME.ring` contains every event since then; an event is written before its answer ends. So the sums and the rest of the
+ring are exactly what the worker has answered, whenever it dies. Its lock on the ring shows that it lives.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from usage.event import RequestEvent
 from usage.telemetry.counting.numbers import Numbers
 
 RING_BYTES = 4 * 1024 * 1024
-"""Some thousands of events; the sums are written anew ten times a second."""
+"""Room for some thousands of events. The sums are published up to ten times a second."""
 
 HEAD = struct.Struct("@Qq")
-"""The first of a ring's file: how many bytes were ever written to it, and how many requests are under way."""
+"""The header of a ring's file: how many bytes were ever written to the ring, and how many requests are active."""
 ACTIVE = struct.Struct("@q")
 LENGTH = struct.Struct("@I")
 WRAPPED = LENGTH.pack(0)
 
 
 class Sums(msgspec.Struct):
-    """`counted`: up to which byte of the ring they include its events."""
+    """Published sums. They include the events of the ring up to the byte `counted`."""
 
     counted: int
     numbers: Numbers
@@ -44,14 +44,14 @@ _event = msgspec.json.Decoder(RequestEvent)
 
 
 class Worker:
-    """This process's own two files."""
+    """The two files of this process."""
 
     def __init__(self, directory: Path) -> None:
         """Raises `OSError`."""
         name = f"{os.getpid()}-{secrets.token_hex(4)}"
         self.ring = directory / f"{name}.ring"
         self._numbers = self.ring.with_suffix(".numbers")
-        # Locked before it gets its name: nobody may take it for one whose worker is gone.
+        # The file is locked before it gets its name, so that no reader takes its worker for dead.
         new = self.ring.with_suffix(".new")
         self._fd = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         os.ftruncate(self._fd, HEAD.size + RING_BYTES)
@@ -61,9 +61,9 @@ class Worker:
         self._written = self._counted = 0
 
     def append(self, document: bytes, active: int) -> int:
-        """Write an event, as JSON, into the ring, and how many requests are under way now. Returns the ring's new end.
+        """Write an event, as JSON, and the number of active requests into the ring. Return the ring's new end.
 
-        Without room it is not kept: that is where the sums are minutes behind.
+        If there is no room the event is left out: the sums are minutes behind then.
         """
         size = LENGTH.size + len(document)
         at = self._written % RING_BYTES
@@ -75,17 +75,20 @@ class Worker:
         at = HEAD.size + (0 if gap else at)
         self._map[at : at + size] = LENGTH.pack(len(document)) + document
         self._written += gap + size
-        self._map[: HEAD.size] = HEAD.pack(self._written, active)  # at once; `pack_into` writes zeros first
+        self._map[: HEAD.size] = HEAD.pack(self._written, active)  # in one write: `pack_into` would write zeros first
         return self._written
 
     def publish(self, counted: int, numbers: Numbers, active: Callable[[], int]) -> None:
-        """Tell the sums, which include the ring up to there, and how many requests are under way. Raises `OSError`."""
+        """Write the sums, which include the ring up to `counted`, and the number of active requests.
+
+        Raises `OSError`.
+        """
         new = self._numbers.with_suffix(".new")
         new.write_bytes(_encoder.encode(Sums(counted, numbers)))
         new.replace(self._numbers)
         self._counted = counted
         count = None
-        while count != (count := active()):  # the event loop's thread may have set another number meanwhile
+        while count != (count := active()):  # the event loop's thread may have written another number meanwhile
             self._map[HEAD.size - ACTIVE.size : HEAD.size] = ACTIVE.pack(count)
 
 
@@ -98,17 +101,17 @@ class WorkerCounts(NamedTuple):
 
 
 def others(directory: Path, own: Path) -> Iterator[WorkerCounts]:
-    """All other workers, the dead ones too. Raises `OSError`."""
+    """Yield the counts of all other workers, including dead ones. Raises `OSError`."""
     for ring in sorted(directory.glob("*.ring")):
         if ring == own:
             continue
-        alive = is_locked(ring)  # asked first: what it writes before it dies is read below
+        alive = is_locked(ring)  # asked before reading, so that what it writes before it dies is read below
         numbers, uncounted = read_ring(ring)
         yield WorkerCounts(numbers, uncounted, alive)
 
 
 def read_ring(ring: Path) -> tuple[Numbers, list[RequestEvent]]:
-    """A worker's sums, and the events after them. Raises `OSError`."""
+    """Return a worker's sums, and the events after them. Raises `OSError`."""
     while True:
         try:
             sums = _sums.decode(ring.with_suffix(".numbers").read_bytes())
@@ -118,7 +121,7 @@ def read_ring(ring: Path) -> tuple[Numbers, list[RequestEvent]]:
         sums.numbers.active = HEAD.unpack_from(written)[1]
         if bytes_ever_written(ring) - sums.counted <= RING_BYTES:
             return sums.numbers, list(events(written, sums.counted))
-        # It has told new sums meanwhile, and written over what the old ones did not have.
+        # It has published new sums meanwhile, and overwritten events that the old ones lack: read both again.
 
 
 def bytes_ever_written(ring: Path) -> int:
@@ -136,7 +139,7 @@ def is_locked(path: Path) -> bool:
 
 
 def events(ring: bytes, since: int) -> Iterator[RequestEvent]:
-    """The events of a ring from this byte on."""
+    """Yield the events of a ring from this byte on."""
     written, _ = HEAD.unpack_from(ring)
     while since < written:
         at = since % RING_BYTES

@@ -1,4 +1,4 @@
-"""From events to sums: first for each kind of request in plain numbers, then these under their names."""
+"""Count events: first into a tally for each kind of request, then from the tallies into the named sums."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ EMBEDDINGS = "/v1/embeddings"
 LATENCY, SPEED = series.LATENCY_BUCKETS, series.SPEED_BUCKETS
 
 Kind = tuple[str, str, str, str, int, int | None, str, str]
-"""Method, endpoint, model, provider, status, key, refusal, cache."""
+"""A kind of request: method, endpoint, model, provider, status, key, code of the refusal, cache."""
 
 
 class Tally:
-    """Requests of one kind."""
+    """The numbers of requests of one kind."""
 
     __slots__ = (
         "buckets",
@@ -83,7 +83,7 @@ class Tally:
 
 
 class Counting:
-    """Counts events into `numbers`, with names from books of labels. From one thread at a time."""
+    """Counts events into `Numbers`, with bounded labels. Must run in one thread at a time."""
 
     def __init__(self, models: Labels, providers: Labels, keys: Labels) -> None:
         self._models, self._providers, self._keys = models, providers, keys
@@ -92,7 +92,7 @@ class Counting:
         tallies: dict[Kind, Tally] = {}
         for event in events:
             refusal = event.error if event.outcome == "refused" else ""
-            # Only what a provider was asked for: who is refused must not use up the names of those who are served.
+            # Only models that a provider was asked for: refused requests must not use up the labels.
             model = self._models.of(event.model) if event.provider else ""
             kind = (event.method, event.endpoint, model, event.provider, event.status, event.key, refusal, event.cache)
             tally = tallies.get(kind)
