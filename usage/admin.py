@@ -1,4 +1,4 @@
-"""All pages of this app's admin, where Django looks for them."""
+"""Imports all admin pages of this app, because Django looks for them here."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""A copy of an installation while it serves: the database, the journal, and the secrets that it made for itself.
+"""Back up an installation while it serves: the database, the journal, and the secrets that it generated.
 
-A finished request is in the journal until its row is in the database. So the journal is copied first: what it has lost
-by then is in the database, and what is in both counts once. A backup has a manifest when it is complete.
+The event of a request is in the journal until its row is in the database. So the journal is copied first: events that
+are no longer in it are in the database, and an event in both counts once. The manifest is written last, so a backup
+with a manifest is complete.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ SHOWN_CHARS = 500
 
 
 class Manifest(msgspec.Struct):
-    """`database` is `sqlite` or `postgresql`; `has_secrets`: whether the installation made its own."""
+    """`database` is `sqlite` or `postgresql`. `has_secrets` says whether the backup has generated secrets."""
 
     made_at: float = 0.0
     database: str = ""
@@ -41,14 +42,14 @@ class Manifest(msgspec.Struct):
 
 
 class CannotBackUp(Exception):
-    """One line that says what is in the way."""
+    """The backup failed. The message is one line that says why."""
 
 
 def back_up(to: Path) -> Manifest:
     """Make a backup in a new or empty directory. Raises `CannotBackUp` and `OSError`."""
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise CannotBackUp(f"{to} is there and not empty; name a new directory.")
-    os.umask(0o077)  # what is in it is for its owner alone
+    os.umask(0o077)  # only the owner may read the backup
     to.mkdir(parents=True, exist_ok=True)
     to.chmod(0o700)
     copy_journal(settings.JOURNAL_DIR, to / JOURNAL)
@@ -65,9 +66,9 @@ def back_up(to: Path) -> Manifest:
 
 
 def copy_journal(journal: Path, to: Path) -> None:
-    """What the ledger and other consumers have not read, and what is quarantined. Raises `OSError`.
+    """Copy what the ledger and other consumers have not read, and what is in quarantine. Raises `OSError`.
 
-    How far a consumer is is copied before what it reads: what it reads meanwhile it reads again.
+    A consumer's position is copied before its segments. So after a restore it may read events again, but misses none.
     """
     to.mkdir()
     if not journal.is_dir():
@@ -79,12 +80,12 @@ def copy_journal(journal: Path, to: Path) -> None:
             with contextlib.suppress(FileNotFoundError):
                 shutil.copyfile(directory / name, copied / name)
         for segment in segments(directory):
-            with contextlib.suppress(FileNotFoundError):  # read to its end, and removed, in this very moment
+            with contextlib.suppress(FileNotFoundError):  # its reader has just finished and removed it
                 copy_lines(segment, copied / segment.name)
 
 
 def copy_lines(segment: Path, to: Path) -> None:
-    """Its whole lines: what is being written now is of a request that has not ended yet."""
+    """Copy the whole lines. A line that is being written belongs to a request whose answer has not ended."""
     with segment.open("rb") as file, to.open("wb") as copied:
         left = last_line_end(segment)
         while left and (piece := file.read(min(left, 1024 * 1024))):
@@ -93,20 +94,25 @@ def copy_lines(segment: Path, to: Path) -> None:
 
 
 def copy_sqlite(database: Path, to: Path) -> None:
-    """As it is at one moment, with what is only in its write-ahead log yet. Writers go on meanwhile."""
+    """Copy the database as of one moment, including its write-ahead log. Writers are not blocked.
+
+    Raises `CannotBackUp`.
+    """
     if not database.exists():
         raise CannotBackUp(f"There is no database at {database}.")
     with closing(sqlite3.connect(database, timeout=BUSY_S)) as source, closing(sqlite3.connect(to)) as copied:
         source.backup(copied)
         (verdict,) = copied.execute("PRAGMA quick_check").fetchone()
-        copied.execute("PRAGMA journal_mode=DELETE")  # one file, without a log beside it
+        copied.execute("PRAGMA journal_mode=DELETE")  # so that the copy is one file, without a log
     if verdict != "ok":
         raise CannotBackUp(f"The copy of {database} is damaged: {verdict}")
 
 
 def run(program: str, *arguments: str, database: str | None = None) -> None:
-    """One of PostgreSQL's programs on the configured database. The password goes by the environment: arguments are
-    seen by all users of a machine. Raises `CannotBackUp`."""
+    """Run one of PostgreSQL's programs on the configured database. Raises `CannotBackUp`.
+
+    The password is passed in the environment, because all users of a machine can see arguments.
+    """
     path = shutil.which(program)
     if path is None:
         raise CannotBackUp(f"{program} was not found; install PostgreSQL's client programs.")
@@ -123,7 +129,7 @@ def run(program: str, *arguments: str, database: str | None = None) -> None:
 
 
 def environment_of(database_settings: Mapping[str, Any]) -> dict[str, str]:
-    """What libpq reads. Options of the URL, such as `sslmode`, have names of their own there."""
+    """Return the environment variables that libpq reads, also for options of the URL such as `sslmode`."""
     named = {
         "PGHOST": database_settings["HOST"],
         "PGPORT": database_settings["PORT"],

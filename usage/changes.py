@@ -1,4 +1,4 @@
-"""The word that prices changed, for whoever keeps a copy of them."""
+"""The signal that prices have changed, for code that keeps a copy of them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""A request's id says when it began, so an order by id is one by time, and a bound in time is a bound in ids.
+"""Ids of requests. An id contains the time at which the request began, so the order of ids is the order of time.
 
-`req_`, then the milliseconds since 1970 in twelve hexadecimal digits, then what makes it unique (`proxy/exchange.py`).
+An id is `req_`, the milliseconds since 1970 in twelve hexadecimal digits, and a part that makes it unique
+(`proxy/exchange.py`).
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ from hashlib import sha256
 
 PREFIX = "req_"
 AFTER_ALL = "req`"
-"""Above every id; what sorts outside of `PREFIX` and this was not made by Sluice."""
+"""Greater than every id. An id that is not between `PREFIX` and this was not made by Sluice."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MS = timedelta(milliseconds=1)
 SLACK_MS = 2
-"""A row's time is rounded to microseconds, and its id's is cut to milliseconds."""
+"""How far the time in an id may be from that of its row: one is cut to milliseconds, the other rounded to
+microseconds."""
 
 _BEGINNING = re.compile(r"req_([0-9a-f]{12})")
 LAST_MS = 2**48 - 1
@@ -24,12 +26,12 @@ MOST_KEY_CHARS = 128
 
 
 def id_at(moment: datetime, later_ms: int = 0) -> str:
-    """The beginning of the ids of that millisecond: lower than all of them, and higher than all before."""
+    """Return the beginning of all ids of a millisecond: at most each of them, and greater than all earlier ids."""
     return f"{PREFIX}{min(max((moment - EPOCH) // MS + later_ms, 0), LAST_MS):012x}"
 
 
 def time_of(request_id: str) -> datetime | None:
-    """When the request with that id, or with an id that begins like it, began; None for an id of another kind."""
+    """Return when the request with an id, or with the beginning of one, began; None for ids of other formats."""
     match = _BEGINNING.match(request_id)
     if match is None:
         return None
@@ -40,7 +42,10 @@ def time_of(request_id: str) -> datetime | None:
 
 
 def object_key(object_id: str) -> str:
-    """The id as it is looked up by: itself, unless it is too long for a column or has characters that none holds."""
+    """Return the key under which a provider's id is stored: the id itself, or a hash of it.
+
+    Ids are hashed if they are too long for the column, or contain characters that are not printable.
+    """
     if len(object_id) <= MOST_KEY_CHARS and object_id.isprintable():
         return object_id
     return "sha256:" + sha256(object_id.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,8 +1,8 @@
-"""The process that writes the ledger, and runs what is periodic, beside the one that serves.
+"""The ledger process: it writes the ledger and runs periodic tasks and dispatchers, beside the process that serves.
 
-It has a process of its own so that rows cost the requests nothing: not the interpreter's lock, and, being the more
-patient of the two, not the processor where there is only one. When it dies another one is started. When the server
-dies, it writes what is in the journal and ends as well.
+It is a separate process so that rows do not slow down requests: it does not hold their interpreter's lock, and its
+lower priority leaves them the CPU if there is only one. If it dies, another one is started. If the server dies, it
+writes what is in the journal and ends as well.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from usage.loops import FILE, LOOPS
 log = logging.getLogger("sluice.ledger")
 
 NAME = "sluice-ledger"
-"""What the process is called in lists of processes."""
+"""The name of the process in lists of processes."""
 
 STOP_S = 20.0
 
 
 class LedgerProcess:
-    """As a context: the process lives as long as it lasts."""
+    """A context manager that keeps the ledger process running."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._ended = threading.Event()
 
     def __enter__(self) -> LedgerProcess:
-        connections.close_all()  # a connection must not be shared with a copy of this process
-        # A copy starts in no time and shares its memory; later, with threads about, only a new one is safe.
+        connections.close_all()  # a connection must not be shared with a forked process
+        # A fork starts at once and shares memory. Later this process has threads, and only spawn is safe.
         self._start(multiprocessing.get_context("fork"))
         self._supervisor = threading.Thread(target=self._supervise, name="ledger-watch", daemon=True)
         self._supervisor.start()
@@ -81,11 +81,11 @@ class LedgerProcess:
 
 
 def serve_ledger(directory: Path, line: Connection, other_end: Connection) -> None:
-    """The process itself: write the ledger until the server closes its end of the line, in whichever way."""
+    """Run the ledger process: write the ledger until the server closes its end of the pipe, or dies."""
     other_end.close()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)  # they are the server's; its end is told by the line
-    with contextlib.suppress(OSError):  # only Linux can be told
+        signal.signal(number, signal.SIG_IGN)  # they are for the server; its end closes the pipe
+    with contextlib.suppress(OSError):  # only Linux has this file
         Path("/proc/self/comm").write_text(NAME)
     import django
 
@@ -104,8 +104,8 @@ def serve_ledger(directory: Path, line: Connection, other_end: Connection) -> No
         stopping.set()
 
     threading.Thread(target=wait_for_the_end, name="line", daemon=True).start()
-    # It gives way to requests: where they keep the only core busy, rows wait in the journal until there are fewer.
-    # Not before: a server that is stopped while this one still starts would wait for it.
+    # Requests go first: if they keep the only core busy, rows wait in the journal. The priority is not lowered earlier,
+    # because a server that is stopped while this process starts would wait for it.
     os.nice(settings.LEDGER_NICENESS)
     with Scheduler(), Dispatchers():
         write_ledger(directory, stopping)

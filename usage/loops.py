@@ -1,7 +1,7 @@
-"""What goes on in the background of a process, in tasks, threads and timers: none of it ends silently.
+"""Loops: the background work of a process, in tasks, threads and timers. None of it ends silently.
 
-A loop is a step that is done again and again. A step that raises is logged and counted, and begins anew after a pause
-that grows. Health, `/ready` and the metrics tell of it. The names are fixed, since they are labels of metrics.
+A loop repeats a step. If a step raises, the error is logged and counted, and the step is repeated after a pause that
+grows. Health, `/ready` and the metrics report the state of loops. Their names are fixed, as they are labels of metrics.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ log = logging.getLogger("sluice.loops")
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 RECOVERED_S = 1.0
-"""A step that goes on for so long after a failure counts as well: some wait for work that may be long in coming."""
+"""After a failure, a step that has run for so long counts as up, because some steps wait long for work."""
 LOG_EVERY_S = 1.0
-"""A failure of each loop at most; all are counted."""
+"""For each loop one failure is logged in this time at most. All are counted."""
 FILE = "loops.json"
-"""Where the ledger's process tells of its loops, beside the journal."""
+"""The file in the journal's directory with the states of the ledger process's loops."""
 
 
 class State(msgspec.Struct):
-    """How a loop is. Times are in Unix seconds."""
+    """The state of a loop. Times are in Unix seconds."""
 
     failures: int = 0
     error: str = ""
-    """What it failed with last; the class alone, since a text may have secrets in it."""
+    """The class of the last error. Its message is left out, because it may contain secrets."""
     failed_at: float = 0.0
-    """0: nothing has failed since it was last known to be well."""
+    """When it last failed; 0 after a step has succeeded since."""
     began_at: float = 0.0
-    """When it began anew after the failure; 0 while it pauses."""
+    """When the step was repeated after the failure; 0 during the pause."""
     needed: bool = False
     """Whether requests depend on it."""
 
@@ -53,7 +53,7 @@ class LoopStates(msgspec.Struct):
 
 
 class Loop:
-    """One of a process. `run` is for a task, `run_until` for a thread; a timer's callback tells of `failed_alone`."""
+    """A loop. `run` is for a task, `run_until` for a thread, and the callback of a timer calls `failed_alone`."""
 
     def __init__(self, name: str, state: State, tell: Callable[[], None]) -> None:
         self.name = name
@@ -63,7 +63,7 @@ class Loop:
         self._logged_at = 0.0
 
     async def run(self, step: Callable[[], Awaitable[object]]) -> None:
-        """Until the task is cancelled."""
+        """Repeat the step until the task is cancelled."""
         task = asyncio.current_task()
         assert task is not None
         while True:
@@ -73,7 +73,7 @@ class Loop:
             except asyncio.CancelledError as error:
                 if task.cancelling():
                     raise
-                pause_s = self.failed(error)  # somebody cancelled what it waited for, which is no reason to end
+                pause_s = self.failed(error)  # what the step awaited was cancelled, not this task
             except Exception as error:
                 pause_s = self.failed(error)
             else:
@@ -82,7 +82,7 @@ class Loop:
             self._begins()
 
     def run_until(self, stopping: threading.Event, step: Callable[[], object]) -> None:
-        """Until `stopping` is set. A step that ends by itself is done again, so it waits for its work or its time."""
+        """Repeat the step until `stopping` is set. The step itself must wait for work or for a time."""
         while not stopping.is_set():
             try:
                 step()
@@ -92,7 +92,10 @@ class Loop:
                 self._begins()
 
     def failed(self, error: BaseException, *, is_logged: bool = False) -> float:
-        """It is down. Returns how many seconds to wait before it begins anew. `is_logged`: its step says so itself."""
+        """Mark the loop as down. Return how many seconds to wait before the step is repeated.
+
+        `is_logged` means that the step has logged the error itself.
+        """
         self.state.failed_at, self.state.began_at = time.time(), 0.0
         self._count(error, is_logged=is_logged)
         longest: float = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**self._in_a_row)
@@ -100,7 +103,7 @@ class Loop:
         return longest * random.uniform(0.5, 1)  # noqa: S311 (so that many do not come back at the same moment)
 
     def failed_alone(self, error: BaseException) -> None:
-        """One of many entries failed; the loop goes on with the others."""
+        """Count the failure of one of many items. The loop goes on with the others and stays up."""
         self._count(error, is_logged=False)
 
     def _count(self, error: BaseException, *, is_logged: bool) -> None:
@@ -113,7 +116,7 @@ class Loop:
         self._tell()
 
     def is_well(self) -> None:
-        """A step came to its end."""
+        """Mark the loop as up, because a step has succeeded."""
         if self.state.failed_at:
             self.state.failed_at = self.state.began_at = 0.0
             self._in_a_row = 0
@@ -134,7 +137,7 @@ class Loops:
         self._file: Path | None = None
 
     def named(self, name: str, *, needed: bool = False) -> Loop:
-        """The loop of this name, whose failures count on from one run of it to the next."""
+        """Return the loop of this name. Its failures are counted over all its runs."""
         with self._lock:
             loop = self._loops.get(name)
             is_new = loop is None
@@ -149,7 +152,7 @@ class Loops:
             return {name: loop.state for name, loop in self._loops.items()}
 
     def tell_in(self, file: Path) -> None:
-        """Keep a file of them, for other processes."""
+        """Write the states to a file whenever one changes, for other processes."""
         self._file = file
         self._tell()
 
@@ -165,9 +168,9 @@ class Loops:
 
 
 LOOPS = Loops()
-"""This process's."""
+"""The loops of this process."""
 
 
 def read_states(directory: Path) -> dict[str, State]:
-    """The states of the loops of the process that writes the ledger from this journal. Raises `OSError`."""
+    """Return the states of the loops of the process that writes the ledger from this journal. Raises `OSError`."""
     return read_file(directory / FILE, LoopStates).loops

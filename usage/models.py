@@ -1,4 +1,4 @@
-"""All models of this app, where Django looks for them."""
+"""Imports all models of this app, because Django looks for them here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Moments that clients name."""
+"""Validate times that clients send."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from django.core.exceptions import ValidationError
 
 
 def representable(moment: datetime) -> None:
-    """An offset may put a moment before year 1 or after 9999, which no database stores."""
+    """Refuse a time that its offset puts before year 1 or after 9999, which no database stores.
+
+    Raises `ValidationError`.
+    """
     try:
         moment.astimezone(UTC)
     except OverflowError:

@@ -1,4 +1,4 @@
-"""What OpenTelemetry's conventions call what a model does at an endpoint."""
+"""The names of endpoints' operations in OpenTelemetry's conventions."""
 
 OPERATIONS = {
     "/v1/chat/completions": "chat",

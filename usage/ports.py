@@ -1,4 +1,4 @@
-"""What this app asks of others."""
+"""The ports of this app: what it needs from other apps. `config/ports.py` supplies the implementations."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from strict.ports import Port
 
 
 class Budget(NamedTuple):
-    """The budget of a scope, in the period that a moment is in. Money in picodollars, times in Unix seconds.
+    """The budget of a scope in one period. Money is in picodollars, times are in Unix seconds.
 
-    `owner` is the number of the user whose it is, where it is one's.
+    `owner` is the id of the user to whom the scope belongs, if there is one.
     """
 
     ident: str
@@ -27,13 +27,17 @@ class Budget(NamedTuple):
 
 class BudgetsOf(Protocol):
     def __call__(self, kind: str, idents: Collection[str], now: datetime) -> Sequence[Budget]:
-        """Of those of these scopes that have one. `kind` and `idents` are as in the ledger's totals."""
+        """Return the budgets, in the period of `now`, of those of these scopes that have one.
+
+        `kind` and `idents` are as in the ledger's totals.
+        """
 
 
 class PriceAddress(Protocol):
     def __call__(self, provider: str, model: str) -> tuple[str, str, str] | None:
-        """What prices are looked up by: kind, base URL, and the provider's own name for the model; None: there is no
-        such provider.
+        """Return what prices are looked up by: kind, base URL, and the provider's own name of the model.
+
+        Returns None if there is no such provider.
         """
 
 

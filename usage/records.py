@@ -1,4 +1,4 @@
-"""The rows of the ledger: requests, how far the journal was read, and what scopes used altogether."""
+"""The models of the ledger: requests, positions in the journal, and the totals of scopes."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class Outcome(models.TextChoices):
 
 
 class RequestQuerySet(models.QuerySet["RequestRecord"]):
-    """Knows its bounds in ids, so that a walk begins and ends there."""
+    """Remembers its bounds as ids, at which `walk` begins and ends."""
 
     since: str | None = None
     until: str | None = None
 
     def between(self, since: datetime | None = None, until: datetime | None = None) -> Self:
-        """Requests from `since` on, and before `until`. Ids of another kind are left out: they have no time."""
+        """Return requests from `since` on, and before `until`. Ids of other formats are left out: they have no time."""
         records = self.all()
         if since is not None:
             records.since = max(filter(None, (records.since, id_at(since, -SLACK_MS))))
@@ -46,13 +46,14 @@ class RequestQuerySet(models.QuerySet["RequestRecord"]):
 
 
 class RequestRecord(models.Model):
-    """One request. Written once, from the journal, and never edited. Ids are in order of time (`usage/ids.py`).
+    """One request. A row is written once, from the journal, and never edited. The order of ids is that of time
+    (`usage/ids.py`).
 
-    In PostgreSQL the table has a partition for each week (`usage/ledger/partitions.py`). What few rows have in common
-    has an index; all else is looked for newest first, in steps (`usage/ledger/walk.py`).
+    In PostgreSQL the table has a partition for each week (`usage/ledger/partitions.py`). Values that few rows share are
+    indexed. Searches for others go newest first, in steps (`usage/ledger/walk.py`).
 
-    Keys, projects and users are kept by number without a constraint: the ledger outlives what it speaks of, and its
-    writer must not wait for their rows.
+    Foreign keys to keys, projects, users and teams have no constraint, because rows outlive these objects, and because
+    writing the ledger must not wait for locks on them.
     """
 
     id = models.CharField(max_length=40, primary_key=True, help_text="The answer's X-Request-ID.")
@@ -126,7 +127,7 @@ class RequestRecord(models.Model):
 
 
 class JournalPosition(models.Model):
-    """How far the ledger has read a segment of the journal. Moves in the transaction that writes the rows."""
+    """How far the ledger has read a segment of the journal. It is written in the transaction of the rows."""
 
     segment = models.CharField(max_length=64, primary_key=True)
     end = models.PositiveBigIntegerField(help_text="Bytes.")
@@ -136,9 +137,9 @@ class JournalPosition(models.Model):
 
 
 class ScopeTotal(models.Model):
-    """What a key, user, team, project or the whole gateway used in a quarter of an hour, or ever (`slot` -1).
+    """What a key, user, team, project or the whole gateway used in a quarter of an hour, or in all time (`slot` -1).
 
-    What it spent has two columns: 64 bits hold nine million dollars in picodollars, and SQLite has no wider numbers.
+    The cost has two columns: 64 bits hold nine million dollars in picodollars, and SQLite has no wider numbers.
     """
 
     pk = models.CompositePrimaryKey("kind", "ident", "slot")

@@ -1,4 +1,4 @@
-"""Small files that are replaced as a whole, so that who reads them sees the old one or the new one."""
+"""Small JSON files that are replaced as a whole, so that a reader sees either the old or the new document."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 
 def replace_file(path: Path, document: msgspec.Struct, *, durable: bool = False) -> None:
-    """`durable`: it outlives a power cut once this has returned. Raises `OSError`."""
+    """Replace a file. If `durable`, it outlives a power failure after this has returned. Raises `OSError`."""
     new = path.with_name(f"{path.name}.new")
     with new.open("wb") as file:
         file.write(msgspec.json.encode(document))
@@ -29,7 +29,7 @@ def replace_file(path: Path, document: msgspec.Struct, *, durable: bool = False)
 
 
 def read_file(path: Path, kind: type[T]) -> T:
-    """As new where there is none yet, or none that can be read. Raises `OSError`."""
+    """Read a file. Return an empty document if there is none, or if it cannot be decoded. Raises `OSError`."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except (FileNotFoundError, msgspec.DecodeError):

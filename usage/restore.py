@@ -1,4 +1,4 @@
-"""An installation as a backup has it: database, journal and secrets. Nothing may serve from it meanwhile."""
+"""Restore an installation from a backup: database, journal and secrets. No server may use it meanwhile."""
 
 from __future__ import annotations
 
@@ -20,16 +20,19 @@ from usage.journal.segments import is_being_written, segments
 from usage.replace import read_file
 
 EARLIER = ".before-restore"
-"""Behind the names of what was there before; what an earlier restore left there goes."""
+"""The suffix under which replaced files are kept. Those of an earlier restore are deleted."""
 
 
 class CannotRestore(Exception):
-    """One line that says what is in the way. Nothing was changed."""
+    """The restore was refused and has changed nothing. The message is one line that says why."""
 
 
 def restore(backup: Path, *, replace: bool) -> Manifest:
-    """`replace`: where there is an installation already; its database file, journal and secrets are kept beside the new
-    ones, but not what is in PostgreSQL. Raises `CannotRestore`, `CannotBackUp`, `DatabaseError` and `OSError`."""
+    """Restore a backup, and return its manifest. An existing installation is replaced only if `replace`.
+
+    Its database file, journal and secrets are then kept beside the new ones, but not the contents of PostgreSQL.
+    Raises `CannotRestore`, `CannotBackUp`, `DatabaseError` and `OSError`.
+    """
     manifest = read_file(backup / MANIFEST, Manifest)
     if not manifest.database:
         raise CannotRestore(f"{backup} has no complete backup: there is no {MANIFEST} in it.")
@@ -51,8 +54,10 @@ def restore(backup: Path, *, replace: bool) -> Manifest:
 
 @contextmanager
 def nobody_serves(journal: Path) -> Iterator[None]:
-    """A server has a segment of the journal open, and whoever writes the ledger its lock, which is ours meanwhile.
-    Raises `CannotRestore`."""
+    """Check that no server is running, and hold the ledger writer's lock. Raises `CannotRestore`.
+
+    A running server has a segment of the journal open, and the process that writes the ledger holds the lock.
+    """
     journal.mkdir(parents=True, exist_ok=True)
     fd = os.open(journal / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -79,7 +84,7 @@ def has_data() -> bool:
 
 
 def restore_postgres(dump: Path) -> None:
-    """All of it or nothing: in one transaction, but for the tables that it replaces."""
+    """Restore a dump in one transaction. The existing tables are dropped before, outside of that transaction."""
     names = {model._meta.db_table for model in apps.get_models(include_auto_created=True)} | {"django_migrations"}
     present = names & set(connection.introspection.table_names())
     if present:
@@ -94,7 +99,7 @@ def restore_postgres(dump: Path) -> None:
 def restore_sqlite(copy: Path, database: Path) -> None:
     connection.close()
     if database.exists():
-        with closing(sqlite3.connect(database)) as before:  # what is in its log alone belongs to what is kept
+        with closing(sqlite3.connect(database)) as before:  # the kept file must have the contents of its log
             before.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     restore_file(copy, database)
     for suffix in ("-wal", "-shm"):
@@ -102,7 +107,7 @@ def restore_sqlite(copy: Path, database: Path) -> None:
 
 
 def restore_journal(copy: Path, journal: Path) -> None:
-    """Files of the old one that are left would be read into the restored ledger."""
+    """Replace the journal. All old files are moved away, because their events would get into the restored ledger."""
     earlier = journal.with_name(journal.name + EARLIER)
     shutil.rmtree(earlier, ignore_errors=True)
     earlier.mkdir()

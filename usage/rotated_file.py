@@ -1,4 +1,4 @@
-"""A file of lines that several processes append to, and that is renamed when it has grown."""
+"""A file to which several processes append lines. It is renamed when it reaches its bound."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pathlib import Path
 
 
 class RotatedFile:
-    """`path`, and beside it `path.1` (the last one before) to `path.N`."""
+    """The file `path`, and older ones beside it: `path.1` (the newest of them) to `path.N`."""
 
     def __init__(self, path: str | Path, max_bytes: int, backups: int, *, mode: int = 0o600) -> None:
-        """`mode` is that of the first file, as far as the process's umask lets it be; the next ones have its mode."""
+        """`mode` is the mode of the first file, subject to the umask. Later files get the mode of the one before."""
         self.path, self.max_bytes, self.backups, self._mode = Path(path), max_bytes, backups, mode
 
     def append(self, lines: bytes, *, durably: bool = False) -> None:
-        """All of these lines or none of them; `durably`: returns when the disk has them. Raises `OSError`."""
+        """Append all of these lines or none. If `durably`, they are on the disk when this returns. Raises `OSError`."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self._alone():
             status = self.path.stat() if self.path.exists() else None
@@ -36,8 +36,10 @@ class RotatedFile:
                 os.close(descriptor)
 
     def _write(self, descriptor: int, lines: bytes) -> None:
-        """What is left of a line that a writer did not live to finish, or of lines that did not fit, goes away
-        again."""
+        """Write lines behind the last whole line.
+
+        This removes an incomplete line of a writer that died. If the disk is full, what was written is removed again.
+        """
         size = os.lseek(descriptor, 0, os.SEEK_END)
         end = _end_of_lines(descriptor, size)
         if end < size:
@@ -63,7 +65,7 @@ class RotatedFile:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """A lock beside the file stays when that is rotated away."""
+        """Hold the lock. It is a file of its own, because the file itself is renamed."""
         descriptor = os.open(self.path.with_name(f".{self.path.name}.lock"), os.O_WRONLY | os.O_CREAT, self._mode)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -73,7 +75,7 @@ class RotatedFile:
 
 
 def _end_of_lines(descriptor: int, size: int, step: int = 64 * 1024) -> int:
-    """Where the last whole line ends."""
+    """Return the offset at which the last whole line ends."""
     end = size
     while end > 0:
         start = max(0, end - step)

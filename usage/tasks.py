@@ -1,4 +1,4 @@
-"""What happens to the ledger's numbers and the audit log by the clock."""
+"""The periodic tasks of this app."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from usage.ledger.totals import forget_slots
 from usage.rollups.check import check
 
 CHECKED_DAYS = 8
-"""As late as an event may come without somebody having brought it."""
+"""Events come later than this only if a person brings them."""
 
 
 @shared_task
 def prune_totals() -> str:
-    """Delete the quarters of an hour that no period of a budget reaches back to."""
+    """Delete totals by the quarter of an hour that are older than any period of a budget."""
     return f"{forget_slots(timezone.now())} deleted"
 
 
 @shared_task
 def prune_audit() -> str:
-    """Shorten the audit log to AUDIT_RETENTION_DAYS; by default nothing is ever deleted."""
+    """Delete audit entries older than AUDIT_RETENTION_DAYS. By default nothing is deleted."""
     if not settings.AUDIT_RETENTION_DAYS:
         return ""
     return f"{prune(timezone.now() - timedelta(days=settings.AUDIT_RETENTION_DAYS))} deleted"
@@ -38,27 +38,27 @@ def prune_audit() -> str:
 
 @shared_task
 def check_rollups() -> str:
-    """Compare the last days' sums with the ledger, and mend what differs; the log tells of it."""
+    """Compare the last days' sums with the ledger, repair what differs, and log it."""
     differences = check(timezone.now().date() - timedelta(days=CHECKED_DAYS), repair=True)
     return f"{counted(len(differences), 'day')} mended"
 
 
 @shared_task
 def make_partitions() -> str:
-    """Have the partitions of the coming weeks before their rows come (PostgreSQL)."""
+    """Make the partitions of the coming weeks (PostgreSQL)."""
     return f"{len(make_ahead())} made"
 
 
 @shared_task
 def prune_requests() -> str:
-    """Forget requests older than REQUEST_RETENTION_DAYS; by default none is."""
+    """Delete requests older than REQUEST_RETENTION_DAYS. By default nothing is deleted."""
     pruned = prune_old_requests()
     return f"{counted(len(pruned.partitions), 'partition')} dropped, {counted(pruned.rows, 'row')} deleted"
 
 
 @shared_task
 def prune_bodies() -> str:
-    """Forget captured bodies older than BODY_RETENTION_DAYS."""
+    """Delete captured bodies older than BODY_RETENTION_DAYS."""
     return f"{prune_old_bodies()} deleted"
 
 
@@ -70,8 +70,8 @@ def alert() -> str:
 
 @shared_task
 def dispatch() -> dict[str, int]:
-    """Deliver what waits for each dispatcher of DISPATCH_TO; for a worker that reads the journal in Redis.
+    """Deliver what waits for each dispatcher of DISPATCH_TO. This is for a worker that reads the journal in Redis.
 
-    Not on the schedule: the process beside each server delivers all the time.
+    It is not on the schedule, because the process beside each server delivers all the time.
     """
     return dispatch_configured()

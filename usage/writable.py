@@ -1,7 +1,7 @@
-"""What an event must be so that every database takes its row: cut to its columns, in text and numbers that they hold.
+"""Make an event writable: every database must accept its row, so texts and numbers are cut to what columns hold.
 
-In one place, so that nobody who fills in a field need think of it. It happens when the event is made: the journal, the
-log, the metrics and the dispatchers get the same one. The ledger does it again, for lines that an older version wrote.
+This is done in one place, so that code that fills in a field need not care. It happens when the event is made, so that
+journal, log, metrics and dispatchers get the same values. The ledger does it again for lines of an older version.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LONGEST = {
     "correlation_id": 128,
     "response_id": 128,
 }
-"""Characters of each column of text, but for the id, which is never cut: a part of it is another request's."""
+"""The characters that each text column holds. The id is not cut, because a part of it could be another request's."""
 
 COUNTS = (
     "prompt_tokens",
@@ -42,23 +42,23 @@ COUNTS = (
     "response_bytes",
 )
 MOST_COUNTED = 2**40 - 1
-"""Tokens or bytes of one request. Sums of counts are 64-bit numbers: eight million requests of this size fit."""
+"""The most tokens or bytes of one request. Sums are 64-bit numbers, which hold eight million such requests."""
 
 MOST_SMALL = 32_767
-"""What PostgreSQL's smallint holds."""
+"""The most that PostgreSQL's smallint holds."""
 
 MOST_PLAIN_CHARS = 128
-"""The columns of texts that clients and providers choose have room for so many, but for the method's."""
+"""All columns for texts that clients and providers choose hold so many characters, except that of the method."""
 
 REPLACEMENT = "\ufffd"
 _UNFIT = re.compile(r"[\0\ud800-\udfff]")
 
 
 def make_writable(event: RequestEvent) -> RequestEvent:
-    """Mend an event of this version where it has to be, and return it: in the texts that clients and providers choose.
+    """Correct the texts of an event that clients and providers chose, if necessary, and return the event.
 
-    What operators choose was checked then, and counts are no larger than `MOST_COUNTED` where they are read from an
-    answer (`proxy/dialects/counts.py`). It runs once a request: what is said again is not looked at again.
+    Values that operators choose were validated before. Counts are bounded by `MOST_COUNTED` when they are read from an
+    answer (`proxy/dialects/counts.py`). This runs for each request, so checks of repeated texts are cached.
     """
     response_id = event.response_id
     if (
@@ -77,20 +77,20 @@ def make_writable(event: RequestEvent) -> RequestEvent:
 
 @lru_cache(maxsize=4096)
 def _are_plain(method: str, *texts: str) -> bool:
-    """Whether they certainly fit. What is not ASCII, or long, is told apart by the careful way."""
+    """Whether these texts certainly fit. If not, `_mend_texts` checks each: they are not ASCII, or long."""
     text = method + "".join(texts)
     return text.isascii() and "\0" not in text and len(method) <= 16 and max(map(len, texts)) <= MOST_PLAIN_CHARS
 
 
 def make_line_writable(event: RequestEvent) -> RequestEvent:
-    """For an event that comes from a file, so that any of its fields may be odd."""
+    """Correct an event that was read from a file, any field of which may be wrong, and return it."""
     _mend_texts(event)
     _mend_numbers(event)
     return make_writable(event)
 
 
 def _mend_texts(event: RequestEvent) -> None:
-    event.response_id = object_key(event.response_id)  # whole or hashed: a part of an id is another one's
+    event.response_id = object_key(event.response_id)  # hashed instead of cut: a part of it could be another id
     for name, most in LONGEST.items():
         text = getattr(event, name)
         if len(text) > most or not text.isprintable():
@@ -108,7 +108,7 @@ def _mend_numbers(event: RequestEvent) -> None:
 
 
 def as_text(text: str, most: int) -> str:
-    """At most so many characters, and none that a database has no place for: NUL, and halves of surrogate pairs."""
+    """Cut a text to `most` characters, and replace what databases do not store: NUL and lone surrogates."""
     return _UNFIT.sub(REPLACEMENT, text[:most])
 
 
@@ -119,9 +119,9 @@ def tags_as_text(tags: tuple[str, ...]) -> tuple[str, ...]:
 
 @lru_cache(maxsize=4096)
 def address(host: str) -> str | None:
-    """The client's address; None for what is none, such as the name of a Unix socket.
+    """Return a client's IP address; None if it is not one, such as the name of a Unix socket.
 
-    Without the name of the link that an address of IPv6 may end with, which PostgreSQL does not take.
+    The zone of an IPv6 address (behind `%`) is left out, because PostgreSQL does not accept it.
     """
     try:
         return str(ipaddress.ip_address(host.partition("%")[0]))

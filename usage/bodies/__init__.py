@@ -1,7 +1,7 @@
-"""What requests and answers said, for projects that have it kept: redacted, bounded, for a while, not in the ledger.
+"""Captured bodies of requests and answers, for projects that have them kept: redacted, bounded, and for a limited time.
 
-`keep` takes them from the event loop and writes them, `redact` takes secrets out, `unpack` reads compressed ones,
-`prune` lets them go when their time is over.
+They are not in the ledger. `keep` takes them from the event loop and writes them, `redact` removes secrets, `unpack`
+decompresses, and `prune` deletes old ones.
 """
 
 from usage.bodies.prune import prune_bodies

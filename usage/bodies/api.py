@@ -1,4 +1,4 @@
-"""What a request and its answer said, in the management API."""
+"""Captured bodies in the management API."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""From the event loop into the database: what a request and its answer said, redacted on the way.
+"""Write captured bodies from the event loop to the database, and redact them on the way.
 
-A thread of its own does the work, which begins with the first body that is to be kept. It is best effort, unlike the
-ledger: what waits is bounded, beyond it bodies are dropped and counted, and a process that is killed loses what waited.
-Nothing reaches a disk before it was redacted.
+A thread does the work; it is started for the first body. Unlike the ledger it is best effort: the bodies that wait are
+bounded, beyond that they are dropped and counted, and a killed process loses those that wait. Nothing reaches a disk
+before it is redacted.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ WRITTEN_AT_ONCE = 50
 EVERY_S = 0.2
 TRY_AGAIN_S = 1.0
 UNFIT = (DataError, IntegrityError, ValueError)
-"""What the database raises about a row; anything else is about itself: it is away, only reads, or lacks something."""
+"""Errors about a row. All others are about the database: it is away, read-only, or lacks something."""
 
 AWAY = (DatabaseError, InterfaceError)
 
@@ -36,7 +36,7 @@ _dropped = Counter("llm_proxy_bodies_dropped", "Captured bodies lost because the
 
 
 class CapturedBodies(NamedTuple):
-    """A request's bodies. `secrets` are those that it had to do with; `at` is in Unix seconds."""
+    """The bodies of a request. `secrets` are those that the request used. `at` is in Unix seconds."""
 
     id: str
     at: float
@@ -50,10 +50,10 @@ class CapturedBodies(NamedTuple):
 
 
 class BodyKeeper:
-    """One for each process. `add` is for the event loop, and the rest for the thread."""
+    """One for each process. The event loop calls `add`; the thread does the rest."""
 
     def __init__(self, showing: Showing) -> None:
-        """`showing`: what is kept of each body."""
+        """`showing` decides what is kept of each body."""
         self._showing = showing
         self._waiting: deque[CapturedBodies] = deque()
         self._waiting_bytes = 0
@@ -61,11 +61,11 @@ class BodyKeeper:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._ready: list[RequestBodies] = []
-        """Redacted, and not taken by the database yet."""
+        """Redacted, and not in the database yet."""
         self._is_away = False
 
     def add(self, captured: CapturedBodies) -> None:
-        """Neither waits nor raises."""
+        """Queue bodies; drop them if too many wait. Neither blocks nor raises."""
         size = captured.size
         with self._lock:
             if self._waiting_bytes + size > WAITING_BYTES:
@@ -78,7 +78,7 @@ class BodyKeeper:
             self._thread.start()
 
     def stop(self) -> None:
-        """Write what waits, if the database takes it, and return."""
+        """Write what waits, if the database takes it, and end the thread."""
         self._stopping.set()
         if self._thread is not None:
             self._thread.join()
@@ -102,22 +102,25 @@ class BodyKeeper:
             log.warning("The database takes no bodies; they wait in memory.")
 
     def _write(self, ready: list[RequestBodies]) -> bool:
-        """Redact what has gathered and write it. `ready` has what the database did not take before."""
+        """Redact and write all bodies that wait. `ready` has those that the database did not take before.
+
+        Returns False if the database is away.
+        """
         while ready or self._waiting:
             while self._waiting and len(ready) < WRITTEN_AT_ONCE:
                 captured = self._next()
                 try:
                     ready.append(self._render(captured))
-                except Exception as error:  # of one: the others are still to be kept
+                except Exception as error:  # one must not keep the others from being written
                     _dropped.inc()
-                    # Without its text and its traceback, which may have the body in them.
+                    # The error's text and traceback are not logged, because they may contain the body.
                     log.error("The bodies of request %s are not kept: %s", captured.id, type(error).__name__)
             try:
                 keep_rows(ready)
             except AWAY:
-                connection.close()  # a broken connection is not used twice
+                connection.close()  # else a broken connection would be used again
                 return False
-            except Exception as error:  # what is wrong with a row would be wrong the next time as well
+            except Exception as error:  # a wrong row would fail the next time as well
                 connection.close()
                 _dropped.inc(len(ready))
                 log.error("The database refused the bodies of %d requests (%s).", len(ready), type(error).__name__)
@@ -146,7 +149,7 @@ class BodyKeeper:
 
 
 def keep_rows(rows: list[RequestBodies]) -> None:
-    """Write them; where the database refuses one, all others. Raises what `AWAY` has."""
+    """Write rows. If the database refuses one, all others are written. Raises the errors in `AWAY`."""
     try:
         RequestBodies.objects.bulk_create(rows, ignore_conflicts=True)
     except UNFIT as error:

@@ -1,4 +1,4 @@
-"""The table of what requests and answers said."""
+"""The model of captured bodies."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.db import models
 
 
 class RequestBodies(models.Model):
-    """Of one request, by its id, without a constraint: it is written beside the ledger's row, before it or after it."""
+    """The bodies of one request. The id has no constraint, because the ledger's row may be written later."""
 
     id = models.CharField(max_length=40, primary_key=True, help_text="The request's.")
     created_at = models.DateTimeField(db_index=True, help_text="When the request came.")
@@ -28,7 +28,7 @@ class RequestBodies(models.Model):
         return self.id
 
     def render(self, name: str) -> dict[str, Any]:
-        """`request` or `answer` as people read it: text where it is text, else base64."""
+        """Return `request` or `answer` for people: as text if it is UTF-8, else in base64."""
         raw = bytes(getattr(self, name))
         return {
             "content_type": getattr(self, f"{name}_type"),
@@ -41,7 +41,7 @@ def readable(raw: bytes, *, is_cut: bool) -> dict[str, str]:
     try:
         text = raw.decode()
     except UnicodeDecodeError as error:
-        # Where it was cut, the last character may be half.
+        # The last character of a cut body may be incomplete.
         if not (is_cut and error.start >= len(raw) - 3 and error.reason == "unexpected end of data"):
             return {"encoding": "base64", "body": base64.b64encode(raw).decode()}
         text = raw[: error.start].decode()

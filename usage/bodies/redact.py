@@ -1,11 +1,11 @@
-"""Take secrets out of a body before it is kept: those that are known, and what looks like one.
+"""Remove secrets from a body before it is kept: known secrets, and texts that look like secrets.
 
-Known are the key of the request, the providers' credentials and the installation's own secrets; they are found as they
-are, in JSON's escapes, percent-encoded, in base64 and in UTF-16, also where a body breaks off in the middle of one.
-What looks like a secret is told by its shape (`Bearer …`, `sk-…`, a private key), or by the name that it stands behind
-(`"api_key": …`, `password=…`). What a stream says in pieces is put together and looked at as one text.
+The known ones are the request's key, the providers' credentials and the installation's own secrets. They are found as
+they are, with JSON escapes, percent-encoded, in base64 and in UTF-16, even if a body is cut off in the middle of one.
+Other secrets are recognized by their shape (`Bearer …`, `sk-…`, a private key), or by the name before them
+(`"api_key": …`, `password=…`). The pieces of a text in a stream are joined and searched as one text.
 
-To redact too much costs a word of a captured body; too little costs a secret. So every doubt is settled for redaction.
+Redacting too much costs a word of a captured body, and too little costs a secret. So whatever is doubtful is redacted.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from functools import lru_cache
 
 MARK = b"[redacted]"
 SHORTEST_SECRET = 8
-"""A credential that is shorter is none that anybody has to keep: local servers are called with `x` or `none`."""
+"""Shorter credentials are not secrets: local servers are called with `x` or `none`."""
 
-# No text makes these slow: what may repeat is bounded, or is not given back once it was taken (`++`).
+# No text makes these slow: repetitions are bounded or possessive (`++`), so there is no long backtracking.
 _CORE = (
     rb"authorization|api[-_]?key|cookie|passw(?:or)?d|passphrase|secret(?:[-_]?(?:access)?[-_]?key)?|private[-_]?key"
     rb"|(?:access|refresh|id|auth|bearer|session)[-_]?token|credentials?"
@@ -31,7 +31,7 @@ _NAMED = (
         rb'("(?:' + _NAMES + rb')"\s*:\s*)(?:"(?:[^"\\]|\\.)*+"?|\[[^\]]*+\]?|(?!null\b|[\s{])[^\s,}\]]++)',
         re.IGNORECASE | re.DOTALL,
     ),
-    # The same within a text of JSON: \"name\": \"value\"
+    # The same inside a JSON string: \"name\": \"value\"
     re.compile(
         rb'((?P<quote>\\{1,32}")(?:' + _NAMES + rb")(?P=quote)\s*:\s*(?P=quote))(?:(?!(?<!\\)(?P=quote)).)*+",
         re.IGNORECASE | re.DOTALL,
@@ -40,7 +40,7 @@ _NAMED = (
     re.compile(
         rb"((?:" + _CORE + rb")\s{0,3}[:=]\s{0,3}(?:(?:bearer|basic|token)\s+)?)[^\s\"'\\,;&<>]{4,}+", re.IGNORECASE
     ),
-    # A field of a form
+    # A field of a multipart form
     re.compile(
         rb'(name="?(?:' + _NAMES + rb')"?[^\r\n]*+\r?\n(?:[^\r\n]++\r?\n){0,8}+\r?\n)[^\r\n]++',
         re.IGNORECASE,
@@ -55,7 +55,7 @@ _WORDS = tuple(
     )
     for word in {name, name.replace("_", "-"), name.replace("_", "")}
 )
-"""What a name of `_NAMES` has in it: to look for them is a hundred times as fast as the expressions."""
+"""Every name that `_NAMES` matches contains one of these. Searching for them is a hundred times as fast."""
 
 _ESCAPE = re.compile(rb"\\{1,32}u00([0-9a-fA-F]{2})|%([0-9a-fA-F]{2})|\\{1,32}(?=/)")
 _SHAPES = tuple(
@@ -79,11 +79,11 @@ _PIECES = re.compile(
     rb'"([^"\\]*+(?:\\.[^"\\]*+)*+)',
     re.DOTALL,
 )
-"""The ends of a stream's frames, and in them what one adds to a text, with the number of that text before it."""
+"""Matches the ends of a stream's frames, the indexes of texts, and the pieces that frames add to texts."""
 
 
 class Redaction:
-    """What one installation takes out. `patterns` are the operator's own; all of what they match is taken."""
+    """The redaction of an installation. `patterns` are the operator's own; their whole matches are removed."""
 
     def __init__(self, key_prefix: str, patterns: Iterable[re.Pattern[bytes]] = ()) -> None:
         self._key_prefix = key_prefix.encode()
@@ -103,7 +103,7 @@ class Redaction:
         return body
 
     def _looks(self, body: bytes) -> Iterator[re.Pattern[bytes]]:
-        """What may find something by its looks."""
+        """Yield the expressions for texts that look like secrets, if they can match in this body."""
         if self._key_prefix in body:
             yield self._virtual_keys
         for needle, shape in _SHAPES:
@@ -114,7 +114,7 @@ class Redaction:
             yield from _NAMED
 
     def _without_pieces(self, body: bytes, secrets: frozenset[bytes]) -> bytes:
-        """A stream without those of its pieces that make up a secret when they are put together."""
+        """Return a stream without the parts of its pieces that form a secret when they are joined."""
         cuts: list[tuple[int, int]] = []
         for spans in texts_of(body):
             text = b"".join(body[start:end] for start, end in spans)
@@ -137,7 +137,7 @@ class Redaction:
 
 
 def keep_what_leads(match: re.Match[bytes]) -> bytes:
-    """The name, and the quotes that hold the value, stay: JSON stays JSON."""
+    """Replace the value in a match. The name and the quotes are kept, so that JSON stays valid."""
     value = match[0][match.end(1) - match.start() :]
     if value == MARK:
         return match[0]
@@ -147,7 +147,7 @@ def keep_what_leads(match: re.Match[bytes]) -> bytes:
 
 
 def texts_of(body: bytes) -> list[list[tuple[int, int]]]:
-    """Where in a stream the pieces of each of its texts are."""
+    """Return the positions of the pieces of each text in a stream."""
     texts: dict[tuple[bytes, bytes], list[tuple[int, int]]] = {}
     number = b""
     for match in _PIECES.finditer(body):
@@ -159,7 +159,7 @@ def texts_of(body: bytes) -> list[list[tuple[int, int]]]:
 
 
 def within(spans: list[tuple[int, int]], start: int, end: int) -> Iterator[tuple[int, int]]:
-    """The parts of the body that the text from `start` to `end` is made of, when the spans are put together."""
+    """Yield the parts of the body that contain the joined text from `start` to `end`."""
     at = 0
     for begin, stop in spans:
         length = stop - begin
@@ -170,7 +170,7 @@ def within(spans: list[tuple[int, int]], start: int, end: int) -> Iterator[tuple
 
 
 def ways_of(secrets: frozenset[bytes], body: bytes) -> Iterator[re.Pattern[bytes]]:
-    """What finds these secrets in the ways in which they are written in this body; the last part may be torn off."""
+    """Yield expressions for these secrets in all forms that this body contains, also for one that is cut at its end."""
     plain = _ESCAPE.sub(unescaped, body) if b"%" in body or b"\\u00" in body or b"\\/" in body else b""
     for secret in sorted(secrets, key=lambda each: (-len(each), each)):
         for way in written(secret):
@@ -190,10 +190,10 @@ def unescaped(match: re.Match[bytes]) -> bytes:
 
 @lru_cache(maxsize=256)
 def written(secret: bytes) -> tuple[bytes, ...]:
-    """As it is, in UTF-16, and in base64."""
+    """Return a secret as it is, in UTF-16, and in base64."""
     text = secret.decode("utf-8", "replace")
     ways = [secret, text.encode("utf-16-le"), text.encode("utf-16-be")]
-    for shift in range(3):  # where it stands among the triples of bytes that base64 writes
+    for shift in range(3):  # its offset within the groups of three bytes that base64 encodes
         coded = base64.b64encode(b"\0" * shift + secret)
         inner = coded[-(-shift * 8 // 6) : len(coded) - (4 if (len(secret) + shift) % 3 else 0)]
         if len(inner) >= SHORTEST_SECRET:
@@ -202,6 +202,6 @@ def written(secret: bytes) -> tuple[bytes, ...]:
 
 
 def escaped(secret: bytes) -> re.Pattern[bytes]:
-    """Each byte as itself, as JSON's escape, or percent-encoded."""
+    """Return an expression in which each byte may be itself, escaped as in JSON, or percent-encoded."""
     ways = (rb"(?:\\{0,32}%b|\\{1,32}(?i:u00%02x)|(?i:%%%02x))" % (re.escape(bytes([b])), b, b) for b in secret)
     return re.compile(rb"()" + b"".join(ways))

@@ -1,4 +1,4 @@
-"""What may be shown of a body that was taken on its way: its beginning, without secrets."""
+"""What may be shown of a captured body: its beginning, without secrets."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from usage.bodies.redact import Redaction
 from usage.bodies.unpack import Unreadable, unpacked
 
 SLACK_BYTES = 8 * 1024
-"""Taken beyond what is shown, so that a secret that stands across that bound is still seen whole."""
+"""Read beyond what is shown, so that a secret that crosses the bound is seen whole."""
 
 TORN_BYTES = 1024
-"""Left out at the end of what was seen, where more followed."""
+"""Left out at the end of what was read, if the body continues."""
 
 STREAM = "text/event-stream"
 
 
 class RawBody(NamedTuple):
-    """A body before redaction: its first bytes, how many there were in all, and how its head describes it."""
+    """A body before redaction: its first bytes, its whole size, and its content type and encoding by the headers."""
 
     start: bytearray
     size: int
@@ -27,20 +27,20 @@ class RawBody(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """`note` says what is missing of it; blank: nothing."""
+    """A redacted body. `note` says what is missing; blank if nothing is."""
 
     body: bytes
     note: str
 
 
 class Showing:
-    """For one purpose. `secrets` tells those of the whole installation; `most_bytes` are shown of each body."""
+    """Redacts and cuts bodies. `secrets` returns those of the whole installation; `most_bytes` of a body are shown."""
 
     def __init__(self, redaction: Redaction, secrets: Callable[[], Collection[bytes]], most_bytes: int) -> None:
         self._redaction, self._secrets, self.most_bytes = redaction, secrets, most_bytes
 
     def of(self, body: RawBody, secrets: Collection[bytes]) -> Shown:
-        """`secrets` are those that this request had to do with."""
+        """Return what may be shown of a body. `secrets` are those that its request used."""
         most = self.most_bytes
         most_read = most + SLACK_BYTES
         raw = bytes(body.start[:most_read])
@@ -55,6 +55,6 @@ class Showing:
         redacted = self._redaction.redacted(raw, all_secrets, is_stream=body.content_type.startswith(STREAM))
         if not is_cut and len(redacted) <= most:
             return Shown(redacted, "")
-        if is_cut:  # what stands at the end may be the beginning of a secret that was not seen whole
+        if is_cut:  # the end may be the beginning of a secret that was not seen whole
             redacted = redacted[: max(0, len(redacted) - TORN_BYTES)]
         return Shown(redacted[:most], f"Cut after {min(len(redacted), most):,} bytes.")

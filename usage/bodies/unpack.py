@@ -1,4 +1,4 @@
-"""Compressed bodies, as far as they are wanted: what nobody can read, nobody can look for secrets in."""
+"""Decompress bodies up to a bound, because secrets can be found only in decompressed text."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import zlib
 
 WITH_HEAD = (zlib.MAX_WBITS | 32,)
 WITH_OR_WITHOUT = (*WITH_HEAD, -zlib.MAX_WBITS)
-"""In zlib's words; some servers send `deflate` without its head."""
+"""Values of zlib's `wbits`. Some servers send `deflate` without its header."""
 
 
 class Unreadable(ValueError):
-    """It cannot be unpacked here."""
+    """A body cannot be decompressed."""
 
 
 def unpacked(raw: bytes, encoding: str, most: int) -> bytes:
-    """At most so many bytes of a body with this `Content-Encoding`, be it whole or cut. Raises `Unreadable`."""
+    """Decompress at most `most` bytes of a body with this `Content-Encoding`. It may be cut. Raises `Unreadable`."""
     for name in reversed([part.strip().lower() for part in encoding.split(",") if part.strip()]):
         if name == "identity":
             continue

@@ -1,4 +1,4 @@
-"""What the commands share that list what is only read: the API's filters as options, and a bound on the rows."""
+"""Shared by the commands that list rows: options for the API's filters, and a bound on the number of rows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 Filters = Mapping[str, str | Sequence[str]]
-"""Name in the API → help, or the values that it may have."""
+"""The name of a filter in the API, and its help or its possible values."""
 
 
 def add_filters(parser: CommandParser, filters: Filters) -> None:
@@ -22,6 +22,6 @@ def add_filters(parser: CommandParser, filters: Filters) -> None:
 
 
 def listed(api: Any, path: str, filters: Iterable[str], options: dict[str, Any]) -> Any:
-    """As many rows as were asked for, also where a page ended early."""
+    """Return as many rows as were asked for, even if pages end early."""
     query = {name: options[name] for name in filters if options[name] is not None}
     return api.everything(path, most=max(0, options["limit"]) or None, **query)

@@ -1,4 +1,4 @@
-"""What happens by the clock: each task of one schedule, once for the whole installation.
+"""Periodic tasks: each task of the schedule runs once for the whole installation.
 
-Under Celery its beat says when. Where there is no broker, the process that writes the ledger does.
+With Celery, its beat starts them. Without a broker, the process that writes the ledger does.
 """

@@ -1,4 +1,4 @@
-"""The schedule in the admin: when each task ran, and how it went. To be read alone; `manage.py tasks run` runs one."""
+"""The schedule in the admin, read-only: when each task ran, and how it went. `manage.py tasks run` runs one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ScheduledTaskAdmin(TaskAdmin):
     sortable_by = ("name", "started_at", "next_run_at")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ScheduledTask]:
-        """Without those that an earlier version had."""
+        """Leave out tasks that only an earlier version had."""
         return super().get_queryset(request).filter(pk__in=[periodic.name for periodic in schedule()])
 
     def has_add_permission(self, request: HttpRequest) -> bool:

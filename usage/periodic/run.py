@@ -1,4 +1,4 @@
-"""Run one task, unless somebody else does."""
+"""Run one task, unless another process runs it."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ LONGEST_ERROR = 2000
 def attempt(
     periodic: Periodic, body: Callable[[], Any] | None = None, *, only_if_due: bool = False
 ) -> ScheduledTask | None:
-    """Run it here and tell how it went; None where it runs elsewhere, or is not due. Raises `DatabaseError`.
+    """Run a task here, and return its row. Return None if it runs elsewhere, or is not due. Raises `DatabaseError`.
 
-    What the task raises is logged and kept, not raised.
+    An error of the task is logged and written to the row, and not raised.
     """
     claimed = claim(periodic, time.time(), only_if_due=only_if_due)
     if claimed is None:
@@ -43,13 +43,16 @@ def attempt(
             log.exception("The task %s failed.", periodic.name)
             error = f"{type(problem).__name__}: {problem}"[:LONGEST_ERROR]
     if not connection.in_atomic_block:
-        connection.close_if_unusable_or_obsolete()  # the task may have lost it
+        connection.close_if_unusable_or_obsolete()  # the task may have broken it
     end(periodic, claimed, time.time(), result, error)
     return claimed
 
 
 def claim(periodic: Periodic, now: float, *, only_if_due: bool) -> ScheduledTask | None:
-    """The task's row, with our name in it: compared and set in one statement, so that one of many gets it."""
+    """Take the task's lease and return its row; None if the lease is taken.
+
+    One statement compares and sets the lease, so only one process gets it.
+    """
     task = ScheduledTask.objects.filter(pk=periodic.name).first()
     if task is None:
         make_rows([periodic], now)
@@ -73,7 +76,7 @@ def claim(periodic: Periodic, now: float, *, only_if_due: bool) -> ScheduledTask
 
 
 def end(periodic: Periodic, task: ScheduledTask, now: float, result: str, error: str) -> None:
-    """Let go of it until it is due again: however often it was due meanwhile, it runs once."""
+    """Write the result, and release the lease. The next run is in the future, even if runs were missed meanwhile."""
     planned = task.next_run_at
     fields = {
         "outcome": TaskOutcome.FAILED if error else TaskOutcome.OK,
@@ -90,7 +93,7 @@ def end(periodic: Periodic, task: ScheduledTask, now: float, result: str, error:
 
 
 class Lease:
-    """As a context: the row stays ours for as long as it lasts."""
+    """A context manager in which a thread renews the lease."""
 
     def __init__(self, task: ScheduledTask) -> None:
         self._task = task

@@ -1,4 +1,4 @@
-"""Runs the schedule where there is no Celery: a thread beside the ledger's writer, which starts one for each task."""
+"""Run the schedule without Celery: a thread beside the ledger's writer, which starts a thread for each due task."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from usage.periodic.table import Periodic, schedule
 log = logging.getLogger("sluice.tasks")
 
 LOOK_EVERY_S = 5.0
-"""At the latest; it wakes up for what is due sooner."""
+"""The longest pause between two looks at the schedule. It is shorter if a task is due sooner."""
 LOOK_AGAIN_S = 1.0
-"""While something is due that runs elsewhere, or must wait."""
+"""The pause while a task is due that runs elsewhere, or has to wait."""
 MOST_AT_ONCE = 4
 STOP_S = 10.0
-"""How long tasks under way may take to end; after that their leases run out, and somebody else runs them anew."""
+"""How long running tasks may take to end. After that their leases expire, and another process runs them again."""
 
 
 class Scheduler:
-    """As a context: the tasks of the schedule run while it lasts, unless Celery has them."""
+    """A context manager in which the scheduled tasks run, unless Celery runs them."""
 
     def __init__(self) -> None:
         self._stopping = threading.Event()
@@ -65,7 +65,7 @@ class Scheduler:
     def _step(self) -> None:
         self._wake.clear()
         if self._stopping.is_set():
-            return  # told between the two: the waking is cleared by now
+            return  # set after the loop's check: the wake-up has just been cleared
         wait_s = LOOK_AGAIN_S
         try:
             wait_s = self._look({periodic.name: periodic for periodic in schedule()})
@@ -78,7 +78,7 @@ class Scheduler:
         self._wake.wait(wait_s)
 
     def _look(self, table: dict[str, Periodic]) -> float:
-        """Start what is due. Returns after how many seconds to look again."""
+        """Start the tasks that are due. Return after how many seconds to look again."""
         now, wait_s = time.time(), LOOK_EVERY_S
         if not self._has_rows:
             make_rows(table.values(), now)
@@ -116,9 +116,9 @@ class Scheduler:
 
 
 def import_tasks() -> None:
-    """Before there are threads: two that import Celery at once may find it half made, and their tasks fail."""
+    """Import the tasks before threads start: two threads that import Celery at once may find it half initialized."""
     for periodic in schedule():
         try:
             periodic.body()
-        except Exception as error:  # it fails again when it is due, and is told in its row
+        except Exception as error:  # it fails again when it is due, and its row then has the error
             log.error("The task %s cannot be imported: %s", periodic.name, type(error).__name__)

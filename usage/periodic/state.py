@@ -1,4 +1,4 @@
-"""What is known of a task: when it is due, who runs it, how it went."""
+"""The model of a task's state: when it is due, which process runs it, and how it went."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class TaskOutcome(models.TextChoices):
 
 
 class ScheduledTask(models.Model):
-    """One row for each line of the schedule, shared by all processes. Whoever sets the lease runs it.
+    """One row for each task of the schedule, shared by all processes. The process that sets the lease runs the task.
 
-    A runner renews its lease; when that has run out, it died, and the next one takes the task over.
+    It renews the lease meanwhile. If the lease has expired, the process has died, and the next one takes the task over.
     """
 
     name = models.CharField(max_length=64, primary_key=True)
@@ -41,14 +41,14 @@ class ScheduledTask(models.Model):
 
     @property
     def duration_s(self) -> float | None:
-        """Of the last run that ended."""
+        """The duration of the last run; None while it runs."""
         if self.started_at is None or self.ended_at is None or self.ended_at < self.started_at:
             return None
         return round((self.ended_at - self.started_at).total_seconds(), 3)
 
 
 def make_rows(schedule: Iterable[Periodic], now: float) -> None:
-    """A row for each task that has none. One that has become due sooner is due sooner. Raises `DatabaseError`."""
+    """Add missing rows. If the schedule now has an earlier time, the row gets it. Raises `DatabaseError`."""
     following = {periodic.name: moment(periodic.following(now)) for periodic in schedule}
     new = [ScheduledTask(name=name, next_run_at=at) for name, at in following.items()]
     ScheduledTask.objects.bulk_create(new, ignore_conflicts=True)

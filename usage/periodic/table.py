@@ -1,4 +1,4 @@
-"""A line of the schedule, and when it is due."""
+"""The entries of the schedule, and when they are due."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ DAY_S = 86_400
 
 
 class Periodic(NamedTuple):
-    """One task: every so many seconds, counted from 1970, or at a time of each day, UTC. One of the two is given.
+    """One task. It is due either every `every_s` seconds, counted from 1970, or daily at the time `at`, UTC.
 
-    Counted from there it is due at the same moments in every process, and does not drift. A task takes no arguments,
-    and does what is left to do: it may be run again after it died in the middle, or be late.
+    Because the seconds are counted from 1970, it is due at the same moments in every process, and does not drift. A
+    task takes no arguments, and does what is left to do: it may be late, or be repeated after it died.
     """
 
     name: str
     task: str
-    """Where it is: `app.tasks.function`, a Celery task."""
+    """The dotted name of a Celery task: `app.tasks.function`."""
     every_s: int | None = None
     at: time | None = None
 
     def following(self, now: float) -> float:
-        """The first moment after `now` (Unix seconds) that it is due at."""
+        """Return the first time after `now` at which it is due. Both are in Unix seconds."""
         step, start = self.every_s or DAY_S, 0
         if self.at is not None:
             start = self.at.hour * 3600 + self.at.minute * 60 + self.at.second
         return ((now - start) // step + 1) * step + start
 
     def body(self) -> Callable[[], Any]:
-        """The function itself; a Celery task is called without Celery."""
+        """Return the function itself, which is called without Celery."""
         task = import_string(self.task)
         return cast(Callable[[], Any], getattr(task, "run", task))
 
 
 def schedule() -> tuple[Periodic, ...]:
-    """What the setting SCHEDULE names."""
+    """Return the schedule that the setting SCHEDULE names."""
     return cast(tuple[Periodic, ...], import_string(settings.SCHEDULE))
 
 

@@ -1,1 +1,1 @@
-"""Sums of the ledger by the hour and the day: moved in the transactions that write its rows, so never behind it."""
+"""Sums of the ledger by hour and day. They are updated in the ledger's transactions, so they are never behind it."""

@@ -1,4 +1,4 @@
-"""Move the sums by what is new in the ledger, or by what is found missing."""
+"""Add to the sums: what is new in the ledger, or what was found missing."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from usage.rollups.state import Sums as SumsRow
 from usage.rollups.tags import NO_TAGS, keep_tag_sets, tags_id
 
 Place = tuple[Any, ...]
-"""In the order of `PLACE`, of `MODEL_PLACE` or of `KIND_PLACE`."""
+"""The key of a sum, in the order of `PLACE`, `MODEL_PLACE` or `KIND_PLACE`."""
 Sums = Mapping[Place, list[int]]
 
 TYPES = {"at": "timestamptz", "provider": "text", "model": "text", "kind": "text"}
-"""Of columns in PostgreSQL; all others are bigint."""
+"""The types of columns in PostgreSQL. All others are bigint."""
 
 PROVIDER, MODEL = PLACE.index("provider"), PLACE.index("model")
 KIND_COLUMNS = tuple((kind, PLACE.index(column)) for kind, column in KINDS.items())
@@ -39,7 +39,7 @@ HITS = frozenset({"HIT", "JOINED"})
 
 
 def add_rollups(events: Iterable[RequestEvent]) -> None:
-    """Move the sums by events that are new to the ledger, in its transaction. Raises `DatabaseError`."""
+    """Add events that are new to the ledger to the sums, in its transaction. Raises `DatabaseError`."""
     hours: dict[Place, list[int]] = {}
     sets: dict[int, tuple[str, ...]] = {}
     for event in events:
@@ -81,7 +81,7 @@ def by_day(hours: Sums) -> Sums:
 
 
 def sums_of(event: RequestEvent) -> list[int]:
-    """In the order of SUMS; `check.py` says the same of a row, in SQL."""
+    """Return the sums of one event, in the order of SUMS. `from_ledger.py` computes the same from rows, in SQL."""
     ttft_ms = event.ttft_ms
     return [
         1,
@@ -101,8 +101,7 @@ def sums_of(event: RequestEvent) -> list[int]:
 
 
 def move(model: type[SumsRow], sums: Sums) -> None:
-    """Add to the rows, which are made where there are none. In one order, so that no two writers ever wait for each
-    other in a circle."""
+    """Add to the rows, and insert missing ones. All writers use the same order, which prevents deadlocks."""
     if not sums:
         return
     places = sorted(sums)
@@ -113,7 +112,7 @@ def move(model: type[SumsRow], sums: Sums) -> None:
             columns = zip((*model.place, *SUMS), zip(*rows, strict=True), strict=True)
             cursor.execute(move_statement(model), [_array(name, column) for name, column in columns])
         else:
-            # Moments as Django writes them there.
+            # Times have the format in which Django writes them to SQLite.
             texts: list[list[Any]] = [
                 [str(place[0].replace(tzinfo=None)), *place[1:], *sums[place]] for place in places
             ]
@@ -137,8 +136,8 @@ def move_statement(model: type[SumsRow]) -> str:
 
 
 def _array(name: str, column: tuple[Any, ...]) -> Any:
-    """Numbers as PostgreSQL reads them: psycopg would look for the type of each by itself, which takes longer than all
-    else here."""
+    """Return a column for PostgreSQL. Numbers are written as text, because psycopg would determine the type of each
+    one, which takes longer than all else here."""
     return list(column) if name in TYPES else f"{{{','.join(map(str, column))}}}"
 
 

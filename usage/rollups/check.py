@@ -1,8 +1,8 @@
-"""Compare the sums with the ledger, and mend them.
+"""Compare the sums with the ledger, and repair them.
 
-They move in the ledger's own transactions, so a difference means that rows were written past it: by an older version
-while it was being replaced, by hand, from a backup. One statement finds the differences, so it sees the ledger and the
-sums as of one moment; they are mended by adding what is missing, which no writer is in the way of.
+Sums are updated in the ledger's transactions. So they differ only if rows were written in another way: by an older
+version during an upgrade, by hand, or from a backup. One statement finds the differences, so it sees the ledger and the
+sums as of one moment. They are repaired by adding what is missing, which does not conflict with writers.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from usage.rollups.tags import keep_tag_sets
 log = logging.getLogger("sluice.rollups")
 
 ADVISORY_LOCK = 5_713_002
-"""One mends at a time: two would add what is missing twice."""
+"""The lock for repairs: two at once would add what is missing twice."""
 
 
 SOURCES: dict[type[Sums], type[Sums]] = {
@@ -43,12 +43,12 @@ SOURCES: dict[type[Sums], type[Sums]] = {
     HourKindRollup: HourRollup,
     DayKindRollup: HourKindRollup,
 }
-"""Each is compared with what it adds up, once that is right."""
+"""The table whose rows each table adds up. A table is compared with its source after the source was repaired."""
 BY_DAY = (DayRollup, DayModelRollup, DayKindRollup)
 
 
 class Difference(NamedTuple):
-    """What a day's sums lack. Requests and picodollars are told; all sums are mended."""
+    """What the sums of a day lack. Only requests and cost are reported; all sums are repaired."""
 
     day: date
     rows: int
@@ -57,7 +57,7 @@ class Difference(NamedTuple):
 
 
 def check(since: date | None = None, *, repair: bool) -> list[Difference]:
-    """Compare each day from `since` on that the ledger holds wholly. Returns, and logs, those that differed.
+    """Compare each day from `since` on if the ledger has all rows of it. Return and log the days that differed.
 
     Raises `DatabaseError`.
     """
@@ -75,21 +75,21 @@ def check(since: date | None = None, *, repair: bool) -> list[Difference]:
 
 
 def whole_days(since: date | None) -> list[date]:
-    """The days of which the ledger has all rows: not those of which retention has deleted any."""
+    """Return the days of which the ledger has all rows, because retention has deleted none of them."""
     bounds = ends()
     if bounds is None:
         return []
     oldest, day = bounds[0], bounds[1].date()
     first = oldest.date()
     if HourRollup.objects.filter(at__lt=oldest.replace(minute=0, second=0, microsecond=0)).exists():
-        first += DAY  # what came before is gone, and so may be some of this day
+        first += DAY  # earlier rows were deleted, and maybe some of this day
     first = max(first, since or first)
     days: list[date] = []
     while day >= first:
         if rows_of(span_of(day)).exists():
             days.append(day)
         elif sums_of_day(DayRollup, day).exists():
-            # Taken whole, and the day after it maybe in part; what is older came late.
+            # All rows of this day were deleted, and maybe some of the next day. Older rows came late.
             return days[-2::-1]
         day -= DAY
     return days[::-1]
@@ -101,7 +101,7 @@ def sums_of_day(model: type[Sums], day: date) -> QuerySet[Any]:
 
 
 def check_day(day: date, *, repair: bool) -> Difference | None:
-    """Raises `DatabaseError`."""
+    """Compare the sums of a day. Return what they lack; None if nothing. Raises `DatabaseError`."""
     span = span_of(day)
     with transaction.atomic():
         if connection.vendor == "postgresql":
@@ -132,19 +132,19 @@ def check_day(day: date, *, repair: bool) -> Difference | None:
 
 
 def lacking_hours(span: Span) -> tuple[dict[Place, list[int]], dict[int, tuple[str, ...]]]:
-    """What must be added to the hours, and the sets of tags that are missing."""
+    """Return what must be added to the sums by hour, and the sets of tags that are missing."""
     while True:
         tag_lists = tags_of(span)
         hours = lacking(HourRollup, ledger_rows(span, tag_lists), span)
         if all(place[-1] is not None for place in hours):
             break
-        # Tags that nobody had before came with a request between the two statements.
+        # A request with a new set of tags came between the two statements: read both again.
     there = set(TagSet.objects.filter(pk__in=tag_lists.sets).values_list("pk", flat=True))
     return hours, {number: tags for number, tags in tag_lists.sets.items() if tags and number not in there}
 
 
 def lacking(model: type[Sums], source: tuple[str, list[Any]], span: Span) -> dict[Place, list[int]]:
-    """What must be added to the rows of a day, for them to be what the source says. None where they are."""
+    """Return what must be added to the rows of a day so that they match the source; empty if they do."""
     statement, values = source
     table, place = connection.ops.quote_name(model._meta.db_table), names(model.place)
     quoted = [connection.ops.quote_name(name) for name in SUMS]
@@ -162,7 +162,7 @@ def lacking(model: type[Sums], source: tuple[str, list[Any]], span: Span) -> dic
 
 
 def rows_from_source(source: type[Sums], model: type[Sums], span: Span) -> tuple[str, list[Any]]:
-    """The source's rows of a span as rows of what is made from them."""
+    """Return a statement, and its values, for the source's rows of a span in the shape of the model's rows."""
     at = "at"
     if model in BY_DAY:
         on_postgres = connection.vendor == "postgresql"
@@ -179,6 +179,6 @@ def rows_from_source(source: type[Sums], model: type[Sums], span: Span) -> tuple
 
 
 def _moment(value: Any) -> datetime:
-    """SQLite has texts."""
+    """Convert a time from the database. SQLite returns text."""
     moment = datetime.fromisoformat(value) if isinstance(value, str) else value
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -1,4 +1,4 @@
-"""The ledger's rows as rows of sums: what `add.py` says of events, in SQL."""
+"""SQL that turns the ledger's rows into rows of sums. It must give the same as `sums_of` in `add.py` for events."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from usage.rollups.tags import tags_from, tags_id
 
 DAY = timedelta(days=1)
 SLACK_MS = 3_600_000
-"""A row's id may say another time than the row, by so much: the span of ids only says where to look for rows."""
+"""How far the time in a row's id may be from the row's own time. A range of ids only says where to look for rows."""
 
 OTHERS = Q(pk__lt=PREFIX) | Q(pk__gte=AFTER_ALL)
-"""Rows whose ids say no time."""
+"""Rows whose ids contain no time."""
 
 
 class Span(NamedTuple):
-    """Moments from `start` up to, but not including, `end`."""
+    """The time from `start` up to, but not including, `end`."""
 
     start: datetime
     end: datetime
 
     @property
     def as_values(self) -> list[Any]:
-        """For a statement, as columns of this database have them."""
+        """Both times as values for a statement on this database."""
         return [connection.ops.adapt_datetimefield_value(moment) for moment in self]
 
 
@@ -41,13 +41,13 @@ def span_of(day: date) -> Span:
 
 
 def rows_of(span: Span) -> QuerySet[RequestRecord]:
-    """Found by their ids where these say a time, since `created_at` has no index."""
+    """Return the rows of a span. They are found by id if it contains a time, because `created_at` has no index."""
     ids = Q(pk__gte=id_at(span.start, -SLACK_MS), pk__lt=id_at(span.end, SLACK_MS))
     return RequestRecord.objects.filter(ids | OTHERS, created_at__gte=span.start, created_at__lt=span.end)
 
 
 def ends() -> tuple[datetime, datetime] | None:
-    """When the oldest and the newest row were made, to the moment in which ids and rows may differ."""
+    """Return the times of the oldest and the newest row by id, which may differ a little from those by time."""
     own_rows = RequestRecord.objects.filter(pk__gte=PREFIX, pk__lt=AFTER_ALL).values_list("created_at", flat=True)
     others = RequestRecord.objects.filter(OTHERS).aggregate(oldest=Min("created_at"), newest=Max("created_at"))
     ends_found = [own_rows.order_by("pk").first(), own_rows.order_by("-pk").first(), *others.values()]
@@ -56,7 +56,7 @@ def ends() -> tuple[datetime, datetime] | None:
 
 
 class TagLists(NamedTuple):
-    """Lists of tags as the ledger's rows have them, text for text, and the number of the set that each one is."""
+    """The lists of tags in the ledger's rows, as they are written there, and the id of the set that each one is."""
 
     ids: dict[str, int]
 
@@ -72,7 +72,7 @@ class TagLists(NamedTuple):
 
 
 def tags_of(span: Span | None = None) -> TagLists:
-    """Of the rows of a span, or of all."""
+    """Return the lists of tags in the rows of a span, or in all rows."""
     table = connection.ops.quote_name(RequestRecord._meta.db_table)
     condition, values = where(span)
     with connection.cursor() as cursor:
@@ -81,7 +81,7 @@ def tags_of(span: Span | None = None) -> TagLists:
 
 
 def where(span: Span | None) -> tuple[str, list[Any]]:
-    """A condition, and its values. See `rows_of`."""
+    """Return the condition of `rows_of` in SQL, and its values."""
     if span is None:
         return "true", []
     ids = [id_at(span.start, -SLACK_MS), id_at(span.end, SLACK_MS), PREFIX, AFTER_ALL]
@@ -90,16 +90,16 @@ def where(span: Span | None) -> tuple[str, list[Any]]:
 
 
 def ledger_rows(span: Span | None, tag_lists: TagLists) -> tuple[str, list[Any]]:
-    """A statement for the ledger's rows of a span, or all, as rows of sums, and its values.
+    """Return a statement, and its values, for the ledger's rows of a span, or all, as rows of sums.
 
-    `tags_id` is null where a row has tags that are not known.
+    `tags_id` is null if a row's tags are not in `tag_lists`.
     """
     if connection.vendor == "postgresql":
         hour = "date_trunc('hour', created_at, 'UTC')"
         microseconds = "CAST(round({} * 1000) AS bigint)"
         source = "unnest(%s::text[], %s::bigint[]) AS known (said, number) ON known.said::jsonb = tags"
     else:
-        hour = "substr(created_at, 1, 13) || ':00:00'"  # its functions for dates round to milliseconds
+        hour = "substr(created_at, 1, 13) || ':00:00'"  # SQLite's date functions round to milliseconds
         microseconds = "CAST(round({} * 1000) AS integer)"
         pairs = "SELECT json_extract(value, '$[0]') AS said, json_extract(value, '$[1]') AS number FROM json_each(%s)"
         source = f"({pairs}) AS known ON known.said = tags"

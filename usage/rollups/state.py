@@ -1,4 +1,4 @@
-"""The rows of sums."""
+"""The models of the sums."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from django.db import connections, models
 from django.db.models.expressions import RawSQL
 
 PLACE = ("at", "project_id", "key_id", "user_id", "team_id", "provider", "model", "tags_id")
-"""What a row is for, and the order in which rows are locked."""
+"""The columns of a row's key. Rows are locked in their order."""
 
 MODEL_PLACE = ("at", "provider", "model")
-"""The same of those rows that add up all keys."""
+"""The same for the sums of all keys together."""
 
 KINDS = {"user": "user_id", "team": "team_id", "project": "project_id", "tags": "tags_id"}
-"""What has sums by itself, and the column of it elsewhere."""
+"""What has sums of its own, and its column in the other tables."""
 
 KIND_PLACE = ("at", "kind", "ident")
 
@@ -35,7 +35,7 @@ class TagSetQuerySet(models.QuerySet["TagSet"]):
 
 
 class TagSet(models.Model):
-    """Tags that requests have had together. Written with the first sum of them, and never changed or deleted."""
+    """A set of tags that requests have had. It is written with its first sum, and never changed or deleted."""
 
     id = models.BigIntegerField(primary_key=True, help_text="Follows from the tags (`usage/rollups/tags.py`).")
     tags = models.JSONField(help_text="In order, each once.")
@@ -47,7 +47,7 @@ class TagSet(models.Model):
 
 
 class Sums(models.Model):
-    """What was used from `at` on, UTC, by what `place` names. `place` is the key."""
+    """What was used in the hour or day that begins at `at` (UTC). `place` names the columns of the key."""
 
     place: ClassVar[tuple[str, ...]]
 
@@ -74,7 +74,7 @@ class Sums(models.Model):
 
 
 class Rollup(Sums):
-    """By all that reports tell apart. 0 stands for none; numbers outlive what they name."""
+    """Sums by everything that reports distinguish. The id 0 means none. Ids outlive the objects that they name."""
 
     place = PLACE
 
@@ -97,15 +97,15 @@ class Rollup(Sums):
 
 
 class HourRollup(Rollup):
-    """By the hour."""
+    """Sums by the hour."""
 
 
 class DayRollup(Rollup):
-    """By the day, UTC: what its hours add up to."""
+    """Sums by the day, UTC: the sums of its hours."""
 
 
 class ModelRollup(Sums):
-    """Of all keys together: for questions that name none, whose answers would add up millions of rows."""
+    """Sums of all keys together, for reports that name no key: these would add up millions of rows."""
 
     place = MODEL_PLACE
 
@@ -126,7 +126,7 @@ class DayModelRollup(ModelRollup):
 
 
 class KindRollup(Sums):
-    """Of each user, team, project and set of tags by itself: for questions that name no more than that."""
+    """Sums of each user, team, project and set of tags by itself, for reports that name only one of them."""
 
     place = KIND_PLACE
 

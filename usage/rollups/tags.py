@@ -1,5 +1,5 @@
-"""Sets of tags, each with a number that follows from it: sums are kept by the number, since no key of a database's
-index may be as long as tags can be."""
+"""Sets of tags. Each has an id that is computed from it. Sums are stored by this id, because tags can be too long for a
+database index."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from django.db import connection
 from usage.rollups.state import TagSet
 
 NO_TAGS = 0
-"""The number of the empty set, which has no row."""
+"""The id of the empty set, which has no row."""
 
 
 def in_order(tags: Iterable[str]) -> tuple[str, ...]:
-    """Equal sets are one, however they were written."""
+    """Sort the tags and remove duplicates, so that equal sets are the same."""
     return tuple(sorted(set(tags)))
 
 
 @lru_cache(maxsize=1024)
 def tags_id(tags: tuple[str, ...]) -> int:
-    """The number of a set of tags: the same everywhere and ever, positive, of 63 bits."""
+    """Return the id of a set of tags: always the same for a set, positive, and of 63 bits."""
     if not tags:
         return NO_TAGS
     digest = hashlib.blake2b(msgspec.json.encode(in_order(tags)), digest_size=8).digest()
@@ -31,16 +31,16 @@ def tags_id(tags: tuple[str, ...]) -> int:
 
 
 def tags_from(text: str) -> tuple[str, ...]:
-    """The tags of a row of the ledger, whose column holds JSON; what is not a list of texts was never one of tags."""
+    """Return the tags in the JSON of a ledger row. Anything that is not a text in a list is ignored."""
     tags = msgspec.json.decode(text)
     return in_order(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else ()
 
 
 def keep_tag_sets(sets: Mapping[int, tuple[str, ...]]) -> None:
-    """Have a row for each of them, in the transaction of the sums that name them. In one order, so that no two writers
-    ever wait for each other in a circle.
+    """Insert missing rows for these sets, in the transaction of the sums that use them.
 
-    Nothing is remembered of what is there: a rollback, or a backup that was restored, would make it untrue.
+    All writers use the same order, which prevents deadlocks. It is not cached which rows exist, because a rollback or a
+    restored backup would make that wrong.
     """
     rows = [
         (number, msgspec.json.encode(in_order(sets[number])).decode()) for number in sorted(sets) if number != NO_TAGS

@@ -1,4 +1,4 @@
-"""What leaves for other people's servers by itself: how it is signed, posted, and tried again.
+"""How messages to other servers are signed, posted and retried.
 
-`dispatch` (events) and `alerts` (budgets) both send this way. None of it runs on the way of a request.
+`dispatch` (events) and `alerts` (budgets) use it. None of it runs while a request is handled.
 """

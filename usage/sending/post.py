@@ -1,4 +1,4 @@
-"""One POST to a server that an operator named, and what to do about its answer."""
+"""Send a POST to a server that an operator configured, and classify its answer."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ if TYPE_CHECKING:
     import httpx
 
 MOST_READ_BYTES = 1024 * 1024
-"""Of an answer. What goes on behind it is not read."""
+"""The rest of an answer is not read."""
 
 QUOTED_CHARS = 200
 
 OURS = frozenset({400, 406, 409, 411, 412, 413, 414, 415, 417, 422, 431, 451})
-"""Statuses that speak of what was sent. Any other failure speaks of the server, of who may ask it, or of its address:
-a key that ran out must not cost the events that came meanwhile."""
+"""Statuses that are about the message. All others are about the server, the credentials or the URL, and are retried: an
+expired key must not lose the events that come meanwhile."""
 
 
 class NotDelivered(Exception):
-    """It did not arrive. The text says why, without address, key or body, so that it can be logged."""
+    """The message did not arrive. The error's text says why, without URL, key or body, so that it can be logged."""
 
 
 class Later(NotDelivered):
-    """The same may be taken later."""
+    """The same message may be accepted later."""
 
     def __init__(self, reason: str, retry_after_s: float | None = None) -> None:
         super().__init__(reason)
@@ -35,7 +35,10 @@ class Later(NotDelivered):
 
 
 class Refused(NotDelivered):
-    """It will never be taken as it is. `detail` is how the server's answer begins, for who may read what was sent."""
+    """The message will never be accepted as it is.
+
+    `detail` is the beginning of the server's answer. It may quote the message, so it is only for those who may read it.
+    """
 
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(reason)
@@ -43,14 +46,17 @@ class Refused(NotDelivered):
 
 
 def new_client(timeout_s: float) -> httpx.Client:
-    """Goes through the forward proxies that the environment names. Follows no redirect: a secret would go along."""
-    import httpx  # not with the settings, which know the dispatchers: it takes a tenth of a second
+    """Return a client that uses the environment's forward proxies.
+
+    It follows no redirects, because the secrets in the headers would be sent along.
+    """
+    import httpx  # not at the top: the settings import the dispatchers, and httpx takes a tenth of a second
 
     return httpx.Client(timeout=timeout_s, headers={"user-agent": "sluice"})
 
 
 def post(client: httpx.Client, url: str, body: bytes, headers: Mapping[str, str]) -> bytes:
-    """Returns the answer's body. Raises `Later` and `Refused`."""
+    """Send a POST, and return about `MOST_READ_BYTES` of the answer's body at most. Raises `Later` and `Refused`."""
     import httpx
 
     try:

@@ -1,10 +1,10 @@
-"""How a webhook of ours proves that it is ours, by the Standard Webhooks specification 1.0.0.
+"""Sign webhooks by the Standard Webhooks specification 1.0.0, so that receivers can verify that Sluice sent them.
 
 https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 
 The header `webhook-signature` has `v1,` and base64 of HMAC-SHA256 over `{webhook-id}.{webhook-timestamp}.{body}`. The
-id stays the same however often a message is sent; the timestamp (Unix seconds) is the attempt's. A secret that begins
-with `whsec_` is base64 behind that, as the specification's libraries take it; any other counts as its UTF-8 bytes.
+id is the same each time a message is sent. The timestamp (Unix seconds) is that of the attempt. If a secret begins with
+`whsec_`, the key is the rest decoded from base64, as in the specification's libraries; else it is the UTF-8 bytes.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ ID, TIMESTAMP, SIGNATURE = "webhook-id", "webhook-timestamp", "webhook-signature
 PREFIX = "whsec_"
 LEAST_BYTES = 16
 TOLERANCE_S = 300
-"""How old a message may be: longer than clocks differ, shorter than a copy of it is of use to somebody else."""
+"""How old a message may be: longer than clocks differ, and too short for a replayed copy to be of use."""
 
 
 class BadSignature(ValueError):
-    """Not from who has the secret, or too old; the text says what is wrong."""
+    """A message is not signed with the secret, or is too old. The text says what is wrong."""
 
 
 def key_of(secret: str) -> bytes:
-    """Raises `ValueError`, which does not repeat the secret."""
+    """Return the key in a secret. Raises `ValueError`, whose text does not repeat the secret."""
     if secret.startswith(PREFIX):
         try:
             key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
@@ -41,13 +41,13 @@ def key_of(secret: str) -> bytes:
 
 
 def signed(secret: str, message_id: str, body: bytes, now: float) -> dict[str, str]:
-    """The headers that go with this body. `now` is in Unix seconds."""
+    """Return the headers for a body. `now` is in Unix seconds."""
     timestamp = str(int(now))
     return {ID: message_id, TIMESTAMP: timestamp, SIGNATURE: f"v1,{_digest(secret, message_id, timestamp, body)}"}
 
 
 def verify(secret: str, headers: Mapping[str, str], body: bytes, now: float) -> None:
-    """What a receiver does. Raises `BadSignature`."""
+    """Verify a message, as a receiver does. Raises `BadSignature`."""
     try:
         message_id, timestamp, signatures = headers[ID], headers[TIMESTAMP], headers[SIGNATURE]
     except KeyError as error:

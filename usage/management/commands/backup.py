@@ -1,4 +1,4 @@
-"""`manage.py backup TO`: a copy of database, journal and secrets, also while servers serve."""
+"""`manage.py backup TO`: copy database, journal and secrets, even while servers run."""
 
 from __future__ import annotations
 

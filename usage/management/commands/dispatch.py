@@ -1,4 +1,4 @@
-"""`manage.py dispatch`: take finished requests from the journal to those who want them."""
+"""`manage.py dispatch`: deliver the events of the journal to the targets of dispatchers."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Command(BaseCommand):
             self._serve(targets)
 
     def _targets(self, options: dict[str, Any]) -> Sequence[Target]:
-        """Raises `CommandError`."""
+        """Return the targets that the options name. Raises `CommandError`."""
         kind, name = options["to"], options["name"]
         if kind:
             try:
@@ -68,7 +68,7 @@ class Command(BaseCommand):
         return targets
 
     def _report(self, target: Target, outcome: Outcome) -> bool:
-        """Whether all of it was delivered or refused."""
+        """Print the outcome. Return whether all events were delivered or refused."""
         self.stdout.write(
             f"dispatcher {target.name}: {outcome.delivered} delivered, {outcome.refused} refused for good"
         )
@@ -78,7 +78,7 @@ class Command(BaseCommand):
         return outcome.is_all
 
     def _run(self, deliver: Callable[[Target], T], target: Target) -> T:
-        """Raises `CommandError`."""
+        """Call a function for a target. Raises `CommandError` instead of the function's errors."""
         try:
             return deliver(target)
         except AlreadyAtWork as error:

@@ -1,6 +1,6 @@
-"""`manage.py ledger`: write the ledger from the journal, in a process that is started and stopped by somebody else.
+"""`manage.py ledger`: write the ledger from the journal in a process that a service manager starts and stops.
 
-Also what to do with rows that it could not write: `--quarantine` lists them, `--put-back` writes them.
+`--quarantine` lists events that could not be written, and `--put-back` writes them.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Command(BaseCommand):
         if not quarantine and not put_back:
             self._write(once)
             return
-        from redis.exceptions import RedisError  # not in the process that writes: it may do without Redis
+        from redis.exceptions import RedisError  # not at the top: the process that writes may not need Redis
 
         try:
             self._list() if quarantine else self._put_back()
@@ -57,7 +57,7 @@ class Command(BaseCommand):
         for one in quarantined(settings.JOURNAL_DIR):
             shown: dict[str, Any] = {"segment": one.place, "reason": one.why}
             if one.event is not None:
-                shown["event"] = to_builtins(one.event)  # as it stands there: it may have what no row can have
+                shown["event"] = to_builtins(one.event)  # not as a row: it may have values that no row can have
             self.stdout.write(json.dumps(shown))
 
     def _put_back(self) -> None:

@@ -114,4 +114,4 @@ def _starts_alike(stored: str | None, wanted: str | None) -> bool:
     try:
         return parse_datetime(stored) == parse_datetime(wanted)
     except (ValueError, TypeError):
-        return False  # the API says what is wrong with it
+        return False  # the API will answer with the error

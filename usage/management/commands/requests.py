@@ -1,4 +1,4 @@
-"""`manage.py requests`: list and show them; what becomes of old ones, and where PostgreSQL puts new ones."""
+"""`manage.py requests`: list and show requests, delete old ones, and make PostgreSQL's partitions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`manage.py restore FROM`: what `backup` copied, back in its place."""
+"""`manage.py restore FROM`: restore what `manage.py backup` copied."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`manage.py rollups`: compare the sums with the ledger, and mend them."""
+"""`manage.py rollups`: compare the sums with the ledger, and repair them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`manage.py tasks`: what runs by the clock, when it ran last, and how it went; and run one by hand."""
+"""`manage.py tasks`: list the periodic tasks with their last runs, and run one by hand."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Command(BaseCommand):
 
 
 def describe(periodic: Periodic, task: ScheduledTask | None) -> dict[str, Any]:
-    """A task for people and programs; without a row it has not been due since it was installed."""
+    """Return a task for the table and for JSON. A task without a row has not been due since it was installed."""
     when = f"every {periodic.every_s} s" if periodic.at is None else f"{periodic.at:%H:%M} UTC"
     row = task or ScheduledTask()
     return {

@@ -1,4 +1,4 @@
-"""`manage.py usage`: reports of what was used, and where budgets stand."""
+"""`manage.py usage`: reports of usage, and the state of budgets."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Command(BaseCommand):
         query = {name: options[name] for name in ("group_by", "period", "time_zone", "fill", *NOUNS, TAG)}
         filters = {name: value for name, value in query.items() if value is not None}
         first = api.call("GET", "usage", **filters, **{"from": options["since"], "to": options["until"]})
-        # The span is named by now, so that it is the same for every page, however long they take.
+        # The span of the first answer is used for all pages, so that it stays the same however long they take.
         pages = api.everything("usage", **filters, **{name: first[name] for name in ("from", "to", "time_zone")})
         report = {**first, "next": None, "results": pages["results"]}
         nouns, rows = report["group_by"], report["results"]
