@@ -77,7 +77,7 @@ class ProviderAdmin(Merging, ProviderModelAdmin):
 
     def save_model(self, request: HttpRequest, obj: Provider, form: Any, change: bool) -> None:
         fields = {field: form.cleaned_data[field] for field in form.changed_data if field != "api_key"}
-        # Not being on the page does not keep a declared field out of the form.
+        # The form reads `api_key` from the request even if `get_fieldsets` has left it off the page.
         secret = form.cleaned_data.get("api_key") if may_store_secrets(request) else None
         if not change or fields or secret:
             obj.change(secret=secret or None, **fields)

@@ -19,7 +19,7 @@ class ProviderFilters(filters.FilterSet):  # type: ignore[misc]
 
 
 class ProviderViewSet(Resource, ModelViewSet[Provider]):
-    """Where requests may go. Deleting a provider deletes the credentials that are bound to it."""
+    """The providers that requests may go to. Deleting a provider deletes the credentials that are bound to it."""
 
     noun = "provider"
     queryset = Provider.objects.select_related("health")
@@ -35,7 +35,7 @@ class CredentialFilters(filters.FilterSet):  # type: ignore[misc]
 
 @extend_schema_view(update=extend_schema(request=CredentialUpdateSerializer))
 class CredentialViewSet(Resource, ModelViewSet[Credential]):
-    """Upstream secrets under names. Only their masks are ever shown."""
+    """Upstream credentials: secrets, each with an alias. Only their masks are ever shown."""
 
     noun = "credential"
     queryset = Credential.objects.select_related("provider")

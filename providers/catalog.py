@@ -1,4 +1,4 @@
-"""What a process knows of the providers: an immutable picture of their rows, made for quick answers."""
+"""The catalog: an immutable copy of the providers and credentials, compiled so that a request needs no query."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from providers.vault import Undecryptable
 log = logging.getLogger("sluice.providers")
 
 OnBad = Callable[[str, Exception], None]
-"""Told what cannot be compiled, and why."""
+"""Called with the name of a row that cannot be compiled, and the error."""
 
 RESOLVED_MODELS_KEPT = 4096
 _CREDENTIAL = re.compile(rb"auth|key|token|secret|cookie")
 
 
 class NoProvider(Exception):
-    """No enabled provider has the model. Not worth a retry."""
+    """No enabled provider has the model. A retry does not help."""
 
 
 class CredentialUnavailable(Exception):
-    """The credential is not there or cannot be decrypted. Not worth a retry; an operator must mend it."""
+    """The credential does not exist or cannot be used. A retry does not help; an operator must mend it."""
 
 
 class Origin(NamedTuple):
-    """Where connections go, and what a pool of them is keyed by."""
+    """The address of a provider's server. Connections are pooled by it."""
 
     scheme: str
     host: str
@@ -45,13 +45,13 @@ class Origin(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ProviderRecord:
-    """One provider, with everything that can be worked out before a request."""
+    """One provider, with everything that can be computed before a request."""
 
     id: int
     name: str
     kind: Kind
     origin: Origin | None
-    """None: it answers in the process itself."""
+    """None: the provider is the simulator inside this process."""
     base_url: str
     host_header: bytes
     base_path: str
@@ -85,11 +85,11 @@ class ProviderRecord:
 class Candidate(NamedTuple):
     provider: ProviderRecord
     model: str
-    """The provider's name for what the client asked."""
+    """The provider's name for the client's model."""
 
 
 class CredentialRecord(NamedTuple):
-    """One credential; `secret` is None when it cannot be decrypted."""
+    """One credential. `secret` is None if it cannot be decrypted."""
 
     alias: str
     provider_id: int | None
@@ -97,7 +97,7 @@ class CredentialRecord(NamedTuple):
 
 
 class Access(NamedTuple):
-    """How a provider is called: the credential, if any, and the headers that are the same for every call, as lines."""
+    """How a provider is called: the credential, if any, and the header lines that are the same for every call."""
 
     credential: CredentialRecord | None
     secret: bytes
@@ -106,7 +106,7 @@ class Access(NamedTuple):
 
 @dataclass(frozen=True)
 class Catalog:
-    """All enabled providers in order of priority, and the credentials that they are called with."""
+    """All enabled providers, ordered by `rank`, and all credentials."""
 
     providers: tuple[ProviderRecord, ...] = ()
     credentials: tuple[CredentialRecord, ...] = ()
@@ -124,7 +124,11 @@ class Catalog:
         return tuple(sorted({record.alias for record in self.credentials if record.secret is None}))
 
     def candidates(self, model: str) -> tuple[Candidate, ...]:
-        """Who has the model, the lowest priority number first, and in it who names the model. Raises `NoProvider`."""
+        """The providers that have the model, the lowest priority number first.
+
+        With the same priority, those whose model map matches come before those that take every model. Raises
+        `NoProvider`.
+        """
         candidates = self._resolved.get(model)
         if candidates is None:
             candidates = tuple(
@@ -132,7 +136,7 @@ class Catalog:
                 for provider in self.providers
                 if provider.weight and (upstream := provider.upstream_name(model)) is not None
             )
-            # A model that nobody has is not remembered: clients could fill the memory with names.
+            # A model that no provider has is not remembered: clients could fill the memory with names.
             if candidates and len(self._resolved) < RESOLVED_MODELS_KEPT:
                 self._resolved[model] = candidates
         if not candidates:
@@ -140,7 +144,10 @@ class Catalog:
         return candidates
 
     def default(self) -> ProviderRecord:
-        """Who gets what names no model: of the lowest priority, who takes every model first. Raises `NoProvider`."""
+        """The provider for requests that name no model. Raises `NoProvider`.
+
+        It is one with the lowest priority number, if possible one that takes every model.
+        """
         serving = [provider for provider in self.providers if provider.weight]
         if not serving:
             raise NoProvider("")
@@ -149,20 +156,20 @@ class Catalog:
 
     @cached_property
     def minds_models(self) -> bool:
-        """Whether a model's name decides where a request goes, or what it is called there."""
+        """Whether a request's model decides which provider it goes to, at which path, or under which name."""
         serving = [provider for provider in self.providers if provider.weight]
         return len(serving) > 1 or any(not p.takes_every_model or p.kind.addresses_models for p in serving)
 
     @cached_property
     def secrets(self) -> frozenset[bytes]:
-        """All that must not be seen of it: the credentials, and headers of providers that carry one."""
+        """The values that must never be shown: credentials, and the values of providers' headers that carry one."""
         secrets = {credential.secret.encode() for credential in self.credentials if credential.secret}
         headers = (header for provider in self.providers for header in provider.extra_headers)
         return frozenset(secrets | {value for name, value in headers if _CREDENTIAL.search(name)})
 
     @cached_property
     def credential_headers(self) -> frozenset[bytes]:
-        """The names of the headers that carry a credential, of all kinds and by what their options say."""
+        """The names of all headers that carry a credential, by the providers' kinds and options."""
         own = {name for each in self.providers for name, _ in each.kind.auth_headers("", each.options)}
         extra = {name for each in self.providers for name, _ in each.extra_headers if _CREDENTIAL.search(name)}
         return frozenset(own | extra)
@@ -171,7 +178,7 @@ class Catalog:
         return next((provider for provider in self.providers if provider.name == name), None)
 
     def model_names(self) -> list[tuple[str, str]]:
-        """Every exact client-side name with the provider that comes first for it, sorted."""
+        """Each exact client-side name of a model, with the name of the first provider that has it, sorted."""
         names: dict[str, str] = {}
         for provider in self.providers:
             for name in provider.exact:
@@ -181,9 +188,9 @@ class Catalog:
     def credential_for(self, provider: ProviderRecord, *preferred: str) -> CredentialRecord | None:
         """The credential for a call: the first preferred alias that may go to this provider, else its own, else None.
 
-        A preferred alias (a key's or project's) may go to a provider that it is bound to, or unbound to one that has
-        a credential at all: so a secret for one vendor never travels to a server that was set up without any.
-        Raises `CredentialUnavailable`.
+        The preferred aliases are those of the key and its project. A credential that is bound to a provider may go to
+        that provider alone. An unbound credential may go to any provider that has a credential of its own. So a
+        vendor's secret is never sent to a server that was set up without a credential. Raises `CredentialUnavailable`.
         """
         for alias in preferred:
             if not alias:
@@ -207,7 +214,10 @@ class Catalog:
         return _usable(own)
 
     def access(self, provider: ProviderRecord, key_alias: str, project_alias: str = "") -> Access:
-        """How a key and a project with these aliases call the provider; worked out once. Raises as `credential_for`."""
+        """How a key and a project with these aliases call the provider. The result is kept.
+
+        Raises `CredentialUnavailable`.
+        """
         place = (provider.id, key_alias, project_alias)
         access = self._accesses.get(place)
         if access is None:
@@ -218,7 +228,7 @@ class Catalog:
 
 
 def call_lines(provider: ProviderRecord, credential: CredentialRecord | None) -> bytes:
-    """The headers that carry the credential, and the provider's own. Raises `CredentialUnavailable`."""
+    """The header lines that carry the credential, and the provider's extra headers. Raises `CredentialUnavailable`."""
     headers: Headers = []
     if credential is not None and credential.secret is not None:
         headers += provider.kind.auth_headers(credential.secret, provider.options)
@@ -237,10 +247,10 @@ def _usable(record: CredentialRecord) -> CredentialRecord:
 
 
 def choose(candidates: Iterable[Candidate], draw: float) -> Candidate:
-    """One candidate of the lowest priority number, by weight. `draw` is a number from [0, 1).
+    """One of the candidates of the first rank, chosen by weight. `draw` is a number from [0, 1).
 
-    Who names the model goes before who takes every model: else a provider set up for one model would share it with
-    whoever takes anything.
+    Providers that name the model rank before those that take every model. Otherwise a provider that was set up for one
+    model would get only a share of the requests for it.
     """
     group: list[Candidate] = []
     total = 0
@@ -264,9 +274,9 @@ def log_bad(what: str, error: Exception) -> None:
 
 
 def load_catalog(environment_credentials: Mapping[str, str], on_bad: OnBad = log_bad) -> Catalog:
-    """Read the enabled providers and all credentials. A credential in the database goes before the environment's.
+    """Read the enabled providers and all credentials. A credential in the database replaces the environment's.
 
-    A provider that cannot be compiled is skipped, and told of.
+    A provider that cannot be compiled is left out, and `on_bad` is called for it.
     """
     credentials: dict[tuple[str, int | None], CredentialRecord] = {}
     for alias, secret in environment_credentials.items():
@@ -278,7 +288,7 @@ def load_catalog(environment_credentials: Mapping[str, str], on_bad: OnBad = log
     for provider in providers:
         try:
             records.append(record_of(provider))
-        except Exception as error:  # it must not keep what changes elsewhere from being heard
+        except Exception as error:  # one bad row must not keep other changes from taking effect
             on_bad(f"provider {provider.pk}", error)
     records.sort(key=lambda record: record.rank)
     catalog = Catalog(tuple(records), tuple(credentials.values()))
@@ -296,14 +306,14 @@ def provider_names() -> set[str]:
 
 
 def upstream_aliases() -> set[str]:
-    """Those of the environment and of the database."""
+    """The aliases of all credentials, in the environment and in the database."""
     return {*settings.UPSTREAM_CREDENTIALS, *Credential.objects.values_list("alias", flat=True)}
 
 
 def price_address(provider: str, model: str) -> tuple[str, str, str] | None:
-    """What prices are looked up by: kind, base URL, and the provider's own name for the model; None: no such provider.
+    """What a price is looked up by: the provider's kind and base URL, and its own name for the model.
 
-    A model that the provider does not take keeps its name.
+    None if there is no such provider. A model that the provider does not have keeps its name.
     """
     row = Provider.objects.filter(name=provider).first()
     if row is None:

@@ -1,4 +1,4 @@
-"""The word that providers or credentials changed, for whoever keeps a copy of them."""
+"""Signals that providers or credentials have changed, for code that keeps a copy of them, and for the audit log."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from django.dispatch import Signal
 # Sent inside the transaction that makes the change, as changed.send(sender=Model, ids=[…primary keys…]).
 changed = Signal()
 
-# Sent when a query did something to rows of which no model's signal tells, in the same transaction:
-# acted.send(sender=Model, action="reencrypt", ids=[…]). For the audit log.
+# Sent for the audit log when a query has changed rows without the signals of Django's models, in the same transaction:
+# acted.send(sender=Model, action="reencrypt", ids=[…]).
 acted = Signal()

@@ -1,4 +1,4 @@
-"""Ask providers whether they are there: each enabled one something cheap, with the credential that it is paid with."""
+"""Health checks of providers: each enabled provider gets one cheap request, with the credential of its real ones."""
 
 from __future__ import annotations
 
@@ -17,20 +17,22 @@ from providers.models import ProviderHealth
 TIMEOUT_S = 10.0
 AT_ONCE = 16
 NO_SUCH_PATH = frozenset({404, 405, 501})
-"""What a server says that has no list of models, and is there all the same."""
+"""The statuses of a server that is up but has no list of models."""
 
 
 def check_providers() -> list[Finding]:
-    """Ask every enabled provider, keep what they say, and tell it. Takes up to `TIMEOUT_S`, not on an event loop.
+    """Check every enabled provider, keep the findings, and return them. Raises `DatabaseError`.
 
-    One with the option `health_path: false` is not asked. Raises `DatabaseError`.
+    A provider with the option `health_path: false` is not checked. `AT_ONCE` providers are checked at a time, and each
+    may take `TIMEOUT_S`. This function starts an event loop, so it must not be called on one.
     """
     catalog = load_catalog(settings.UPSTREAM_CREDENTIALS)
     findings = asyncio.run(ask_all(catalog))
     for finding in findings:
         keep(finding)
     provider_ids = [finding.provider.id for finding in findings]
-    ProviderHealth.objects.exclude(provider_id__in=provider_ids).delete()  # what is not asked is not known
+    # An earlier finding about a provider that is no longer checked would be out of date.
+    ProviderHealth.objects.exclude(provider_id__in=provider_ids).delete()
     return findings
 
 
@@ -48,10 +50,10 @@ async def ask_all(catalog: Catalog) -> list[Finding]:
 
 
 async def ask(client: httpx.AsyncClient, catalog: Catalog, provider: ProviderRecord) -> Finding:
-    """One request, of which no more than the answer's head is read."""
+    """Send one request, and read no more of the answer than its head."""
     now = datetime.now(UTC)
     if provider.origin is None:
-        return Finding(provider, OK, 0.0, "", now)  # it answers in the process
+        return Finding(provider, OK, 0.0, "", now)  # the simulator inside the process is always there
     try:
         headers = read_lines(catalog.access(provider, "").lines)
     except CredentialUnavailable as error:
@@ -79,7 +81,10 @@ async def status_of(client: httpx.AsyncClient, provider: ProviderRecord, headers
 
 
 def problem_of(status: int, *, configured: bool) -> str:
-    """What an answer's status says against the provider; nothing where it would serve."""
+    """The problem that an answer's status shows, as a sentence; "" if the provider can serve requests.
+
+    `configured`: the operator has chosen the path, so a status in `NO_SUCH_PATH` is a problem too.
+    """
     if status < 300 or status == 429:
         return ""
     if status in (401, 403):

@@ -12,9 +12,9 @@ NAME = "openai"
 
 @transaction.atomic
 def sync_provider_from_environment() -> None:
-    """Make or update the provider named `openai`. Nothing happens when no credential is in the environment.
+    """Create or update the provider named `openai`. Does nothing if the environment has no credential.
 
-    Only its address is taken from the environment; weights, models and the rest stay as an operator set them.
+    An update changes only the base URL. Weight, models and the rest stay as an operator has set them.
     """
     if not settings.UPSTREAM_CREDENTIALS:
         return

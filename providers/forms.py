@@ -1,4 +1,4 @@
-"""How people write down a provider and its credential."""
+"""The admin's forms for providers and credentials."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ else:
 
 
 class SecretField(forms.CharField):
-    """Written, never shown; blank keeps what is stored."""
+    """A secret that can be written but is never shown. Blank keeps the stored one."""
 
     def __init__(self, **options: Any) -> None:
         widget = forms.PasswordInput(attrs={"autocomplete": "new-password", "size": 60})
@@ -89,10 +89,13 @@ class ProviderForm(ProviderModelForm):
 
 
 class ProviderRowForm(ProviderModelForm):
-    """One row of the editable list."""
+    """One row of the list of providers, where some fields can be edited."""
 
     def add_error(self, field: str | None, error: Any) -> None:
-        """The model may complain of a field that the row does not have; Django's forms take that for a bug."""
+        """Add an error about a field that the row does not have to the form as a whole.
+
+        The model validates all its fields, and Django's forms raise `ValueError` for an error about a missing field.
+        """
         by_field = getattr(error, "error_dict", None)
         if field is None and by_field:
             unknown = [name for name in by_field if name not in self.fields and name != NON_FIELD_ERRORS]

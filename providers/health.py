@@ -1,6 +1,6 @@
-"""Whether the providers are there, as the last requests to them tell, or a check (`checks.py`).
+"""The health of providers, found from the latest requests to them or from a check (`checks.py`).
 
-What was found is kept in the database (`ProviderHealth`), where every process and the admin read it.
+The findings are kept in the database (`ProviderHealth`), where every process and the admin read them.
 """
 
 from __future__ import annotations
@@ -17,25 +17,27 @@ from providers.models import HealthStatus, Provider, ProviderHealth
 from providers.ports import LATEST_TRAFFIC
 
 FAILURES = 3
-"""In a row, and a provider is taken for down."""
+"""A provider is down after so many failures in a row."""
 
 OK, DOWN, UNKNOWN = HealthStatus.OK, HealthStatus.DOWN, "unknown"
 
 
 class Finding(NamedTuple):
-    """What was found. `error` has no part of an answer or a credential in it."""
+    """What was found about a provider. `error` contains no part of an answer or of a credential."""
 
     provider: ProviderRecord
     status: HealthStatus
     latency_ms: float | None
-    """Until the head of its answer; None where none came."""
+    """Until the head of the provider's answer came; None if none came."""
     error: str
     checked_at: datetime
 
 
 def record_traffic(now: datetime) -> list[Finding]:
-    """Keep what the last minutes' requests say of the enabled providers: the newest was served, or the last few all
-    failed. What they do not tell stays. Raises `DatabaseError`.
+    """Keep what the requests of the last minutes say about the enabled providers. Raises `DatabaseError`.
+
+    A provider is `ok` if its newest request was served, and `down` if the last `FAILURES` requests failed. In all other
+    cases the earlier finding stays.
     """
     providers = {provider.name: provider for provider in load_catalog(settings.UPSTREAM_CREDENTIALS).providers}
     findings = []
@@ -51,7 +53,7 @@ def record_traffic(now: datetime) -> list[Finding]:
 
 
 def keep(finding: Finding) -> None:
-    """`since` moves when the status changes, and only then."""
+    """Store the finding. `since` changes only if the status changes."""
     fields = {"latency_ms": finding.latency_ms, "error": finding.error, "checked_at": finding.checked_at}
     same = ProviderHealth.objects.filter(provider_id=finding.provider.id, status=finding.status)
     if same.update(**fields):
@@ -64,11 +66,11 @@ def keep(finding: Finding) -> None:
             )
     except IntegrityError:
         if Provider.objects.filter(pk=finding.provider.id).exists():
-            raise  # else it was deleted while it was asked
+            raise  # otherwise the provider was deleted during the check
 
 
 class Health(NamedTuple):
-    """What is known of an enabled provider. `status` is `ok`, `down` or, where it was never asked, `unknown`."""
+    """What is known about a provider. `status` is `ok` or `down`, or `unknown` if there is no finding."""
 
     provider: str
     status: str
@@ -79,7 +81,7 @@ class Health(NamedTuple):
 
 
 def health_of_providers() -> Sequence[Health]:
-    """The enabled providers as they were last found. Raises `DatabaseError`."""
+    """The latest finding about each enabled provider. Raises `DatabaseError`."""
     rows = Provider.objects.filter(is_enabled=True).select_related("health").order_by("priority", "name")
     return [health_of(row) for row in rows]
 

@@ -1,4 +1,4 @@
-"""Where requests may go: providers, and the credentials that they are paid with."""
+"""The models of providers, of upstream credentials, and of the providers' health."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ alias_validator = RegexValidator(
 
 
 def validate_base_url(value: str) -> None:
-    """An absolute http(s) URL with nothing in it that does not belong there; an operator's may be local."""
+    """Accept an absolute http(s) URL without credential, query and fragment. Local addresses are allowed.
+
+    Raises `ValidationError`.
+    """
     try:
         parts = urlsplit(value)
         _ = parts.port
@@ -39,7 +42,10 @@ def validate_base_url(value: str) -> None:
 
 
 def validate_models(value: Any) -> None:
-    """An object from client-side name (or glob) to the provider's name; a blank one means the same name."""
+    """Accept an object from client-side name (or glob) to the provider's name. A blank value means the same name.
+
+    Raises `ValidationError`.
+    """
     if not isinstance(value, dict) or not all(
         isinstance(client, str) and client.strip() and isinstance(upstream, str) for client, upstream in value.items()
     ):
@@ -47,7 +53,10 @@ def validate_models(value: Any) -> None:
 
 
 def validate_secret(value: str) -> None:
-    """What a header can carry, and not what we show instead of it."""
+    """Accept a secret that a header can carry, and refuse a mask that was copied from a page.
+
+    Raises `ValidationError`.
+    """
     if any(mark in value for mark in MASKS) or not value.strip("*.xX "):
         raise ValidationError("This is a mask, not a secret; leave it out to keep the stored one.", code="masked")
     if not (value.isascii() and value.isprintable()):
@@ -59,7 +68,7 @@ def validate_secret(value: str) -> None:
 
 
 class Credential(models.Model):
-    """A secret under a name. Bound to a provider, it is sent to that provider alone."""
+    """An upstream credential: a secret with an alias. If it is bound to a provider, it is sent to that one alone."""
 
     alias = models.CharField(max_length=64, validators=[alias_validator])
     provider = models.ForeignKey(
@@ -106,7 +115,7 @@ class Credential(models.Model):
 
     @property
     def mask(self) -> str:
-        """What may be shown of it."""
+        """What may be shown of the secret."""
         try:
             secret = self.secret
         except Undecryptable:
@@ -115,13 +124,13 @@ class Credential(models.Model):
 
     @property
     def usable(self) -> bool:
-        """False when `ENCRYPTION_KEY` no longer lists the key that it was encrypted under."""
+        """False if `ENCRYPTION_KEY` no longer lists the key that the secret was encrypted under."""
         return self.mask != UNDECRYPTABLE_MASK
 
     def change(self, **fields: Any) -> None:
-        """Set these fields (`secret` among them) and check all of them.
+        """Set these fields (`secret` may be one), validate the row and save it. Raises `ValidationError`.
 
-        No other column is written: a secret that is re-encrypted meanwhile stays so.
+        Other columns are not written, so a secret that is re-encrypted meanwhile stays so.
         """
         for field, value in fields.items():
             setattr(self, field, value)
@@ -135,12 +144,12 @@ def mask_secret(secret: str) -> str:
 
 
 def kind_choices() -> list[tuple[str, str]]:
-    """A function, so that another kind needs no migration."""
+    """The choices of `Provider.kind`. They are a function, so that a new kind needs no migration."""
     return [(kind, kind) for kind in KINDS]
 
 
 class Provider(models.Model):
-    """An upstream that answers for some models."""
+    """A service that runs models."""
 
     name = models.CharField(
         max_length=64,
@@ -189,7 +198,7 @@ class Provider(models.Model):
         return self.name
 
     def clean(self) -> None:
-        """What one field alone cannot tell: the URL and the options that the kind needs."""
+        """Check what depends on the kind: whether it needs a base URL, and its options. Raises `ValidationError`."""
         kind = KINDS.get(self.kind)
         if kind is None:
             return
@@ -199,9 +208,10 @@ class Provider(models.Model):
             raise ValidationError({"options": problem})
 
     def change(self, *, secret: str | None = None, **fields: Any) -> None:
-        """Set these settings, check all of them, and keep the secret, when one is given, as its own credential.
+        """Set these fields, validate the row and save it. Raises `ValidationError`.
 
-        No other column is written: what others change meanwhile stays.
+        A secret is stored as a credential that is bound to this provider. Other columns are not written, so what others
+        change meanwhile stays.
         """
         if secret is not None and not fields.get("credential_alias", self.credential_alias):
             fields["credential_alias"] = DEFAULT_ALIAS
@@ -220,7 +230,7 @@ class HealthStatus(models.TextChoices):
 
 
 class ProviderHealth(models.Model):
-    """How a provider was found when it was last asked (`providers.health`). One that was never asked has none."""
+    """The latest finding about a provider (`providers.health`). A provider without a finding has no row."""
 
     provider = models.OneToOneField(Provider, primary_key=True, on_delete=models.CASCADE, related_name="health")
     status = models.CharField(max_length=8, choices=HealthStatus)

@@ -1,4 +1,4 @@
-"""What this app asks of others."""
+"""What this app needs from other apps. `config/ports.py` supplies it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from strict.ports import Port
 
 
 class Traffic(Protocol):
-    """The newest requests of a provider, newest first: whether each was served, with its status; how long the newest
-    took the provider, in milliseconds, and when it began.
+    """The newest requests to a provider.
+
+    `served` says of each request whether it was served, the newest first. The others are of the newest request: its
+    status, how long the provider took in milliseconds, and when it began.
     """
 
     @property
@@ -26,7 +28,7 @@ class Traffic(Protocol):
 
 class LatestTraffic(Protocol):
     def __call__(self, providers: Iterable[str], now: datetime) -> Mapping[str, Traffic]:
-        """Of these providers those that had requests lately, by name."""
+        """By name, the traffic of those of these providers that had requests lately. Raises `DatabaseError`."""
 
 
 CONFIGURATION_VERSION: Port[Callable[[], int]] = Port("providers.ports.CONFIGURATION_VERSION")

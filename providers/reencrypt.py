@@ -1,8 +1,9 @@
-"""Write every stored secret under the first key of `ENCRYPTION_KEY`, while servers go on working.
+"""Encrypt every stored secret with the first key of `ENCRYPTION_KEY`, while servers go on working.
 
-Nothing is announced to them: they have the secrets decrypted in memory, and read the rows again by any listed key. Each
-row is a transaction of its own, compared and set, so that nobody waits and what an operator changes meanwhile stays.
-Rejected: one transaction with all rows locked, which would hold up every change until its end.
+The change feed gets no rows for this: servers have the secrets decrypted in memory, and can read a row under any listed
+key. Each row has a transaction of its own, and is written only if it has not changed since it was read. So nothing
+waits for a lock, and what an operator changes meanwhile stays. Rejected: one transaction with all rows locked, which
+would hold up every change until its end.
 """
 
 from __future__ import annotations
@@ -19,13 +20,16 @@ from providers.vault import Undecryptable, renew
 @dataclass
 class Reencrypted:
     rewritten: int = 0
-    """Those that were under another key than the first."""
+    """How many were encrypted with another key than the first."""
     undecryptable: list[Credential] = field(default_factory=list)
-    """No listed key decrypts them; they are as they were."""
+    """The credentials that no listed key decrypts. They are unchanged."""
 
 
 def reencrypt() -> Reencrypted:
-    """Doing it again does what is left. Raises `DatabaseError`; what was rewritten until then stays so."""
+    """Re-encrypt all credentials. A second call continues after a failure.
+
+    Raises `DatabaseError`; the rows that were rewritten before it stay rewritten.
+    """
     done = Reencrypted()
     for credential in Credential.objects.order_by("pk"):
         try:
@@ -36,7 +40,7 @@ def reencrypt() -> Reencrypted:
 
 
 def rewrite(credential: Credential) -> bool:
-    """Whether it had to be rewritten. Raises `Undecryptable`."""
+    """Re-encrypt one credential. Returns whether this call rewrote it. Raises `Undecryptable`."""
     while (renewed := renew(credential.encrypted)) != credential.encrypted:
         with transaction.atomic():
             as_read = Credential.objects.filter(pk=credential.pk, encrypted=credential.encrypted)

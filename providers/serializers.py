@@ -1,4 +1,4 @@
-"""Providers and credentials as the management API shows and takes them. A secret goes in and never comes out."""
+"""The management API's serializers of providers and credentials. They take secrets, and never return one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from strict.members import Strict
 
 
 class SecretField(serializers.CharField):
-    """Taken as it is, spaces and all, so that what does not fit is refused instead of mended."""
+    """A secret, taken exactly as sent: spaces at its ends are refused, not removed."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(
@@ -59,7 +59,7 @@ class OptionsField(serializers.JSONField):
 
 
 class HealthSerializer(serializers.Serializer[Health]):
-    """As a provider was last found."""
+    """The latest finding about a provider's health."""
 
     status = serializers.CharField(help_text="`ok`, `down`, or `unknown`: it was never asked.")
     latency_ms = serializers.FloatField(allow_null=True)
@@ -71,7 +71,7 @@ class HealthSerializer(serializers.Serializer[Health]):
 class ProviderSerializer(Strict, serializers.ModelSerializer[Provider]):
     moving = Strict.moving | {"health", "version"}
     required_examples: ClassVar = {"base_url": "https://api.openai.com/v1"}
-    """Only the simulator can do without."""
+    """Only the simulator needs no base URL."""
 
     credential = serializers.CharField(
         source="credential_alias",
@@ -109,7 +109,7 @@ class ProviderSerializer(Strict, serializers.ModelSerializer[Provider]):
             "updated_at",
             "version",
         )
-        # A name that is taken is a conflict (409), which a serializer's validator cannot say: the model finds it.
+        # A name that is taken is a conflict (409). A serializer's validator would make it 400, so the model checks it.
         extra_kwargs: ClassVar[dict[str, Any]] = {"name": {"validators": []}, "priority": {"max_value": 32_767}}
 
     @extend_schema_field(HealthSerializer)
@@ -121,7 +121,7 @@ class ProviderSerializer(Strict, serializers.ModelSerializer[Provider]):
 
     @cached_property
     def _version(self) -> int:
-        """Read once an answer, not once a row: a list has one serializer for all of its rows."""
+        """Read once for each answer, not for each row: a list has one serializer for all its rows."""
         return CONFIGURATION_VERSION()()
 
     def validate_api_key(self, value: str) -> str:
@@ -149,10 +149,10 @@ class CredentialSerializer(Strict, serializers.ModelSerializer[Credential]):
     class Meta:
         model = Credential
         fields = ("id", "alias", "provider", "provider_name", "secret", "mask", "usable", "created_at", "updated_at")
-        validators: ClassVar[list[Any]] = []  # the model finds an alias that is taken: a conflict (409)
+        validators: ClassVar[list[Any]] = []  # an alias that is taken is a conflict (409), so the model checks it
 
     def get_fields(self) -> dict[str, Any]:
-        """An update may leave the secret out, also one that says all else: nobody can read it to say it again."""
+        """A secret is required to create a credential. A `PUT` may leave it out too, because no client can read it."""
         fields = super().get_fields()
         fields["secret"].required = self.instance is None
         return fields
@@ -169,7 +169,7 @@ class CredentialSerializer(Strict, serializers.ModelSerializer[Credential]):
 
 
 class CredentialUpdateSerializer(CredentialSerializer):
-    """A credential as `PUT` takes it: where the secret is left out, the stored one stays."""
+    """A credential as `PUT` takes it. If the secret is left out, the stored one stays."""
 
     def get_fields(self) -> dict[str, Any]:
         fields = super().get_fields()

@@ -1,4 +1,4 @@
-"""What happens to providers by the clock."""
+"""The periodic task of this app."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from providers.models import HealthStatus
 
 @shared_task
 def look_at_providers() -> str:
-    """Note what requests tell of the providers, and with PROVIDER_CHECKS ask each of them."""
+    """Find the health of the providers: with PROVIDER_CHECKS by asking each one, else from the latest requests."""
     if settings.PROVIDER_CHECKS:
         from providers.checks import check_providers
 

@@ -1,7 +1,7 @@
-"""Provider credentials at rest: encrypted with Fernet under `ENCRYPTION_KEY`.
+"""Encryption of stored credentials, with Fernet and the keys of `ENCRYPTION_KEY`.
 
-`ENCRYPTION_KEY` may list several keys, comma-separated: the first encrypts, all of them decrypt, so a key is
-replaced by putting the new one in front, and rewriting what is stored (`reencrypt.py`).
+`ENCRYPTION_KEY` may list several keys, separated by commas. The first one encrypts, and all of them decrypt. To replace
+a key, put the new one in front and re-encrypt what is stored (`reencrypt.py`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ NO_KEY = (
 
 
 class Undecryptable(Exception):
-    """Stored under a key that `ENCRYPTION_KEY` does not list, or damaged."""
+    """The secret was encrypted with a key that `ENCRYPTION_KEY` does not list, or it is damaged."""
 
 
 @lru_cache(maxsize=4)
@@ -28,7 +28,7 @@ def _box(keys: tuple[str, ...]) -> MultiFernet:
 
 
 def encrypt(secret: str) -> str:
-    """Raises `ValidationError` where there is no key to do it with."""
+    """Raises `ValidationError` if there is no key."""
     if not settings.ENCRYPTION_KEYS:
         raise ValidationError({"secret": NO_KEY})
     return _box(tuple(settings.ENCRYPTION_KEYS)).encrypt(secret.encode()).decode()
@@ -45,7 +45,7 @@ def decrypt(stored: str) -> str:
 
 
 def renew(stored: str) -> str:
-    """The same secret under the first key; what was given, where that is its key already. Raises `Undecryptable`."""
+    """The secret, encrypted with the first key; `stored` itself if it already is. Raises `Undecryptable`."""
     keys = tuple(settings.ENCRYPTION_KEYS)
     if not keys:
         raise Undecryptable(NO_KEY)

@@ -1,4 +1,4 @@
-"""Azure OpenAI: by deployment (`https://NAME.openai.azure.com/openai`) or its v1 API (`…/openai/v1`)."""
+"""Azure OpenAI, by deployment (`https://NAME.openai.azure.com/openai`) or through its v1 API (`…/openai/v1`)."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from urllib.parse import quote
 
 from providers.kinds.base import Headers, Kind, health_problem, unknown_option
 
-# What is addressed by deployment: https://learn.microsoft.com/azure/ai-foundry/openai/reference
+# The paths that contain a deployment: https://learn.microsoft.com/azure/ai-foundry/openai/reference
 BY_DEPLOYMENT = ("/chat/completions", "/completions", "/embeddings", "/audio/", "/images/")
 DEFAULT_API_VERSION = "2024-10-21"
 _SAYS_VERSION = re.compile(r"(?:^|&)api-version=[^&]", re.IGNORECASE)
 
 
 class Azure(Kind):
-    """Options: `api_version` (default 2024-10-21), not used where the base URL ends in `/v1` or the client says one of
-    its own; `include_usage` and `health_path` as openai's has them.
+    """Options: `api_version` (default 2024-10-21); `include_usage` and `health_path` as in kind `openai`.
+
+    `api_version` is not used if the base URL ends in `/v1`, or if the client's query names a version.
     """
 
     name = "azure"

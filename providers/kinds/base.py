@@ -1,4 +1,4 @@
-"""What a kind of provider is."""
+"""The base class of the kinds of providers, and helpers for their options and headers."""
 
 from __future__ import annotations
 
@@ -10,52 +10,56 @@ Headers = list[tuple[bytes, bytes]]
 
 
 class Kind:
-    """How providers of one sort are addressed and paid.
+    """How Sluice calls the providers of one kind: paths, authentication and options.
 
-    A subclass is one file in this folder and one entry in `KINDS`. Its methods run once for each provider when the
-    configuration is loaded (`problem_with`, `auth_headers`) or once a request (`path`); they neither block nor
-    raise for options that `problem_with` let pass.
+    A subclass is one file in this folder and one entry in `KINDS`. `problem_with` runs when a provider is saved. The
+    headers are built when the configuration is loaded, or at the first request that needs them, and are then kept.
+    `path` runs for each request to a provider. The methods must not block, and must not raise for options that
+    `problem_with` accepts.
     """
 
     name: str
     api = "openai"
-    """Whose API it speaks. What clients ask in another one is translated (`proxy/dialects/pairs.py`)."""
+    """The API that its providers speak. Requests in another one are translated (`proxy/dialects/pairs.py`)."""
 
     needs_base_url = True
-    """False: the kind answers in the process itself when it has no base URL."""
+    """False: a provider without a base URL is answered inside the process."""
 
     asks_for_stream_usage = True
-    """True: it understands `stream_options.include_usage` on chat and legacy completions."""
+    """True: its providers understand `stream_options.include_usage` for chat and legacy completions."""
 
     addresses_models = False
-    """True: where a request goes depends on its model, also within the provider."""
+    """True: the path of a request contains the model."""
 
     telemetry_name: str | None = None
-    """What OpenTelemetry calls its vendor, where the kind means one; None: traces tell it by the address."""
+    """OpenTelemetry's name of the vendor, if the kind has one; None: traces tell the vendor by the address."""
 
     def problem_with(self, options: Any) -> str | None:
-        """What is wrong with a provider's `options`, as a sentence for the operator; None when they fit."""
+        """What is wrong with a provider's `options`, as a sentence for the operator; None if nothing is."""
         return "Write a JSON object." if not isinstance(options, dict) else None
 
     def auth_headers(self, secret: str, options: Mapping[str, Any]) -> Headers:
-        """The headers that carry the credential; names in lower case."""
+        """The headers that carry the credential, with names in lower case."""
         return [(b"authorization", b"Bearer " + secret.encode())]
 
     def extra_headers(self, options: Mapping[str, Any]) -> Headers:
-        """Headers that every request to this provider carries besides."""
+        """Other headers that every request to this provider carries."""
         return []
 
     def health_path(self, options: Mapping[str, Any]) -> str | None:
-        """What is asked for to see whether it is there, as what follows `/v1`; None: it is not asked."""
+        """The path of a health check, without `/v1`; None: the provider is not checked."""
         return options.get("health_path", "/models") or None
 
     def path(self, base_path: str, rest: str, query: str, model: str, options: Mapping[str, Any]) -> str:
-        """The request target. `rest` is what follows `/v1`, already checked; `model` is the provider's name for it."""
+        """The request target. `rest` is the client's path after `/v1`, already checked.
+
+        `model` is the provider's name for the model, or "".
+        """
         return f"{base_path}{rest}?{query}" if query else base_path + rest
 
 
 def unknown_option(options: Mapping[str, Any], allowed: Iterable[str]) -> str | None:
-    """What is wrong with an option that the kind does not know."""
+    """A sentence about the first option that the kind does not know; None if it knows all of them."""
     names = sorted(allowed)
     for name in options:
         if name not in names:
@@ -67,21 +71,21 @@ def unknown_option(options: Mapping[str, Any], allowed: Iterable[str]) -> str | 
 
 
 def header_lines(headers: Headers) -> bytes:
-    """Headers as they stand in a message. Raises `ValueError` for one that would break out of its line."""
+    """The headers as lines of a message. Raises `ValueError` if a value would begin a new line or contains NUL."""
     lines = b"".join([b"%s: %s\r\n" % header for header in headers])
-    # One comparison instead of a search in every value: more line ends than lines means that a value carries one.
+    # Counting is faster than a search in every value: more line ends than headers means that a value contains one.
     if lines.count(b"\n") != len(headers) or lines.count(b"\r") != len(headers) or b"\0" in lines:
         raise ValueError("a header value has a line break in it")
     return lines
 
 
 def read_lines(lines: bytes) -> Headers:
-    """The headers again, for who does not write them to a socket."""
+    """The headers of such lines, as pairs, for callers that use an HTTP library."""
     return [(name, value) for name, _, value in (line.partition(b": ") for line in lines.splitlines())]
 
 
 def health_problem(options: Mapping[str, Any]) -> str | None:
-    """What is wrong with the option `health_path`."""
+    """What is wrong with the option `health_path`; None if nothing is."""
     path = options.get("health_path", "/models")
     if path is False or (isinstance(path, str) and path.startswith("/") and is_target(path)):
         return None
@@ -89,12 +93,12 @@ def health_problem(options: Mapping[str, Any]) -> str | None:
 
 
 def is_target(path: str) -> bool:
-    """Whether a request line can carry it."""
+    """Whether a request line can carry the path."""
     return path.isascii() and path.isprintable() and " " not in path and "#" not in path
 
 
 def header_problem(headers: Any) -> str | None:
-    """What is wrong with an option that maps header names to values."""
+    """What is wrong with an option that maps header names to values; None if nothing is."""
     if not isinstance(headers, Mapping):
         return "`headers` maps header names to values."
     for name, value in headers.items():

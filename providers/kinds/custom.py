@@ -1,4 +1,4 @@
-"""A server of OpenAI's shape at other paths, or with another way to carry its credential."""
+"""Servers that speak OpenAI's API at other paths, or take the credential in another header."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ OPTIONS = {"headers", "include_usage", "auth_header", "auth_format", "paths", "h
 
 
 class Custom(Kind):
-    """Options, all of them optional:
+    """The options, all of which may be left out:
 
-    `auth_header` (default `authorization`) and `auth_format` (default `Bearer {key}`) carry the credential;
-    `paths` maps what follows `/v1` to the server's own path, such as {"/chat/completions": "/generate"};
-    `headers` go with every request; `include_usage: false` for a server that refuses `stream_options`;
-    `health_path` as openai's.
+    `auth_header` (default `authorization`) and `auth_format` (default `Bearer {key}`): the header of the credential;
+    `paths`: from the path after `/v1` to the server's own path, such as {"/chat/completions": "/generate"};
+    `headers`: headers for every request; `include_usage: false` for a server that refuses `stream_options`;
+    `health_path` as in kind `openai`.
     """
 
     name = "custom"

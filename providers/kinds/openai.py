@@ -1,4 +1,4 @@
-"""OpenAI, and everything that speaks its API: vLLM, Ollama, Groq, Mistral, DeepSeek, OpenRouter and others."""
+"""OpenAI, and other servers that speak its API: vLLM, Ollama, Groq, Mistral, DeepSeek, OpenRouter and more."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from providers.kinds.base import Headers, Kind, as_headers, header_problem, heal
 
 class OpenAI(Kind):
     """Options: `headers` for every request; `include_usage: false` for a server that refuses `stream_options`;
-    `health_path`, what a check of its health asks for (default `/models`), or false.
+    `health_path`, the path of a health check (default `/models`), or false for none.
     """
 
     name = "openai"

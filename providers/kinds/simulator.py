@@ -1,4 +1,4 @@
-"""The built-in upstream that needs no account: see `providers/simulator/`."""
+"""The built-in provider that needs no account: see `providers/simulator/`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from providers.simulator.settings import problem_with
 
 
 class Simulator(Kind):
-    """Without a base URL it answers in the process; with one, it is another process's `manage.py simulator`.
+    """Without a base URL it answers inside the process. With one, it is a `manage.py simulator` at that address.
 
-    Options: what a request's `simulate` member takes, for requests that say nothing.
+    Options: the members of `simulate`, as defaults for requests. They reach only the simulator inside the process.
     """
 
     name = "simulator"

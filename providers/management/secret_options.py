@@ -1,4 +1,4 @@
-"""A secret on the command line: from the environment or standard input, where nobody else on the machine sees it."""
+"""Options of commands that take a secret, from the environment or standard input: other users cannot see it there."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.core.management.base import CommandError, CommandParser
 
 
 def add_secret(parser: CommandParser, name: str, *, required: bool = False) -> None:
-    """The options `--<name>` and `--<name>-env`."""
+    """Add the options `--<name>` and `--<name>-env`."""
     secret = parser.add_mutually_exclusive_group(required=required)
     secret.add_argument(
         f"--{name}",
@@ -21,7 +21,7 @@ def add_secret(parser: CommandParser, name: str, *, required: bool = False) -> N
 
 
 def read_secret(options: dict[str, Any], name: str) -> str | None:
-    """The secret that was given; None where nothing was said."""
+    """The secret that was given; None if neither option was. Raises `CommandError` if it is empty."""
     option = name.replace("-", "_")
     value: str | None = options[option]
     variable: str | None = options[f"{option}_env"]

@@ -1,4 +1,4 @@
-"""`manage.py credentials`: create, list, show, update, delete and re-encrypt what providers are paid with."""
+"""`manage.py credentials`: create, list, show, update, delete and re-encrypt upstream credentials."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from strict.ports import COMMAND_LINE, CommandLine
 
 class Command(BaseCommand):
     help = "Stored credentials of providers, here or, with --api-url, on another Sluice. Only their masks are shown."
-    requires_system_checks = ()  # a remote one needs nothing of this installation
+    requires_system_checks = ()  # with --api-url the command needs nothing of this installation
 
     @property
     def cli(self) -> CommandLine:
-        """The commands' shared part belongs to another app, which this one does not import (`config/ports.py`)."""
+        """What all commands share. It belongs to another app, which this app does not import (`config/ports.py`)."""
         columns = ("id", "alias", "provider_name", "mask", "usable", "updated_at")
         return COMMAND_LINE()(self, columns)
 
@@ -110,5 +110,5 @@ class Command(BaseCommand):
 
 
 def _number(api: Any, provider: str | None) -> int | None:
-    """A provider's, by its name."""
+    """The id of the provider with this name; None for None."""
     return None if provider is None else int(api.find("providers", "provider", id=None, name=provider)["id"])

@@ -15,11 +15,11 @@ from strict.ports import COMMAND_LINE, CommandLine
 
 class Command(BaseCommand):
     help = "Providers, here or, with --api-url, on another Sluice."
-    requires_system_checks = ()  # a remote one needs nothing of this installation
+    requires_system_checks = ()  # with --api-url the command needs nothing of this installation
 
     @property
     def cli(self) -> CommandLine:
-        """The commands' shared part belongs to another app, which this one does not import (`config/ports.py`)."""
+        """What all commands share. It belongs to another app, which this app does not import (`config/ports.py`)."""
         columns = ("id", "name", "kind", "base_url", "credential", "priority", "weight", "is_enabled")
         return COMMAND_LINE()(self, columns)
 
@@ -112,7 +112,7 @@ def _find(api: Any, options: dict[str, Any]) -> Any:
 
 
 def _models(text: str) -> dict[str, str]:
-    """`a,b` or `client=upstream,…`; a name alone stands for itself."""
+    """Parse `a,b` or `client=upstream,…`. A name alone gets a blank value, which means the same name."""
     pairs = [item.partition("=") for item in text.split(",") if item.strip()]
     return {client.strip(): upstream.strip() for client, _, upstream in pairs}
 

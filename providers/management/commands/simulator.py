@@ -1,4 +1,4 @@
-"""`manage.py simulator`: the built-in upstream as a server of its own."""
+"""`manage.py simulator`: the built-in provider as a server of its own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NUMBERS = {"tokens": int, "bytes": int, "delay_ms": float, "first_token_ms": flo
 
 
 class Command(BaseCommand):
-    """Serves until SIGTERM or Ctrl-C. The options besides host and port are defaults for the body's `simulate`."""
+    """Serves until SIGTERM or Ctrl-C. All options but host and port are defaults for the body's `simulate`."""
 
     help = "Serve a deterministic upstream that speaks OpenAI's API and fails on demand."
     requires_system_checks = ()
