@@ -1,5 +1,5 @@
-"""The built-in upstream: deterministic, speaks OpenAI's API, fails on demand.
+"""The simulator: a built-in provider that speaks OpenAI's API, is deterministic, and fails on demand.
 
-`script.py` turns a request into a script (what is sent, when, and how it breaks); `inprocess.py` plays it inside
-Sluice, `server.py` over sockets.
+`script.py` turns a request into a script: what is sent, when, and how it breaks. `inprocess.py` plays the script inside
+Sluice, and `server.py` plays it over sockets.
 """

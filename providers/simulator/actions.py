@@ -1,4 +1,4 @@
-"""What a script is made of: the same for the player in the process and the player on sockets."""
+"""The actions of a script. Both players, `inprocess.py` and `server.py`, perform the same actions."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class Malformed(NamedTuple):
 
 
 class Pause(NamedTuple):
-    """Nothing is sent for this long. Pauses add up on one timeline: time lost in between is made good."""
+    """Nothing is sent for this long. Pauses add up on one timeline, so a late action does not delay later ones."""
 
     seconds: float
 
 
 class Cut(NamedTuple):
-    """The connection drops without a proper end."""
+    """The connection closes before the answer is complete."""
 
 
 class Stall(NamedTuple):
@@ -42,15 +42,15 @@ class Stall(NamedTuple):
 
 
 class End(NamedTuple):
-    """The answer is whole."""
+    """The answer is complete."""
 
 
 Action = Head | Piece | Malformed | Pause | Cut | Stall | End
 
 
 class Script(NamedTuple):
-    """How a request is answered: any pauses, a head, pieces, and one of End, Cut and Stall."""
+    """How a request is answered: a head, pieces, pauses, then `End`, `Cut` or `Stall`. A `Cut` may replace the head."""
 
     actions: Iterable[Action]
     repeatable: bool
-    """True: `actions` is a tuple, and the same request is answered by it at any time."""
+    """True: `actions` is a tuple, and the same request may always be answered by it."""

@@ -1,4 +1,4 @@
-"""`/chat/completions`."""
+"""`/chat/completions`: chat completions, whole and streamed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from providers.simulator.reply import CREATED, FINGERPRINT, Ask, Choice
 
 
 def respond(ask: Ask) -> Plain | Stream:
-    """A `chat.completion`, or its chunks."""
+    """A `chat.completion`, whole or in chunks. Raises `RefusedError`."""
     messages = member(ask.body, "messages", list)
     if not messages or not all(isinstance(message, dict) for message in messages):
         raise RefusedError("'messages' must be a list of at least one message.", param="messages", code="invalid_type")

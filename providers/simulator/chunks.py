@@ -17,18 +17,18 @@ MARK = "\x01token\x01"
 ENCODED_MARK = msgspec.json.encode(MARK)
 
 Shape = Callable[[int, str], dict[str, Any]]
-"""A choice of a chunk from the index of the choice and a token or a reason to finish."""
+"""Makes one choice of a chunk from the choice's index and a token or finish reason."""
 
 
 class Chunks:
-    """Builds the frames of one streamed answer; where they tell usage is said in `counting.py`."""
+    """Builds the frames of one streamed answer. `counting.py` says which of them contain usage."""
 
     def __init__(self, ask: Ask, envelope: dict[str, Any], prompt_tokens: int) -> None:
         self.envelope = envelope
         self.prompt_tokens = prompt_tokens
         self.mode = ask.settings.usage
         self.own_frame = self.mode == "always" or (self.mode == "openai" and ask.include_usage)
-        # OpenAI adds the null only where the client asked.
+        # OpenAI adds `"usage": null` only if the client asked for usage.
         self.null = self.own_frame and ask.include_usage
 
     def chunk(self, choices: list[dict[str, Any]], completion_tokens: int, *, tell: bool = False) -> bytes:
@@ -74,7 +74,7 @@ class Chunks:
             yield frames
 
     def around(self, index: int, token: Shape) -> tuple[bytes, bytes]:
-        """A frame without its token: encoding a word costs a tenth of encoding a chunk."""
-        # From the right: the model's name comes before the choices and may hold anything.
+        """What stands before and after the token in a frame. Encoding a word costs a tenth of encoding a chunk."""
+        # Searched from the right, because the model's name comes before the choices and may contain the mark.
         prefix, _, suffix = self.chunk([token(index, MARK)], 0).rpartition(ENCODED_MARK)
         return prefix, suffix

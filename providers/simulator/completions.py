@@ -1,4 +1,4 @@
-"""`/completions`, the legacy one."""
+"""`/completions`: legacy completions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MOST_CHOICES = 2048
 
 
 def respond(ask: Ask) -> Plain | Stream:
-    """A `text_completion`, whole or in chunks: `n` choices for each of the prompts."""
+    """A `text_completion`, whole or in chunks, with `n` choices for each prompt. Raises `RefusedError`."""
     prompt = member(ask.body, "prompt", (str, list), "")
     limit = counted(ask.body, "max_tokens", None, 0, 10**9)
     # A list of texts or of token lists is several prompts; a list of tokens is one.

@@ -1,12 +1,12 @@
-"""Tokens by the simulator's own exact rule: one word is one token, and so is one number of a tokenized prompt.
+"""Token counts and usage objects. One word is one token, and so is each number of a tokenized prompt.
 
-`usage` decides where a stream of chat or legacy completions tells them:
-`openai`  in a frame of its own at the end if `stream_options.include_usage`, with `"usage": null` in the others;
-`always`  in a frame of its own although nobody asked;
-`last`    in the last frame that has choices;
-`every`   in every frame, cumulated;
-`none`    nowhere, in plain answers neither.
-The Responses API tells usage in its last event (unless `none`).
+The setting `usage` decides which frames of a streamed chat or legacy completion contain usage:
+`openai`  a frame of its own at the end if `stream_options.include_usage` is set; the others have `"usage": null`;
+`always`  a frame of its own at the end, also if the client did not ask for it;
+`last`    the last frame that has choices;
+`every`   every frame, with the counts so far;
+`none`    no frame, and no plain answer either.
+A stream of the Responses API has usage in its last event, unless `usage` is `none`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 
 def words_in(value: Any) -> int:
-    """The prompt tokens of a prompt, of messages or of input items, however they nest."""
+    """The number of prompt tokens in a prompt, messages or input items, at any depth."""
     if isinstance(value, str):
         return len(value.split())
     if isinstance(value, int):

@@ -1,4 +1,4 @@
-"""Puts an answer on the timeline, and breaks it where the settings want it broken."""
+"""Makes the script of an answer: adds the pauses, and breaks the answer where the settings say so."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ class Stream(NamedTuple):
     """The frames of a streamed answer."""
 
     opening: list[bytes]
-    """Sent at once, before there is any token."""
+    """Sent after the head, before the wait for the first token."""
     lead: list[bytes]
     """Sent with the first token."""
     tokens: Iterable[list[bytes]]
-    """One list a token; with several choices it has a frame for each of them."""
+    """One list for each token, with a frame for each choice that still has one."""
     closing: list[bytes]
     last: list[bytes]
-    """What says that the stream is whole: `[DONE]`, or the last event."""
+    """The end of a complete stream: `[DONE]`, or the last event."""
     broken: bytes
     """Half a frame."""
 
@@ -64,7 +64,7 @@ def deliver(answer: Plain | Stream, key: str, settings: Settings = PLAIN, *, rep
         answer = Plain(PAGE, content_type=b"text/html; charset=utf-8")
     if isinstance(answer, Stream):
         return Script(streamed(answer, key, settings), False)
-    # Flapping counts requests, so no answer stands for the next one.
+    # `Flap` counts requests, so the next equal request may get another answer.
     return Script(tuple(in_one(answer, key, settings)), repeatable and not isinstance(settings.fault, Flap))
 
 
@@ -88,7 +88,7 @@ def head(status: int, content_type: bytes, key: str, more: Headers = ()) -> Head
 
 
 def in_one(answer: Plain, key: str, settings: Settings) -> Iterator[Action]:
-    """A plain answer. `after` counts tokens: the body breaks at their share of it."""
+    """The actions of a plain answer. A fault after k of n tokens breaks the body after k/(n + 1) of its bytes."""
     fault = settings.fault
     data = answer.data
     yield from before_head(settings)
@@ -97,7 +97,7 @@ def in_one(answer: Plain, key: str, settings: Settings) -> Iterator[Action]:
         return
     if isinstance(fault, CutAfter | StallAfter | MalformedAfter):
         data = data[: len(data) * min(fault.after, answer.tokens) // (answer.tokens + 1)]
-    # A malformed body is whole as HTTP, a cut one is not.
+    # A malformed body is complete as HTTP, so its length is given. A cut body is shorter than its Content-Length.
     length = len(data) if isinstance(fault, MalformedAfter) else len(answer.data)
     yield head(answer.status, answer.content_type, key, (*answer.headers, (b"content-length", str(length).encode())))
     if settings.first_token_ms and answer.status == 200:
@@ -119,7 +119,7 @@ def streamed(stream: Stream, key: str, settings: Settings) -> Iterator[Action]:
         yield Pause(settings.first_token_ms / 1000)
     after = fault.after if isinstance(fault, CutAfter | StallAfter | MalformedAfter) else None
     pause = Pause(1 / settings.tokens_per_second) if settings.tokens_per_second else None
-    # The lead goes out with the first token: a stream that breaks after none has sent nothing of the answer.
+    # The lead goes out with the first token: a stream that breaks after 0 tokens has sent nothing of the answer.
     lead = stream.lead
     for sent, frames in enumerate(stream.tokens):
         if sent == after:
@@ -156,5 +156,5 @@ def end_of(fault: object) -> Action:
 def refusal_headers(fault: Status) -> Headers:
     if fault.retry_after is None:
         return ()
-    # Whole seconds, or what some providers send: a decimal.
+    # Some providers send a decimal, although RFC 9110 allows only whole seconds.
     return ((b"retry-after", f"{fault.retry_after:g}".encode()),)

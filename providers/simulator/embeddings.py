@@ -1,4 +1,4 @@
-"""`/embeddings`: unit vectors that SHA-256 of model and input chooses."""
+"""`/embeddings`: unit vectors, computed from the SHA-256 of model and input."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from providers.simulator.reply import Ask
 
 DIMENSIONS = 64
 MOST_INPUTS = 2048
-# What one request may compute: in the process it holds the gateway's event loop meanwhile.
+# A bound for one request: inside the process its computation blocks the event loop.
 MOST_NUMBERS = 500_000
 WORDS_OF_DIGEST = struct.Struct(">8I")
 
 
 def respond(ask: Ask) -> Plain:
-    """A list of embeddings, in the order of the inputs."""
+    """A list of embeddings, in the order of the inputs. Raises `RefusedError`."""
     inputs = inputs_of(ask)
     size = counted(ask.body, "dimensions", DIMENSIONS, 1, 4096) or DIMENSIONS
     form = member(ask.body, "encoding_format", str, "float")
@@ -51,7 +51,7 @@ def respond(ask: Ask) -> Plain:
 
 
 def inputs_of(ask: Ask) -> list[str | list[int]]:
-    """One text, some texts, one tokenized text, or some of these."""
+    """The inputs as a list. A request has one text, one list of tokens, or a list of these. Raises `RefusedError`."""
     value = member(ask.body, "input", (str, list))
     inputs = [value] if isinstance(value, str) or (value and isinstance(value[0], int)) else value
     if not inputs or len(inputs) > MOST_INPUTS or not all(map(is_input, inputs)):
@@ -70,7 +70,7 @@ def is_input(value: Any) -> bool:
 
 
 def packed(model: str, value: str | list[int], size: int) -> bytes:
-    """A unit vector as little-endian float32, which is what base64 carries and what floats are rounded to."""
+    """A unit vector as little-endian float32. Base64 encodes these bytes, and `float` returns the same numbers."""
     seed = sha256(msgspec.json.encode([model, value])).digest()
     numbers: list[float] = []
     for block in range(-(-size // 8)):

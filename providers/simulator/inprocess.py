@@ -1,7 +1,7 @@
-"""Plays scripts inside Sluice's own process, behind the interface of the data plane's upstream client.
+"""Plays scripts inside a process of Sluice, as an `Answer` of the data plane (`proxy/wire/answer.py`).
 
-No thread, no socket, no task: whoever reads moves the script on. A read that is cancelled loses nothing, for the
-script's timeline is kept in deadlines, not in sleeps.
+This takes no thread, socket or task: each read plays the script up to its next pause. A read that is cancelled loses
+nothing, because the timeline consists of deadlines, not of sleeps.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MEMORY = Memory()
 
 
 class SimulatedAnswer:
-    """An answer whose head has come; the body is read piece by piece."""
+    """An answer whose head has been played. Reading it plays the rest of the script."""
 
     status: int
     headers: list[tuple[bytes, bytes]]
@@ -36,7 +36,7 @@ class SimulatedAnswer:
         self._aborted = asyncio.Event()
 
     async def comes_by(self, deadline: float) -> bool:
-        """Wait for more of the body, or its end, or its failure, no longer than until then, in the loop's time."""
+        """Wait until more of the body, its end or its failure is there. False: `deadline` (loop time) came first."""
         try:
             async with asyncio.timeout_at(deadline):
                 while not self._has_something():
@@ -52,9 +52,9 @@ class SimulatedAnswer:
         return bool(self._back) or self._ending is not None or self._aborted.is_set()
 
     async def read(self) -> bytes:
-        """What there is of the body, b"" at its clean end; ConnectionResetError when it was cut or aborted."""
+        """The next bytes of the body; b"" at its end. Raises `ConnectionResetError` if it was cut or aborted."""
         if self._began:
-            # A reader that is never made to wait would keep everyone else from the event loop.
+            # Let other tasks run: a script without pauses would never yield to the event loop.
             await asyncio.sleep(0)
         self._began = True
         if self._back:
@@ -74,15 +74,15 @@ class SimulatedAnswer:
                 await self._aborted.wait()
 
     def put_back(self, data: bytes) -> None:
-        """What was read comes again with the next read."""
+        """Have the next read return these bytes again."""
         self._back = data
 
     def rest(self) -> bytes | None:
-        """None: the script's timeline says when the body comes."""
+        """Always None: the body comes when the script's timeline says so."""
         return None
 
     def abort(self) -> None:
-        """Drops the answer; a pending read wakes with ConnectionResetError."""
+        """Drop the answer. A pending read raises `ConnectionResetError`."""
         self._aborted.set()
 
     async def _head(self) -> None:
@@ -99,7 +99,7 @@ class SimulatedAnswer:
         raise ConnectionResetError("The simulator reset the connection.")
 
     def _gather(self) -> bytes:
-        """The pieces up to the next pause, at most about READ_BYTES."""
+        """The pieces up to the next pause. It stops once it has `READ_BYTES`."""
         pieces: list[bytes] = []
         size = 0
         while self._ending is None and not self._waiting and size < READ_BYTES:
@@ -118,7 +118,7 @@ class SimulatedAnswer:
         self._waiting = True
 
     async def _wait(self) -> None:
-        """Until the script's time has come, or an abort."""
+        """Wait until the current pause is over, or the answer is aborted."""
         if not self._waiting:
             return
         try:
@@ -135,9 +135,9 @@ async def answer(
     body: bytes,
     defaults: Mapping[str, Any] | None = None,
 ) -> SimulatedAnswer:
-    """The answer as soon as its head is there; ConnectionResetError when there is none.
+    """The answer, as soon as its head is due. Raises `ConnectionResetError` if the script has no head.
 
-    `path` is what follows the base path, with or without a query; `defaults` are the provider's options.
+    `path` follows the base path, and may have a query. `defaults` are the provider's options.
     """
     named = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}
     played = script(Request(method, path.partition("?")[0], named, body), MEMORY, defaults)

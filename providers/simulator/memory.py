@@ -1,4 +1,4 @@
-"""What one process of the simulator remembers: the responses it made, and how often it flapped."""
+"""What one process of the simulator remembers: stored responses, and the number of requests with the fault `flap`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MOST_BYTES = 64 * 1024 * 1024
 
 
 class Stored(NamedTuple):
-    """A response of the Responses API, and what it was asked."""
+    """A response of the Responses API, with its input."""
 
     response: dict[str, Any]
     input: list[dict[str, Any]]
@@ -18,7 +18,7 @@ class Stored(NamedTuple):
 
 
 class Memory:
-    """Bounded in number and in bytes; the oldest response goes first."""
+    """Bounded in responses and in bytes. The oldest response is forgotten first."""
 
     def __init__(self) -> None:
         self.flaps = 0
@@ -40,6 +40,6 @@ class Memory:
         return stored
 
     def flap(self, period: int) -> bool:
-        """Counts a request; True when it is the one that fails."""
+        """Count a request. Returns whether it is one that fails."""
         self.flaps += 1
         return self.flaps % period == 0

@@ -1,4 +1,4 @@
-"""The rest of the API: models, files, and an echo to look at what arrived."""
+"""The rest of the API: models, files, and an echo that shows what arrived."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SHOWN_BYTES = 1000
 
 
 def respond(method: str, path: str, headers: Mapping[str, str], body: bytes) -> Plain:
-    """Unknown paths are 404, known ones with another method 405."""
+    """The answer for these paths. Raises `RefusedError` with 404 for another path or method."""
     if path == "/echo" or path.startswith("/echo/"):
         return echo(method, path, headers, body)
     name = path.removeprefix("/models/")
@@ -47,7 +47,7 @@ def model(name: str) -> dict[str, Any]:
 
 
 def file(body: bytes) -> dict[str, Any]:
-    """What an upload answers; name and purpose are read from the form without parsing all of it."""
+    """The answer to an upload. Name and purpose are searched in the form, which is not parsed."""
     filename, purpose = FILENAME.search(body), FIELD.search(body)
     return {
         "id": f"file-sim{sha256(body).hexdigest()[:24]}",
@@ -61,7 +61,7 @@ def file(body: bytes) -> dict[str, Any]:
 
 
 def echo(method: str, path: str, headers: Mapping[str, str], body: bytes) -> Plain:
-    """Credentials are not shown: an echo ends up in logs and screenshots."""
+    """The request as JSON. Credentials are left out, because an echo ends up in logs and screenshots."""
     hidden = {"authorization", "api-key", "x-api-key", "cookie"}
     shown = {name: "…" if name in hidden else value for name, value in headers.items()}
     data = {

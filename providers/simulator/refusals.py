@@ -1,4 +1,4 @@
-"""How the simulator says no: OpenAI's error shape."""
+"""Errors of the simulator, in OpenAI's format, and the checks of parameters that raise them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TYPES = {
 
 
 class RefusedError(Exception):
-    """A request that is answered with an error."""
+    """The request is answered with this error."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class RefusedError(Exception):
 
 
 def member(body: dict[str, Any], name: str, kind: type | tuple[type, ...], default: Any = None) -> Any:
-    """A parameter of the request, of the right type; `default` where it is absent or null."""
+    """A parameter of the request; `default` if it is absent or null. Raises `RefusedError` for a wrong type."""
     value = body.get(name)
     if value is None:
         return default
@@ -50,7 +50,7 @@ def member(body: dict[str, Any], name: str, kind: type | tuple[type, ...], defau
 
 
 def counted(body: dict[str, Any], name: str, default: int | None, low: int, high: int) -> int | None:
-    """A whole number between `low` and `high`."""
+    """An integer parameter; `default` if it is absent or null. Raises `RefusedError` if it is out of bounds."""
     value = member(body, name, int)
     if value is None:
         return default

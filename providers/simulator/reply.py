@@ -1,4 +1,4 @@
-"""What a request for text asks for, and the words that answer it, before any dialect gives them a shape."""
+"""The parameters of a request for text, and the tokens of its answer. Each endpoint's module formats them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Tool(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """One answer: its tokens, and why it ends (`stop`, `length`, `content_filter`, `tool_calls`)."""
+    """One choice: its tokens, and its finish reason (`stop`, `length`, `content_filter` or `tool_calls`)."""
 
     tokens: list[str]
     finish: str
@@ -37,14 +37,14 @@ class Choice(NamedTuple):
 
 @dataclass
 class Ask:
-    """A request with a JSON body."""
+    """A request with a JSON body. Its members raise `RefusedError` for a parameter of a wrong type."""
 
     body: dict[str, Any]
     settings: Settings
     key: str
-    """Names the answer: a hash of the whole request."""
+    """A hash of path and body, used in the ids of the answer."""
     seed: bytes
-    """Chooses the words: the same streamed or not, whatever the faults."""
+    """Chooses the words. It is the same whether the answer is streamed or not, and with any `simulate`."""
     model: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -70,7 +70,7 @@ class Ask:
 
     @cached_property
     def tool(self) -> Tool | None:
-        """The function to call: where `tool_choice` demands one, not where it merely allows it."""
+        """The function to call if `tool_choice` demands a call; None if it only allows one."""
         choice = member(self.body, "tool_choice", (str, dict), "auto")
         if choice != "required" and not isinstance(choice, dict):
             return None
@@ -96,7 +96,11 @@ class Ask:
         limit: int | None = None,
         output: Any = None,
     ) -> list[Choice]:
-        """The answers. `plain` makes the body of a plain answer; `output` is the format that was asked for."""
+        """The choices of the answer, each with at most `limit` tokens. Raises `RefusedError`.
+
+        `plain` makes the body of a plain answer, whose size is needed for the setting `bytes`. `output` is the format
+        that the client asked for.
+        """
         if count * self.settings.tokens > MAX_TOKENS:
             message = f"Altogether at most {MAX_TOKENS} tokens, asked for {count} x {self.settings.tokens}."
             raise RefusedError(message, param="simulate.tokens", code="invalid_value")

@@ -1,4 +1,4 @@
-"""`/responses`: the object, and its typed events."""
+"""`/responses`: responses, whole and as typed events."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ECHOED: dict[str, Any] = {
 
 
 def respond(ask: Ask, memory: Memory) -> Plain | Stream:
-    """A response; kept in `memory` unless `store` is false."""
+    """A response, whole or as events. It is kept in `memory` unless `store` is false. Raises `RefusedError`."""
     prompt = member(ask.body, "input", (str, list), "")
     limit = counted(ask.body, "max_output_tokens", None, 1, 10**9)
     form = (member(ask.body, "text", dict) or {}).get("format")
@@ -53,7 +53,7 @@ def respond(ask: Ask, memory: Memory) -> Plain | Stream:
 
 
 def response(ask: Ask, choice: Choice | None, prompt_tokens: int) -> dict[str, Any]:
-    """The object; without a choice it is the one of a response that has just begun."""
+    """The response object. Without a choice it is that of a response that has just begun."""
     reason = {"length": "max_output_tokens", "content_filter": "content_filter"}.get(choice.finish) if choice else None
     status = "incomplete" if reason else "completed"
     usage = responses_usage(prompt_tokens, len(choice.tokens)) if choice and ask.settings.usage != "none" else None
@@ -137,7 +137,7 @@ def deltas(name: str, first: int, place: dict[str, Any], tokens: list[str]) -> I
 
 
 def input_items(key: str, prompt: str | list[Any]) -> list[dict[str, Any]]:
-    """The input as the API lists it: items with an id, texts as parts."""
+    """The input as the API lists it: each item has an id, and a text is a part. Raises `RefusedError`."""
     items = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
     listed = []
     for number, each in enumerate(items):

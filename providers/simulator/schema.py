@@ -1,4 +1,4 @@
-"""A JSON value that fits a JSON schema: the arguments of a tool call, and structured output."""
+"""JSON values that fit a JSON schema, for the arguments of tool calls and for structured output."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 from providers.simulator.text import split, words
 
 DEEPEST = 8
-# A schema that refers to itself grows by a power of its width: what a client sends must not cost that.
+# The values of a schema that refers to itself multiply at each level. A client's schema must not cost that much.
 MOST_VALUES = 1000
 
 
 def tokens_fitting(schema: Any, seed: bytes) -> list[str]:
-    """A value of the schema as JSON text, in tokens."""
-    # The standard encoder and not msgspec: its blanks after `,` and `:` are where tokens begin.
+    """A value that fits the schema, as JSON text in tokens."""
+    # `json` writes blanks after `,` and `:`, where tokens begin. msgspec does not.
     return split(json.dumps(Fitting(schema).value(schema, seed), ensure_ascii=False))
 
 
 class Fitting:
-    """Covers what SDKs generate from types; constraints such as `pattern` or `minimum` are not looked at."""
+    """Supports the schemas that SDKs generate from types. Constraints such as `pattern` or `minimum` are ignored."""
 
     def __init__(self, root: Any) -> None:
         self.root = root
@@ -60,7 +60,7 @@ class Fitting:
 
 
 def resolved(ref: str, root: Any) -> Any:
-    """What a reference inside the same schema points to."""
+    """The part of the schema that a reference within it names; None if there is none."""
     part = root
     for name in ref.removeprefix("#").strip("/").split("/"):
         part = part.get(name) if isinstance(part, dict) and name else part

@@ -1,6 +1,6 @@
-"""From a request to its script: nothing here waits, opens or sends anything.
+"""Makes the script for a request. Nothing here waits, or does I/O.
 
-The same body is answered by the same bytes, except where the process's memory is asked: stored responses, flapping.
+Equal requests get equal bytes, except where the answer depends on the process's memory: stored responses and `flap`.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from providers.simulator.reply import Ask
 from providers.simulator.settings import PLAIN, ContextLength, Flap, Settings, Status, settings_of
 
 CREATES = ("/chat/completions", "/completions", "/responses", "/embeddings")
-# What changes the delivery of an answer and not its words.
+# The members of the body that change how an answer is sent, but not its words.
 DELIVERY = ("stream", "stream_options", "simulate")
 
 
 class Request(NamedTuple):
-    """What arrived. `path` is what follows the base path; header names are in lower case."""
+    """A request as it arrived. `path` follows the base path. Header names are in lower case."""
 
     method: str
     path: str
@@ -35,7 +35,7 @@ class Request(NamedTuple):
 
 
 def script(request: Request, memory: Memory, defaults: Mapping[str, Any] | None = None) -> Script:
-    """How to answer; `defaults` are settings for what the body's `simulate` leaves open."""
+    """How to answer the request. `defaults` apply where the body's `simulate` says nothing."""
     played = answered(request, memory, defaults)
     if request.method == "HEAD":
         return Script([action for action in played.actions if not isinstance(action, Piece | Malformed)], False)
@@ -66,7 +66,7 @@ def answered(request: Request, memory: Memory, defaults: Mapping[str, Any] | Non
         key = sha256(request.path.encode() + words + rest).hexdigest()[:24]
         fail_on_demand(settings, memory, body)
         ask = Ask(body, settings, key, sha256(words).digest())
-        # A kept response that was deleted must come back with the next request: no cache may answer in its place.
+        # The same request creates a deleted response again, so it must reach the memory and not be answered by a cache.
         return deliver(created(request.path, ask, memory), key, settings, repeatable=request.path != "/responses")
     except RefusedError as error:
         refused = Plain(error.body(), status=error.status, headers=error.headers)
@@ -97,7 +97,7 @@ def parsed(body: bytes) -> dict[str, Any]:
 
 
 def canonical(body: dict[str, Any]) -> tuple[bytes, bytes]:
-    """The body without regard to blanks and the order of keys: what chooses the words, and what does not."""
+    """The body as deterministic JSON in two parts: the members that choose the words, and the `DELIVERY` members."""
     words = {name: value for name, value in body.items() if name not in DELIVERY}
     rest = {name: body[name] for name in DELIVERY if name in body}
     encode = msgspec.json.Encoder(order="deterministic").encode
@@ -105,7 +105,7 @@ def canonical(body: dict[str, Any]) -> tuple[bytes, bytes]:
 
 
 def fail_on_demand(settings: Settings, memory: Memory, body: dict[str, Any] | None = None) -> None:
-    """The faults that are answers of their own."""
+    """Raises `RefusedError` if the fault is an error answer: a status, a flap, or too long a context."""
     match settings.fault:
         case Status() as fault:
             message = f"The simulator was told to answer with {fault.status}."

@@ -1,6 +1,7 @@
-"""Plays scripts over sockets: a provider for load, for faults, and for whoever has no provider's key.
+"""Plays scripts over sockets: a provider for load tests, for faults, and for people without an account anywhere.
 
-An asyncio.Protocol over httptools: a web framework would answer a third as much, and cannot drop a connection.
+It is an `asyncio.Protocol` with httptools. A web framework would answer a third as many requests, and cannot drop a
+connection.
 """
 
 from __future__ import annotations
@@ -26,25 +27,25 @@ STATS = b"/_simulator/stats"
 MOST_BODY_BYTES = 64 * 1024 * 1024
 MOST_HEADERS = 200
 MOST_HEADER_BYTES = 64 * 1024
-# Requests that wait behind one that is being answered, before the socket is no longer read.
+# With so many pipelined requests waiting, the connection is not read until the current one is answered.
 MOST_PIPELINED = 32
 RESET = struct.pack("ii", 1, 0)
 
 
 class Stats(msgspec.Struct):
-    """What `/_simulator/stats` tells; asking for it counts nowhere."""
+    """The counts that `/_simulator/stats` returns. Requests for it are not counted."""
 
     requests: int = 0
     open: int = 0
-    """Answers under way now."""
+    """Answers that are being sent now."""
     peak_open: int = 0
     closed_by_peer: int = 0
-    """Answers that were under way when the peer went away."""
+    """Answers that were being sent when the peer closed the connection."""
     connections: int = 0
 
 
 class Simulator:
-    """What the connections of one server share."""
+    """What all connections of one server share."""
 
     def __init__(self, defaults: Mapping[str, Any] | None = None) -> None:
         self.defaults = defaults
@@ -54,7 +55,7 @@ class Simulator:
         self.connections: set[Connection] = set()
 
     async def listen(self, host: str, port: int) -> asyncio.Server:
-        """Serves until the server is closed; port 0 takes a free one."""
+        """Listen, and serve until the server is closed. Port 0 takes a free one."""
         loop = asyncio.get_running_loop()
         return await loop.create_server(lambda: Connection(self), host, port, backlog=4096)
 
@@ -64,7 +65,7 @@ class Simulator:
 
 
 class Received(NamedTuple):
-    """A request that is whole."""
+    """A complete request."""
 
     method: str
     target: bytes
@@ -72,11 +73,11 @@ class Received(NamedTuple):
     body: bytes
     keep_alive: bool
     chunks: bool
-    """False for HTTP/1.0, which does not know chunks."""
+    """False for HTTP/1.0, which has no chunked encoding."""
 
 
 class Connection(asyncio.Protocol):
-    """One client: requests are parsed as they come and answered one after the other."""
+    """One client's connection. Requests are parsed as they come, and answered one after the other."""
 
     transport: asyncio.Transport
 
@@ -93,7 +94,7 @@ class Connection(asyncio.Protocol):
     # The transport's side.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # No assert: uvloop's transports are of another family.
+        # A cast and no assert: uvloop's transports are not subclasses of asyncio's.
         self.transport = cast(asyncio.Transport, transport)
         self.simulator.connections.add(self)
         self.simulator.stats.connections += 1
@@ -117,10 +118,10 @@ class Connection(asyncio.Protocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            # The request itself was whole; what follows it would be another protocol, which nobody offered.
+            # The request is complete, and gets an answer. The bytes behind it belong to a protocol we do not offer.
             self.transport.pause_reading()
         except httptools.HttpParserCallbackError:
-            # Ours to mend, not the client's: asyncio logs it and closes the connection.
+            # A bug in one of our callbacks, not the client's fault: asyncio logs it and closes the connection.
             raise
         except httptools.HttpParserError:
             self.refuse(400, "This is not a request of HTTP/1.1.")
@@ -162,7 +163,7 @@ class Connection(asyncio.Protocol):
         method = self.parser.get_method().decode()
         body = self.pieces[0] if len(self.pieces) == 1 else b"".join(self.pieces)
         keep_alive, chunks = self.parser.should_keep_alive(), self.parser.get_http_version() != "1.0"
-        # What HTTP/1.0 means by keep-alive has to be said in the answer: closing is simpler, and right.
+        # HTTP/1.0 needs a `connection: keep-alive` in the answer to keep the connection. Closing it is simpler.
         keep_alive = keep_alive and chunks and not self.parser.should_upgrade()
         self.waiting.append(Received(method, self.target, self.headers, body, keep_alive, chunks))
         if self.playing is None:
@@ -173,14 +174,14 @@ class Connection(asyncio.Protocol):
     # Answers.
 
     def answer_waiting(self) -> None:
-        """Answers at once what needs no waiting, and plays the first that does."""
+        """Answer the waiting requests, up to the first one whose answer takes time. That one is played in a task."""
         while self.waiting and not self.transport.is_closing():
             received = self.waiting.popleft()
             if not self.answered(received):
                 return
 
     def answered(self, received: Received) -> bool:
-        """False: the answer takes its time, or the connection ends with it."""
+        """Answer a request. False: a task plays the answer, or the connection ends with it."""
         method, target, _, body, keep_alive, _ = received
         if target == STATS:
             self.tell_stats(received)
@@ -223,7 +224,7 @@ class Connection(asyncio.Protocol):
             self.answer_waiting()
 
     async def perform(self, actions: Any, received: Received) -> bool:
-        """True when the answer came to its end, False when it is to be cut."""
+        """Perform the actions. False: the script ended with `Cut`, so the connection must be aborted."""
         loop = asyncio.get_running_loop()
         due = loop.time()
         chunked, headless = False, True
@@ -252,11 +253,11 @@ class Connection(asyncio.Protocol):
         return True
 
     def reset_on_close(self) -> None:
-        """A close sends RST in place of FIN."""
+        """Have the close of the socket send RST in place of FIN."""
         self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
 
     async def flushed(self) -> None:
-        """What was written before a cut has left: an abort would throw it away."""
+        """Wait until all that was written has left: an abort would throw away the rest."""
         self.transport.set_write_buffer_limits(high=0)
         await self.writable.wait()
 
@@ -268,7 +269,7 @@ class Connection(asyncio.Protocol):
             self.transport.close()
 
     def refuse(self, status: int, message: str) -> None:
-        """The request cannot be read to its end, so the connection ends with it."""
+        """Answer a request that cannot be read to its end with an error, and close the connection."""
         if self.dropped:
             return
         self.dropped = True

@@ -1,4 +1,4 @@
-"""How one answer is to behave: the body's `simulate` member over the server's (or the provider's) defaults."""
+"""The settings of one answer: the body's `simulate` member, and behind it the server's or the provider's defaults."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 
 from providers.simulator.refusals import RefusedError
 
-# A client's `simulate` reaches the player inside the gateway: no single request may hold its event loop for long.
+# A client's `simulate` reaches the simulator inside the process: one request must not block the event loop for long.
 MAX_TOKENS = 200_000
 MAX_BYTES = 16 * 1024 * 1024
 DAY_MS = 86_400_000
@@ -21,11 +21,11 @@ After = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Fault(msgspec.Struct, forbid_unknown_fields=True, tag_field="kind"):
-    """What goes wrong, one subclass a kind."""
+    """What goes wrong. Each kind of fault is a subclass."""
 
 
 class Status(Fault, tag="status"):
-    """Refused with this status."""
+    """The request is refused with this status."""
 
     status: Annotated[int, msgspec.Meta(ge=400, le=599)]
     retry_after: Seconds | None = None
@@ -42,29 +42,29 @@ class Reset(Fault, tag="reset"):
 
 
 class StallAfter(Fault, tag="stall"):
-    """Silence after this many tokens, until the peer goes away."""
+    """Nothing more is sent after this many tokens, until the peer closes the connection."""
 
     after: After = 0
 
 
 class MalformedAfter(Fault, tag="malformed"):
-    """Half a JSON frame after this many tokens; then the stream goes on."""
+    """Half a JSON frame comes after this many tokens. Then the stream goes on."""
 
     after: After = 0
 
 
 class NoDone(Fault, tag="no_done"):
-    """The stream ends properly but lacks its last frame."""
+    """The stream ends without its last frame, but properly as HTTP."""
 
 
 class SlowFirstByte(Fault, tag="slow_first_byte"):
-    """The head comes this late."""
+    """The head comes this many seconds late."""
 
     seconds: Seconds
 
 
 class Html(Fault, tag="html"):
-    """200 with a web page, as from a captive portal or a wrong base URL."""
+    """A web page with status 200, as from a captive portal or a wrong base URL."""
 
 
 class ContextLength(Fault, tag="context_length"):
@@ -76,7 +76,7 @@ class ContentFilter(Fault, tag="content_filter"):
 
 
 class Flap(Fault, tag="flap"):
-    """Every `period`-th of such requests in this process fails with 500."""
+    """In this process, every `period`-th request with this fault fails with 500."""
 
     period: Annotated[int, msgspec.Meta(ge=1)]
 
@@ -101,22 +101,22 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True):
     """The members of `simulate`."""
 
     tokens: Annotated[int, msgspec.Meta(ge=0, le=MAX_TOKENS)] = 16
-    """Length of the answer, also bounded by the request's own maximum."""
+    """The length of the answer in tokens. The request's own maximum may make it shorter."""
 
     bytes: Annotated[int, msgspec.Meta(ge=1, le=MAX_BYTES)] | None = None
-    """Instead of `tokens`: the plain answer's body has about this size."""
+    """In place of `tokens`: the body of a plain answer has about so many bytes."""
 
     delay_ms: Milliseconds = 0
-    """Before the head."""
+    """A pause before the head."""
 
     first_token_ms: Milliseconds = 0
-    """Between the head and the first token; before the body of a plain answer."""
+    """A pause between the head and the first token, or before the body of a plain answer."""
 
     tokens_per_second: Annotated[float, msgspec.Meta(ge=0)] = 0
-    """The rate of a stream; 0 is as fast as can be."""
+    """The rate of a stream; 0 means no pauses."""
 
     usage: Usage = "openai"
-    """When a stream tells usage, as `counting.py` explains."""
+    """Which frames of a stream contain usage: see `counting.py`."""
 
     fault: AnyFault | None = None
 
@@ -126,7 +126,7 @@ PLAIN = Settings()
 
 
 def settings_of(simulate: Any, defaults: Mapping[str, Any] | None) -> Settings:
-    """The settings of one request; a wrong one is refused with 400, naming the field."""
+    """The settings of one request. Raises `RefusedError`, which names the wrong field."""
     if simulate is None and not defaults:
         return PLAIN
     if not isinstance(simulate, dict | None):
@@ -139,7 +139,7 @@ def settings_of(simulate: Any, defaults: Mapping[str, Any] | None) -> Settings:
 
 
 def problem_with(options: Mapping[str, Any]) -> str | None:
-    """What is wrong with defaults, as a sentence for the operator; None when they fit."""
+    """What is wrong with defaults, as a sentence for the operator; None if nothing is."""
     try:
         msgspec.convert(dict(options), Settings)
     except msgspec.ValidationError as error:
@@ -148,7 +148,7 @@ def problem_with(options: Mapping[str, Any]) -> str | None:
 
 
 def field_of(message: str) -> str:
-    """The field that msgspec complains of, as a path: msgspec tells it only in its message."""
+    """The path of the field that msgspec's message is about: the error has no attribute for it."""
     at = re.search(r"at `\$\.?([^`]*)`$", message)
     name = re.search(r"field `([^`]*)`", message)
     return ".".join(["simulate", *(match[1] for match in (at, name) if match and match[1])])

@@ -1,4 +1,4 @@
-"""`/responses/{id}` and what hangs below it."""
+"""`/responses/{id}` and the paths below it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ VERBS = {"": ("GET", "DELETE"), "input_items": ("GET",), "cancel": ("POST",)}
 
 
 def respond(method: str, path: str, memory: Memory) -> Plain | None:
-    """None: not one of these paths."""
+    """The answer; None if path and method are not among these. Raises `RefusedError` for an unknown id."""
     name, _, verb = path.removeprefix("/responses/").partition("/")
     if not path.startswith("/responses/") or method not in VERBS.get(verb, ()):
         return None

@@ -1,6 +1,6 @@
-"""What the simulator says: words of a fixed corpus, in an order that the request's hash chooses.
+"""The text of answers: words of a fixed corpus, in an order that the request's hash chooses.
 
-One token is one word, with the blank before it. Nothing here is random and nothing depends on the process.
+One token is one word, with the blank before it. Nothing here is random, or depends on the process.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import re
 from functools import lru_cache
 from hashlib import sha256
 
-# Some words are not ASCII on purpose: a relay that splits UTF-8 wrongly shows at once.
+# Some words are not ASCII on purpose: they show whether a relay splits UTF-8 characters.
 TEXT = (
     "water runs down the stone channel and turns a wheel before it reaches the quiet pond where herons wait "
     "every gate opens a little so that each field takes only what was promised while the keeper writes down "
@@ -18,22 +18,22 @@ TEXT = (
     "first lower ones later nothing overflows because someone counted early measured often and closed in time "
     "then everyone went home smiling"
 )
-# Their number is prime, so that every stride visits all of them.
+# The number of words is prime, so every stride visits all of them.
 CORPUS = TEXT.split()
-# So few that all orders stay in memory.
+# Few enough to keep all orders in memory.
 STRIDES = 8
 LETTERS = re.compile(r"\s*\S+")
 
 
 def words(seed: bytes, count: int) -> list[str]:
-    """`count` tokens."""
+    """`count` tokens, in an order that the seed chooses."""
     cycle = cycle_of(*order_of(seed))
     tokens = (cycle * (count // len(cycle) + 1))[:count]
     return begin(tokens)
 
 
 def words_of_size(seed: bytes, size: int) -> list[str]:
-    """As many tokens as make about `size` bytes of text, at least one."""
+    """Tokens whose text has about `size` bytes."""
     cycle = cycle_of(*order_of(seed))
     rounds, rest = divmod(size, sum(len(word.encode()) for word in cycle))
     tokens = list(cycle * rounds)
@@ -46,7 +46,7 @@ def words_of_size(seed: bytes, size: int) -> list[str]:
 
 
 def begin(tokens: list[str] | tuple[str, ...]) -> list[str]:
-    """The first word has no blank before it."""
+    """The tokens, without the blank before the first word."""
     return [tokens[0].lstrip(), *tokens[1:]] if tokens else []
 
 
@@ -57,12 +57,12 @@ def order_of(seed: bytes) -> tuple[int, int]:
 
 @lru_cache(maxsize=STRIDES * len(CORPUS))
 def cycle_of(start: int, stride: int) -> tuple[str, ...]:
-    """All words, each with its blank."""
+    """All words in one order, each with the blank before it."""
     return tuple(f" {CORPUS[(start + step * stride) % len(CORPUS)]}" for step in range(len(CORPUS)))
 
 
 def as_json_object(tokens: list[str]) -> list[str]:
-    """The same words as the one member of a JSON object; the key is the first token."""
+    """The tokens of a JSON object with these words as its only value. The key is the first token."""
     inner = [*tokens] or [""]
     inner[0] = ' "' + inner[0]
     inner[-1] += '"}'
@@ -77,7 +77,7 @@ def stop_at(tokens: list[str], stops: list[str]) -> list[str]:
 
 
 def split(text: str) -> list[str]:
-    """A text as tokens. Blanks at the end belong to the last word."""
+    """The tokens of a text. Blanks at its end belong to the last word."""
     tokens = LETTERS.findall(text)
     rest = text[sum(map(len, tokens)) :]
     if rest and tokens:

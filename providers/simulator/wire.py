@@ -1,4 +1,4 @@
-"""HTTP/1.1 as bytes: heads, chunks, and the plain answers that are kept ready to send."""
+"""HTTP/1.1 as bytes: heads, chunks, and a cache of plain answers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def chunk(data: bytes) -> bytes:
 
 
 def at_once(script: Script) -> bytes | None:
-    """All bytes of an answer that neither waits nor breaks nor streams; None for others."""
+    """All bytes of a plain answer that has no pause and no fault; None for other answers."""
     match script.actions:
         case (Head() as head, Piece(data), End()):
             return head_bytes(head, chunked=False, close=False) + data
@@ -35,7 +35,7 @@ def at_once(script: Script) -> bytes | None:
 
 
 class Ready:
-    """The last plain answers by target and body: equal requests have equal answers."""
+    """A cache of the latest plain answers, by target and body: equal requests have equal answers."""
 
     MOST = 512
     MOST_BYTES_EACH = 64 * 1024
