@@ -1,4 +1,7 @@
-"""Fixtures. Django's settings read the environment that is made here, so this comes before any import of Django's."""
+"""The fixtures of all tests.
+
+Django's settings read the environment that this module prepares, so it does so before it imports code that needs them.
+"""
 
 from __future__ import annotations
 
@@ -18,15 +21,15 @@ ON_POSTGRES = os.environ.get("TEST_DATABASE", "sqlite") == "postgres"
 
 isolate(
     DATA_DIR=SERVICES.directory / "data",
-    # PostgreSQL's address is filled in when it runs (`django_db_modify_db_settings`).
+    # `django_db_modify_db_settings` sets PostgreSQL's real address when it runs.
     DATABASE_URL="postgres://127.0.0.1:1/tests" if ON_POSTGRES else f"sqlite:///{SERVICES.directory / 'tests.sqlite3'}",
     DJANGO_SETTINGS_MODULE="config.settings",
 )
 
-# pytest-django does this only where the settings are named on its own ways.
+# pytest-django calls this only if the settings are named before this module runs.
 django.setup()
 
-# How long an example takes says more of the machine than of the code.
+# No deadlines: how long an example takes says more about the machine than about the code.
 hypothesis.settings.register_profile("suite", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("suite")
 
@@ -37,7 +40,7 @@ from tests.kit.upstream import Upstream, json_answer  # noqa: E402
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Have the programs that the collected tests need. Not in a fixture: an installation may outlast a test's limit."""
+    """Install the programs that the collected tests need. A fixture cannot: it may take longer than a test's limit."""
     if session.config.option.collectonly:
         return
     fixtures = {name for item in session.items for name in getattr(item, "fixturenames", ())}
@@ -57,9 +60,9 @@ _flushed = False
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Have the rows that migrations make, where a test with transactions of its own has flushed them.
+    """Make the rows of the migrations again if a test with transactions of its own has flushed them.
 
-    pytest-django runs such tests last; a run that shares its files with another one cannot.
+    pytest-django runs such tests last, but a run that shares the test files with other processes cannot.
     """
     global _flushed
     marker = item.get_closest_marker("django_db")
@@ -75,7 +78,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         tiers = importlib.import_module("keys.migrations.0003_first_tiers_and_accounts")
         with item.config.stash[blocking_manager_key].unblock():
             tiers.make(apps, None)
-            AuditEntry.objects.all().delete()  # which tells of these tiers
+            AuditEntry.objects.all().delete()  # the entries about these tiers
 
 
 def pytest_unconfigure() -> None:
@@ -95,13 +98,13 @@ def services() -> Services:
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
-    """The path of the browser's program."""
+    """The path of the browser."""
     return str(packages.find("chromium"))
 
 
 @pytest.fixture(scope="session")
 def nginx() -> str:
-    """The path of the program."""
+    """The path of nginx."""
     return str(packages.find("nginx"))
 
 
@@ -113,7 +116,7 @@ def _upstream() -> Iterator[Upstream]:
 
 @pytest.fixture
 def upstream(_upstream: Upstream) -> Iterator[Upstream]:
-    """The programmable provider, as new for each test. A test's answer that raised fails the test."""
+    """The programmable provider, reset for each test. The test fails if one of its answer functions raised."""
     _upstream.reset()
     yield _upstream
     errors = _upstream.errors
@@ -123,7 +126,7 @@ def upstream(_upstream: Upstream) -> Iterator[Upstream]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """`pytest.mark.server(each={"sqlite": {}, "postgres": {"database": "postgres"}})`: a server for each of these."""
+    """Run the tests once for each entry of `pytest.mark.server(each={"sqlite": {}, "postgres": {"database": …}})`."""
     each = marked(metafunc.definition, "server").get("each")
     if each and "_one_of_each" in metafunc.fixturenames:
         metafunc.parametrize("_one_of_each", list(each.values()), ids=list(each), indirect=True, scope="module")
@@ -138,11 +141,11 @@ def _one_of_each(request: pytest.FixtureRequest) -> dict[str, Any]:
 def sluice(
     request: pytest.FixtureRequest, services: Services, _upstream: Upstream, _one_of_each: dict[str, Any]
 ) -> Iterator[Sluice]:
-    """One server for all tests of the module, on SQLite and with the module's upstream behind it.
+    """One server for all tests of the module. It is on SQLite, and its provider is the module's upstream.
 
-    The module's marker `server` says what else it has: `pytest.mark.server(redis=True, TTFT_TIMEOUT_SECS=2)`, as
-    `Sluice.start`; `prices` of models, by their names; `models` of a second provider, with its own names for them;
-    `simulated=True` where a test looks at nothing that its provider got or gave.
+    The module's marker `server` changes this: `pytest.mark.server(redis=True, TTFT_TIMEOUT_SECS=2)`. It takes what
+    `Sluice.start` takes; `prices`, by model; and `models`, a second provider's names for models. Use `simulated=True`
+    if no test looks at what the provider got or sent.
     """
     options = {**marked(request.node, "server"), **_one_of_each}
     if not options.get("simulated"):
@@ -159,13 +162,16 @@ def sluice(
 
 @pytest.fixture(scope="module")
 def server(sluice: Sluice) -> Sluice:
-    """The same, by its other name."""
+    """The fixture `sluice` under another name."""
     return sluice
 
 
 @pytest.fixture(scope="module")
 def key(request: pytest.FixtureRequest, sluice: Sluice) -> str:
-    """A client's key for the module: `pytest.mark.key(rpm=3, project={"unmetered": "allow"})`, in its own project."""
+    """A virtual key for the module.
+
+    The marker `pytest.mark.key(rpm=3, project={"unmetered": "allow"})` sets its fields; `project` makes a new project.
+    """
     fields = marked(request.node, "key")
     if "project" in fields:
         fields["project"] = new_project(sluice, **fields["project"])
@@ -173,7 +179,7 @@ def key(request: pytest.FixtureRequest, sluice: Sluice) -> str:
 
 
 def marked(node: pytest.Item | pytest.Module, name: str) -> dict[str, Any]:
-    """What the nearest marker of this name says."""
+    """The keyword arguments of the nearest marker of this name; none if there is no such marker."""
     marker = node.get_closest_marker(name)
     return dict(marker.kwargs) if marker else {}
 
@@ -195,7 +201,7 @@ def redis_server(services: Services) -> Iterator[RedisServer]:
 
 @pytest.fixture
 def receiver(services: Services) -> Iterator[Upstream]:
-    """Who is told of events or alerts, and takes them all."""
+    """A receiver of events or alerts that accepts all of them."""
     with Upstream() as upstream:
         upstream.script = json_answer({})
         yield upstream
@@ -203,7 +209,10 @@ def receiver(services: Services) -> Iterator[Upstream]:
 
 @pytest.fixture
 def start_sluice(services: Services, upstream: Upstream) -> Iterator[StartSluice]:
-    """`start_sluice(database="postgres", redis=True, workers=4)`: as `Sluice.start`, the test's upstream behind it."""
+    """Starts servers for one test: `start_sluice(database="postgres", redis=True, workers=4)`, as `Sluice.start`.
+
+    Their provider is the test's upstream, unless they are `simulated`.
+    """
     started: list[Sluice] = []
 
     def start(*args: object, **options: object) -> Sluice:
@@ -213,14 +222,14 @@ def start_sluice(services: Services, upstream: Upstream) -> Iterator[StartSluice
         return server
 
     yield start
-    upstream.reset()  # or a stream that a test left open holds a server's end up
+    upstream.reset()  # a stream that a test left open would delay the end of its server
     for server in reversed(started):
         server.close()
 
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
-    """Let Django empty its own test database between tests, which the audit log's triggers would refuse."""
+    """Remove the audit log's triggers: they would keep Django from emptying its test database between tests."""
     from django.db import connection
 
     from usage.audit.guard import lift
@@ -231,7 +240,7 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(services: Services) -> None:
-    """Have Django's own test database in a file, which every thread may open, or on our PostgreSQL."""
+    """Keep Django's test database in a file, so that every thread can open it, or on the tests' PostgreSQL."""
     from django.db import connections
 
     settings = connections["default"].settings_dict

@@ -1,1 +1,1 @@
-"""The kit: what makes things for tests, a file for each. A test module imports from here, and from no other test."""
+"""The kit: helpers for tests, in one file for each subject. Test modules import from here, never from each other."""

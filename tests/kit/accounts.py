@@ -1,4 +1,4 @@
-"""Who spends: a key with its user, team and project."""
+"""A key with a user, a team and a project of its own, and what each of them has spent."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ SCOPES = ("key", "user", "team", "project", "global")
 
 
 class Crew(NamedTuple):
-    """A key with its user, team and project; by kind, the API's path of each and its id in the ledger's totals."""
+    """A key with its user, team and project.
+
+    `paths` and `ids` are by kind of scope: its path in the management API, and its id in the ledger's totals.
+    """
 
     token: str
     paths: dict[str, str]
@@ -32,12 +35,12 @@ class Crew(NamedTuple):
         return shown
 
     def spent(self, server: Sluice, kind: str) -> int:
-        """As the API tells it, in picodollars; the scope must have a budget."""
+        """What the scope has spent according to the API, in picodollars. The scope must have a budget."""
         return int(Decimal(self.shown(server, kind)["spent"]).scaleb(12))
 
 
 def new_crew(server: Sluice, **limits: dict[str, Any]) -> Crew:
-    """`limits` by kind: `new_crew(server, key={"budget": "1"}, team={"rpm": 3})`."""
+    """Create a crew, with limits by kind of scope: `new_crew(server, key={"budget": "1"}, team={"rpm": 3})`."""
     name = f"crew-{secrets.token_hex(4)}"
     user = create(server, "/api/users", {"email": f"{name}@example.org", **limits.get("user", {})})
     team = create(server, "/api/teams", {"name": name, **limits.get("team", {})})

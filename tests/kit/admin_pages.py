@@ -1,4 +1,4 @@
-"""Pages of the admin, as a superuser fills and confirms them."""
+"""Pages of the admin: what a superuser enters and confirms, and one row for each page."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def key_form(in_project, **fields):
 
 
 def confirmed(admin, address, sent=None, **changes):
-    """What follows from a yes to the page that asks."""
+    """The page that follows after a confirmation page was answered with yes."""
     page = admin.get(address) if sent is None else admin.post(address, sent)
     return admin.post(address, filled(page, "ask_form", **changes), follow=True)
 
@@ -32,7 +32,7 @@ def tokens_in(page):
 
 
 def changeable():
-    """Of the whole registry: what somebody with every permission can change."""
+    """All registered models whose rows a user with every permission can change: (model, page, request)."""
     request = RequestFactory().get("/admin/")
     request.user = User(is_superuser=True, is_active=True, is_staff=True)
     return [
@@ -43,7 +43,7 @@ def changeable():
 
 
 def one_of_each():
-    """One of every kind that can be changed."""
+    """Make one row of each model that can be changed. Returns them by model."""
     provider = make_provider("one", credential_alias="default", model_map={"a": "b", "c": ""}, options={})
     user = User.objects.create_user("somebody", email="a@example.org", first_name=" A ")
     user.groups.add(Group.objects.create(name="g"))

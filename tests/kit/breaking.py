@@ -1,4 +1,4 @@
-"""Answers that break off, and what the row, the totals and the budget must say of one."""
+"""Answers that break off, and a check of what row, totals and budget say after one."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ STREAM = {**CHAT, "stream": True}
 RESPONSES: dict[str, Any] = {"model": MODEL, "input": "hello", "stream": True}
 CHAT_PATH, RESPONSES_PATH = "/v1/chat/completions", "/v1/responses"
 PROMPT = -(-len(json.dumps(MESSAGES)) // 4)
-"""Tokens of the chat's, estimated."""
+"""The estimated prompt tokens of `CHAT`."""
 
 PING = Chunk(b": still working\n\n")
 
 
 def acts(*actions: Action) -> list[Action]:
-    """A script, whose type a checker can tell also where its actions are of several kinds."""
+    """A script. This helps the type checker where the actions have several types."""
     return list(actions)
 
 
@@ -39,7 +39,7 @@ def chunk(text: str | None, finish: str | None = None, **members: Any) -> Chunk:
 BEGUN: list[Action] = [stream_head(), chunk(None)]
 HALF: list[Action] = [*BEGUN, *[chunk("abcd")] * 3]
 COUNTED: list[Action] = [*BEGUN, *(chunk("abcd", usage=usage_of(20, n)) for n in (2, 4, 6))]
-"""As a provider that tells its count with every chunk."""
+"""The stream of a provider that sends its counts with every chunk."""
 
 JSON_HEAD = Head(200, {"content-type": "application/json", "content-length": "4000"})
 EVENTS: list[dict[str, Any]] = [
@@ -54,7 +54,7 @@ LIMITS = {"budget": "1", "tpm": TOKENS_A_MINUTE}
 
 
 class Charged(NamedTuple):
-    """Tokens of prompt and completion, and who counted them."""
+    """The tokens of prompt and completion, and the source of the counts."""
 
     prompt: int | None
     completion: int | None
@@ -77,22 +77,22 @@ def estimated(prompt: int, completion: int) -> Charged:
 
 
 def check_charged(server: Sluice, upstream: Upstream, crew: Crew, charged: Charged, **expected: Any) -> None:
-    """The row says this, and the totals, the budget and the tokens a minute are what it says."""
+    """Check that the crew's one row says this, and that totals, budget and tokens per minute agree with it."""
     [row] = rows_of(server, crew, 1)
     assert {name: row[name] for name in expected} == expected
     assert Charged(row["prompt_tokens"], row["completion_tokens"], row["usage_source"]) == charged
     assert row["cost_picousd"] == charged.picousd
     totals = totals_of(server, crew)
-    totals.pop("global")  # others spend of it too
+    totals.pop("global")  # other tests spend from it too
     assert set(totals.values()) == {charged.picousd}
     assert crew.spent(server, "key") == charged.picousd
-    # Where the limits are in Redis, a settlement arrives there a moment after the row was begun.
+    # If the limits are in Redis, the settlement may arrive there a moment later than the row in the ledger.
     upstream.script = error_answer(400)
     soon(lambda: tokens_left(server, crew) == TOKENS_A_MINUTE - charged.tokens)
 
 
 def tokens_left(server: Sluice, crew: Crew) -> int:
-    """Of the key's minute: what a request that the provider refuses, and that takes none, is told."""
+    """The tokens that are left in the key's minute, as the answer to a request says that the provider refuses."""
     refused: Got = post(server, crew.token, **CHAT, max_tokens=1)
     assert refused.status == 400, refused
     asked = -(-len(json.dumps(MESSAGES)) // 3) + 1

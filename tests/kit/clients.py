@@ -1,4 +1,4 @@
-"""A client for each server, its connections kept alive between the tests; and names for requests."""
+"""One client and one key for each server, and correlation ids for requests."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def key_of(sluice: Sluice) -> str:
 
 
 def client_of(sluice: Sluice) -> httpx.Client:
-    """The same client for all of a server's tests, its connections kept alive between them."""
+    """The server's client. All its tests share it, so connections stay open between them."""
     if sluice not in _clients:
         _clients[sluice] = sluice.client(key_of(sluice), headers={"accept-encoding": "gzip, br"})
     return _clients[sluice]
 
 
 def new_id() -> str:
-    """For the header X-Correlation-ID, by which `row_of` finds a request that got no answer."""
+    """A new correlation id. `row_of` finds the row of a request by it, also if the request got no answer."""
     return f"test-{secrets.token_hex(8)}"
 
 

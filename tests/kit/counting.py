@@ -1,4 +1,4 @@
-"""What the ledger says of a request that a provider has counted."""
+"""The token counts of a request in the ledger, if the provider's answer has counts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TOLD = (
 
 
 def counts_of(server: Sluice, key: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
-    """What the row says of one request's use."""
+    """Send one request, and return the members of its row that are in `TOLD`."""
     answer = ask(server, key, path=path, content=json.dumps({"model": MODEL, **body}).encode())
     assert answer.status_code == 200, answer.text
     row = row_of(server, answer.headers["x-request-id"])

@@ -1,4 +1,7 @@
-"""Many requests at once, each on a connection of its own, so that any worker may get it: raw, because it is many."""
+"""Many requests at once, each on a connection of its own, so that any worker may get it.
+
+They are written and read without an HTTP library, because libraries are too slow for so many.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ PATIENCE_S = 20.0
 
 @dataclass(frozen=True)
 class Answer:
-    """`began` and `ended` are `time.monotonic()`: the gateway decided somewhere in between."""
+    """A whole answer. `began` and `ended` are `time.monotonic()`; the server decided about the request in between."""
 
     status: int
     headers: dict[str, str]
@@ -32,7 +35,7 @@ class Answer:
 
 
 async def ask(server: Sluice, key: str | None, *, patience_s: float = PATIENCE_S, **body: Any) -> Answer:
-    """One chat completion. Raises `OSError`, `EOFError` and `TimeoutError` where no whole answer comes."""
+    """Ask for one chat completion. Raises `OSError`, `EOFError` or `TimeoutError` if no whole answer comes."""
     async with asyncio.timeout(patience_s):
         began = time.monotonic()
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
@@ -51,7 +54,7 @@ async def ask(server: Sluice, key: str | None, *, patience_s: float = PATIENCE_S
 
 
 async def read_chunks(reader: asyncio.StreamReader) -> bytes:
-    """A body of unknown length. Raises `EOFError` where it breaks off."""
+    """Read a body in chunked encoding. Raises `EOFError` if it breaks off."""
     pieces = []
     while size := int(await reader.readuntil(b"\r\n"), 16):
         pieces.append(await reader.readexactly(size))
@@ -60,7 +63,7 @@ async def read_chunks(reader: asyncio.StreamReader) -> bytes:
 
 
 def request_bytes(key: str | None, body: dict[str, Any]) -> bytes:
-    """The request's bytes. The answer ends with its connection."""
+    """The bytes of a chat request. It asks the server to close the connection after the answer."""
     content = json.dumps({**CHAT, **body}).encode()
     lines = [
         "POST /v1/chat/completions HTTP/1.1",
@@ -74,7 +77,7 @@ def request_bytes(key: str | None, body: dict[str, Any]) -> bytes:
 
 
 async def many(servers: Sequence[Sluice], keys: Sequence[str | None], count: int, **body: Any) -> list[Answer]:
-    """`count` requests, up to `AT_ONCE` at once, the servers and keys in turn."""
+    """Send `count` requests, up to `AT_ONCE` of them at a time, to the servers and with the keys in turn."""
     gate = asyncio.Semaphore(AT_ONCE)
 
     async def one(number: int) -> Answer:
@@ -85,7 +88,7 @@ async def many(servers: Sequence[Sluice], keys: Sequence[str | None], count: int
 
 
 def at_once(servers: Sluice | Sequence[Sluice], key: str | None, count: int, **body: Any) -> list[Answer]:
-    """The same for a test that is no coroutine."""
+    """As `many`, for a test that is no coroutine."""
     return asyncio.run(many([servers] if isinstance(servers, Sluice) else servers, [key], count, **body))
 
 

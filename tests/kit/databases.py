@@ -1,4 +1,4 @@
-"""Databases for servers under test: migrated once a session, then copied. A copy takes some milliseconds."""
+"""Databases for servers under test. One is migrated in each session, then copied: a copy takes some milliseconds."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def drop_database(url: str) -> None:
 
 
 def query(url: str, statement: str) -> list[dict[str, Any]]:
-    """Rows as the database has them, read beside whatever server writes them."""
+    """The rows that a statement finds, read on a connection of its own while a server may be writing."""
     if url.startswith("sqlite:///"):
         import sqlite3
 
@@ -56,7 +56,7 @@ def query(url: str, statement: str) -> list[dict[str, Any]]:
 
 
 def execute(url: str, statement: str) -> None:
-    """Change rows past Sluice, as somebody at the database's own prompt may."""
+    """Execute a statement in the database, past Sluice, as an operator can at the database's prompt."""
     if url.startswith("sqlite:///"):
         import sqlite3
 

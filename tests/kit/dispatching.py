@@ -1,4 +1,4 @@
-"""Events, targets and a journal in a list."""
+"""For tests of dispatchers: events, targets, a journal in memory, and a dispatcher that does as it is told."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def target(kind: str, name: str = "", **options: Any) -> Target:
 
 
 class ListSource(Source):
-    """A journal in memory: what was read and not done with comes again after `close`."""
+    """A journal in memory. After `close`, events that were read but not done are read again."""
 
     def __init__(self, events: Sequence[RequestEvent] = ()) -> None:
         self.waiting = {each.id: each for each in events}
@@ -63,7 +63,7 @@ class ListSource(Source):
 
 
 class Obedient(Dispatcher):
-    """Does with each call what it is told: an exception is raised, what is returned is returned."""
+    """A dispatcher that takes one of `answers` for each call: raises it if it is an exception, else returns it."""
 
     def __init__(self, *answers: Any) -> None:
         self.answers = list(answers)

@@ -1,4 +1,4 @@
-"""Events as the journal has them, with ids as the proxy makes them."""
+"""Events like those in the journal, with ids like those that `proxy` makes, and what was written of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from usage.event import RequestEvent
 from usage.models import RequestRecord
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
-"""A Friday; its week began on the 16th."""
+"""A Friday. Its week began on the 16th."""
 
 _serial = count(1)
 
@@ -39,7 +39,7 @@ def written_ids() -> list[str]:
 
 
 def places() -> dict[str, str]:
-    """The partition of each row, by its id. PostgreSQL alone has some."""
+    """The partition of each row, by its id. Only PostgreSQL has partitions."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT id, tableoid::regclass::text FROM usage_requestrecord")
         return dict(cursor.fetchall())

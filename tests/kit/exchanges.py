@@ -1,4 +1,4 @@
-"""A request as the steps of its way see it, without a server: `exchange_of("POST", "/v1/files", key=key_of(...))`."""
+"""Exchanges and what steps need beside them, without a server: `exchange_of("POST", "/v1/files", key=key_of(...))`."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def exchange_of(
     bounds: Bounds | None = None,
     **known: Any,
 ) -> Exchange:
-    """What is there behind the first step, and behind the reading of a body in JSON. `known` is set on it."""
+    """An exchange after the step receive. A body in JSON has been read too. `known` are attributes to set on it."""
     raw = json.dumps(body).encode() if isinstance(body, dict) else body
     lines = [*headers] or [JSON] * isinstance(body, dict)
     if raw is not None:
@@ -65,7 +65,7 @@ def exchange_of(
 
 
 def key_of(*models: str, scopes: tuple[Scope, ...] = (), **fields: Any) -> KeyRecord:
-    """A key that may use these models; without any, all of them."""
+    """The record of a key that may use these models, or all models if none are named."""
     made = KeyRecord(
         *(1, "k", "abcdefGHI012", b"", b"", 1, None, None),
         is_active=True,
@@ -92,19 +92,19 @@ def rules_of(**said: Any) -> Rules:
 
 
 def provider_of(name: str = "openai", **fields: Any) -> ProviderRecord:
-    """One that takes every model, without `model_map={...}`."""
+    """The record of a provider. It takes every model, unless `model_map={...}` is given."""
     row = {"pk": 1, "kind": "openai", "base_url": "https://llm.example/v1", **fields}
     return record_of(Provider(name=name, **row))
 
 
 def override_of(model: str = "m", provider: str = "", **usd: object) -> Any:
-    """A price in USD for a million tokens, or by another unit."""
+    """A compiled price, in USD for a million tokens or for the unit of the field."""
     rates = {name: Decimal(str(value)) for name, value in {"input": 0, "output": 0, **usd}.items()}
     return PriceOverride(pk=1, provider=provider, model=model, **rates).compile()
 
 
 def snapshot_of(*everybody: Scope, providers: Sequence[ProviderRecord] = (), prices: Sequence[Any] = ()) -> Snapshot:
-    """A process's memory, with the limits of everybody."""
+    """A snapshot with these providers and prices. `everybody` are the scopes that apply to all requests."""
     snapshot = Snapshot()
     snapshot.catalog, snapshot.prices = Catalog(tuple(providers)), Prices(prices)
     snapshot.global_scopes = everybody

@@ -1,4 +1,4 @@
-"""What a server has written."""
+"""The files that a server has written."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def contents(directory: Path) -> dict[Path, bytes]:
-    """Of every file below it, but for those that a server has taken away by the time that they are read."""
+    """The contents of every file below the directory. Files that a server removes meanwhile are left out."""
     found: dict[Path, bytes] = {}
     for path in directory.rglob("*"):
         with contextlib.suppress(FileNotFoundError):

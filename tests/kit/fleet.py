@@ -1,4 +1,4 @@
-"""An installation of many processes: instances on one database and one Redis, each with workers of its own."""
+"""An installation with several servers on one database and one Redis, each with workers of its own."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ class Fleet(NamedTuple):
 
 @contextmanager
 def fleet_of(upstream: Upstream, *, instances: int = 2, workers: int = 4, **settings: Any) -> Iterator[Fleet]:
-    """The first instance has the Redis. Where it is slow for a moment, nobody goes on alone: numbers are exact here."""
+    """Start a fleet; the first server owns its Redis.
+
+    The servers wait long for a slow Redis before they decide alone, so that limits are exact.
+    """
     with ExitStack() as held:
         servers: list[Sluice] = []
         for _ in range(instances):

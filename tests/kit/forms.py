@@ -1,4 +1,4 @@
-"""Multipart forms as they go on the wire."""
+"""The bytes of multipart forms."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ FORM = {"content-type": "multipart/form-data; boundary=B"}
 
 
 def form(*fields: tuple[str, str | bytes], end: str = "--B--\r\n", **named: str) -> bytes:
-    """`form(("model", "a"), ("file", b"x"))`, or `form(model="a", file="x")` where no name comes twice."""
+    """A form: `form(("model", "a"), ("file", b"x"))`, or `form(model="a", file="x")` if no name is repeated."""
     parts = []
     for name, value in (*fields, *named.items()):
         head = f'--B\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n'

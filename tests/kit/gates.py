@@ -1,4 +1,4 @@
-"""Both backends of limits behind one face, so that one test holds for both."""
+"""Both backends of limits, in the process and in Redis, behind one interface, so that a test can run with both."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _serial = count()
 
 
 class Gate:
-    """A backend with a clock that is set, and a ledger that has what `ledger` says, else nothing."""
+    """The backend in the process, with a clock that tests set. `ledger` has the baselines; all others are zero."""
 
     def __init__(self) -> None:
         self.clock = Clock()
@@ -80,7 +80,7 @@ class RedisGate(Gate):
         self.do(self.shared.start())
 
     def restart(self) -> None:
-        """Redis has lost everything, and the process has begun anew."""
+        """Begin again as a new process, with a Redis that has lost everything."""
         self.close_client()
         self.prefix = f"{{gate {next(_serial)}}}:"
         self.start()

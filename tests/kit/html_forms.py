@@ -1,4 +1,4 @@
-"""Forms of pages, filled as a browser fills them: what nobody touches goes back as it was shown."""
+"""Forms of HTML pages, filled as a browser does it: what is not changed is sent back as it was shown."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class _Forms(HTMLParser):
-    """The controls of the page's form that has this id, or of all its forms."""
+    """Parses the controls of the form with this id, or of all forms of a page."""
 
     def __init__(self, form_id: str | None) -> None:
         super().__init__()
@@ -58,14 +58,14 @@ class _Forms(HTMLParser):
 
 
 def fields_of(page: Any, form_id: str | None = None) -> dict[str, list[str]]:
-    """What the form would send, by name. Submit buttons are left out."""
+    """What the form would send, by name, without its submit buttons."""
     forms = _Forms(form_id)
     forms.feed(page if isinstance(page, str) else page.content.decode())
     return forms.fields
 
 
 def filled(page: Any, form_id: str | None = None, **changes: Any) -> dict[str, Any]:
-    """The form's fields with these changed: a text, a list of texts, or None for a box without its tick."""
+    """The form's fields with these changes: a text, a list of texts, or None to leave the field out."""
     fields: dict[str, Any] = fields_of(page, form_id)
     for name, value in changes.items():
         if value is None:

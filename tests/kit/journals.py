@@ -1,4 +1,4 @@
-"""Spools of events, and what their consumers have read."""
+"""For tests of the journal: events, spools, and what consumers have read."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def line(number: int) -> bytes:
 
 @contextmanager
 def writing(directory: Path, segment_bytes: int = 2_000) -> Iterator[Spool]:
-    """A spool without a running loop to flush it: `add` does."""
+    """A spool. Its event loop does not run, so `add` flushes it."""
     loop = asyncio.new_event_loop()
 
     async def make() -> Spool:
@@ -46,7 +46,7 @@ def add(spool: Spool, numbers: range, make: Callable[[int], RequestEvent] = even
 
 
 def all_of(source: Source, most: int = 7) -> list[PendingEvent]:
-    """Read until there is nothing more, done with each."""
+    """Read all events of the source, and call `done` for each batch."""
     found: list[PendingEvent] = []
     while taken := source.read(most):
         source.done(taken)

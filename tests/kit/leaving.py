@@ -1,4 +1,4 @@
-"""Clients that leave, and what must follow."""
+"""Clients that close the connection before the answer ends, and checks of what must follow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Processes of the gateway on one Redis that a test may break, with one clock and one ledger."""
+"""The limits of several processes on one Redis that a test may break, with one clock and one ledger."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ONE = Ask(cost=USD, bounded=True)
 
 
 class Process:
-    """A process of the gateway: its limits, and what it has been told of Redis."""
+    """The limits of one process. The events `back` and `away` say whether it has Redis."""
 
     limits: FallbackLimits
 
@@ -51,11 +51,11 @@ class Process:
         return caught.value
 
     async def told(self) -> None:
-        """Until Redis knows all that it has to know."""
+        """Wait until everything that this process has to tell Redis has been sent."""
         await self.limits._shared.drain()
 
     def forsake(self) -> None:
-        """Its lease is renewed no more."""
+        """Stop the renewal of the process's lease, as if it had been killed."""
         shared = self.limits._shared
         assert shared._renewal is not None
         shared._renewal.cancel()
@@ -89,7 +89,7 @@ class Ground:
                 await client.aclose()
 
     def spent(self) -> int:
-        """What Redis has of the key's budget, read without a batch that could change it."""
+        """What the key has spent according to Redis, in picodollars. A batch could change it, so none is used."""
         client = self.server.client()
         stored = client.get("{sluice:limits}:key:1")
         client.close()

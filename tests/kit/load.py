@@ -1,4 +1,4 @@
-"""Clients that ask without a pause, whatever happens to the servers, and a provider that numbers its answers."""
+"""Clients that send requests without a pause, whatever happens to the servers; a provider that numbers its answers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PROMPT = 3
 
 
 class Numbered:
-    """Its n-th answer says that it took n tokens, so that each can be told from all others."""
+    """A provider whose n-th answer has n completion tokens, so that each answer can be recognized."""
 
     def __init__(self) -> None:
         self.given = 0
@@ -38,7 +38,7 @@ class Numbered:
 
 
 class Load:
-    """`whole` has the request ids of the answers that came whole, each with its number. It has a key of its own."""
+    """Clients with a key of their own. `whole` maps the request ids of complete answers to the answers' numbers."""
 
     def __init__(self, servers: Sequence[Sluice], **body: Any) -> None:
         self.key_id, self._key = minted(servers[0])
@@ -51,7 +51,7 @@ class Load:
 
     @contextmanager
     def running(self) -> Iterator[Load]:
-        """When it ends, what was asked has been answered."""
+        """Run the clients. At the end, every request that was sent has been answered, or has failed."""
         self._over.clear()
         with ThreadPoolExecutor(CLIENTS) as pool:
             asking = [pool.submit(self._keep_asking, n, self._servers[n % len(self._servers)]) for n in range(CLIENTS)]
@@ -63,7 +63,7 @@ class Load:
             one.result()
 
     def wait_for(self, more: int) -> None:
-        """So many more answers, and one at least for every client: then each worker that serves one knows the key."""
+        """Wait for `more` answers, and for one to each client: then each worker that serves one knows the key."""
         enough = len(self.whole) + more
         assert processes.poll(lambda: len(self.whole) >= enough and len(self._served) == CLIENTS, timeout=30), (
             len(self.whole),
@@ -84,7 +84,7 @@ class Load:
                         self.whole[answer.headers["x-request-id"]] = told["usage"]["completion_tokens"]
                         self._served.add(number)
             except (OSError, http.client.HTTPException, json.JSONDecodeError):
-                self._over.wait(AGAIN_AFTER_S)  # it is being killed, or not up again
+                self._over.wait(AGAIN_AFTER_S)  # the server has been killed, and is not up again yet
             finally:
                 connection.close()
 
@@ -95,9 +95,9 @@ USES = "SELECT total_requests FROM keys_virtualkey WHERE id = {}"
 
 
 def the_books_balance(server: Sluice, load: Load, provider: Numbered, *, exactly: bool, within: float = 30) -> None:
-    """Every whole answer has its row, no answer has two, and the totals are the rows' sums.
+    """Check that every complete answer has its row, that no answer has two, and that the totals are the rows' sums.
 
-    `exactly`: no request was cut, so what the provider gave and what the rows have is the same.
+    `exactly`: no request was cut, so the rows must have all answers that the provider gave.
     """
     rows: dict[str, dict[str, Any]] = {}
 

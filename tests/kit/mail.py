@@ -8,11 +8,11 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from tests.kit.services import processes
 
 TO = ["ops@example.org", "billing@example.org"]
-"""Who is told of alerts."""
+"""The recipients of alerts."""
 
 
 class MailServer:
-    """A real SMTP server: `mails` are (recipients, text). `refusing` lets it answer 451 to every sender."""
+    """A real SMTP server. `mails` are (recipients, content). While `refusing`, it answers 451 to every sender."""
 
     def __init__(self) -> None:
         self.mails: list[tuple[list[str], bytes]] = []

@@ -15,11 +15,11 @@ from tests.kit.sluice import Sluice
 from tests.kit.waiting import let_a_second_pass
 
 MODEL = "budget-model"
-"""What is priced where no model is named."""
+"""The model that `set_price` prices if none is named."""
 
 
 def create(server: Sluice, path: str, fields: dict[str, Any]) -> dict[str, Any]:
-    """POST of the management API: the new row, as it was answered."""
+    """Create a row through the management API. Returns it as the API does."""
     answer = server.api("POST", path, json=fields)
     assert answer.status_code == httpx.codes.CREATED, answer.text
     return dict(answer.json())
@@ -30,14 +30,14 @@ def from_now(**span: float) -> str:
 
 
 def changed(server: Sluice, path: str, **fields: Any) -> float:
-    """PATCH of the management API; when it was answered."""
+    """Change a row through the management API. Returns when the answer came, as `time.monotonic()`."""
     answer = server.api("PATCH", path, json=fields)
     assert answer.status_code == httpx.codes.OK, answer.text
     return time.monotonic()
 
 
 def minted(server: Sluice, **fields: Any) -> tuple[int, str]:
-    """A new key's id and token."""
+    """Create a key. Returns its id and its token."""
     key = create(server, "/api/keys", {"name": f"key-{time.monotonic_ns()}", **fields})
     return key["id"], key["key"]
 
@@ -47,7 +47,7 @@ def new_project(server: Sluice, **fields: Any) -> int:
 
 
 def limited_key(server: Sluice, scope: str, **limits: Any) -> tuple[str, str]:
-    """A token that these limits apply to by this scope, and the path to change them by."""
+    """Create a key that has these limits through a scope of this kind. Returns its token and the scope's API path."""
     name = f"{scope}-{secrets.token_hex(4)}"
     if scope == "key":
         key_id, token = minted(server, **limits)
@@ -63,17 +63,20 @@ def limited_key(server: Sluice, scope: str, **limits: Any) -> tuple[str, str]:
 
 
 def usd(picousd: int) -> str:
-    """As the API takes it."""
+    """An amount as the API takes it, in USD."""
     return f"{Decimal(picousd).scaleb(-12):.6f}"
 
 
 def set_price(server: Sluice, model: str = MODEL, **price: str) -> None:
-    """In force in every process when this returns."""
+    """Set the price of a model, as `set_prices`."""
     set_prices(server, {model: price})
 
 
 def set_prices(server: Sluice, prices: Mapping[str, Mapping[str, str]]) -> None:
-    """By model, in USD for a million tokens; output costs 1 where nothing else is said. In force when this returns."""
+    """Set prices by model, in USD for a million tokens. By default input costs 0 and output costs 1.
+
+    The prices are in force in every process when this returns.
+    """
     for model, price in prices.items():
         create(server, "/api/prices", {"model": model, "input": "0", "output": "1", **price})
     let_a_second_pass(time.monotonic())

@@ -1,4 +1,4 @@
-"""A new installation, as somebody has it who runs `manage.py run` for the first time."""
+"""A new installation: `manage.py run` in an empty data directory."""
 
 from __future__ import annotations
 

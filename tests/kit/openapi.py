@@ -1,4 +1,4 @@
-"""The management API as its OpenAPI document has it."""
+"""The OpenAPI document of the management API."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Redis or PostgreSQL going away for a while."""
+"""Outages: Redis or PostgreSQL is away for a while."""
 
 from __future__ import annotations
 

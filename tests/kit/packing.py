@@ -1,4 +1,4 @@
-"""Compressed bytes of the odder kinds."""
+"""Compressed bytes in unusual formats."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ import zlib
 
 
 def bare_deflate(raw: bytes) -> bytes:
-    """DEFLATE without zlib's frame, as some send it for `deflate`."""
+    """DEFLATE without zlib's header and checksum, which some programs send as `deflate`."""
     packer = zlib.compressobj(wbits=-15)
     return packer.compress(raw) + packer.flush()

@@ -1,4 +1,4 @@
-"""HTTP to the servers under test: httpx without the certificates, which take 24 ms of CPU to read for each client."""
+"""HTTP to the servers under test: httpx without certificates, because reading them takes each client 24 ms of CPU."""
 
 from __future__ import annotations
 

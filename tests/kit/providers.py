@@ -1,4 +1,4 @@
-"""Providers of a running server, added through its management API."""
+"""Providers of a running server, created through its management API."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def new_provider(server: Sluice, name: str, base_url: str = "", **fields: Any) -
 
 
 def add_provider(sluice: Sluice, url: str, name: str, models: Mapping[str, str], **fields: Any) -> None:
-    """Another provider, in force when this returns."""
+    """Create a provider with these models. It is in force when this returns."""
     new_provider(sluice, name, url, **{"models": dict(models), "credential": "default", **fields})
     probe = next(model for model in models if "*" not in model)
 
@@ -34,7 +34,7 @@ def add_provider(sluice: Sluice, url: str, name: str, models: Mapping[str, str],
 
 
 def let_changes_arrive(router: Sluice, key: str) -> None:
-    """Until this process has heard of all that was changed: it hears in order, so of a last change last."""
+    """Wait until this process has applied all changes so far. It applies them in order, so one more change shows it."""
     marker = f"marker-{next(_serial)}"
     provider_id = new_provider(router, marker, "http://127.0.0.1:9/v1", models={marker: ""}, weight=1)
     in_force(lambda: marker in ask(router, key, path="/v1/models", method="GET").text)

@@ -1,4 +1,4 @@
-"""Plain requests to the data plane, and what a refusal says."""
+"""Plain requests to the data plane, and the errors in its answers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def ask(
     content: bytes | None = None,
     **body: Any,
 ) -> httpx.Response:
-    """One request on a connection of its own, so that any worker may get it. `body` is added to a chat's."""
+    """Send one request on a connection of its own, so that any worker may get it. `body` is added to `CHAT`."""
     told = {**({"authorization": f"Bearer {key}"} if key else {}), **(headers or {})}
     if content is None and method == "POST":
         content = json.dumps({**CHAT, **body}).encode()
@@ -39,18 +39,18 @@ def ask(
 
 
 def post(server: Sluice, key: str, path: str, **body: Any) -> httpx.Response:
-    """JSON to another endpoint: `post(server, key, "/images/generations", model="painter")`."""
+    """Post JSON to another endpoint: `post(server, key, "/images/generations", model="painter")`."""
     return ask(server, key, path=f"/v1{path}", content=json.dumps(body).encode(), headers=JSON)
 
 
 def send_json(server: Sluice, method: str, path: str, body: Any = None, token: str = "") -> httpx.Response:
-    """JSON, or nothing, to any path of the server."""
+    """Send JSON, or no body, to any path of the server."""
     headers = {"authorization": f"Bearer {token}"} if token else {}
     return plain.request(method, server.url + path, json=body, headers=headers)
 
 
 def refused(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
-    """The error of a refusal, after a look at its status and shape."""
+    """Check that the answer is an error with this status and code. Returns the error."""
     assert answer.status_code == status, answer.text
     error = error_of(answer)
     assert error["code"] == code, error
@@ -58,7 +58,7 @@ def refused(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
 
 
 def error_of(answer: httpx.Response) -> dict[str, Any]:
-    """The error in OpenAI's shape."""
+    """The error in an answer. Checks that it has OpenAI's shape."""
     assert answer.headers["content-type"] == "application/json"
     document = answer.json()
     assert set(document) == {"error"}

@@ -1,4 +1,4 @@
-"""Rows in the database of this process: `make_key("ci", rpm=3)`."""
+"""Rows in Django's own test database: `make_key("ci", rpm=3)`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LIMITS = {
     *COUNTS,
     *("budget", "period", "soft_threshold", "time_zone", "spent", "remaining", "resets_at"),
 }
-"""The fields of whatever can be limited."""
+"""The fields that every scope has for its limits."""
 SECRET = "sk-upstream-secret-0123456789"
 
 
@@ -86,5 +86,5 @@ def make_alert(**fields: Any) -> Alert:
 
 
 def key_record(row: VirtualKey) -> KeyRecord:
-    """What a process that serves remembers of the key."""
+    """The record of the key, as a process that serves keeps it."""
     return load_keys([row.public_id])[row.public_id][0]

@@ -1,4 +1,4 @@
-"""Scopes with limits, and a clock that is set."""
+"""Scopes with limits, and a clock that tests set."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def scope(kind: str = "key", id_: str = "1", **limits: Any) -> Scope:
 
 
 class Clock:
-    """Unix time in whole microseconds, which passes when it is told to."""
+    """Unix time in whole microseconds. It passes only when `pass_by` is called."""
 
     def __init__(self, now: float = NOON) -> None:
         self.us = round(now * 1e6)

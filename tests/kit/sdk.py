@@ -1,4 +1,4 @@
-"""Every parameter that the installed OpenAI SDK knows, with a value of its type."""
+"""The parameters that the installed OpenAI SDK knows, each with a value of its type."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DEEPEST = 6
 
 
 def parameters_of(*params: type) -> dict[str, Any]:
-    """Name to a plausible JSON value, for all fields of these TypedDicts."""
+    """From name to a plausible JSON value, for all fields of these TypedDicts."""
     fields: dict[str, Any] = {}
     for each in params:
         hints = typing.get_type_hints(each)

@@ -1,4 +1,4 @@
-"""What the simulator does for a request, read as data; and requests to one that listens on a socket."""
+"""The simulator's scripts as data, and requests to a simulator that listens on a socket."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CHAT = "/chat/completions"
 
 
 def play(path: str, body: Any = None, *, method: str = "POST", memory: Memory | None = None, defaults=None, **simulate):
-    """The actions that answer."""
+    """The actions of the script that answers a request."""
     if simulate:
         body = {**body, "simulate": simulate}
     data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
@@ -42,7 +42,7 @@ def json_of(actions: list[Action]) -> Any:
 
 
 def frames_of(actions: list[Action]) -> list[Any]:
-    """The frames that are whole, without `[DONE]`."""
+    """The complete frames, parsed, without `[DONE]`."""
     pieces = [action.data for action in actions if isinstance(action, Piece)]
     datas = [line[6:] for piece in pieces for line in piece.decode().splitlines() if line.startswith("data: ")]
     return [json.loads(data) for data in datas if data != "[DONE]"]

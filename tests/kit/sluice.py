@@ -1,4 +1,4 @@
-"""A real server under test: its own process, database, data directory, and Redis where it has one."""
+"""A real server under test, with its own process, database and data directory, and its own Redis if it has one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.kit.services import SERVICES, RedisServer, processes
 
 START_SECS = 90
 STOP_SECS = 30
-"""Beyond its grace: what it leaves to its ledger's process, which has less of the processor than all others."""
+"""How long after its grace period a server may take to end: its ledger process has less of the CPU than all others."""
 GRACE_SECS = 5
 ALONE_AND_WITH_REDIS: dict[str, dict[str, Any]] = {"in the process": {}, "in Redis": {"redis": True}}
 """For `pytest.mark.server(each=ALONE_AND_WITH_REDIS)`: where the limits are."""
@@ -35,7 +35,7 @@ PORT_TAKEN = re.compile(r"address already in use|EADDRINUSE", re.IGNORECASE)
 
 
 class Metrics(dict[str, float]):
-    """Samples by how they are written, labels in order: `metrics['llm_proxy_requests_total{code="200"}']`."""
+    """Samples by their text, with sorted labels: `metrics['llm_proxy_requests_total{code="200"}']`."""
 
     @classmethod
     def parse(cls, text: str) -> Metrics:
@@ -47,7 +47,7 @@ class Metrics(dict[str, float]):
         return metrics
 
     def total(self, name: str, **labels: str) -> float:
-        """The sum of the samples of this name that have these labels, whatever others they have."""
+        """The sum of the samples with this name and these labels. They may have other labels too."""
         wanted = [f'{label}="{value}"' for label, value in labels.items()]
         return sum(
             value
@@ -57,7 +57,7 @@ class Metrics(dict[str, float]):
 
 
 class Sluice:
-    """`with Sluice.start(…) as server:`. `stop()` and `kill()` end the server and leave its state to look at."""
+    """A server: `with Sluice.start(…) as server:`. `stop()` and `kill()` end it, and keep its state to look at."""
 
     def __init__(self, directory: Path, env: dict[str, str], options: list[str]) -> None:
         self.directory = directory
@@ -66,7 +66,7 @@ class Sluice:
         self.database_url = env["DATABASE_URL"]
         self.redis_url = env["REDIS_URL"]
         self.redis: RedisServer | None = None
-        """Its own Redis, to be stopped or frozen; None where there is none or `TEST_REDIS_URL` gives one."""
+        """The server's own Redis, which a test may stop or freeze. None without Redis, or with `TEST_REDIS_URL`."""
         self.surface = env["SLUICE_SURFACE"]
         self.process: subprocess.Popen[bytes] | None = None
         self._log = directory / "log"
@@ -83,10 +83,10 @@ class Sluice:
         simulated: bool = False,
         **env: object,
     ) -> Sluice:
-        """Start one and wait until it is ready. `simulated`: its provider is the simulator that is built in.
+        """Start a server, and wait until it is ready. `simulated`: its provider is the built-in simulator.
 
-        `database` and `redis` may be another server's `database_url` and `redis_url`, to be two instances of one
-        installation. `env` has settings: `REQUEST_TIMEOUT_SECS=2, VERIFY_SSL=False`.
+        Give another server's `database_url` and `redis_url` as `database` and `redis` for two servers of one
+        installation. `env` has settings: `REQUEST_TIMEOUT_SECS=2, VERIFY_SSL=False`. Raises `RuntimeError`.
         """
         with ExitStack() as held:
             directory = SERVICES.directory / f"server-{secrets.token_hex(4)}"
@@ -102,7 +102,7 @@ class Sluice:
             upstream = {"OPENAI_BASE_URL": upstream_url, "OPENAI_API_KEY": UPSTREAM_KEY} if upstream_url else {}
             settings: dict[str, object] = {
                 "DATA_DIR": directory / "data",
-                "TMPDIR": directory,  # what a killed server leaves behind goes with it
+                "TMPDIR": directory,  # so that temporary files of a killed server are removed with the directory
                 "DATABASE_URL": url,
                 "REDIS_URL": own_redis.url if isinstance(own_redis, RedisServer) else own_redis,
                 "SLUICE_SURFACE": surface,
@@ -121,7 +121,7 @@ class Sluice:
         return sluice
 
     def launch(self) -> None:
-        """Start the process, also again after `stop()` or `kill()`, with the same state and the same port."""
+        """Start the process. After `stop()` or `kill()` it starts again with the same state and the same port."""
         for _ in range(3):
             self.port = getattr(self, "port", 0) or processes.free_port()
             with self._log.open("ab") as output:
@@ -130,7 +130,7 @@ class Sluice:
             while self.process.poll() is None and time.monotonic() < deadline:
                 if self._is_ready():
                     return
-                time.sleep(0.02)  # nothing tells us but asking
+                time.sleep(0.02)
             code = self.process.poll()
             self.kill()
             if code is None or not PORT_TAKEN.search(self.log_text()):
@@ -144,18 +144,18 @@ class Sluice:
         return [sys.executable, "manage.py", "serve", *address, *self.options]
 
     def stop(self, timeout: float | None = None) -> int:
-        """SIGTERM; the exit code once it has ended."""
+        """Send SIGTERM, and wait for the end of the process. Returns its exit code."""
         assert self.process is not None
         return processes.end(self.process, timeout=timeout or float(self.env["GRACE_SECS"]) + STOP_SECS)
 
     def kill(self) -> None:
-        """SIGKILL, to it and all its workers."""
+        """Send SIGKILL to the process and all its workers."""
         if self.process is not None:
             processes.sweep(self.process)
             self.process.wait(10)
 
     def close(self) -> None:
-        """End it and remove all that it had."""
+        """End the server, and remove its database and files."""
         try:
             if self.process is not None and self.process.poll() is None:
                 self.stop()
@@ -174,13 +174,13 @@ class Sluice:
         return f"http://127.0.0.1:{self.port}"
 
     def log_text(self) -> str:
-        """All that it wrote to standard output and standard error."""
+        """Everything that the server wrote to standard output and standard error."""
         return self._log.read_text(errors="replace")
 
     def manage(self, *args: str, json: bool = True, check: bool = True) -> Any:
-        """Run `manage.py` in its environment: the parsed document (`--json` is added), or text with `json=False`.
+        """Run `manage.py` in the server's environment. Returns the parsed output of `--json`, which is added.
 
-        With `check=False` the finished process, whatever its exit code.
+        With `json=False` it returns the text; with `check=False` the finished process, whatever its exit code.
         """
         added = ["--json"] if json and "--json" not in args else []
         done = processes.run([sys.executable, "manage.py", *args, *added], cwd=ROOT, env=self.env)
@@ -191,9 +191,10 @@ class Sluice:
         return jsonlib.loads(done.stdout) if json else done.stdout
 
     def mint(self, name: str | None = None, **options: Any) -> str:
-        """A new key's token. `options` are fields of `POST /api/keys/`: `rpm=3, project=1`.
+        """Create a key and return its token. `options` are fields of `POST /api/keys/`: `rpm=3, project=1`.
 
-        Where only the proxy is served, `manage.py` mints; options are then its flags: `rpm=3`, `expires_days=1`.
+        A server with the surface `proxy` has no management API. `manage.py keys mint` creates the key then, and
+        `options` are its flags: `rpm=3`, `expires_days=1`.
         """
         name = name or f"key-{secrets.token_hex(4)}"
         if self.surface != "proxy":
@@ -205,29 +206,29 @@ class Sluice:
         return str(self.manage("keys", "mint", "--name", name, *flags)["key"])
 
     def api(self, method: str, path: str, json: Any = None, **options: Any) -> httpx.Response:
-        """One call of the management API, with its token."""
+        """Call the management API, with its token."""
         headers = {"authorization": f"Bearer {MANAGEMENT_TOKEN}", **options.pop("headers", {})}
         return plain.request(method, self.url + path, json=json, headers=headers, **options)
 
     def client(self, key: str | None = None, **options: Any) -> httpx.Client:
-        """Closed with the server, if not before."""
+        """An HTTP client. It is closed with the server, if not before."""
         headers = {**({"authorization": f"Bearer {key}"} if key else {}), **options.pop("headers", {})}
         client = plain.client(base_url=self.url, headers=headers, **options)
         self._held.callback(client.close)
         return client
 
     def openai(self, key: str | None = None, **options: Any) -> OpenAI:
-        """Closed with the server, if not before."""
+        """An OpenAI client. It is closed with the server, if not before."""
         client = OpenAI(api_key=key or "none", base_url=f"{self.url}/v1", **{"max_retries": 0, **options})
         self._held.callback(client.close)
         return client
 
     def async_openai(self, key: str | None = None, **options: Any) -> AsyncOpenAI:
-        """The test closes it: `async with sluice.async_openai(key) as client:`."""
+        """An OpenAI client that the test closes: `async with sluice.async_openai(key) as client:`."""
         return AsyncOpenAI(api_key=key or "none", base_url=f"{self.url}/v1", **{"max_retries": 0, **options})
 
     def rows(self, expect: int | None = None, timeout: float = 20) -> list[dict[str, Any]]:
-        """The ledger's rows, oldest first, as soon as there are `expect` of them (or more)."""
+        """Wait until the ledger has `expect` rows or more. Returns all rows, the oldest first."""
         statement = "SELECT * FROM usage_requestrecord ORDER BY created_at, id"
         found: list[dict[str, Any]] = []
 
@@ -245,20 +246,20 @@ class Sluice:
         return Metrics.parse(answer.text)
 
     def worker_pids(self) -> list[int]:
-        """The processes that serve: the workers, or the one process where there are none."""
+        """The processes that serve: the workers, or the server's own process if it has no workers."""
         assert self.process is not None
-        # multiprocessing's own helper is a child too.
+        # multiprocessing's resource tracker is a child too.
         commands = {child: told_of(child, "cmdline") for child in self._children("python")}
         return [child for child, command in commands.items() if "resource_tracker" not in command] or [self.process.pid]
 
     def ledger_pid(self) -> int:
-        """The process that writes the ledger."""
+        """The id of the ledger process."""
         found = processes.poll(lambda: self._children("sluice-ledger"), timeout=START_SECS)
         assert found, self.log_text()
         return int(found[0])
 
     def _children(self, name: str) -> list[int]:
-        """The process's children of this name."""
+        """The ids of the process's children whose names begin with this."""
         assert self.process is not None
         tasks = Path(f"/proc/{self.process.pid}/task")
         children = [
@@ -276,7 +277,7 @@ class Sluice:
 
 
 def told_of(pid: int, what: str) -> str:
-    """What the kernel says of a process; nothing of one that has ended meanwhile."""
+    """The text of a file in `/proc` about a process; "" if it has ended meanwhile."""
     try:
         return Path(f"/proc/{pid}/{what}").read_text()
     except (FileNotFoundError, ProcessLookupError):
@@ -284,7 +285,7 @@ def told_of(pid: int, what: str) -> str:
 
 
 def _typed(row: dict[str, Any]) -> dict[str, Any]:
-    """SQLite has no types for these."""
+    """The row with the types that SQLite lacks, and with `cost_usd`."""
     if isinstance(row["created_at"], str):
         row["created_at"] = datetime.fromisoformat(row["created_at"]).replace(tzinfo=UTC)
     cost = row["cost_picousd"]

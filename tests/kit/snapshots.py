@@ -1,4 +1,4 @@
-"""A process that remembers keys, and changes that are made elsewhere."""
+"""A running snapshot, and changes that reach it through the change feed."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ async def running() -> AsyncIterator[Snapshot]:
 
 
 async def hear(snapshot: Snapshot, change: Callable[[], object]) -> None:
-    """Make the change elsewhere and wait until this process has taken it in."""
+    """Make the change in another thread, and wait until the snapshot has applied it."""
     before = snapshot.version
     await asyncio.to_thread(_and_close, change)
     async with asyncio.timeout(5):
-        while snapshot.version == before:  # noqa: ASYNC110 - it tells nobody when it has heard
+        while snapshot.version == before:  # noqa: ASYNC110 - a snapshot has no event for this
             await asyncio.sleep(0.01)
 
 

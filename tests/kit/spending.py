@@ -1,4 +1,4 @@
-"""A provider that keeps its own books, and requests that spend until nothing is left."""
+"""A provider that counts what it is owed, and requests that spend until no budget is left."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from tests.kit.sluice import Sluice
 from tests.kit.upstream import Received, Script, Wait, chat_answer, chat_stream, usage_of
 
 OUTPUT = 1_000
-"""Tokens of an answer, and what the request asks for at most where it is bounded."""
+"""The completion tokens of an answer, and the output limit of a bounded request."""
 COST = 1_000 * 10**6
-"""Picodollars of an answer: the prompt is free, a million tokens of output are 1 USD."""
+"""The cost of an answer in picodollars: the prompt is free, and a million output tokens cost 1 USD."""
 BOUNDED: dict[str, Any] = {"model": MODEL, "max_tokens": OUTPUT}
 OPEN: dict[str, Any] = {"model": MODEL}
 
 
 class Books:
-    """What the provider gave and what it is owed for it. It takes its time, so that requests really run together."""
+    """A provider that counts its answers and what they cost. Each answer takes a while, so that requests overlap."""
 
     def __init__(self, takes_s: float = 0.02, output: int = OUTPUT) -> None:
         self.lock = threading.Lock()
@@ -58,7 +58,10 @@ class Got(NamedTuple):
 
 
 def post(server: Sluice, token: str, path: str = "/v1/chat/completions", **body: Any) -> Got:
-    """On a connection of its own, so that any worker may get it; http.client, because hundreds are asked at once."""
+    """Send one request on a connection of its own, so that any worker may get it.
+
+    It uses http.client, which is fast enough for hundreds of requests at once.
+    """
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
     try:
         headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
@@ -70,7 +73,7 @@ def post(server: Sluice, token: str, path: str = "/v1/chat/completions", **body:
 
 
 def wave(servers: Sequence[Sluice], token: str, count: int, **body: Any) -> list[Got]:
-    """`count` requests at once over these servers."""
+    """Send `count` requests at once, to the servers in turn."""
     to = list(itertools.islice(itertools.cycle(servers), count))
     with ThreadPoolExecutor(count) as pool:
         return list(pool.map(lambda server: post(server, token, **body), to))
@@ -81,7 +84,7 @@ def statuses(answers: Sequence[Got]) -> Counter[int]:
 
 
 def until_exhausted(servers: Sequence[Sluice], token: str, *, first: int = 200, **body: Any) -> int:
-    """Ask until nothing is let through any more, though nothing runs. Returns how many were admitted."""
+    """Send requests until all are refused while none is running. Returns how many were admitted."""
     admitted, count = 0, first
     deadline = time.monotonic() + 15
     while True:
@@ -89,7 +92,7 @@ def until_exhausted(servers: Sequence[Sluice], token: str, *, first: int = 200, 
         seen = statuses(answers)
         assert set(seen) <= {200, 429}, seen
         admitted += seen[200]
-        # Between an answer's end and its settlement in Redis another process may still see it run.
+        # Between the end of an answer and its settlement in Redis, other processes still see its reservation.
         running = any(b"reserved by running requests" in got.body for got in answers)
         if not seen[200] and not running:
             return admitted

@@ -1,4 +1,4 @@
-"""Requests that have ended and cost something, written as the process of the ledger does."""
+"""Finished requests with a cost, written to the ledger as the ledger process writes them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _numbers = itertools.count()
 
 
 def spend(usd: str | None, *, at: datetime | None = None, **fields: Any) -> None:
-    """`spend("0.5", key=1)`; None: nobody knows what it cost."""
+    """Write one finished request: `spend("0.5", key=1)`. None: its cost is unknown."""
     moment, path = (at or timezone.now()).timestamp(), "/v1/chat/completions"
     event = RequestEvent(f"spent_{next(_numbers)}", moment, "POST", path, 200, "complete", 1.0, requests=1, **fields)
     event.cost_picousd = None if usd is None else int(Decimal(usd) * PICO)

@@ -1,4 +1,4 @@
-"""Which worker has how many of a server's connections."""
+"""How a server's connections are distributed over its workers."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ REQUEST = b"GET /health HTTP/1.1\r\nhost: sluice\r\n\r\n"
 
 @contextmanager
 def connections(port: int, count: int) -> Iterator[list[bytes]]:
-    """So many connections, opened at once and kept open: the first line of the answer that each got."""
+    """Open `count` connections at once, send a request on each, and keep them open. Yields the status lines."""
     with ExitStack() as held:
-        # The kernel makes them, whether or not somebody takes them.
+        # The kernel completes connections that no worker has accepted yet.
         opened = [held.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20)) for _ in range(count)]
         for sock in opened:
             sock.sendall(REQUEST)
@@ -25,13 +25,13 @@ def connections(port: int, count: int) -> Iterator[list[bytes]]:
 
 
 def inodes_of(port: int) -> set[str]:
-    """The inodes of the server's connections, also those that the client has closed and the server not yet."""
+    """The inodes of the server's connections, including those that only the client has closed."""
     lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     return {line[9] for line in lines if line[1].endswith(f":{port:04X}") and line[3] in (ESTABLISHED, CLOSE_WAIT)}
 
 
 def spread(port: int, workers: Iterable[int]) -> dict[int, int]:
-    """How many of the connections to this port each process has. It takes Linux's `/proc`."""
+    """How many of the connections to this port each worker has. It needs Linux's `/proc`."""
     inodes = inodes_of(port)
     counts: Counter[int] = Counter()
     for pid in workers:

@@ -1,4 +1,4 @@
-"""Streams that halt until a test lets them go on."""
+"""Streams that pause until a test lets them go on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.kit.upstream import Action, Chunk, EndChunks, WaitFor, stream_head
 
 
 def halting(frames: Sequence[bytes]) -> tuple[list[Action], list[threading.Event]]:
-    """A stream that waits for the test's event before each frame but the first, and before its end."""
+    """A stream that waits for an event after each frame. Returns its script and the events, which the test sets."""
     script: list[Action] = [stream_head()]
     gates = []
     for frame in frames:
@@ -19,7 +19,7 @@ def halting(frames: Sequence[bytes]) -> tuple[list[Action], list[threading.Event
 
 
 def pieces_until(pieces: Iterator[bytes], wanted: bytes) -> None:
-    """Read on until these bytes are there; a server that holds them back runs into the client's time limit."""
+    """Read until these bytes have come. If the server holds them back, the client's timeout ends the test."""
     got = b""
     while len(got) < len(wanted):
         got += next(pieces)

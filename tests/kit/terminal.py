@@ -9,7 +9,7 @@ from django.core.management import call_command
 
 
 class Terminal:
-    """Runs commands; `remote` ones go to the server that runs in this test."""
+    """Runs commands, each with the arguments `extra`, such as those that name a remote server. Returns their output."""
 
     def __init__(self, *extra: str) -> None:
         self.extra = extra

@@ -1,4 +1,4 @@
-"""Bytes to a server and back, with nothing in between that would refuse to send them."""
+"""Raw bytes to a server and back, without an HTTP library that would refuse to send them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from tests.kit.sluice import Sluice
 
 TIMEOUT_S = 20.0
 LARGEST_BODY = 1_000_000
-"""That a strict server takes."""
+"""The largest body that a strict server accepts."""
 HANG_S = 8.0
-"""Who has said nothing for so long hangs."""
+"""A server that has sent nothing for so long hangs."""
 CHAT = b'{"model":"gpt-4.1-mini","messages":[]}'
 
 
@@ -37,7 +37,7 @@ class Reply:
 
 
 def connect(server: Sluice | int, *, receive_buffer: int | None = None, timeout_s: float = TIMEOUT_S) -> socket.socket:
-    """A connection to the server, or to who listens on this port; the test closes it."""
+    """A connection to the server, or to this port. The test closes it."""
     peer = socket.socket()
     if receive_buffer is not None:
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
@@ -48,7 +48,7 @@ def connect(server: Sluice | int, *, receive_buffer: int | None = None, timeout_
 
 
 def read_reply(peer: socket.socket, buffer: bytearray | None = None) -> Reply | None:
-    """The next answer; None when the connection ended instead. `TimeoutError` is a hang."""
+    """The next answer; None if the connection ended instead. Raises `TimeoutError` if the server hangs."""
     buffer = bytearray() if buffer is None else buffer
     while b"\r\n\r\n" not in buffer:
         if not (piece := _receive(peer)):
@@ -67,7 +67,7 @@ def read_reply(peer: socket.socket, buffer: bytearray | None = None) -> Reply | 
 
 
 def send(server: Sluice, *pieces: bytes, every: float = 0.0, expect: int = 1) -> list[Reply]:
-    """Send the pieces, and read answers until the connection ends or is quiet after at least so many."""
+    """Send the pieces. Read answers until the connection ends, or is quiet after `expect` answers."""
     with connect(server, timeout_s=HANG_S) as peer:
         for position, piece in enumerate(pieces):
             if position and every:
@@ -75,7 +75,7 @@ def send(server: Sluice, *pieces: bytes, every: float = 0.0, expect: int = 1) ->
             try:
                 peer.sendall(piece)
             except (BrokenPipeError, ConnectionResetError):
-                break  # it has answered already
+                break  # the server has answered and closed already
         replies: list[Reply] = []
         buffer = bytearray()
         while True:
@@ -93,7 +93,7 @@ def send(server: Sluice, *pieces: bytes, every: float = 0.0, expect: int = 1) ->
 
 
 def in_turn(server: Sluice, *requests: bytes) -> list[Reply]:
-    """On one connection, each when the one before is answered; until the connection ends."""
+    """Send requests on one connection, each after the answer to the one before, until the connection ends."""
     replies: list[Reply] = []
     with connect(server) as peer:
         for data in requests:
@@ -112,7 +112,7 @@ def request(
     body: bytes = b"",
     host: bytes = b"host: sluice",
 ) -> bytes:
-    """A request with these header lines, and no framing but what they say."""
+    """A request with these header lines. Only they say how the body is framed."""
     own = [line, *([host] if host else []), b"authorization: Bearer " + key.encode()]
     if line.startswith(b"POST"):
         own.append(b"content-type: application/json")
@@ -128,7 +128,7 @@ def chunked(*chunks: bytes) -> bytes:
 
 
 def still_serves(server: Sluice, key: str) -> None:
-    """A fresh connection gets a good answer."""
+    """Check that a new connection gets an answer with status 200."""
     replies = send(server, request(key, sized(CHAT), b"connection: close", body=CHAT))
     assert [reply.status for reply in replies] == [200]
 
@@ -140,7 +140,7 @@ def statuses(replies: Iterable[Reply]) -> list[int]:
 def request_bytes(
     sluice: Sluice, body: Any = None, *, path: str = "/v1/chat/completions", method: str = "POST", **headers: str
 ) -> bytes:
-    """A request as it goes on the wire; `content_length` may lie about the body."""
+    """The bytes of a request. A test may give a wrong `content_length`."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     fields = {
         "host": "sluice",
@@ -154,18 +154,18 @@ def request_bytes(
 
 
 def answer_on(peer: socket.socket) -> http.client.HTTPResponse:
-    """The answer's head; its body can then be read in any steps."""
+    """Read the head of the answer. Its body can then be read in any steps."""
     answer = http.client.HTTPResponse(peer, method="POST")
     answer.begin()
     return answer
 
 
 def receive(connection: socket.socket, *, until: bytes = b"") -> bytes:
-    """What comes until the end, or until these bytes."""
+    """The bytes that come until the end of the connection, or until these bytes have come."""
     data = bytearray()
     while piece := connection.recv(65536):
         data += piece
-        # In what came now, or across its border.
+        # The bytes may have begun in the piece before.
         if until and until in data[-len(piece) - len(until) :]:
             break
     return bytes(data)

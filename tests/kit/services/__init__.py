@@ -1,6 +1,7 @@
 """PostgreSQL and Redis for the tests: private servers from local programs, started when first needed.
 
-`TEST_DATABASE_URL` and `TEST_REDIS_URL` name servers to use instead; the first must be allowed to create databases.
+`TEST_DATABASE_URL` and `TEST_REDIS_URL` name servers to use instead. The user of the first one must be allowed to
+create databases.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ __all__ = ["SERVICES", "Databases", "Missing", "PostgresServer", "RedisServer", 
 
 
 class Services:
-    """What the tests of one process share. `close()` ends all of it."""
+    """What all tests of one process share. `close()` stops the servers and removes the files."""
 
     def __init__(self) -> None:
         self._started = ExitStack()
 
     @staticmethod
     def programs() -> set[str]:
-        """What has to be installed for `postgres` and `redis()` to work."""
+        """The programs that `postgres` and `redis()` need."""
         needed: set[str] = set()
         if not os.environ.get("TEST_DATABASE_URL"):
             needed |= {"postgres", "initdb"}
@@ -38,14 +39,14 @@ class Services:
 
     @cached_property
     def directory(self) -> Path:
-        """For files that live as long as the session."""
+        """A directory for files that live as long as the session."""
         path = processes.make_directory("session")
         self._started.callback(shutil.rmtree, path, ignore_errors=True)
         return path
 
     @cached_property
     def postgres(self) -> Databases:
-        """The one PostgreSQL server that all share; each test server has its own database in it."""
+        """The PostgreSQL server that all tests share. Each server under test has its own database in it."""
         if url := os.environ.get("TEST_DATABASE_URL"):
             return Databases(url)
         packages.require(["postgres", "initdb"])
@@ -54,7 +55,7 @@ class Services:
         return server.start()
 
     def redis(self) -> RedisServer | str:
-        """A Redis of one's own, to be stopped by who asked; or the URL of the one that is given, emptied."""
+        """A new Redis, which the caller stops; or the URL of the one in `TEST_REDIS_URL`, which is emptied."""
         if url := os.environ.get("TEST_REDIS_URL"):
             import redis
 

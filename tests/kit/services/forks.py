@@ -1,4 +1,4 @@
-"""`manage.py` as a fork of a Python that has imported the libraries, or Sluice's code too (`prefork.py`)."""
+"""Starts `manage.py` as a fork of a Python that has imported the libraries, or Sluice's code too (`prefork.py`)."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 class Forked(subprocess.Popen[bytes]):
-    """A process that is another one's child; that one tells what it ended with."""
+    """A process that is a child of the preforking process, which sends its id and its exit code."""
 
     _child_created = False
-    """Nothing for the destructor to do."""
+    """False, so that the destructor of `Popen` does nothing."""
 
     def __init__(self, args: Sequence[str], told: socket.socket) -> None:
         self.args = args
         self.stdin = self.stdout = self.stderr = None
         self.returncode = None
-        self._told = told.detach()  # without a warning where nobody waits for the end
+        self._told = told.detach()  # a descriptor gives no warning if nobody waits for the end
         self._guard = threading.Lock()
         self.pid = int(self._read())
 
@@ -60,7 +60,7 @@ class Forked(subprocess.Popen[bytes]):
 
 
 class Forks:
-    """What gives the orders. Its sockets keep the borders of messages."""
+    """Sends orders to the preforking processes, through sockets that preserve the bounds of messages."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
@@ -69,13 +69,16 @@ class Forks:
 
     @staticmethod
     def fit(command: Sequence[str], env: Mapping[str, str]) -> bool:
-        """Whether a fork is the same as what a shell would start; what Python itself reads in `env` has been read."""
+        """Whether a fork behaves as if a shell had started the command.
+
+        It does not if `env` has variables that Python reads at its start.
+        """
         read_before = {name for name in env if name.startswith("PYTHON")} - {"PYTHONUNBUFFERED"}
         return list(command[:2]) == [sys.executable, "manage.py"] and not read_before
 
     def start(self, command: Sequence[str], env: Mapping[str, str], cwd: Path, stdout: int, stderr: int) -> Forked:
         order = {"args": list(command[1:]), "env": dict(env), "cwd": str(cwd)}
-        # Metrics that several processes share are made so when the code is loaded.
+        # Whether metrics are shared by several processes is decided when the code is loaded.
         is_loaded = cwd == ROOT and not spawned.is_wanted(command) and "PROMETHEUS_MULTIPROC_DIR" not in env
         told, teller = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with teller:
@@ -94,14 +97,14 @@ class Forks:
         with theirs:
             program = Path(__file__).with_name("prefork.py")
             command = [sys.executable, "-u", str(program), str(theirs.fileno()), what]
-            # What Python reads of a developer's environment is not in a server's.
+            # A server's environment has none of the variables by which a developer changes Python.
             env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
             started = processes.start(command, env=env, cwd=ROOT, output=None, pass_fds=[theirs.fileno()])
-            started.returncode = 0  # it ends when our end of the pair does: nobody waits for it
+            started.returncode = 0  # nobody waits for it: it ends when our end of the pair is closed
         return ours.detach()
 
     def leave_to_the_parent(self) -> None:
-        """Let a copy of this process not hold the sockets open."""
+        """Close the sockets in a fork of this process, so that only the parent holds them open."""
         while self._orders:
             os.close(self._orders.popitem()[1])
 

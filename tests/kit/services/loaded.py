@@ -1,7 +1,7 @@
-"""Sluice's code as a server has it once it has started, for forks that are to serve: their settings are their own.
+"""Loads Sluice's code as a started server has it, for forks that serve with settings of their own.
 
-What was read of Django's settings while the code was loaded is remembered. A fork whose settings say otherwise there
-starts as a new Python.
+It remembers which of Django's settings were read while the code was loaded, and their values. A fork whose settings
+have another value there starts as a new Python.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ MODULES = (
     "usage.ledger_process",
 )
 READ_AGAIN = frozenset({"DATABASES", "LOGGING", "LOGGING_CONFIG"})
-"""Because of `_forget`, and by `django.setup()` each time."""
+"""Settings that a fork reads again: the first because of `_forget`, the others in `django.setup()`."""
 MISSING = object()
 
 
 class Loaded:
     def __init__(self) -> None:
-        """Load the code. Raises what an import raises."""
+        """Load the code. Raises whatever an import raises."""
         read: set[str] = set()
         get = LazySettings.__getattr__
 
@@ -52,17 +52,17 @@ class Loaded:
         _forget()
 
     def fits(self) -> bool:
-        """Whether the settings of this process's environment are those with which the code would be as it is."""
+        """Whether the settings in this process's environment equal those that the code was loaded with."""
         if os.environ.setdefault("DJANGO_SETTINGS_MODULE", SETTINGS) != SETTINGS:  # as manage.py does
             return False
         try:
             return all(getattr(settings, name, MISSING) == was for name, was in self._was.items())
         except Exception:
-            return False  # a new Python tells what is wrong with them
+            return False  # the settings are wrong, and a new Python says why
 
 
 def _forget() -> None:
-    """No settings have been read yet."""
+    """Forget the settings, as if none had been read."""
     from django.db import connections
 
     settings._wrapped = empty

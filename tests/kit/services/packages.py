@@ -1,4 +1,4 @@
-"""The programs that tests need from the system: found, or installed where that is allowed, or asked for in one line."""
+"""The programs that tests need from the system. They are found, or installed as root, or one line asks for them."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ PACKAGES["nginx"] = "nginx-light"
 
 ALSO_CALLED = {"chromium": ("chromium-browser", "google-chrome", "google-chrome-stable")}
 
-# Debian keeps PostgreSQL's programs out of PATH; the newest version is wanted.
+# Debian keeps PostgreSQL's programs out of PATH. `find` takes the newest version.
 PLACES = (
     "/usr/lib/postgresql/*/bin",
     "/usr/pgsql-*/bin",
     "/opt/homebrew/opt/postgresql@*/bin",
     "/usr/local/opt/postgresql@*/bin",
     "/usr/local/pgsql/bin",
-    "/usr/sbin",  # where Debian keeps servers, and which is not in everybody's PATH
+    "/usr/sbin",  # Debian keeps servers here, and not every user's PATH has it
 )
 
 
 class Missing(Exception):
-    """Programs are missing and cannot be installed from here; the text is one line that says what to do."""
+    """Programs are missing, and cannot be installed. The message is one line that says what to do."""
 
 
 def find(program: str) -> Path | None:
@@ -44,7 +44,7 @@ def find(program: str) -> Path | None:
 
 
 def require(programs: Iterable[str]) -> None:
-    """Have these programs here, by apt-get if need be and root. Raises `Missing`."""
+    """Make sure that these programs are here. Root installs missing ones with apt-get. Raises `Missing`."""
     missing = [program for program in programs if find(program) is None]
     if not missing:
         return
@@ -66,7 +66,7 @@ def require(programs: Iterable[str]) -> None:
 
 @contextmanager
 def _one_at_a_time() -> Iterator[None]:
-    """Runs beside each other need the same, and apt-get's lock does not wait."""
+    """Wait until no other run is installing. Runs at the same time need the same, and apt-get's lock does not wait."""
     with (Path(tempfile.gettempdir()) / "sluice-packages").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -75,7 +75,7 @@ def _one_at_a_time() -> Iterator[None]:
 def _apt_get(*arguments: str) -> None:
     subprocess.run(
         ["apt-get", "-q", *arguments],
-        # Without our run's name: a service that comes with a package is not ours to end.
+        # Without our run's name: the reaper must not end a service that a package starts.
         env={**os.environ, "DEBIAN_FRONTEND": "noninteractive", reaper.NAME: ""},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

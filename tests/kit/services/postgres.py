@@ -17,12 +17,12 @@ from psycopg import sql
 
 from tests.kit.services import packages, processes
 
-# Nothing here has to outlive a crash.
+# Nothing in these databases has to survive a crash.
 FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=300", "log_min_messages=error")
 
 
 def unprivileged_user() -> pwd.struct_passwd | None:
-    """PostgreSQL refuses to run as root; None: we are not root."""
+    """The user to run PostgreSQL as, because it refuses to run as root; None if we are not root."""
     if os.geteuid() != 0:
         return None
     try:
@@ -58,10 +58,10 @@ class Databases:
 
 
 class PostgresServer(Databases):
-    """Our own server. Tests that break it start one for themselves: `with PostgresServer() as server:`."""
+    """A private server. A test that breaks one starts its own: `with PostgresServer() as server:`."""
 
     def __init__(self, *settings: str) -> None:
-        """`PostgresServer("synchronous_commit=on")`: what was committed outlives `stop()`."""
+        """With `PostgresServer("synchronous_commit=on")`, everything that was committed survives `stop()`."""
         initdb, postgres = packages.find("initdb"), packages.find("postgres")
         assert initdb, "packages.require() comes first"
         assert postgres
@@ -93,7 +93,7 @@ class PostgresServer(Databases):
         return self.directory / "data"
 
     def start(self) -> PostgresServer:
-        """Start it, again at the same port after `stop()`; a running one is left alone."""
+        """Start the server, at the same port as before after `stop()`. Does nothing if it is running."""
         if self.process is not None:
             return self
         settings = [part for setting in self.settings for part in ("-c", setting)]
@@ -110,7 +110,7 @@ class PostgresServer(Databases):
             *settings,
         ]
         with self.log.open("ab") as output:
-            # SIGQUIT: its children go at once, and nothing is kept that recovery could miss.
+            # SIGQUIT is PostgreSQL's immediate shutdown: its children end at once, and nothing is written any more.
             self.process = processes.start(command, output=output, user=self.user, parting="SIGQUIT")
         if not processes.poll(self._answers, timeout=20):
             self.stop()
@@ -118,15 +118,15 @@ class PostgresServer(Databases):
         return self
 
     def stop(self) -> None:
-        """Stop it as a crash would, and keep its data."""
+        """Stop the server as a crash would, and keep its data."""
         if self.process is not None:
             processes.end(self.process, signal_number=signal.SIGQUIT)
             self.process = None
 
     def freeze(self) -> None:
-        """It accepts connections and says nothing more: a black hole."""
+        """Stop all its processes: connections are still accepted, but nothing is answered."""
         assert self.process is not None
-        self.process.send_signal(signal.SIGSTOP)  # first: then it starts no others
+        self.process.send_signal(signal.SIGSTOP)  # first, so that it starts no more children
         for pid in self._children():
             os.kill(pid, signal.SIGSTOP)
 
@@ -136,7 +136,7 @@ class PostgresServer(Databases):
             os.kill(pid, signal.SIGCONT)
 
     def _children(self) -> list[int]:
-        """One process for each connection, and some more."""
+        """The ids of its children: one process for each connection, and some more."""
         assert self.process is not None
         return [
             int(pid) for pid in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()

@@ -1,8 +1,8 @@
-"""A Python that has imported the libraries, and forks for each `manage.py` that is asked for: `forks.py` asks it.
+"""The preforking process: a Python that has imported the libraries, and forks for each order from `forks.py`.
 
-To import them takes four fifths of a command's time, and a run starts some thousand commands and servers. This file is
-run by its path and imports nothing of Sluice's, so each fork reads the code and its settings for itself; or it loads
-the code too (`loaded.py`), which takes three quarters of the rest.
+A test run starts some thousand `manage.py` commands and servers, and the imports of libraries are four fifths of a
+command's time. This file is run by its path and imports nothing of Sluice's, so each fork reads the code and its
+settings by itself. With the argument `loaded` it loads the code too (`loaded.py`), which is three quarters of the rest.
 """
 
 from __future__ import annotations
@@ -100,18 +100,18 @@ LIBRARIES = (
     "whitenoise.middleware",
     "yaml",
 )
-"""What can be imported before there are settings."""
+"""The modules of libraries that can be imported before there are settings."""
 
 
 class Prefork:
-    """Takes orders until who gives them is gone. `serve` returns in the forks alone, each with its order."""
+    """Takes orders until the other end closes. `serve` returns only in the forks, each with its order."""
 
     def __init__(self, orders: socket.socket) -> None:
         self._orders = orders
         self._poll = select.poll()
         self._poll.register(orders, select.POLLIN)
         self._children: dict[int, tuple[int, socket.socket]] = {}
-        """By the descriptor that tells of a process's end: its id, and whom to tell."""
+        """By a process's pidfd: its id, and the socket that gets its exit code."""
 
     def serve(self) -> dict[str, Any]:
         while True:
@@ -141,7 +141,7 @@ class Prefork:
         return None
 
     def _forget(self, told: int, outputs: list[int]) -> None:
-        """Be a process of its own, which has nothing open but its input and its outputs."""
+        """Begin a new session, and close everything but standard input and the outputs."""
         os.setsid()
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(outputs[0], 1)
@@ -156,15 +156,15 @@ class Prefork:
         self._poll.unregister(descriptor)
         os.close(descriptor)
         _, status = os.waitpid(pid, 0)
-        with suppress(BrokenPipeError):  # nobody waits for it any more
+        with suppress(BrokenPipeError):  # nobody waits for the exit code any more
             teller.send(str(os.waitstatus_to_exitcode(status)).encode())
         teller.close()
 
 
 def main() -> None:
-    """As `python manage.py …` in the order's directory and environment."""
+    """Take orders. Each fork goes on as `python manage.py …` in the directory and environment of its order."""
     spawned, loaded = map(importlib.import_module, ("spawned", "loaded"))  # beside this file
-    del sys.path[0]  # this file's directory, whose names are none of a library's
+    del sys.path[0]  # this file's directory has modules with the names of libraries
     for name in LIBRARIES:
         importlib.import_module(name)
     from django.conf import settings
@@ -177,7 +177,7 @@ def main() -> None:
         code = loaded.Loaded()
         del sys.path[0]
     gc.collect()
-    gc.freeze()  # no fork looks at all of that again
+    gc.freeze()  # so that the garbage collectors of the forks leave all of this alone
     order = Prefork(socket.socket(fileno=int(sys.argv[1]))).serve()
     os.environ.clear()
     os.environ.update(order["env"])

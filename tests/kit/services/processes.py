@@ -1,4 +1,4 @@
-"""Programs that live no longer than the test process that starts them, however that ends."""
+"""Starts programs that end with the test process, however it ends."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _reaper: int | None = None
 
 
 def run_name() -> str:
-    """This process's name among all runs, whose processes the reaper ends with it."""
+    """The name of this process as a run. The first call starts the reaper, which ends the run's processes with it."""
     global _reaper
     with _guard:
         name = reaper.run_of(os.getpid())
@@ -36,19 +36,19 @@ def run_name() -> str:
         if _reaper is None:
             os.environ[reaper.NAME] = f"{os.environ.get(reaper.NAME, '')} {name}".strip()
             command = [sys.executable, "-I", "-S", reaper.__file__, name]
-            # A session of its own: what ends a whole group of processes must not end this one.
+            # A session of its own, so that a signal to this process's group does not end the reaper.
             started = subprocess.Popen(
                 command, cwd="/", stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True
             )
             assert started.stdin is not None
             _reaper = os.dup(started.stdin.fileno())
             started.stdin.close()
-            started.returncode = 0  # it outlives us: nobody waits for it
+            started.returncode = 0  # nobody waits for the reaper: it outlives this process
     return name
 
 
 def _leave_to_the_parent() -> None:
-    """A copy of this process is no run: it must not hold the pipe open."""
+    """Close the reaper's pipe in a fork of this process: a fork is no run, and must not hold the pipe open."""
     global _reaper
     if _reaper is not None:
         os.close(_reaper)
@@ -71,9 +71,10 @@ def start(
     pass_fds: Sequence[int] = (),
     fresh: bool = False,
 ) -> subprocess.Popen[bytes]:
-    """Start `command` in a session of its own, as `user`; it ends with this process, by the signal `parting`.
+    """Start `command` in a session of its own, as `user`. When this process ends, it gets the signal `parting`.
 
-    A `manage.py` is a fork of a Python that has imported the libraries; with `fresh`, it is started as a shell does.
+    A `manage.py` is a fork of a Python process that has loaded the libraries (`forks.py`). With `fresh`, a new Python
+    starts, as from a shell.
     """
     run_name()
     words = [str(part) for part in command]
@@ -103,7 +104,7 @@ def start(
 
 @contextmanager
 def _opened(output: IO[bytes] | int | None) -> Iterator[tuple[int, int]]:
-    """The descriptors of a process's standard output and standard error, for what `subprocess` takes."""
+    """The descriptors for standard output and standard error that correspond to a value that `subprocess` takes."""
     if output is None:
         yield 1, 2
     elif output == subprocess.DEVNULL:
@@ -117,7 +118,7 @@ def _opened(output: IO[bytes] | int | None) -> Iterator[tuple[int, int]]:
 def run(
     command: Sequence[str | Path], *, env: Mapping[str, str] | None = None, cwd: Path, check: bool = False
 ) -> subprocess.CompletedProcess[str]:
-    """As `subprocess.run(…, capture_output=True, text=True)`, with what `start` does."""
+    """As `subprocess.run(…, capture_output=True, text=True)`, but the program is started by `start`."""
     with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
         process = start(command, env=env, cwd=cwd, output=stdout, errors=stderr)
         try:
@@ -135,10 +136,13 @@ def run(
 
 
 def end(process: subprocess.Popen[bytes], *, signal_number: int = signal.SIGTERM, timeout: float = 10) -> int:
-    """Signal it, wait, and sweep up what is left of its session. Returns the exit code; ending twice is harmless."""
+    """Send the signal, wait for the end, and kill what is left of the session. Returns the exit code.
+
+    A second call is harmless. Raises `TimeoutExpired`, after the process was killed.
+    """
     if process.poll() is None:
         process.send_signal(signal_number)
-        # A process that a test has stopped would sleep through it.
+        # A process that a test has frozen would not see the signal.
         process.send_signal(signal.SIGCONT)
         try:
             process.wait(timeout)
@@ -151,21 +155,21 @@ def end(process: subprocess.Popen[bytes], *, signal_number: int = signal.SIGTERM
 
 
 def sweep(process: subprocess.Popen[bytes]) -> None:
-    """Kill whatever still runs in the session that `start` made for it."""
-    with suppress(ProcessLookupError, PermissionError):  # nobody is left
+    """Kill everything that still runs in the session that `start` made for the process."""
+    with suppress(ProcessLookupError, PermissionError):  # nothing is left
         os.killpg(process.pid, signal.SIGKILL)
 
 
 _reserved: deque[int] = deque()
 RESERVED = 100
-"""Ports kept, the latest ones: a server listens on its own by the time that so many others were asked for."""
+"""How many ports are kept. Once so many newer ports were asked for, the server of the oldest one listens."""
 
 
 def free_port() -> int:
-    """A port that nobody listens on, and that the kernel gives to nobody else for now.
+    """A port that no program listens on, and that the kernel gives to no other program for now.
 
-    It is kept by a socket that is bound and does not listen: beside it servers may bind, which all allow that
-    (SO_REUSEADDR), and who connects before they do is refused.
+    A socket that is bound but does not listen keeps the port. Servers can bind it too, because all of them set
+    SO_REUSEADDR. A connection before that is refused.
     """
     probe = socket.socket()
     probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -186,15 +190,15 @@ def takes_connections(port: int) -> bool:
 
 
 def limit_file_size(pid: int, most_bytes: int | None) -> None:
-    """Let a process write no file beyond this size, as if its disk were full; None: as large as it likes."""
+    """Let a process write no file beyond this size, as if its disk were full. None removes the limit."""
     limit = resource.RLIM_INFINITY if most_bytes is None else most_bytes
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
 
 
 def poll(question: Callable[[], Any], *, timeout: float, every: float = 0.01, rarest: float = 0.1) -> Any:
-    """Ask another process until the answer is true; the last answer when time is up. Nothing else can wake us.
+    """Ask until the answer is true, or `timeout` seconds are over. Returns the last answer.
 
-    It asks less and less often: to ask takes time from who is waited for.
+    The pauses grow from `every` to `rarest` seconds, because asking takes CPU time from the process that is waited for.
     """
     deadline = time.monotonic() + timeout
     while not (answer := question()) and time.monotonic() < deadline:
@@ -204,7 +208,7 @@ def poll(question: Callable[[], Any], *, timeout: float, every: float = 0.01, ra
 
 
 def make_directory(purpose: str) -> Path:
-    """A temporary directory that carries our run's name: its reaper removes it, or a later run if that was killed."""
+    """Make a temporary directory with our run's name in its own. The reaper removes it, or else a later run does."""
     _remove_orphans()
     return Path(tempfile.mkdtemp(prefix=f"sluice-{purpose}-{run_name()}-"))
 

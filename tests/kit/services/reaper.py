@@ -1,11 +1,12 @@
-"""Ends what a run has started when the run itself ends, however that comes about: `reaper.py RUN`, fed by a pipe.
+"""The reaper, `reaper.py RUN`: a process that ends what a test run has started when the run ends, however it ends.
 
-The run holds the pipe's other end and writes nothing but `PID SIGNAL` for each program that it starts. When the pipe
-ends, the run has: by itself, or by a SIGKILL. All its processes are found then: by the name of the run, which each has
-in its environment; by their number, where a program writes its title over that; and by their parents. So a server's
-workers and a browser's helpers end too, whatever session they are in. It takes Linux's `/proc`.
+Its standard input is a pipe. The run holds the other end, and writes `PID SIGNAL` for each program that it starts. When
+the pipe closes, the run has ended, by itself or by a SIGKILL. The reaper then finds all its processes: by the name of
+the run, which each has in its environment; by their ids, because some programs write their title over the environment;
+and by their parents. So a server's workers and a browser's helpers end too, in whatever session they are. The reaper
+needs Linux's `/proc`.
 
-Nothing but the standard library: it runs under `python -I -S`.
+It imports nothing but the standard library, because it runs under `python -I -S`.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 NAME = "SLUICE_TEST_RUNS"
-"""The variable that names the runs a process belongs to, the outermost first: a run may start another."""
+"""The variable with the names of the runs that a process belongs to, the outermost first: a run may start another."""
 PARTING_SECS = 5
-"""For programs that wish to clear up."""
+"""How long programs may clear up after a signal other than SIGKILL."""
 SWEEPS = 50
 EVERY_SECS = 0.1
 
@@ -36,7 +37,7 @@ class Process(NamedTuple):
 
 
 def run_of(pid: int) -> str | None:
-    """A name that no other process ever has: its number, and when it began. None: there is none, or a dead one."""
+    """A name that no other process ever has: its id, and when it began. None if there is no such living process."""
     try:
         fields = _fields(pid)
     except OSError:
@@ -49,7 +50,7 @@ def directories_of(run: str) -> list[Path]:
 
 
 def processes() -> list[Process]:
-    """All that live."""
+    """All living processes."""
     found = []
     for name in os.listdir("/proc"):
         if not name.isdigit():
@@ -62,7 +63,7 @@ def processes() -> list[Process]:
 
 
 def belonging(run: str, started: set[str]) -> set[int]:
-    """The processes of a run, and all that they have started."""
+    """The ids of the processes of a run, and of all that they have started."""
     alive = processes()
     found = {one.pid for one in alive if run in one.runs or one.name in started}
     known = 0
@@ -72,7 +73,7 @@ def belonging(run: str, started: set[str]) -> set[int]:
 
 
 def reap(run: str, partings: dict[str, int]) -> None:
-    """`partings`: the signal that each program wants, by its name as `run_of` has it."""
+    """End all processes of a run. `partings` has the signal for each program that it started, by `run_of` its id."""
     polite = {name: number for name, number in partings.items() if number != signal.SIGKILL}
     clearing_up = belonging("", set(polite))
     _signal(belonging(run, set(partings)) - clearing_up, signal.SIGKILL)
@@ -84,7 +85,7 @@ def reap(run: str, partings: dict[str, int]) -> None:
     while clearing_up & belonging(run, set(partings)) and time.monotonic() < deadline:
         time.sleep(EVERY_SECS)
     quiet = 0
-    for _ in range(SWEEPS):  # nothing tells us of a process that was just being started
+    for _ in range(SWEEPS):  # more than once, because a process may have been starting another one
         left = belonging(run, set(partings))
         _signal(left, signal.SIGKILL)
         quiet = 0 if left else quiet + 1
@@ -108,7 +109,7 @@ def main() -> None:
 
 
 def _fields(pid: int) -> list[str]:
-    """What follows the program's name, which may have blanks in it."""
+    """The fields of `/proc/PID/stat` after the program's name, which may contain blanks and parentheses."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 

@@ -11,7 +11,7 @@ from tests.kit.services import packages, processes
 
 
 class RedisServer:
-    """`with RedisServer() as server:`; each test server gets its own, so that a test may stop or freeze it."""
+    """A Redis server: `with RedisServer() as server:`. Each server under test gets its own, which a test may break."""
 
     def __init__(self) -> None:
         program = packages.find("redis-server")
@@ -31,7 +31,7 @@ class RedisServer:
         return f"redis://127.0.0.1:{self.port}/0"
 
     def start(self) -> RedisServer:
-        """Start it empty, again at the same port after `stop()`; a running one is left alone."""
+        """Start Redis without data, at the same port as before after `stop()`. Does nothing if it is running."""
         if self.process is not None:
             return self
         options = ["--bind", "127.0.0.1", "--port", str(self.port), "--save", "", "--appendonly", "no"]
@@ -42,13 +42,13 @@ class RedisServer:
         return self
 
     def stop(self) -> None:
-        """End it at once: connections break, data is gone."""
+        """Kill Redis: connections break, and the data is lost."""
         if self.process is not None:
             processes.end(self.process, signal_number=signal.SIGKILL)
             self.process = None
 
     def freeze(self) -> None:
-        """It accepts connections and says nothing more: a black hole."""
+        """Stop the process: connections are still accepted, but nothing is answered."""
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)
 

@@ -1,4 +1,7 @@
-"""A TCP proxy on loopback whose present connections can fall silent while new ones work: a failover, a firewall."""
+"""A TCP proxy on loopback that can silence its present connections while new ones work.
+
+This is what clients see after a failover, or behind a firewall that has dropped its state.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ class SilentProxy:
             pair.close()
 
     def silence(self) -> int:
-        """From now on nothing passes on the connections that there are. Returns how many they are."""
+        """Pass nothing more on the present connections. Returns how many there are."""
         present = [pair for pair in self._pairs if not pair.is_over]
         for pair in present:
             pair.is_silent = True
@@ -45,7 +48,7 @@ class SilentProxy:
 
 
 class Pair:
-    """A client's connection and its twin to the server."""
+    """A client's connection, and the one to the server that belongs to it."""
 
     def __init__(self, client: socket.socket, server: socket.socket) -> None:
         self.is_silent = self.is_over = False

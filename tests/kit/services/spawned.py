@@ -1,7 +1,8 @@
-"""The workers of a server under test: multiprocessing would start a new Python for each, this forks one that is ready.
+"""Starts the workers of a server under test as forks of a process that has loaded everything.
 
-A worker stays its server's own child, as multiprocessing wants it: who forks it twice has it given back to the server,
-which is its nearest ancestor that takes orphans (prctl(2), PR_SET_CHILD_SUBREAPER).
+multiprocessing would start a new Python for each worker, and expects the workers to be children of the server. So the
+forking process forks twice: the child in between ends, and the kernel makes the orphan a child of the server, its
+nearest ancestor that takes orphans (prctl(2), PR_SET_CHILD_SUBREAPER).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import prometheus_client.values
 LARGEST_MESSAGE = 1 << 20
 MOST_DESCRIPTORS = 64
 ABOVE = 1000
-"""No descriptor of a server that has just started is so high."""
+"""A server that has just started has no descriptor as high as this."""
 
 _PR_SET_NAME, _PR_SET_CHILD_SUBREAPER = 15, 36
 _start_new_python = util.spawnv_passfds
@@ -32,14 +33,14 @@ def is_wanted(arguments: Sequence[str]) -> bool:
 
 
 def fork_workers() -> str:
-    """From now on, workers are forks of this process as it is now.
+    """Make multiprocessing start workers as forks of a copy of this process, which this function forks off.
 
-    Returns nothing in this one; in each worker, when its server asks for it, the program that it is to run.
+    Returns "" in this process. In each worker, it returns the program that the worker must run.
     """
     asking, asked = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     if os.fork() == 0:
         asking.close()
-        _name(b"prefork")  # so that nobody takes it for a worker
+        _name(b"prefork")  # so that tests do not take it for a worker
         return _serve(asked)
     asked.close()
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -59,7 +60,7 @@ def fork_workers() -> str:
 
 
 def _serve(asked: socket.socket) -> str:
-    """Until the server is gone. Returns in the workers alone."""
+    """Fork workers until the server is gone. Returns only in the workers."""
     while True:
         message, descriptors, _, _ = socket.recv_fds(asked, LARGEST_MESSAGE, MOST_DESCRIPTORS)
         if not message:
@@ -77,7 +78,7 @@ def _serve(asked: socket.socket) -> str:
         os.close(teller)
         for descriptor in descriptors:
             os.close(descriptor)
-        os.waitpid(between, 0)  # by then the worker is the server's
+        os.waitpid(between, 0)  # after this the worker is the server's child
         asked.send(os.read(told, 64))
         os.close(told)
 
@@ -87,7 +88,7 @@ def _name(name: bytes) -> None:
 
 
 def _become(order: dict[str, Any], descriptors: Sequence[int]) -> str:
-    """The process that multiprocessing would have started: its descriptors have the numbers that it is told of."""
+    """Become the process that multiprocessing would have started, with the descriptor numbers that it expects."""
     moved = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, ABOVE) for descriptor in descriptors]
     for descriptor in descriptors:
         os.close(descriptor)
@@ -99,7 +100,7 @@ def _become(order: dict[str, Any], descriptors: Sequence[int]) -> str:
     os.environ.update(order["env"])
     os.chdir(order["cwd"])
     sys.argv = ["-c", "--multiprocessing-fork"]
-    # It was chosen at the import, without the worker's environment.
+    # prometheus_client chose the class when it was imported, without the worker's environment.
     prometheus_client.values.ValueClass = prometheus_client.values.get_value_class()
     program: str = order["program"]
     return program

@@ -1,4 +1,4 @@
-"""A provider that does what a test tells it to, down to the bytes: `server.Upstream`, told by scripts of actions."""
+"""A provider that does what a test tells it, down to the bytes: an `Upstream` performs scripts of actions."""
 
 from tests.kit.upstream.answers import (
     MODEL,

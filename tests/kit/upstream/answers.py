@@ -1,4 +1,4 @@
-"""The dialect of OpenAI as the upstream speaks it: answers, streams, and what it says when no test told it what."""
+"""Scripts in OpenAI's formats: answers, streams, and the default answer of an upstream."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TOKENS = ("Hel", "lo", " wor", "ld", "!")
 
 
 def usage_of(prompt: int = 9, completion: int = 5, **details: Any) -> dict[str, Any]:
-    """Usage as chat completions tell it; `details` are added as they are."""
+    """The usage of a chat completion. `details` are added to it."""
     return {
         "prompt_tokens": prompt,
         "completion_tokens": completion,
@@ -61,7 +61,10 @@ def chat_frames(
     usage_shape: UsageShape = "usage-only",
     include_done: bool = True,
 ) -> list[bytes]:
-    """The frames of a streamed chat completion: the role, one per token, the finish, usage where its shape says."""
+    """The frames of a streamed chat completion: the role, each token, and the finish reason.
+
+    `usage_shape` says which frames have usage: one of its own at the end, the `last` with a choice, `every` or `none`.
+    """
     usage = usage_of(completion=len(tokens)) if usage is None else usage
 
     def chunk(delta: dict[str, Any], finish: str | None, told: dict[str, Any] | None) -> dict[str, Any]:
@@ -159,7 +162,7 @@ def responses_answer(text: str = "hi", *, model: str = MODEL, usage: dict[str, A
 def responses_stream(
     tokens: Sequence[str] = TOKENS, *, model: str = MODEL, usage: dict[str, Any] | None = None, delay: float = 0
 ) -> Script:
-    """The typed events of a streamed response, numbered, the last with the usage."""
+    """The typed and numbered events of a streamed response. The last one has the usage."""
     text = "".join(tokens)
     begun = response_object("", model=model, status="in_progress")
     place: dict[str, Any] = {"item_id": "msg_upstream", "output_index": 0, "content_index": 0}
@@ -194,7 +197,7 @@ def models_answer(names: Iterable[str] = (MODEL, "gpt-4.1")) -> Script:
 
 
 def echo(received: Received) -> Script:
-    """What came, told as JSON; also an empty list, for who asked for one."""
+    """The request as JSON. The answer is an empty list too, for clients that asked for a list."""
     return json_answer(
         {
             "object": "list",
@@ -210,7 +213,7 @@ def echo(received: Received) -> Script:
 
 
 def default_answer(received: Received) -> Script:
-    """What a provider would say, for tests that do not care."""
+    """What a provider would answer, for tests that do not care."""
     endpoint = received.path.removeprefix("/v1")
     if received.method == "GET" and endpoint == "/models":
         return models_answer()

@@ -1,4 +1,4 @@
-"""One TCP connection to the upstream: bytes to requests, scripts to bytes."""
+"""One TCP connection to the upstream. It parses requests, and performs the scripts that answer them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Hangup(Exception):
 
 
 class Connection(asyncio.Protocol):
-    """Requests are answered one after the other, also when the peer sends them ahead."""
+    """Answers requests one after the other, also if the peer pipelines them."""
 
     def __init__(self, upstream: Upstream, number: int) -> None:
         self.upstream = upstream
@@ -40,7 +40,7 @@ class Connection(asyncio.Protocol):
     # --- asyncio's side ------------------------------------------------------------------------------------
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-        # A small buffer, so that `sent_bytes` tells what the peer took.
+        # A small buffer, so that `sent_bytes` is close to what the peer has taken.
         self.transport.set_write_buffer_limits(high=64 * 1024)
         self.upstream.opened(self)
 
@@ -48,13 +48,13 @@ class Connection(asyncio.Protocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            pass  # a WebSocket's opening: the script answers it and owns the bytes after it
+            pass  # a WebSocket handshake: the script answers it, and the bytes after it are not parsed
         except httptools.HttpParserError:
             self.transport.write(BAD_REQUEST)
             self.transport.close()
 
     def eof_received(self) -> bool:
-        # At once, not when the write buffer is empty: a peer that has gone will never empty it.
+        # Closing would wait until the write buffer is empty. A peer that has gone never empties it.
         self._peer_has_gone()
         self.transport.abort()
         return False
@@ -128,7 +128,7 @@ class Connection(asyncio.Protocol):
                 return
 
     async def _perform(self, received: Received, script: Script) -> bool:
-        """Run the script; whether its head leaves the connection open."""
+        """Perform the script. Returns whether its head keeps the connection open."""
         keep_alive = True
         for action in script:
             match action:
@@ -158,12 +158,12 @@ class Connection(asyncio.Protocol):
         self.transport.write(data)
         received.sent_bytes += len(data)
         self.upstream.changed()
-        # A turn of the loop after each write, or a long script would not see that the connection is lost.
+        # Yield to the event loop after each write, so that a long script notices a lost connection.
         await asyncio.sleep(0)
         await self.writable.wait()
 
     def _reset(self) -> None:
-        """Closing a socket that lingers for zero seconds sends RST."""
+        """Close the connection with RST: a socket that lingers for zero seconds sends it."""
         own: socket.socket = self.transport.get_extra_info("socket")
         own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.transport.abort()

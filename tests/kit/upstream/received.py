@@ -1,4 +1,4 @@
-"""What the upstream keeps of each request."""
+"""A request that the upstream has received, and how its answer went."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(eq=False)
 class Received:
-    """One request as it came. The events tell other threads how it goes on; times are `time.monotonic()`."""
+    """One request as it came. Other threads can wait for its events. Times are `time.monotonic()`."""
 
     method: str
     path: str
@@ -20,16 +20,16 @@ class Received:
     connection_id: int
     started_at: float = field(default_factory=time.monotonic)
     pieces: list[tuple[float, int]] = field(default_factory=list)
-    """When body bytes came, and how many."""
+    """For each piece of the body, when it came and its number of bytes."""
     complete: threading.Event = field(default_factory=threading.Event)
-    """The request came whole."""
+    """The whole request has come."""
     answered: threading.Event = field(default_factory=threading.Event)
-    """The script ran to its end."""
+    """The script has come to its end."""
     closed_by_peer: threading.Event = field(default_factory=threading.Event)
-    """The peer hung up before the script was through."""
+    """The peer closed the connection before the script came to its end."""
     closed_at: float | None = None
     sent_bytes: int = 0
-    """Of the answer, handed to the kernel or the small buffer before it."""
+    """The bytes of the answer that were passed to the kernel, or to the small buffer before it."""
     _body: bytearray = field(default_factory=bytearray, repr=False)
 
     @property
@@ -44,7 +44,7 @@ class Received:
         return json.loads(self._body)
 
     def header(self, name: str) -> str | None:
-        """The header's value; several are joined with commas, as HTTP allows."""
+        """The header's value, or None. Several are joined with commas (RFC 9110, section 5.3)."""
         values = self.header_values(name)
         return ", ".join(values) if values else None
 

@@ -1,4 +1,4 @@
-"""What the upstream does for one request: a list of actions, and the helpers that write such lists."""
+"""Scripts: the list of actions that the upstream performs for one request, and helpers that make such lists."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Headers = Mapping[str, str] | Sequence[tuple[str, str]]
 
 @dataclass(frozen=True)
 class Head:
-    """The status line and these headers, none added."""
+    """The status line and exactly these headers."""
 
     status: int = 200
     headers: Headers = ()
@@ -36,7 +36,7 @@ class Head:
 
 @dataclass(frozen=True)
 class Send:
-    """These bytes on the wire, as they are."""
+    """These bytes, without framing."""
 
     data: bytes
 
@@ -69,7 +69,7 @@ class Wait:
 
 @dataclass(frozen=True)
 class WaitFor:
-    """Until the test sets the event."""
+    """Wait until the test sets the event."""
 
     event: threading.Event
 
@@ -84,7 +84,7 @@ class Reset:
 
 @dataclass(frozen=True)
 class Close:
-    """TCP FIN, after everything that was sent."""
+    """TCP FIN, after everything has been sent."""
 
 
 Action = Head | Send | Chunk | EndChunks | Wait | WaitFor | Reset | Close
@@ -103,7 +103,7 @@ def body_answer(body: bytes, status: int = 200, headers: Headers = (), *, conten
 
 
 def error_answer(status: int, message: str = "upstream says no", code: str | None = None, **headers: str) -> Script:
-    """An error of OpenAI's shape; `retry_after="2"` becomes the header `retry-after`."""
+    """An error in OpenAI's format. `retry_after="2"` becomes the header `retry-after`."""
     error = {"message": message, "type": "upstream_error", "param": None, "code": code}
     return json_answer({"error": error}, status, {name.replace("_", "-"): value for name, value in headers.items()})
 
@@ -114,13 +114,13 @@ def stream_head(headers: Headers = (), *, status: int = 200) -> Head:
 
 
 def frame(data: Any, event: str | None = None) -> bytes:
-    """One server-sent event; `data` that is not text is written as JSON."""
+    """One server-sent event. `data` that is not a string is written as JSON."""
     text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     return (f"event: {event}\n" if event else "").encode() + f"data: {text}\n\n".encode()
 
 
 def sse(frames: Iterable[bytes], *, delay: float = 0, headers: Headers = (), end: bool = True) -> Script:
-    """A stream of event frames, one HTTP chunk each, `delay` seconds before each but the first."""
+    """A stream with one HTTP chunk for each frame, and a pause of `delay` seconds before each but the first."""
     script: list[Action] = [stream_head(headers)]
     for position, data in enumerate(frames):
         if delay and position:
@@ -132,5 +132,5 @@ def sse(frames: Iterable[bytes], *, delay: float = 0, headers: Headers = (), end
 
 
 def after(event: threading.Event, script: Script, *, actions: int = 0) -> Script:
-    """The script, halted behind its first `actions` actions until the event is set."""
+    """The script, which waits for the event after its first `actions` actions."""
     return [*script[:actions], WaitFor(event), *script[actions:]]

@@ -1,4 +1,4 @@
-"""The programmable provider: a TCP server in a thread of the test process that can send anything."""
+"""The programmable provider: a TCP server in a thread of the test process. It can send any bytes."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from tests.kit.upstream.scripts import Answer, Script
 
 
 class Upstream:
-    """`with Upstream() as upstream:`.
+    """The programmable provider: `with Upstream() as upstream:`.
 
-    What answers a request: the first of what `answers()` has queued; else the entry of `paths` for its path; else
-    `script`; else what a provider would say. Each is a script or a function from the request to one.
+    A request is answered by the first answer that `answers()` has queued; else by the entry of `paths` for its path;
+    else by `script`; else by `default_answer`. An answer is a script, or a function from the request to a script.
     """
 
     def __init__(self) -> None:
@@ -31,10 +31,10 @@ class Upstream:
     def _reset_state(self) -> None:
         self.requests: list[Received] = []
         self.paths: dict[str, Answer] = {}
-        """By path with or without `/v1`: `upstream.paths["/models"] = …`."""
+        """Answers by path, with or without `/v1`: `upstream.paths["/models"] = …`."""
         self.script: Answer | None = None
         self.early = False
-        """Answer when the headers are there, without waiting for the body."""
+        """True: requests are answered when their headers have come, before their bodies."""
         self.errors: list[Exception] = []
         self._queue: deque[Answer] = deque()
         self._open: set[Received] = set()
@@ -55,7 +55,7 @@ class Upstream:
 
     @property
     def url(self) -> str:
-        """With the version prefix, as a provider's base URL is written."""
+        """The base URL for a provider, with its version prefix."""
         return f"http://127.0.0.1:{self.port}/v1"
 
     def answers(self, *answers: Answer) -> None:
@@ -64,7 +64,7 @@ class Upstream:
             self._queue.extend(answers)
 
     def reset(self) -> None:
-        """As new, but for idle connections: those that a request still holds are cut."""
+        """Forget all requests and answers. Connections with an open request are cut, and idle ones stay."""
         with self._state:
             busy = {received.connection_id for received in self._open}
         if busy:
@@ -79,7 +79,7 @@ class Upstream:
 
     @property
     def open_requests(self) -> int:
-        """Received and neither answered nor given up by the peer."""
+        """The requests that are neither answered nor given up by the peer."""
         return len(self._open)
 
     @property
@@ -87,7 +87,7 @@ class Upstream:
         return self.requests[-1]
 
     def wait_for(self, count: int, timeout: float = 20) -> list[Received]:
-        """The requests, once `count` of them have come whole (or were given up on)."""
+        """Wait until `count` requests have come whole, or were given up by the peer. Returns them."""
         self.wait_until(lambda: len(self.whole()) >= count, timeout)
         return self.whole()
 
@@ -95,7 +95,7 @@ class Upstream:
         return [r for r in self.requests if r.complete.is_set() or r.closed_by_peer.is_set()]
 
     def wait_until(self, predicate: Callable[[], Any], timeout: float = 20) -> None:
-        """Until the predicate holds; it is asked after every change here, and now and then for changes elsewhere."""
+        """Wait until the predicate is true. It is called after every change here, and at least every 50 ms."""
         deadline = time.monotonic() + timeout
         with self._state:
             while not predicate():
@@ -117,7 +117,7 @@ class Upstream:
             self._state.notify_all()
 
     def received(self, request: Received) -> bool:
-        """Note a request whose headers have come; whether it is answered early."""
+        """Add a request whose headers have come. Returns whether it is answered early."""
         with self._state:
             self.requests.append(request)
             self._open.add(request)
@@ -135,7 +135,7 @@ class Upstream:
             self._state.notify_all()
 
     def failed(self, error: Exception) -> None:
-        """A test's answer raised: kept, so that the test's end can tell."""
+        """Keep the error of a test's answer function. The fixture `upstream` raises it at the end of the test."""
         with self._state:
             self.errors.append(error)
             self._state.notify_all()
@@ -162,7 +162,7 @@ class Upstream:
         await self._stopping.wait()
         server.close()
         self._abort(set(self._connections))
-        # The transports close in the loop's next turns.
+        # The transports close in the next turns of the event loop.
         while self._connections:  # noqa: ASYNC110
             await asyncio.sleep(0)
 
