@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.kit.counting import MODEL, counts_of
-from tests.kit.sluice import Sluice
+from tests.kit.sluice import Sluice, StartSluice
 from tests.kit.upstream import Script, Upstream, frame, json_answer, response_usage, sse, usage_of
 from tests.kit.upstream.answers import response_object
 
@@ -202,9 +202,10 @@ def test_a_response_costs_the_same_in_events(
     assert counts_of(server, key, "/v1/responses", {"input": "hi", "stream": True}) == expected
 
 
-def test_a_response_that_goes_on_without_its_client_is_not_guessed_at(server: Sluice, upstream: Upstream, key: str):
+def test_a_response_that_goes_on_without_its_client_is_not_guessed_at(start_sluice: StartSluice, upstream: Upstream):
+    server = start_sluice()  # it goes on asking for the response, and would take the answers of the tests that follow
     upstream.answers(json_answer({"id": "resp_later", "status": "queued", "output": [], "usage": None}))
-    told = counts_of(server, key, "/v1/responses", {"input": "hi", "background": True})
+    told = counts_of(server, server.mint(), "/v1/responses", {"input": "hi", "background": True})
     assert (told["usage_source"], told["cost_picousd"], told["price_source"]) == ("", 0, "")
 
 
