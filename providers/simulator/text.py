@@ -33,9 +33,9 @@ def words(seed: bytes, count: int) -> list[str]:
 
 
 def words_of_size(seed: bytes, size: int) -> list[str]:
-    """Tokens whose text has about `size` bytes."""
+    """Tokens whose text has about `size` bytes; none if it is zero or negative."""
     cycle = cycle_of(*order_of(seed))
-    rounds, rest = divmod(size, sum(len(word.encode()) for word in cycle))
+    rounds, rest = divmod(max(size, 0), sum(len(word.encode()) for word in cycle))
     tokens = list(cycle * rounds)
     for word in cycle:
         if rest <= 0:

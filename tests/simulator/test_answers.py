@@ -63,6 +63,13 @@ def test_bytes_sets_the_size_of_the_plain_body(size, count):
     assert len(data_of(chat(n=count, simulate={"bytes": size}))) == pytest.approx(size, abs=20 * count)
 
 
+def test_a_size_that_no_answer_fits_into_gives_the_smallest_one():
+    smallest = len(data_of(chat(simulate={"bytes": 1})))
+    assert smallest < len(data_of(chat(simulate={"bytes": smallest + 100})))
+    assert json_of(chat(simulate={"bytes": 1}))["choices"][0]["message"]["content"] == ""
+
+
+
 def test_several_choices_differ_and_are_interleaved():
     answer = json_of(chat(n=3))
     assert len({choice["message"]["content"] for choice in answer["choices"]}) == 3
