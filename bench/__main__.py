@@ -16,6 +16,7 @@ from pathlib import Path
 from bench import machine
 from bench.admission import admission
 from bench.against import against
+from bench.cache import cache
 from bench.keys import keys
 from bench.ledger import ledger
 from bench.limits import limits
@@ -40,6 +41,7 @@ BENCHES: dict[str, Callable[..., list[Result]]] = {
     "start": start,
     "limits": limits,
     "admission": admission,
+    "cache": cache,
     "telling": telling,
     "spread": spreads,
     "standstill": standstill,

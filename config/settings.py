@@ -134,6 +134,14 @@ LOGGING = logging_from(LOG_LEVEL, LOG_FILE, LOG_FILE_MAX_BYTES, LOG_FILE_BACKUPS
 
 # --- Traces ------------------------------------------------------------------------------------------------
 TRACING = tracing_from(env)
+
+# --- Response cache ----------------------------------------------------------------------------------------
+HTTP_CACHE_ENABLED = env.flag("HTTP_CACHE_ENABLED", True)
+HTTP_CACHE_DEFAULT_POLICY = env.choice("HTTP_CACHE_DEFAULT_POLICY", "opt_in", ("off", "on", "opt_in"))
+HTTP_CACHE_DEFAULT_TTL = env.integer("HTTP_CACHE_DEFAULT_TTL", 300, least=1, most=366 * 86_400)
+HTTP_CACHE_MAX_OBJECT_BYTES = env.integer("HTTP_CACHE_MAX_OBJECT_BYTES", 1024**2, least=1, most=64 * 1024**2)
+HTTP_CACHE_MEMORY_BYTES = env.integer("HTTP_CACHE_MEMORY_BYTES", 64 * 1024**2, least=1024**2)
+
 # --- Captured bodies ---------------------------------------------------------------------------------------
 BODY_CAPTURE_BYTES = env.integer("BODY_CAPTURE_BYTES", 64 * 1024, least=1024, most=1024 * 1024)
 BODY_RETENTION_DAYS = env.integer("BODY_RETENTION_DAYS", 7, least=1, most=3650)

@@ -45,6 +45,10 @@ class ProjectRecord(msgspec.Struct, frozen=True, eq=False):
     """It has a budget, which also applies to requests without a key."""
     foreign_ids: bool = False
     """Its keys may use stored objects that no project made."""
+    cache_policy: str | None = None
+    """`off`, `on` or `opt_in`; None: the gateway's default."""
+    cache_ttl_s: int | None = None
+    cache_scope: str = "project"
 
 
 class TierRecord(msgspec.Struct, frozen=True):
@@ -145,6 +149,9 @@ def project_record(row: Project) -> ProjectRecord:
         row.unmetered or None,
         own is not None and any_budget([own]),
         row.foreign_ids == ALLOW,
+        row.cache_policy or None,
+        row.cache_ttl_s,
+        row.cache_scope,
     )
 
 

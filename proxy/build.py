@@ -12,6 +12,8 @@ from django.conf import settings
 from django.db import DatabaseError
 from django.db.models import Q, QuerySet
 
+from cache.memory import MemoryStore
+from cache.responses import ResponseCache
 from keys.limits import MemoryLimits
 from keys.limits.base import LimitsBackend
 from keys.limits.connection import connect
@@ -121,6 +123,16 @@ async def build_components() -> Components:
         background=Background(snapshot, upstream, journal, metrics, request_log),
         bodies=BodyKeeper(show_bodies(snapshot, settings.BODY_CAPTURE_BYTES)),
         shown_errors=show_bodies(snapshot, SHOWN_ERROR_BYTES),
+        cache=build_cache() if settings.HTTP_CACHE_ENABLED else None,
+    )
+
+
+def build_cache() -> ResponseCache:
+    return ResponseCache(
+        MemoryStore(settings.HTTP_CACHE_MEMORY_BYTES),
+        settings.HTTP_CACHE_DEFAULT_POLICY,
+        settings.HTTP_CACHE_DEFAULT_TTL,
+        settings.HTTP_CACHE_MAX_OBJECT_BYTES,
     )
 
 

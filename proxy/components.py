@@ -16,6 +16,7 @@ from proxy.upstream.model_lists import OpenModels
 from usage.telemetry.reporter import Reporter
 
 if TYPE_CHECKING:
+    from cache.responses import ResponseCache
     from keys.limits.base import LimitsBackend
     from proxy.admission.baselines import Baselines
     from proxy.stored.background import Background
@@ -37,6 +38,7 @@ class Components:
         "bodies",
         "body_room",
         "bounds",
+        "cache",
         "heavy",
         "journal",
         "limits",
@@ -71,6 +73,7 @@ class Components:
         bodies: BodyKeeper,
         background: Background,
         shown_errors: Showing,
+        cache: ResponseCache | None,
     ) -> None:
         self.bounds = bounds
         self.body_room = BodyRoom(bounds.body_room_bytes)
@@ -91,5 +94,7 @@ class Components:
         self.background = background
         self.shown_errors = shown_errors
         """Redacts excerpts of providers' answers that should have been JSON."""
+        self.cache = cache
+        """None where it is switched off."""
         self.reporter = Reporter(metrics, request_log, traces)
         self.request_deadlines = RequestDeadlines()

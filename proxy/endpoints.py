@@ -49,6 +49,9 @@ class Endpoint(NamedTuple):
     names_stored: tuple[bytes, ...] = ()
     """Its bodies may name stored objects. A body that names one contains one of these words."""
 
+    is_cached: bool = False
+    """Its answers may be stored, and answer the same request again."""
+
     makes: Kind | None = None
     """The kind of object that a request to it makes a provider store."""
 
@@ -60,10 +63,16 @@ class Endpoint(NamedTuple):
 
 
 CHAT = Endpoint(
-    "/v1/chat/completions", ChatDialect(), reads_body=True, metered=True, names_stored=IN_CHATS, makes=STORED_CHAT
+    "/v1/chat/completions",
+    ChatDialect(),
+    reads_body=True,
+    metered=True,
+    names_stored=IN_CHATS,
+    is_cached=True,
+    makes=STORED_CHAT,
 )
-COMPLETIONS = Endpoint("/v1/completions", CompletionDialect(), reads_body=True, metered=True)
-EMBEDDINGS = Endpoint("/v1/embeddings", EmbeddingDialect(), reads_body=True, metered=True)
+COMPLETIONS = Endpoint("/v1/completions", CompletionDialect(), reads_body=True, metered=True, is_cached=True)
+EMBEDDINGS = Endpoint("/v1/embeddings", EmbeddingDialect(), reads_body=True, metered=True, is_cached=True)
 RESPONSES = Endpoint("/v1/responses", ResponsesDialect(), reads_body=True, names_stored=IN_RESPONSES, makes=RESPONSE)
 """Metered, unless something in the body prevents it (`metering.py`)."""
 COMPACT = Endpoint("/v1/responses/compact", CompactDialect(), reads_body=True, metered=True, names_stored=IN_RESPONSES)

@@ -11,6 +11,7 @@
     ├── UnsupportedMediaType 415
     ├── RateLimited          429
     ├── HeadTooLarge         431
+    ├── NotCached            504  an answer from the cache was asked for, and there is none
     ├── Unavailable          503
     │   └── ShuttingDown          the server's grace ran out
     └── UpstreamError        502  the provider, or the connection to it, failed
@@ -126,6 +127,13 @@ class ShuttingDown(Unavailable):
 class UpstreamError(ProxyError):
     status = 502
     type = "upstream_error"
+
+
+class NotCached(ProxyError):
+    """The client wants an answer from the cache or none (RFC 9111, section 5.2.1.7)."""
+
+    status = 504
+    type = "invalid_request_error"
 
 
 class NoConnection(UpstreamError):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from keys.records import KeyRecord, ProjectRecord
     from proxy.attempt import Attempt
     from proxy.body_room import BodyRoom
+    from proxy.caching import Caching
     from proxy.capture import Capture
     from proxy.dialects.base import Dialect, Usage
     from proxy.endpoints import Endpoint
@@ -92,6 +93,8 @@ class Exchange:
     model: str = ""
     stream: bool = False
     """The client asked for a stream, or the provider sends one unasked."""
+    skips_cache: bool = False
+    """The body says that the cache is to be left alone."""
     hides_usage: bool = False
     """The client did not ask for the usage of its stream."""
     request_bytes: int = 0
@@ -114,6 +117,11 @@ class Exchange:
     reserved_tokens: int = 0
     """Tokens reserved from limits on tokens per minute."""
     cache: str = ""
+    """What `X-Cache` says."""
+    cache_lines: bytes = b""
+    """What else the answer says of the cache."""
+    caching: Caching | None = None
+    """The provider's answer may be stored."""
     # fetch
     attempts: tuple[Attempt, ...] = ()
     """Tries at providers, in their order. The client gets the answer of the last one."""
@@ -122,6 +130,10 @@ class Exchange:
     # hand on
     answer_started: bool = False
     answer_ended: bool = False
+    answer_is_whole: bool = False
+    """It was read to its end, and is all that the provider had to say."""
+    tells_usage: bool = False
+    """Of a stream: the provider told what it used."""
     passed_unread: bool = False
     """The answer, or its beginning, was relayed unread."""
     status: int = 0

@@ -23,6 +23,7 @@ from proxy.steps.look_up import look_up
 from proxy.steps.own_endpoints import answer_own
 from proxy.steps.read import read
 from proxy.steps.receive import receive
+from proxy.steps.store_answer import hand_on_and_store
 from proxy.steps.trace import begin
 from proxy.steps.unserved import refuse_unserved
 
@@ -47,8 +48,10 @@ async def steps(exchange: Exchange, components: Components, deadline: RequestDea
         return
     refuse_unserved(exchange, components.snapshot.catalog)
     await components.admission.admit(exchange, components.snapshot)
-    look_up(exchange)
-    answer = await fetch(exchange, components, deadline)
+    answer = look_up(exchange, components) or await fetch(exchange, components, deadline)
+    if exchange.caching is not None:
+        await hand_on_and_store(exchange, answer, components, deadline)
+        return
     try:
         await hand_on(exchange, answer, components, deadline)
     finally:

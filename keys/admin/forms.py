@@ -17,13 +17,14 @@ else:
     KeyModelForm = ProjectModelForm = forms.ModelForm
 
 
-NEVER_NULL = (*RULES, "capture_bodies", "foreign_ids")
+DEFAULTED = {"capture_bodies", "foreign_ids", "cache_scope"}
+NEVER_NULL = (*RULES, *DEFAULTED)
 
 
 class ProjectForm(ProjectModelForm):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        for name in {"capture_bodies", "foreign_ids"} & set(self.fields):  # missing for people who may only look
+        for name in DEFAULTED & set(self.fields):  # missing for people who may only look
             self.fields[name].required = False
 
     def clean(self) -> dict[str, Any]:

@@ -59,6 +59,7 @@ class ProjectAdmin(Merging, InUseShown, SpendingShown, ProjectModelAdmin):
         ("Metered or refused", {"fields": ("unmetered",), "description": METERED_OR_REFUSED}),
         ("Upstream", {"fields": ("upstream_alias", "foreign_ids")}),
         ("Rules for its requests", {"fields": RULES, "classes": ("collapse",)}),
+        ("Response cache", {"fields": ("cache_policy", "cache_ttl_s", "cache_scope")}),
         ("What is kept", {"fields": ("capture_bodies",)}),
         ("History", {"fields": ("created_at", "updated_at")}),
     )

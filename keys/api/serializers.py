@@ -38,12 +38,19 @@ class ProjectSerializer(RulesSerializer, LimitedSerializer[Project]):
             "capture_bodies",
             "unmetered",
             "foreign_ids",
+            "cache_policy",
+            "cache_ttl_s",
+            "cache_scope",
             "created_at",
             "updated_at",
         )
         # A taken name must be a conflict (409). A serializer's validator would answer 400, so the model checks the
         # name.
-        extra_kwargs: ClassVar[dict[str, Any]] = {"name": {"validators": []}, "unmetered": {"allow_blank": False}}
+        extra_kwargs: ClassVar[dict[str, Any]] = {
+            "name": {"validators": []},
+            "unmetered": {"allow_blank": False},
+            "cache_policy": {"allow_blank": False},
+        }
 
 
 @extend_schema_field(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
 from keys.models.alias import Aliased
@@ -20,6 +21,19 @@ CAPTURES = (
     ("errors", "of requests that do not end complete"),
     ("all", "of all requests"),
 )
+
+CACHE_OFF, CACHE_ON, CACHE_OPT_IN = "off", "on", "opt_in"
+CACHE_POLICIES = (
+    (CACHE_OFF, "off"),
+    (CACHE_ON, "on"),
+    (CACHE_OPT_IN, "for requests that ask for it"),
+)
+CACHE_SCOPES = (
+    ("project", "the project's keys"),
+    ("key", "the same key"),
+    ("shared", "all projects that share"),
+)
+MOST_CACHE_TTL_S = 366 * 86_400
 
 ALLOW, REFUSE = "allow", "refuse"
 UNMETERED = ((ALLOW, "allow"), (REFUSE, "refuse"))
@@ -64,6 +78,30 @@ class Project(Aliased, Limited, Ruled, Changing):
             "Files, batches, vector stores and whatever else a provider keeps, that no project made through Sluice. "
             "Refuse: they are not there for its keys; allow: they are. What another project made never is."
         ),
+    )
+    cache_policy = models.CharField(
+        max_length=8,
+        choices=CACHE_POLICIES,
+        null=True,
+        blank=True,
+        help_text=(
+            "Whether an answer that is stored answers the same request again. Opt in: where the request has "
+            "Cache-Control: public or max-age=N. Blank: as HTTP_CACHE_DEFAULT_POLICY says."
+        ),
+    )
+    cache_ttl_s = models.PositiveIntegerField(
+        "cache TTL",
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(MOST_CACHE_TTL_S)],
+        help_text="Seconds for which an answer is stored. Blank: HTTP_CACHE_DEFAULT_TTL.",
+    )
+    cache_scope = models.CharField(
+        max_length=8,
+        choices=CACHE_SCOPES,
+        default="project",
+        db_default="project",
+        help_text="Whose requests a stored answer may answer. Share only what every such project may see.",
     )
     notes = models.TextField(blank=True)
     created_at = models.DateTimeField(auto_now_add=True)

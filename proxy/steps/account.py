@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from proxy.admission import media
 from proxy.admission.estimate import estimated_prompt
 from proxy.attempt import Attempt
+from proxy.caching import HIT
 from proxy.components import Components
 from proxy.dialects.base import ESTIMATED, Usage
 from proxy.endpoints import READING, STORED_RESPONSE
@@ -124,7 +125,7 @@ def tokens_of(exchange: Exchange, event: RequestEvent) -> int:
 def usage_of(exchange: Exchange) -> Usage:
     """The tokens that this request used. Reading a stored response uses none: they were counted when it was made."""
     usage = exchange.usage
-    if usage is None or exchange.endpoint is STORED_RESPONSE:
+    if usage is None or exchange.endpoint is STORED_RESPONSE or exchange.cache == HIT:
         return NO_USAGE
     if usage.prompt is None:
         # A long prompt was estimated earlier, off the event loop (`uncounted.py`).
@@ -138,6 +139,8 @@ def has_uncounted_answer(exchange: Exchange) -> bool:
 
     False if nothing of the answer came or the provider broke it off: such an answer costs nothing.
     """
+    if exchange.cache == HIT:
+        return False
     return exchange.outcome == "complete" or (exchange.outcome == "client_closed" and exchange.passed_unread)
 
 

@@ -1,14 +1,160 @@
-"""Step 6: look up the answer in the response cache. There is no cache yet, so every request goes on.
+"""Step 6: whether the answer is known already.
 
-The look-up comes after admission, because a hit is a request as well, and before a provider is chosen, because a hit
-needs none.
+It follows admission, because a hit is a request like any other, and precedes the choice of a provider, which a hit does
+not need.
 """
 
 from __future__ import annotations
 
+import time
+from functools import lru_cache
+
+from cache.digest import NoDigest, digest_of
+from cache.directives import Directives, directives_of
+from cache.entry import Entry
+from cache.replay import StoredAnswer
+from cache.responses import OFF, OPT_IN, ResponseCache
+from providers.catalog import Candidate, Catalog
+from proxy.attempt import Attempt
+from proxy.caching import BYPASS, HIT, MISS, Caching
+from proxy.components import Components
+from proxy.errors import NotCached
 from proxy.exchange import Exchange
+from proxy.wire.answer import Answer
+
+NEUTRAL = frozenset(
+    b"accept accept-language content-type content-encoding user-agent traceparent tracestate baggage".split()
+)
+NEUTRAL_PREFIXES = (b"x-stainless-", b"x-cache-", b"idempotency-")
+"""Headers that go to the provider and do not change its answer: they differ between the SDKs and from call to call."""
 
 
-def look_up(exchange: Exchange) -> None:
-    """Set `cache`, which the client gets as `X-Cache`."""
-    exchange.cache = "BYPASS"
+def look_up(exchange: Exchange, components: Components) -> Answer | None:
+    """A stored answer; None where a provider is to be asked. Sets `cache` and `cache_lines`, which the answer tells,
+    and `caching` where what the provider answers may be stored. Raises `NotCached`.
+    """
+    cache = components.cache
+    if cache is None or not exchange.endpoint.is_cached:
+        exchange.cache = BYPASS
+        return None
+    project = exchange.project
+    policy = (project.cache_policy if project is not None else None) or cache.default_policy
+    fields = exchange.head.fields
+    if policy == OFF or (policy == OPT_IN and b"cache-control" not in fields):
+        exchange.cache = BYPASS
+        return None
+    wishes = directives_of(fields.get(b"cache-control", b""), fields.get(b"pragma", b""))
+    if policy == OPT_IN and not wishes.asks:
+        exchange.cache = BYPASS
+        return None
+    digest = None if wishes.no_store or skips(exchange) else digest_for(exchange)
+    if digest is None:
+        exchange.cache = BYPASS
+        exchange.cache_lines = b"cache-status: Sluice; fwd=bypass\r\n"
+        if wishes.only_if_cached:
+            raise not_cached()
+        return None
+    now = time.time()
+    entry = None if wishes.no_cache else cache.store.get((digest, exchange.stream), now)
+    if entry is not None and answers(exchange, entry, wishes, now):
+        maker = maker_of(entry, exchange, components.snapshot.catalog)
+        if maker is not None:
+            exchange.begin(Attempt(*maker, ("", "")))  # which is never sent
+            return replay(exchange, digest, entry, now)
+    if wishes.only_if_cached:
+        raise not_cached()
+    exchange.cache = MISS
+    exchange.cache_lines = b"x-cache-key: %s\r\nx-cache-hit: 0\r\ncache-status: Sluice; fwd=%s\r\n" % (
+        digest.encode(),
+        b"request" if wishes.no_cache else b"uri-miss" if entry is None else b"stale",
+    )
+    exchange.caching = Caching(digest, ttl_s(exchange, cache, wishes), cache)
+    return None
+
+
+def not_cached() -> NotCached:
+    return NotCached("not_cached", "The cache has no answer for this request, and the request says only-if-cached.")
+
+
+def skips(exchange: Exchange) -> bool:
+    """The client wants nothing of the cache, or what the provider makes is kept there under the client's name."""
+    body = exchange.body
+    return (
+        exchange.skips_cache
+        or body is None
+        or not exchange.model
+        or body.facts is not None  # a long one, which is not read on the event loop
+        or body.says("store", b"true")
+        or exchange.head.fields.get(b"x-cache-skip", b"").lower() in (b"1", b"true", b"yes")
+    )
+
+
+def digest_for(exchange: Exchange) -> str | None:
+    """None where the request has no name that is safe, or nobody whose it is."""
+    scope = scope_of(exchange)
+    body = exchange.body
+    if scope is None or body is None:
+        return None
+    try:
+        headers = telling_lines(exchange.head.lines_above())
+        return digest_of(scope, exchange.endpoint.label, exchange.query.encode(), headers, body.encode())
+    except (NoDigest, ValueError):
+        return None
+
+
+def scope_of(exchange: Exchange) -> bytes | None:
+    """Who may see the answer, from what the gateway knows of the key, and nothing that the client sends."""
+    project, key = exchange.project, exchange.key
+    if project is None:
+        return None
+    if project.cache_scope == "shared":
+        return b"shared"
+    if project.cache_scope == "key":
+        return None if key is None else b"key %d" % key.id
+    return b"project %d" % project.id
+
+
+@lru_cache(maxsize=1024)
+def telling_lines(lines: bytes) -> bytes:
+    """The header lines that can change an answer, in one order."""
+    told = []
+    for line in lines.split(b"\r\n"):
+        name = line.partition(b":")[0]
+        if line and name not in NEUTRAL and not name.startswith(NEUTRAL_PREFIXES):
+            told.append(line)
+    return b"\r\n".join(sorted(told))
+
+
+def answers(exchange: Exchange, entry: Entry, wishes: Directives, now: float) -> bool:
+    """Whether this entry is an answer to what the client asked for."""
+    if wishes.max_age_s is not None and entry.age_s(now) > wishes.max_age_s:
+        return False
+    return not exchange.stream or exchange.hides_usage or entry.tells_usage
+
+
+def maker_of(entry: Entry, exchange: Exchange, catalog: Catalog) -> Candidate | None:
+    """Who made the answer, where they would still be asked. Else a provider that was switched off, or a model's name
+    that now leads elsewhere, would go on answering from the cache.
+    """
+    for candidate in catalog.candidates(exchange.model):
+        if candidate.provider.id == entry.provider_id and candidate.model == entry.model:
+            return candidate
+    return None
+
+
+def ttl_s(exchange: Exchange, cache: ResponseCache, wishes: Directives) -> int:
+    """How long an answer to this request is stored: what the request says, no longer than its project allows."""
+    project = exchange.project
+    allowed = (project.cache_ttl_s if project is not None else None) or cache.default_ttl_s
+    return min(wishes.max_age_s, allowed) if wishes.max_age_s else allowed
+
+
+def replay(exchange: Exchange, digest: str, entry: Entry, now: float) -> StoredAnswer:
+    exchange.cache = HIT
+    exchange.cache_lines = b"x-cache-key: %s\r\nx-cache-hit: 1\r\nage: %d\r\ncache-status: Sluice; hit; ttl=%d\r\n" % (
+        digest.encode(),
+        entry.age_s(now),
+        entry.expires_at - now,
+    )
+    timed = exchange.stream and exchange.head.fields.get(b"x-cache-replay", b"").lower() == b"timed"
+    return StoredAnswer(entry, timed=timed)

@@ -25,6 +25,9 @@ from proxy.wire.form_model import FormReader, chained
 from proxy.wire.json_members import LARGE_BYTES
 from proxy.wire.jsonbody import JSONBody, NotAnObject
 
+OWN_MEMBERS = frozenset({"cache_skip", "request_id", "request_timestamp", "nonce", "__meta__"})
+"""Members of a body that are for the gateway: they say nothing of what is asked."""
+
 REPLACEMENT = "\ufffd"
 """Stands in place of bytes that could not be decoded."""
 
@@ -105,6 +108,16 @@ def peek_model(exchange: Exchange, body: JSONBody) -> None:
         exchange.model = model
 
 
+def take_own_members(exchange: Exchange, body: JSONBody) -> None:
+    """What a body has for the gateway does not go to a provider."""
+    skips = body.get("cache_skip")
+    if skips is not None and not isinstance(skips, bool):
+        raise BadRequest("invalid_type", "The cache_skip parameter must be true or false.", param="cache_skip")
+    exchange.skips_cache = bool(skips)
+    for name in OWN_MEMBERS:
+        body.remove(name)
+
+
 def read_json(exchange: Exchange, body: JSONBody, bounds: Bounds) -> None:
     """Set the model, the stream flag and the body, which all parsers then read in the same way.
 
@@ -112,6 +125,8 @@ def read_json(exchange: Exchange, body: JSONBody, bounds: Bounds) -> None:
     """
     body.check_unambiguous()
     exchange.body = body
+    if not OWN_MEMBERS.isdisjoint(body.members):
+        take_own_members(exchange, body)
     model = body.get("model")
     if exchange.deployment and model != exchange.deployment:
         model = exchange.deployment

@@ -13,8 +13,8 @@ from proxy.wire.rate_headers import rate_lines
 
 JSON = b"content-type: application/json\r\n"
 EXPOSED = (
-    b"x-request-id, x-correlation-id, x-upstream-request-id, x-provider, x-cache, x-cache-key, age, server-timing, "
-    b"retry-after, x-should-retry, x-ratelimit-reset, "
+    b"x-request-id, x-correlation-id, x-upstream-request-id, x-provider, x-cache, x-cache-key, x-cache-hit, age, "
+    b"cache-status, server-timing, retry-after, x-should-retry, x-ratelimit-reset, "
     b"x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, "
     b"x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens, "
     b"x-ratelimit-limit-rpm, x-ratelimit-remaining-rpm, x-ratelimit-limit-tpm, x-ratelimit-remaining-tpm"
@@ -38,7 +38,7 @@ def own_lines(exchange: Exchange) -> bytes:
             upstream_ms,
         )
     if exchange.cache:
-        lines += b"x-cache: %s\r\n" % exchange.cache.encode()
+        lines += b"x-cache: %s\r\n%s" % (exchange.cache.encode(), exchange.cache_lines)
     if exchange.cors_origin:  # lets a page of this origin read the answer
         lines += b"access-control-allow-origin: %s\r\naccess-control-expose-headers: %s\r\nvary: Origin\r\n" % (
             exchange.cors_origin,

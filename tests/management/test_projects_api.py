@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from keys.models import Project
@@ -16,6 +18,9 @@ FIELDS = {
     "capture_bodies",
     "unmetered",
     "foreign_ids",
+    "cache_policy",
+    "cache_ttl_s",
+    "cache_scope",
     "created_at",
     "updated_at",
     *LIMITS,
@@ -55,6 +60,25 @@ def test_a_project_says_whether_its_keys_may_speak_of_what_nobody_made(api):
         assert (answer.status_code, list(answer.json()["errors"])) == (400, ["foreign_ids"])
     [entry, *_] = api.get("/api/audit?target_kind=project&result=ok").json()["results"]
     assert entry["changes"]["foreign_ids"] == ["allow", "refuse"]
+
+
+CACHE_FIELDS: dict[str, tuple[list[Any], list[Any]]] = {
+    "cache_policy": (["off", "on", "opt_in", None], ["", "On", True, 1]),
+    "cache_ttl_s": ([1, 3600, 366 * 86_400, None], [0, -1, 366 * 86_400 + 1, "soon", True]),
+    "cache_scope": (["project", "key", "shared"], ["", "all", None, True]),
+}
+
+
+@pytest.mark.parametrize("field", CACHE_FIELDS)
+def test_a_project_says_how_it_uses_the_cache(api, field: str):
+    path = f"/api/projects/{make_project('team').pk}"
+    right, wrong = CACHE_FIELDS[field]
+    assert api.get(path).json()[field] == right[0 if field == "cache_scope" else -1]
+    for value in right:
+        assert api.patch(path, {field: value}).json()[field] == value
+    for value in wrong:
+        answer = api.patch(path, {field: value})
+        assert (answer.status_code, list(answer.json()["errors"])) == (400, [field]), value
 
 
 def test_the_admin_has_it_beside_the_table_of_what_is_metered(admin):

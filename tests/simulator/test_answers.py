@@ -69,7 +69,6 @@ def test_a_size_that_no_answer_fits_into_gives_the_smallest_one():
     assert json_of(chat(simulate={"bytes": 1}))["choices"][0]["message"]["content"] == ""
 
 
-
 def test_several_choices_differ_and_are_interleaved():
     answer = json_of(chat(n=3))
     assert len({choice["message"]["content"] for choice in answer["choices"]}) == 3

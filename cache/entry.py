@@ -1,0 +1,40 @@
+"""One stored answer, as it came from the provider."""
+
+from __future__ import annotations
+
+import msgspec
+
+Headers = list[tuple[bytes, bytes]]
+Piece = tuple[float, bytes]
+"""When it came, in seconds since the answer's head, and its bytes."""
+
+ENTRY_BYTES = 1024
+"""What an entry takes in memory beside its text, about."""
+
+
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """`created_at` and `expires_at` are Unix time, in seconds."""
+
+    status: int
+    headers: Headers
+    pieces: tuple[Piece, ...]
+    is_stream: bool
+    tells_usage: bool
+    """A stream that says what it used. One that does not is no answer for a client that wants to know."""
+    provider_id: int
+    model: str
+    """The provider's name for the model."""
+    created_at: float
+    expires_at: float
+
+    @property
+    def text_bytes(self) -> int:
+        return sum(len(text) for _, text in self.pieces)
+
+    @property
+    def size(self) -> int:
+        """What it takes of a bound in bytes."""
+        return ENTRY_BYTES + self.text_bytes + 100 * len(self.pieces)
+
+    def age_s(self, now: float) -> int:
+        return max(0, int(now - self.created_at))

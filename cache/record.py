@@ -1,0 +1,86 @@
+"""Keeps what passes of a provider's answer, while somebody else reads it."""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+from cache.entry import Headers, Piece
+
+KEPT_HEADERS = frozenset({b"content-type", b"content-encoding", b"content-language", b"openai-version"})
+"""All others are about the provider's connection, its limits, or this one request."""
+
+
+class Source(Protocol):
+    """What is recorded, as `proxy/wire/answer.py` describes it."""
+
+    status: int
+    headers: Headers
+
+    async def comes_by(self, deadline: float) -> bool: ...
+
+    async def read(self) -> bytes: ...
+
+    def put_back(self, data: bytes) -> None: ...
+
+    def rest(self) -> bytes | None: ...
+
+    def abort(self) -> None: ...
+
+
+class RecordedAnswer:
+    """An answer that passes through unchanged, and is kept as long as it is no larger than `most_bytes`."""
+
+    def __init__(self, source: Source, most_bytes: int) -> None:
+        self._source = source
+        self._most_bytes = most_bytes
+        self._began = time.monotonic()
+        self._pieces: list[Piece] = []
+        self._bytes = 0
+        self._again = b""
+        self._is_over = False
+        self.status, self.headers = source.status, source.headers
+
+    @property
+    def pieces(self) -> tuple[Piece, ...] | None:
+        """The whole body; None where its end has not come, and where it is too large."""
+        return tuple(self._pieces) if self._is_over and self._bytes <= self._most_bytes else None
+
+    @property
+    def kept_headers(self) -> Headers:
+        return [header for header in self.headers if header[0] in KEPT_HEADERS]
+
+    async def comes_by(self, deadline: float) -> bool:
+        return bool(self._again) or await self._source.comes_by(deadline)
+
+    async def read(self) -> bytes:
+        if self._again:
+            again, self._again = self._again, b""
+            return again
+        piece = await self._source.read()
+        self._keep(piece)
+        if not piece:
+            self._is_over = True
+        return piece
+
+    def put_back(self, data: bytes) -> None:
+        self._again = data + self._again
+
+    def rest(self) -> bytes | None:
+        rest = self._source.rest()
+        if rest is None:
+            return None
+        self._keep(rest)
+        self._is_over = True
+        again, self._again = self._again, b""
+        return again + rest if again else rest
+
+    def abort(self) -> None:
+        self._source.abort()
+
+    def _keep(self, piece: bytes) -> None:
+        self._bytes += len(piece)
+        if self._bytes > self._most_bytes:
+            self._pieces.clear()
+        elif piece:
+            self._pieces.append((time.monotonic() - self._began, piece))
