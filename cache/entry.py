@@ -21,6 +21,8 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     is_stream: bool
     tells_usage: bool
     """A stream that says what it used. One that does not is no answer for a client that wants to know."""
+    asked_usage: bool
+    """The provider was asked to say it, so a client that did not ask does not see it."""
     provider_id: int
     model: str
     """The provider's name for the model."""

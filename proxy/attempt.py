@@ -17,6 +17,8 @@ class Attempt:
     model: str
     aliases: tuple[str, str]
     access: Access = NO_ACCESS
+    asked_usage: bool = False
+    """The provider was asked for the usage of its stream, by the client or by Sluice."""
     """The credential and header lines for the call; `NO_ACCESS` until they are known."""
     sent_at: float | None = None
     first_byte_at: float | None = None

@@ -63,7 +63,9 @@ def event_of(exchange: Exchange, now: float, prices: Prices) -> RequestEvent:
     if attempt is not None:
         provider, served, credential = attempt.provider.name, shown_model(attempt.model), attempt.credential
         alias = credential.alias if credential is not None else ""
-        sent_at, first_byte_at, done_at = attempt.sent_at, attempt.first_byte_at, attempt.done_at
+        sent_at = attempt.sent_at
+        if sent_at is not None:  # a stored answer says nothing of a provider's times
+            first_byte_at, done_at = attempt.first_byte_at, attempt.done_at
     if exchange.endpoint.media:
         usage, cost_picousd, price_source = cost_of_media(exchange, usage, prices)
     else:

@@ -12,7 +12,7 @@ def answer_context(exchange: Exchange) -> AnswerContext:
     return AnswerContext(
         exchange.model if attempt.model != exchange.model else None,
         # If a provider sends the usage without being asked, the client may see it.
-        exchange.hides_usage and attempt.provider.asks_for_stream_usage,
+        exchange.hides_usage and attempt.asked_usage,
         exchange.body,
         exchange.rest,
     )

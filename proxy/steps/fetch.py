@@ -141,7 +141,10 @@ def body_read(exchange: Exchange, attempt: Attempt, pair: Pair | None) -> tuple[
     body = exchange.body
     assert body is not None
     changes = renaming(exchange, attempt)
-    if exchange.hides_usage and attempt.provider.asks_for_stream_usage:
+    if not exchange.hides_usage:
+        attempt.asked_usage = exchange.stream
+    elif attempt.provider.asks_for_stream_usage:
+        attempt.asked_usage = True
         changes |= exchange.dialect.asking_for_usage(body)
     whole = body.encode(changes) if pair is None else pair.request(body, changes)
     lines = b"%scontent-length: %d\r\n" % (UNCOMPRESSED, len(whole))

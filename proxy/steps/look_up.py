@@ -22,11 +22,12 @@ from proxy.errors import NotCached
 from proxy.exchange import Exchange
 from proxy.wire.answer import Answer
 
-NEUTRAL = frozenset(
-    b"accept accept-language content-type content-encoding user-agent traceparent tracestate baggage".split()
-)
+NEUTRAL = frozenset(b"accept content-encoding user-agent traceparent tracestate baggage".split())
 NEUTRAL_PREFIXES = (b"x-stainless-", b"x-cache-", b"idempotency-")
-"""Headers that go to the provider and do not change its answer: they differ between the SDKs and from call to call."""
+"""Headers that go to the provider and do not change its answer: they differ between the SDKs and from call to call.
+
+`content-type` is none of them: its charset says how the body is read.
+"""
 
 
 def look_up(exchange: Exchange, components: Components) -> Answer | None:
@@ -59,7 +60,7 @@ def look_up(exchange: Exchange, components: Components) -> Answer | None:
     if entry is not None and answers(exchange, entry, wishes, now):
         maker = maker_of(entry, exchange, components.snapshot.catalog)
         if maker is not None:
-            exchange.begin(Attempt(*maker, ("", "")))  # which is never sent
+            exchange.begin(Attempt(*maker, ("", ""), asked_usage=entry.asked_usage))  # which is never sent
             return replay(exchange, digest, entry, now)
     if wishes.only_if_cached:
         raise not_cached()

@@ -53,6 +53,7 @@ def store_answer(exchange: Exchange, recorded: RecordedAnswer, caching: Caching)
         pieces,
         exchange.stream,
         exchange.tells_usage,
+        attempt.asked_usage,
         attempt.provider.id,
         attempt.model,
         now,

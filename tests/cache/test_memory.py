@@ -12,7 +12,7 @@ BOUND = 100 * ENTRY_BYTES
 
 
 def entry(size: int = 100, *, expires_at: float = 100.0) -> Entry:
-    return Entry(200, [], ((0.0, b"x" * size),), False, False, 1, "m", 0.0, expires_at)
+    return Entry(200, [], ((0.0, b"x" * size),), False, False, False, 1, "m", 0.0, expires_at)
 
 
 def test_an_entry_answers_until_its_time_is_over():

@@ -97,6 +97,19 @@ def test_who_did_not_ask_for_usage_sees_none_in_a_replay_and_who_asked_does(
     assert again.content == told.content
 
 
+def test_usage_that_only_another_client_asked_for_is_hidden(sluice: Sluice, upstream: Upstream):
+    """Also where Sluice does not ask the provider for it."""
+    key = key_of_project(sluice)
+    model = f"silent-{next(_count)}"
+    add_provider(sluice, upstream.url, model, {model: model}, options={"include_usage": False})
+    upstream.script = chat_stream(usage=usage_of(11, 5))
+    asked = {**question(), "model": model}
+    assert b'"usage"' in ask(sluice, key, **{**WITH_USAGE, **asked}).content
+    replayed = ask(sluice, key, **{**STREAM, **asked})
+    assert cache_of(replayed) == "HIT"
+    assert b'"usage"' not in replayed.content
+
+
 def test_a_stream_without_usage_is_no_answer_for_who_wants_it(sluice: Sluice, upstream: Upstream, key: str):
     asked = question()
     upstream.answers(chat_stream(usage_shape="none"))
@@ -357,6 +370,7 @@ def test_a_header_that_the_provider_sees_counts(sluice: Sluice, key: str):
     asked = question()
     ask(sluice, key, **asked)
     assert cache_of(ask(sluice, key, headers={"openai-beta": "x"}, **asked)) == "MISS"
+    assert cache_of(ask(sluice, key, headers={"content-type": "application/json; charset=sjis"}, **asked)) == "MISS"
     assert cache_of(ask(sluice, key, headers={"user-agent": "another", "x-stainless-lang": "js"}, **asked)) == "HIT"
 
 
@@ -407,6 +421,7 @@ def test_a_hit_costs_nothing_and_has_its_row(sluice: Sluice, upstream: Upstream,
     assert (miss["cache"], miss["prompt_tokens"], float(miss["cost_usd"])) == ("MISS", 1000, 0.003)
     assert (hit["cache"], hit["prompt_tokens"], float(hit["cost_usd"])) == ("HIT", None, 0)
     assert (hit["attempts"], hit["provider"], hit["outcome"]) == (0, miss["provider"], "complete")
+    assert (miss["ttft_ms"] is None, hit["ttft_ms"]) == (False, None)
 
 
 def test_a_hit_gives_back_the_tokens_it_reserved(sluice: Sluice, upstream: Upstream):
