@@ -141,6 +141,16 @@ def test_a_changed_limit_counts_at_once(gate: Gate, kind: str):
     gate.reserve(scope(), Ask(**ask))
 
 
+def test_a_limit_that_is_set_back_to_what_it_was_counts_at_once(gate: Gate):
+    wide, narrow, wider = scope(parallel=3), scope(parallel=1), scope(parallel=5)
+    gate.reserve(wide)
+    for _ in range(2):
+        gate.refused(narrow)
+        gate.reserve(wider).settle()
+        gate.reserve(wide).settle()
+    gate.refused(narrow)
+
+
 def test_settling_gives_back_what_was_not_used_and_once_only(gate: Gate):
     key = scope(tpm=100, parallel=2, daily=10, max_requests=10, budget=10 * USD)
     one = gate.reserve(key, Ask(tokens=60, cost=6 * USD))

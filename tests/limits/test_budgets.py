@@ -199,6 +199,18 @@ def test_no_order_of_events_spends_past_the_budget_and_one_request(budget: int, 
     assert spent <= budget + dearest_open
 
 
+def test_a_budget_that_is_set_while_a_request_runs_has_what_the_request_costs_and_others_have_it_once(gate: Gate):
+    project = scope("project", budget=100)
+    running = gate.reserve([scope(parallel=9), project], bounded(9))
+    key = scope(parallel=9, budget=10)
+    gate.settle(gate.reserve([key, project], bounded(0)))
+    gate.settle(running, cost=9)
+    assert gate.refused([key, project], bounded(2)).spent == 9
+    statuses = gate.reserve(project, bounded(0)).statuses
+    assert statuses.budget is not None
+    assert statuses.budget.spent == 9
+
+
 @pytest.mark.parametrize(
     "budget, share, threshold",
     [(9_007_199_254_740_993, 1.0, 9_007_199_254_740_993), (10**18 + 7, 0.8, 800_000_000_000_000_005), (10, 0.05, 0)],

@@ -9,7 +9,8 @@ import pytest
 
 from keys.limits import Ask, Baseline, LimitExceeded, Limits, MemoryLimits, Scope, Unknown
 from keys.limits.fast_path import FastPath
-from tests.kit.scopes import Clock
+from keys.limits.reservation import MemoryReservation
+from tests.kit.scopes import NOON, Clock, scope
 
 
 class AnswerContext:
@@ -127,7 +128,8 @@ def test_after_a_quiet_minute_nothing_is_left_of_a_fast_path():
     assert reservation.rates == ((3, 2, 60), (100, 97, 60))
 
 
-def test_fast_paths_tell_of_a_soft_threshold_when_it_is_passed():
+@pytest.mark.parametrize("last, spent", [(30, 80_000), (35, 80_005)])
+def test_fast_paths_tell_of_a_soft_threshold_when_it_is_reached(last: int, spent: int):
     clock, thresholds = Clock(), list[Any]()
     limits = MemoryLimits(clock=clock, on_threshold=thresholds.append)
     scopes = (Scope("key", "1", "", Limits(budget=100_000)), Scope("team", "1", "", Limits(rpm=1000)))
@@ -149,5 +151,111 @@ def test_fast_paths_tell_of_a_soft_threshold_when_it_is_passed():
     spend(10, by=scopes[:1])
     spend_until_they_have_fast_paths()
     assert thresholds == []
-    spend(35)
-    assert [(threshold.kind, threshold.spent) for threshold in thresholds] == [("key", 80_005)]
+    spend(last)
+    assert [(threshold.kind, threshold.spent) for threshold in thresholds] == [("key", spent)]
+
+
+class FastKey:
+    """A key that is asked for every millisecond, so that it has a fast path from the third request on."""
+
+    def __init__(self, *, spent: int = 0, at: float = NOON, **limits: Any) -> None:
+        self.clock = Clock(at)
+        self.limits = MemoryLimits(clock=self.clock)
+        self.scopes = (scope(rpm=1000, **limits),)
+        with pytest.raises(Unknown) as unknown:
+            self.reserve()
+        self.limits.load(unknown.value.needs[0], Baseline(spent_picousd=spent))
+
+    def reserve(self, ask: Ask = Ask()) -> MemoryReservation:  # noqa: B008 (frozen)
+        self.clock.pass_by(0.001)
+        return self.limits.reserve_at_once(self.scopes, ask, self.clock())
+
+    def open_fast_path(self) -> None:
+        """It has counted three requests then."""
+        for has_one in (False, False, True):
+            assert bool(self.reserve().fast_paths) is has_one
+
+    def is_full(self) -> bool:
+        try:
+            self.reserve()
+        except LimitExceeded:
+            return True
+        return False
+
+
+@pytest.mark.parametrize("kind", ["daily", "max_requests"])
+def test_a_request_on_a_fast_path_that_was_free_counts_for_no_quota(kind: str):
+    key = FastKey(**{kind: 4})
+    key.open_fast_path()
+    key.reserve().settle(requests=0)
+    assert [key.is_full(), key.is_full()] == [False, True]
+
+
+@pytest.mark.parametrize("kind", ["daily", "max_requests"])
+def test_a_batch_takes_its_size_of_a_quota_beside_a_fast_path(kind: str):
+    key = FastKey(**{kind: 8})
+    key.open_fast_path()
+    key.reserve(Ask(requests=0))
+    assert key.reserve().fast_paths
+    key.reserve(Ask(requests=3))
+    assert [key.is_full(), key.is_full()] == [False, True]
+
+
+def bounded(cost: int) -> Ask:
+    return Ask(cost=cost, bounded=True)
+
+
+def test_requests_that_run_on_a_fast_path_hold_their_money():
+    key = FastKey(budget=100)
+    for _ in range(10):
+        key.reserve(bounded(10))
+    assert key.is_full(), "a budget that is exactly reached lets nothing through, whatever it costs"
+
+
+def test_requests_without_a_bound_on_a_fast_path_are_each_as_dear_as_the_dearest():
+    key = FastKey(budget=100)
+    key.reserve(Ask(cost=1)).settle(cost=20)
+    for _ in range(4):
+        key.reserve(Ask(cost=1))
+    assert key.is_full()
+
+
+def test_what_costs_more_than_its_bound_leaves_a_fast_path_less_room():
+    key = FastKey(spent=900, budget=1000)
+    key.open_fast_path()
+    for spent in range(907, 1006, 7):
+        assert not key.is_full(), spent
+        key.reserve(bounded(1)).settle(cost=7)
+    assert key.is_full()
+
+
+def test_what_was_taken_beside_a_fast_path_and_costs_more_than_its_bound_leaves_it_less_room():
+    key = FastKey(spent=900, budget=1000)
+    running = [key.reserve(bounded(1)) for _ in range(2)]
+    assert key.reserve().fast_paths
+    for reservation in running:
+        assert not key.is_full()
+        reservation.settle(cost=50)
+    assert key.is_full()
+
+
+JUST_BEFORE_MIDNIGHT = NOON + 12 * 3600 - 0.005
+
+
+def test_a_fast_path_counts_no_request_of_a_new_day_as_of_the_last():
+    key = FastKey(at=JUST_BEFORE_MIDNIGHT, daily=9)
+    key.open_fast_path()
+    key.clock.pass_by(0.001)
+    assert [key.is_full() for _ in range(10)] == [False] * 9 + [True]
+
+
+def test_a_fast_path_counts_no_money_of_a_new_period_as_of_the_last():
+    key = FastKey(at=JUST_BEFORE_MIDNIGHT, budget=100, period="day")
+    key.open_fast_path()
+    key.clock.pass_by(0.001)
+    reservation = key.reserve(bounded(10))
+    reservation.settle(cost=10)
+    assert reservation.statuses.budget is not None
+    budget = key.reserve().statuses.budget
+    assert budget is not None
+    assert budget.spent == 10

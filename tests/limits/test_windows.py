@@ -90,6 +90,15 @@ def test_scopes_that_were_seen_once_are_forgotten():
     assert most < 1300  # those of two minutes
 
 
+def test_scopes_that_were_only_refused_are_forgotten():
+    limits, full = MemoryLimits(clock=lambda: NOON), scope("project", rpm=1)
+    limits.reserve_at_once((full,), Ask(), NOON)
+    for number in range(100):
+        with pytest.raises(LimitExceeded):
+            limits.reserve_at_once((scope("address", str(number), rpm=9), full), Ask(), NOON)
+    assert len(limits) < 4
+
+
 def test_tokens_that_a_long_request_used_beyond_its_estimate_are_not_forgotten():
     now = NOON
     limits, key = MemoryLimits(clock=lambda: now), scope(tpm=10)
