@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 import pytest
+from django.db import OperationalError
 
 from keys.limits import Ask, Baseline, MemoryLimits, Need, Scope, Unknown
 from keys.limits.base import LimitsBackend
@@ -35,6 +36,14 @@ class Ledger:
         for _ in range(times):
             self.read.clear()
             await self.read.wait()
+
+
+class Shared(MemoryLimits):
+    """Counts nothing by itself, as where Redis counts for all."""
+
+    def raise_to(self, need: Need, baseline: Baseline) -> bool:
+        super().raise_to(need, baseline)
+        return False
 
 
 @pytest.fixture(autouse=True)
@@ -116,11 +125,6 @@ def test_more_scopes_than_are_read_at_a_time_take_turns(monkeypatch: pytest.Monk
 
 
 def test_where_redis_counts_for_all_it_is_followed_for_a_while_alone():
-    class Shared(MemoryLimits):
-        def raise_to(self, need: Need, baseline: Baseline) -> bool:
-            super().raise_to(need, baseline)
-            return False
-
     async def main() -> None:
         clock, ledger = Clock(), Ledger()
         limits: LimitsBackend = Shared(clock=clock)
@@ -130,6 +134,74 @@ def test_where_redis_counts_for_all_it_is_followed_for_a_while_alone():
         await ledger.is_read()
         await asyncio.sleep(0)
         assert not baselines._followed
+        await baselines.stop()
+
+    asyncio.run(main())
+
+
+def test_where_redis_counts_for_all_it_is_followed_until_that_while_is_over(monkeypatch: pytest.MonkeyPatch):
+    async def main() -> None:
+        clock, ledger = Clock(), Ledger()
+        limits, key = Shared(clock=clock), scope(budget=5 * USD)
+        baselines = Baselines(limits, ledger.answer, again_every_s=0.01, clock=clock)
+        await use(limits, baselines, key, clock)
+        await ledger.is_read(2)
+        ledger.spent = USD
+        await ledger.is_read(2)
+        assert await use(limits, baselines, key, clock) == USD
+        await baselines.stop()
+
+    monkeypatch.setattr(module, "FOLLOWED_S", 600.0)
+    asyncio.run(main())
+
+
+def test_a_ledger_that_does_not_answer_in_time_has_nothing_and_is_heard_later():
+    async def main() -> None:
+        answers = asyncio.Event()
+
+        class Slow(Ledger):
+            async def answer(self, reading: Callable[[], list[Baseline]]) -> list[Baseline]:
+                await answers.wait()
+                return await super().answer(reading)
+
+        clock, ledger = Clock(), Slow()
+        limits, keys = MemoryLimits(clock=clock), [scope(id_=str(number), budget=5 * USD) for number in range(2)]
+        baselines = Baselines(limits, ledger.answer, again_every_s=0.01, clock=clock)
+        with pytest.raises(Unknown) as unknown:
+            limits.reserve_at_once(tuple(keys), Ask(), clock())
+        await baselines.load(unknown.value.needs, timeout_s=0)
+        assert [await use(limits, baselines, key, clock) for key in keys] == [0, 0]
+        ledger.spent = USD
+        answers.set()
+        await ledger.is_read(3)
+        assert [await use(limits, baselines, key, clock) for key in keys] == [USD, USD]
+        await baselines.stop()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("error", [OperationalError, ValueError])
+def test_a_ledger_that_fails_has_nothing_and_is_heard_later(error: type[Exception]):
+    async def main() -> None:
+        class Failing(Ledger):
+            fails = True
+
+            async def answer(self, reading: Callable[[], list[Baseline]]) -> list[Baseline]:
+                if self.fails:
+                    self.read.set()
+                    raise error
+                return await super().answer(reading)
+
+        clock, ledger = Clock(), Failing()
+        limits, keys = MemoryLimits(clock=clock), [scope(id_=str(number), budget=5 * USD) for number in range(2)]
+        baselines = Baselines(limits, ledger.answer, again_every_s=0.01, clock=clock)
+        with pytest.raises(Unknown) as unknown:
+            limits.reserve_at_once(tuple(keys), Ask(), clock())
+        await baselines.load(unknown.value.needs)
+        assert [await use(limits, baselines, key, clock) for key in keys] == [0, 0]
+        ledger.spent, ledger.fails = USD, False
+        await ledger.is_read(2)
+        assert [await use(limits, baselines, key, clock) for key in keys] == [USD, USD]
         await baselines.stop()
 
     asyncio.run(main())
