@@ -28,12 +28,24 @@ class Source(Protocol):
     def abort(self) -> None: ...
 
 
-class RecordedAnswer:
-    """An answer that passes through unchanged, and is kept as long as it is no larger than `most_bytes`."""
+class RecordingRoom:
+    """How much all answers that are being recorded may take together: clients that read slowly keep them for long."""
 
-    def __init__(self, source: Source, most_bytes: int) -> None:
+    def __init__(self, most_bytes: int) -> None:
+        self.most_bytes = most_bytes
+        self.used_bytes = 0
+
+
+class RecordedAnswer:
+    """An answer that passes through unchanged. It is kept as long as it is no larger than `most_bytes`, and as there is
+    room.
+    """
+
+    def __init__(self, source: Source, most_bytes: int, room: RecordingRoom) -> None:
         self._source = source
         self._most_bytes = most_bytes
+        self._room = room
+        self._is_kept = True
         self._began = time.monotonic()
         self._pieces: list[Piece] = []
         self._bytes = 0
@@ -43,8 +55,8 @@ class RecordedAnswer:
 
     @property
     def pieces(self) -> tuple[Piece, ...] | None:
-        """The whole body; None where its end has not come, and where it is too large."""
-        return tuple(self._pieces) if self._is_over and self._bytes <= self._most_bytes else None
+        """The whole body; None where its end has not come, and where it was not kept."""
+        return tuple(self._pieces) if self._is_over and self._is_kept else None
 
     @property
     def kept_headers(self) -> Headers:
@@ -76,11 +88,23 @@ class RecordedAnswer:
         return again + rest if again else rest
 
     def abort(self) -> None:
+        """Also forget what was recorded."""
+        self._drop()
         self._source.abort()
 
     def _keep(self, piece: bytes) -> None:
-        self._bytes += len(piece)
-        if self._bytes > self._most_bytes:
-            self._pieces.clear()
-        elif piece:
-            self._pieces.append((time.monotonic() - self._began, piece))
+        if not self._is_kept or not piece:
+            return
+        size = len(piece)
+        if self._bytes + size > self._most_bytes or self._room.used_bytes + size > self._room.most_bytes:
+            self._drop()
+            return
+        self._bytes += size
+        self._room.used_bytes += size
+        self._pieces.append((time.monotonic() - self._began, piece))
+
+    def _drop(self) -> None:
+        self._is_kept = False
+        self._room.used_bytes -= self._bytes
+        self._bytes = 0
+        self._pieces.clear()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from cache.memory import MemoryStore
+from cache.record import RecordingRoom
 
 OFF, ON, OPT_IN = "off", "on", "opt_in"
 
@@ -16,3 +17,4 @@ class ResponseCache(NamedTuple):
     default_policy: str
     default_ttl_s: int
     most_object_bytes: int
+    room: RecordingRoom

@@ -13,6 +13,7 @@ from django.db import DatabaseError
 from django.db.models import Q, QuerySet
 
 from cache.memory import MemoryStore
+from cache.record import RecordingRoom
 from cache.responses import ResponseCache
 from keys.limits import MemoryLimits
 from keys.limits.base import LimitsBackend
@@ -133,6 +134,7 @@ def build_cache() -> ResponseCache:
         settings.HTTP_CACHE_DEFAULT_POLICY,
         settings.HTTP_CACHE_DEFAULT_TTL,
         settings.HTTP_CACHE_MAX_OBJECT_BYTES,
+        RecordingRoom(settings.HTTP_CACHE_MEMORY_BYTES),
     )
 
 

@@ -24,12 +24,12 @@ async def hand_on_and_store(
     """Raises as `hand_on` does; then nothing is stored."""
     caching = exchange.caching
     assert caching is not None
-    recorded = RecordedAnswer(answer, caching.cache.most_object_bytes)
+    recorded = RecordedAnswer(answer, caching.cache.most_object_bytes, caching.cache.room)
     try:
         await hand_on(exchange, recorded, components, deadline)
+        store_answer(exchange, recorded, caching)
     finally:
         recorded.abort()
-    store_answer(exchange, recorded, caching)
 
 
 def store_answer(exchange: Exchange, recorded: RecordedAnswer, caching: Caching) -> None:
