@@ -6,11 +6,11 @@ import json
 import time
 from typing import Any
 
-import httpx
 import pytest
 
+from tests.kit.caching import OPT_IN, cache_of, key_of_project, question, serial
 from tests.kit.ledger import shown_row_of
-from tests.kit.management import changed, minted, new_project
+from tests.kit.management import minted, new_project
 from tests.kit.providers import add_provider
 from tests.kit.requests import CHAT, STREAM, WITH_USAGE, ask, refused
 from tests.kit.services import processes
@@ -37,22 +37,6 @@ pytestmark = [
     pytest.mark.server(prices={"gpt-4.1-mini": {"input": "1", "output": "2"}}),
     pytest.mark.key(project={"cache_policy": "on"}),
 ]
-OPT_IN = {"cache-control": "max-age=60"}
-_count = iter(range(10**6))
-
-
-def question() -> dict[str, Any]:
-    """One that nobody has asked before."""
-    return {"messages": [{"role": "user", "content": f"What is {next(_count)}?"}]}
-
-
-def cache_of(answer: httpx.Response) -> str:
-    assert answer.status_code == 200, answer.text
-    return answer.headers["x-cache"]
-
-
-def key_of_project(sluice: Sluice, **project: Any) -> str:
-    return minted(sluice, project=new_project(sluice, **{"cache_policy": "on", **project}))[1]
 
 
 # --- what is stored ----------------------------------------------------------------------------------------
@@ -100,7 +84,7 @@ def test_who_did_not_ask_for_usage_sees_none_in_a_replay_and_who_asked_does(
 def test_usage_that_only_another_client_asked_for_is_hidden(sluice: Sluice, upstream: Upstream):
     """Also where Sluice does not ask the provider for it."""
     key = key_of_project(sluice)
-    model = f"silent-{next(_count)}"
+    model = f"silent-{next(serial)}"
     add_provider(sluice, upstream.url, model, {model: model}, options={"include_usage": False})
     upstream.script = chat_stream(usage=usage_of(11, 5))
     asked = {**question(), "model": model}
@@ -217,7 +201,7 @@ def test_a_revoked_key_is_refused_on_a_hit(sluice: Sluice):
     assert processes.poll(lambda: ask(sluice, key, **asked).status_code == 401, timeout=10)
 
 
-def test_limits_count_hits(sluice: Sluice):
+def test_limitsserial_hits(sluice: Sluice):
     key = minted(sluice, project=new_project(sluice, cache_policy="on"), rpm=2)[1]
     asked = question()
     assert [cache_of(ask(sluice, key, **asked)) for _ in range(2)] == ["MISS", "HIT"]
@@ -326,91 +310,6 @@ def test_cache_skip_is_true_or_false(sluice: Sluice, key: str):
     refused(ask(sluice, key, cache_skip="yes"), 400, "invalid_type")
 
 
-# --- what the answer depends on ------------------------------------------------------------------------------
-
-MUTATIONS: dict[str, Any] = {
-    "model": "gpt-4.1",
-    "temperature": 0.5,
-    "top_p": 0.9,
-    "n": 2,
-    "seed": 7,
-    "stop": ["x"],
-    "max_tokens": 5,
-    "max_completion_tokens": 6,
-    "presence_penalty": 1,
-    "frequency_penalty": 1,
-    "logit_bias": {"50256": -100},
-    "logprobs": True,
-    "top_logprobs": 2,
-    "response_format": {"type": "json_object"},
-    "tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}],
-    "tool_choice": "none",
-    "parallel_tool_calls": False,
-    "reasoning_effort": "low",
-    "user": "somebody",
-    "safety_identifier": "somebody",
-    "service_tier": "flex",
-    "modalities": ["text"],
-    "prediction": {"type": "content", "content": "x"},
-    "metadata": {"a": "b"},
-    "verbosity": "low",
-    "an_unknown_member": 1,
-    "messages": [{"role": "system", "content": "hi"}],
-}
-
-
-@pytest.mark.parametrize("name", MUTATIONS)
-def test_every_member_of_a_body_counts(sluice: Sluice, key: str, name: str):
-    asked = question()
-    assert cache_of(ask(sluice, key, **asked)) == "MISS"
-    assert cache_of(ask(sluice, key, **{**asked, name: MUTATIONS[name]})) == "MISS"
-
-
-def test_a_header_that_the_provider_sees_counts(sluice: Sluice, key: str):
-    asked = question()
-    ask(sluice, key, **asked)
-    assert cache_of(ask(sluice, key, headers={"openai-beta": "x"}, **asked)) == "MISS"
-    assert cache_of(ask(sluice, key, headers={"content-type": "application/json; charset=sjis"}, **asked)) == "MISS"
-    assert cache_of(ask(sluice, key, headers={"user-agent": "another", "x-stainless-lang": "js"}, **asked)) == "HIT"
-
-
-FORGED = ("x-cache-key", "x-cache", "x-sluice-cache-key", "if-none-match", "x-project", "x-forwarded-for")
-
-
-@pytest.mark.parametrize("name", FORGED)
-def test_no_header_leads_to_anothers_entry(sluice: Sluice, upstream: Upstream, key: str, name: str):
-    secret = ask(sluice, key, **question())
-    stolen = ask(sluice, key_of_project(sluice), headers={name: secret.headers["x-cache-key"]}, **question())
-    assert cache_of(stolen) == "MISS"
-    assert len(upstream.requests) == 2
-
-
-AMBIGUOUS = {
-    "a name twice": b'{"model":"gpt-4.1-mini","messages":[{"role":"user","content":"a","content":"b"}]}',
-    "a name twice, escaped": b'{"model":"gpt-4.1-mini","messages":[{"role":"user","content":"a","c\\u006fntent":"b"}]}',
-    "half a character": b'{"model":"gpt-4.1-mini","messages":[{"role":"user","content":"\\ud83d"}]}',
-}
-
-
-@pytest.mark.parametrize("what", AMBIGUOUS)
-def test_what_can_be_read_in_two_ways_is_not_cached(sluice: Sluice, key: str, what: str):
-    headers = {"content-type": "application/json"}
-    both = [ask(sluice, key, content=AMBIGUOUS[what], headers=headers) for _ in range(2)]
-    assert [cache_of(each) for each in both] == ["BYPASS", "BYPASS"]
-
-
-def test_a_provider_that_is_switched_off_answers_no_more(sluice: Sluice, upstream: Upstream):
-    key = key_of_project(sluice)
-    name = f"provider-{next(_count)}"
-    add_provider(sluice, upstream.url, name, {"special-model": "theirs"})
-    provider = sluice.api("GET", f"/api/providers/?name={name}").json()["results"][0]["id"]
-    asked = {**question(), "model": "special-model"}
-    assert [cache_of(ask(sluice, key, **asked)) for _ in range(2)] == ["MISS", "HIT"]
-    changed(sluice, f"/api/providers/{provider}/", models={"special-model": "another"})
-    assert processes.poll(lambda: cache_of(ask(sluice, key, **asked)) == "MISS", timeout=10)
-    assert upstream.requests[-1].json()["model"] == "another"
-
-
 # --- the ledger ----------------------------------------------------------------------------------------------
 
 
@@ -439,7 +338,7 @@ def test_a_place_among_parallel_requests_is_given_back(sluice: Sluice):
     assert [cache_of(ask(sluice, key, **asked)) for _ in range(4)] == ["MISS", "HIT", "HIT", "HIT"]
 
 
-def test_hits_and_misses_are_counted(sluice: Sluice, key: str):
+def test_hits_and_misses_areserialed(sluice: Sluice, key: str):
     names = ("llm_proxy_cache_hits_total", "llm_proxy_cache_misses_total")
     before = [sluice.metrics().total(name) for name in names]
     asked = question()
