@@ -137,6 +137,20 @@ def test_a_project_is_told_what_becomes_of_what_nobody_made(run):
     assert run.json("projects", "update", "--name", "team", "--foreign-ids", "allow")["foreign_ids"] == "allow"
 
 
+def test_a_project_is_told_how_it_uses_the_cache(run):
+    fields = ("cache_policy", "cache_ttl_s", "cache_scope")
+
+    def after(*options: str) -> list[object]:
+        told = run.json("projects", "update", "--name", "team", *options)
+        return [told[field] for field in fields]
+
+    run.json("projects", "create", "--name", "team")
+    assert after("--notes", "a") == [None, None, "project"]
+    assert after("--cache-policy", "on", "--cache-ttl-s", "60", "--cache-scope", "key") == ["on", 60, "key"]
+    assert after("--notes", "n") == ["on", 60, "key"]
+    assert after("--cache-policy", "none", "--cache-ttl-s", "none") == [None, None, "key"]
+
+
 def test_projects_are_created_listed_shown_updated_and_deleted(run):
     make_credential("second")
     made = run.json("projects", "create", "--name", "team", "--alias", "second", "--notes", "n")

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from keys.management.limit_options import NONE, add_limits, limit_fields, unwritten
+from keys.management.limit_options import NONE, add_limits, count_or_none, limit_fields, unwritten
 from keys.management.noun import NounCommand, activity, drop_none
 from keys.models.project import CACHE_POLICIES, CACHE_SCOPES, CAPTURES, FOREIGN_IDS, UNMETERED
 from keys.ruled import RULES
@@ -43,7 +43,11 @@ class Command(NounCommand):
             choices=[*(name for name, _ in CACHE_POLICIES), NONE],
             help="Whether stored answers answer the same request again; `none`: as the gateway's default says.",
         )
-        parser.add_argument("--cache-ttl-s", type=int, help="Seconds for which an answer is stored.")
+        parser.add_argument(
+            "--cache-ttl-s",
+            type=count_or_none,
+            help="Seconds for which an answer is stored; `none`: as the gateway's default says.",
+        )
         parser.add_argument(
             "--cache-scope",
             choices=[name for name, _ in CACHE_SCOPES],
@@ -57,8 +61,8 @@ class Command(NounCommand):
             **drop_none(upstream_alias=options["alias"], notes=options["notes"], is_active=options["is_active"]),
             **drop_none(capture_bodies=options["capture_bodies"], foreign_ids=options["foreign_ids"]),
             **{name: unwritten(word) for name, word in drop_none(unmetered=options["unmetered"]).items()},
-            **{name: unwritten(word) for name, word in drop_none(cache_policy=options["cache_policy"]).items()},
-            **drop_none(cache_ttl_s=options["cache_ttl_s"], cache_scope=options["cache_scope"]),
+            **{name: unwritten(options[name]) for name in ("cache_policy", "cache_ttl_s") if options[name] is not None},
+            **drop_none(cache_scope=options["cache_scope"]),
             **limit_fields(options),
             **(options["rules"] or {}),
         }
