@@ -40,6 +40,7 @@ def exchange_of(
     path: str = "/v1/chat/completions",
     body: dict[str, Any] | bytes | None = None,
     *headers: tuple[bytes, bytes],
+    query: bytes = b"",
     bounds: Bounds | None = None,
     **known: Any,
 ) -> Exchange:
@@ -48,7 +49,7 @@ def exchange_of(
     lines = [*headers] or [JSON] * isinstance(body, dict)
     if raw is not None:
         lines.append((b"content-length", str(len(raw)).encode()))
-    told = {"method": method, "path": path, "raw_path": path.encode(), "query_string": b"", "headers": lines}
+    told = {"method": method, "path": path, "raw_path": path.encode(), "query_string": query, "headers": lines}
     exchange = Exchange({"type": "http", "client": ("10.0.0.1", 5000), **told}, nothing, nothing)
     receive(exchange)
     bounds = bounds or Bounds.from_settings(settings)
