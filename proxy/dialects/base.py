@@ -78,6 +78,10 @@ class StreamFault(Exception):
         self.code, self.message = code, message
 
 
+class NoOtherForm(ValueError):
+    """The answer says something that has no place in the other form, a stream or an object."""
+
+
 class StreamReader:
     """Reads one stream frame by frame, on its way from the provider to the client."""
 
@@ -206,6 +210,14 @@ class Dialect:
     def answer_bytes(self, raw: bytes) -> int | None:
         """The size of a plain answer's text in UTF-8, to estimate its tokens; None if there is no text to count."""
         return None
+
+    def as_stream(self, raw: bytes, *, with_usage: bool) -> list[bytes]:
+        """The frames of a stream that says the same as this plain answer. Raises `NoOtherForm`."""
+        raise NoOtherForm("this dialect has no streams")
+
+    def as_object(self, frames: list[bytes]) -> bytes:
+        """The plain answer that says the same as these frames of a stream. Raises `NoOtherForm`."""
+        raise NoOtherForm("this dialect has no streams")
 
     def stream_reader(self, context: AnswerContext) -> StreamReader:
         raise NotImplementedError

@@ -10,6 +10,8 @@ from typing import Any
 import msgspec
 
 from proxy.dialects.base import AnswerContext, Dialect, Facts, StreamFault, StreamReader
+from proxy.dialects.chat_forms import chat_as_object, chat_as_stream
+from proxy.dialects.completion_forms import completion_as_object, completion_as_stream
 from proxy.dialects.counts import decoded_or_mended, find_usage, lenient_json, mend, read_usage
 from proxy.dialects.openai_object import read_object, tells_error
 from proxy.dialects.text import bytes_within
@@ -101,6 +103,12 @@ class ChatDialect(Dialect):
             return None
         return sum(map(choice_bytes, answer.choices or ()))
 
+    def as_stream(self, raw: bytes, *, with_usage: bool) -> list[bytes]:
+        return chat_as_stream(raw, with_usage=with_usage)
+
+    def as_object(self, frames: list[bytes]) -> bytes:
+        return chat_as_object(frames)
+
     def stream_reader(self, context: AnswerContext) -> StreamReader:
         return ChunkReader(context)
 
@@ -109,6 +117,12 @@ class CompletionDialect(ChatDialect):
     """The dialect of `/v1/completions`, whose answers have the same structure."""
 
     output_limits = ("max_tokens",)
+
+    def as_stream(self, raw: bytes, *, with_usage: bool) -> list[bytes]:
+        return completion_as_stream(raw, with_usage=with_usage)
+
+    def as_object(self, frames: list[bytes]) -> bytes:
+        return completion_as_object(frames)
 
 
 class EmbeddingDialect(ChatDialect):

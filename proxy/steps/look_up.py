@@ -20,6 +20,7 @@ from proxy.caching import BYPASS, HIT, MISS, Caching
 from proxy.components import Components
 from proxy.errors import NotCached
 from proxy.exchange import Exchange
+from proxy.steps.other_form import in_other_form
 from proxy.wire.answer import Answer
 
 NEUTRAL = frozenset(b"accept content-encoding user-agent traceparent tracestate baggage".split())
@@ -56,7 +57,7 @@ def look_up(exchange: Exchange, components: Components) -> Answer | None:
             raise not_cached()
         return None
     now = time.time()
-    entry = None if wishes.no_cache else cache.store.get((digest, exchange.stream), now)
+    entry = None if wishes.no_cache else find(exchange, cache, digest, now)
     if entry is not None and answers(exchange, entry, wishes, now):
         maker = maker_of(entry, exchange, components.snapshot.catalog)
         if maker is not None:
@@ -71,6 +72,17 @@ def look_up(exchange: Exchange, components: Components) -> Answer | None:
     )
     exchange.caching = Caching(digest, ttl_s(exchange, cache, wishes), cache)
     return None
+
+
+def find(exchange: Exchange, cache: ResponseCache, digest: str, now: float) -> Entry | None:
+    """The stored answer, changed into the form that the client asked for where only the other one is there."""
+    store, stream = cache.store, exchange.stream
+    entry = store.get((digest, stream), now)
+    if entry is None and (other := store.get((digest, not stream), now)) is not None:
+        entry = in_other_form(other, exchange.dialect)
+        if entry is not None:
+            store.put((digest, stream), entry)
+    return entry
 
 
 def not_cached() -> NotCached:
