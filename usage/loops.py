@@ -11,8 +11,9 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -25,6 +26,7 @@ RECOVERED_S = 1.0
 """After a failure, a step that has run for so long counts as up, because some steps wait long for work."""
 LOG_EVERY_S = 1.0
 """For each loop one failure is logged in this time at most. All are counted."""
+CANCEL_EVERY_S = 0.5
 FILE = "loops.json"
 """The file in the journal's directory with the states of the ledger process's loops."""
 
@@ -66,7 +68,7 @@ class Loop:
         """Repeat the step until the task is cancelled."""
         task = asyncio.current_task()
         assert task is not None
-        while True:
+        while not task.cancelling():  # a step may have lost the cancellation
             try:
                 await step()
                 self.is_well()
@@ -126,6 +128,22 @@ class Loop:
     def _begins(self) -> None:
         self.state.began_at = time.time()
         self._tell()
+
+
+async def end_tasks(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel the tasks until all have ended.
+
+    One cancellation may not be enough, because code that a task calls may lose it. `asyncio.wait_for` does so before
+    Python 3.12, if what it waits for ends at the same moment.
+    """
+    running = set(tasks)
+    while running:
+        for task in running:
+            task.cancel()
+        ended, running = await asyncio.wait(running, timeout=CANCEL_EVERY_S)
+        for task in ended:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                log.error("A task failed as it ended.", exc_info=error)
 
 
 class Loops:

@@ -9,7 +9,6 @@ other processes spend.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -21,7 +20,7 @@ from django.db import Error
 from keys.limits import Baseline, Need
 from keys.limits.base import LimitsBackend
 from usage.ledger.totals import TotalQuery, read_totals
-from usage.loops import LOOPS
+from usage.loops import LOOPS, end_tasks
 
 log = logging.getLogger("sluice.limits")
 
@@ -75,11 +74,7 @@ class Baselines:
                 self._limits.load(need, NOTHING)
 
     async def stop(self) -> None:
-        for task in (self._following, self._reading):
-            if task is not None:
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
+        await end_tasks(task for task in (self._following, self._reading) if task is not None)
 
     async def _read_wanted(self) -> None:
         while self._wanted:

@@ -48,9 +48,9 @@ class DatabaseThread:
                 self._on_silence(TimeoutError(f"The database has not answered within {self._timeout_s:g} s."))
             self._cut_if_silent()
 
-    def close(self) -> None:
-        """Close the connection, after the work that is under way."""
-        self._thread.submit(connection.close)
+    async def close(self) -> None:
+        """Close the connection, after the work that is under way. That is cut too if the database is silent."""
+        await self.run(lambda: connection.close(), retry=False)  # noqa: PLW0108 (each thread has its own)
         self._thread.shutdown(wait=True)
 
     def _guarded(self, work: Callable[[], T], retry: bool) -> T:

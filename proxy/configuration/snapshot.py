@@ -37,7 +37,7 @@ from proxy.configuration.database_thread import DatabaseThread
 from proxy.configuration.origins import AnyOrigin, origins_of
 from proxy.errors import Unavailable
 from proxy.wire.headers import keep_here
-from usage.loops import LOOPS
+from usage.loops import LOOPS, end_tasks
 from usage.prices.book import Prices
 
 if TYPE_CHECKING:
@@ -114,11 +114,9 @@ class Snapshot:
 
     async def stop(self) -> None:
         listeners.remove(self.wake)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._changes.close()
-        self._look_ups.close()
+        await end_tasks(self._tasks)
+        await self._changes.close()
+        await self._look_ups.close()
 
     # --- what requests ask ------------------------------------------------------------------------------
 
@@ -210,7 +208,8 @@ class Snapshot:
 
     async def _follow(self) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), LOOK_EVERY_S)
+            async with asyncio.timeout(LOOK_EVERY_S):
+                await self._wake.wait()
         self._wake.clear()
         waiting, self._waiting = self._waiting, []
         try:

@@ -7,22 +7,20 @@ a part that does not answer. Nothing here blocks the event loop.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import redis.asyncio
 from django.conf import settings
-from django.db import DatabaseError, connection
 from redis.exceptions import RedisError
 
 from providers.health import DOWN, UNKNOWN, Health, health_of_providers
 from proxy.components import Components
+from proxy.configuration.database_thread import DatabaseThread
 from usage.journal.health import JournalHealth, journal_health
-from usage.loops import LOOPS, State, read_states
+from usage.loops import LOOPS, State, end_tasks, read_states
 
 TIMEOUT_S = 1.0
 KEPT_S = 1.0
@@ -64,8 +62,8 @@ class Condition:
         self._looked: asyncio.Task[JournalHealth | None] | None = None
         self._providers: Sequence[Health] = ()
         # A thread of its own has its own database connection: if a query hangs here, look-ups of keys are not delayed.
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="condition")
-        self._query: Future[Sequence[Health]] | None = None
+        self._thread = DatabaseThread("condition", settings.DATABASE_TIMEOUT_SECS)
+        self._query: asyncio.Task[Sequence[Health]] | None = None
         self._redis = (
             redis.asyncio.Redis.from_url(
                 settings.REDIS_URL, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S, retry=None
@@ -83,12 +81,10 @@ class Condition:
         return await asyncio.shield(self._asking)
 
     async def close(self) -> None:
-        if self._asking is not None:
-            self._asking.cancel()
+        await end_tasks(task for task in (self._asking, self._query, self._looked) if task is not None)
         if self._redis is not None:
             await self._redis.aclose()
-        self._thread.submit(connection.close)
-        self._thread.shutdown(wait=False)
+        await self._thread.close()
 
     async def _ask(self) -> Report:
         try:
@@ -117,15 +113,15 @@ class Condition:
         """The query that tries the database also reads the health of the providers."""
         began = time.monotonic()
         if self._query is None:
-            self._query = self._thread.submit(read_providers)
-        try:
-            self._providers = await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(self._query)), TIMEOUT_S)
-        except TimeoutError:
+            self._query = asyncio.create_task(self._thread.run(health_of_providers, retry=False))
+        query = self._query
+        if not (await asyncio.wait({query}, timeout=TIMEOUT_S))[0]:
             return Part(DOWN, None, {"detail": f"No answer within {TIMEOUT_S:g} s."})  # the next report waits for it
-        except Exception as error:  # whatever it is, the next report asks anew
-            self._query = None
-            return Part(DOWN, None, {"detail": f"No answer ({type(error).__name__})."})
         self._query = None
+        try:
+            self._providers = query.result()
+        except Exception as error:  # whatever it is, the next report asks anew
+            return Part(DOWN, None, {"detail": f"No answer ({type(error).__name__})."})
         return Part(OK, milliseconds_since(began))
 
     async def _ping(self) -> Part:
@@ -236,15 +232,6 @@ def read_journal() -> JournalHealth | None:
         return journal_health(settings.JOURNAL_DIR)
     except OSError:
         return None
-
-
-def read_providers() -> Sequence[Health]:
-    try:
-        return health_of_providers()
-    except DatabaseError:
-        with contextlib.suppress(DatabaseError):
-            connection.close()  # a broken connection is not used twice
-        raise
 
 
 def milliseconds_since(began: float) -> float:

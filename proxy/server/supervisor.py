@@ -7,6 +7,7 @@ the ledger.
 from __future__ import annotations
 
 import asyncio
+import logging
 import multiprocessing
 import os
 import signal
@@ -20,14 +21,17 @@ from uvicorn import Config, Server
 from uvicorn.supervisors import multiprocess as supervision
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
+from proxy.server.ending import EndingServer, longest_end_s
 from proxy.server.least_connections import ConnectionCounts, Listener
 from usage.loops import LOOPS
 
-LAST_SECS = 10.0
-"""Seconds beyond the grace period. A worker without a supervisor that has not ended by then is killed."""
+LEFT_SECS = 2.0
+"""How much longer than a worker may take to end its supervisor waits for it, and the worker itself for its thread."""
+
+log = logging.getLogger("sluice.server")
 
 
-class WorkerServer(Server):
+class WorkerServer(EndingServer):
     """uvicorn's server, which takes connections by a `Listener`, so that no worker takes more than its part."""
 
     def __init__(self, config: Config, counts: ConnectionCounts, slot: int) -> None:
@@ -60,13 +64,13 @@ class Worker(Process):
         return self._server
 
     def target(self, sockets: list[socket] | None = None) -> None:
-        grace_s = (self.config.timeout_graceful_shutdown or 0) + LAST_SECS
-        threading.Thread(target=end_with_parent, args=(grace_s,), name="parent", daemon=True).start()
+        within_s = longest_end_s(self.config) + LEFT_SECS
+        threading.Thread(target=end_with_parent, args=(within_s,), name="parent", daemon=True).start()
         super().target(sockets)
 
 
-def end_with_parent(grace_s: float) -> None:
-    """Wait until the parent has ended. Then send this process SIGTERM, and SIGKILL after `grace_s` seconds.
+def end_with_parent(within_s: float) -> None:
+    """Wait until the parent has ended. Then send this process SIGTERM, and SIGKILL after `within_s` seconds.
 
     It waits for the pipe that multiprocessing keeps between the two. The kernel closes the pipe whatever the parent
     dies of, even if it died before this call. Linux' own signal for this (PR_SET_PDEATHSIG) is lost if the parent dies
@@ -76,7 +80,7 @@ def end_with_parent(grace_s: float) -> None:
     assert parent is not None
     parent.join()
     os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(grace_s)
+    time.sleep(within_s)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -101,6 +105,16 @@ class Supervisor(Multiprocess):
         for sock in self.sockets:
             sock.close()
         super().terminate_all()
+
+    def join_all(self) -> None:
+        """Wait for the workers. One that does not end, such as one that is frozen, is killed."""
+        until = time.monotonic() + longest_end_s(self.config) + LEFT_SECS
+        for worker in self._workers:
+            worker.process.join(max(0.0, until - time.monotonic()))
+            if worker.process.is_alive():
+                log.error("Worker %d did not end in time, and is killed.", worker.pid)
+                worker.process.kill()
+                worker.process.join()
 
     def keep_subprocess_alive(self) -> None:
         before = {worker.pid: worker.slot for worker in self._workers}

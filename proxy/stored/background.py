@@ -29,7 +29,7 @@ from proxy.upstream.connection import ConnectionFailed
 from proxy.wire.text import tokens_of_bytes
 from usage.event import RequestEvent
 from usage.ledger.background import NOBODY, let_go, stay_alive, take_over
-from usage.loops import LOOPS
+from usage.loops import LOOPS, end_tasks
 
 if TYPE_CHECKING:
     from proxy.configuration.snapshot import Snapshot
@@ -103,8 +103,7 @@ class Background:
 
     async def stop(self) -> None:
         """Stop asking. Other processes go on."""
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await end_tasks([self._task])
         if self._waiting:
             try:
                 await self._snapshot.run(lambda: let_go(self.holder, datetime.now(UTC)))

@@ -26,7 +26,7 @@ from tests.kit.environment import MANAGEMENT_TOKEN, ROOT, UPSTREAM_KEY, server_e
 from tests.kit.services import SERVICES, RedisServer, processes
 
 START_SECS = 90
-STOP_SECS = 30
+STOP_SECS = 40
 """How long after its grace period a server may take to end: its ledger process has less of the CPU than all others."""
 GRACE_SECS = 5
 ALONE_AND_WITH_REDIS: dict[str, dict[str, Any]] = {"in the process": {}, "in Redis": {"redis": True}}

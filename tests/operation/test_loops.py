@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -31,7 +32,7 @@ from usage import ledger_process as process
 from usage.dispatch import beside
 from usage.journal import shipping, spool, stream_source, writer
 from usage.journal.consumer import State as JournalState
-from usage.loops import LOOPS, Loops, read_states
+from usage.loops import LOOPS, Loops, end_tasks, read_states
 from usage.periodic import run as periodic_run
 from usage.periodic import scheduler, table
 from usage.periodic.state import moment
@@ -109,6 +110,49 @@ def test_a_task_that_fails_is_down_until_a_step_ends_well():
             await task
 
     in_a_loop(test)
+
+
+def test_a_step_that_loses_its_cancellation_is_the_last_one():
+    async def test() -> None:
+        loop = Loops().named("a")
+        steps: list[None] = []
+
+        async def step() -> None:
+            steps.append(None)
+            with contextlib.suppress(asyncio.CancelledError):  # as wait_for does in Python 3.11 at a bad moment
+                await asyncio.sleep(60)
+
+        task = asyncio.create_task(loop.run(step))
+        await until(lambda: steps)
+        task.cancel()
+        await asyncio.wait({task}, timeout=20)
+        assert task.done()
+        assert len(steps) == 1
+
+    in_a_loop(test)
+
+
+def test_tasks_that_lose_a_cancellation_end_by_another(caplog: pytest.LogCaptureFixture):
+    async def test() -> None:
+        async def stubborn() -> None:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(60)
+            await asyncio.sleep(60)
+
+        async def failing() -> None:
+            try:
+                await asyncio.sleep(60)
+            finally:
+                raise Boom
+
+        tasks = [asyncio.create_task(kind()) for kind in (stubborn, failing)]
+        await asyncio.sleep(0)
+        await end_tasks(tasks)
+        assert [task.cancelled() for task in tasks] == [True, False]
+        await end_tasks(())
+
+    in_a_loop(test)
+    assert "A task failed as it ended." in caplog.text
 
 
 def test_one_that_waits_for_work_after_a_failure_counts_as_up_after_a_while():

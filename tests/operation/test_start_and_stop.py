@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 
+from tests.kit.databases import migrate
 from tests.kit.environment import ROOT, server_environment
+from tests.kit.outages import postgres_outage
 from tests.kit.requests import CHAT
-from tests.kit.services import processes
+from tests.kit.services import PostgresServer, Services, processes
 from tests.kit.sluice import Sluice
 from tests.kit.upstream import Upstream, WaitFor, chat_answer, chat_stream
 from tests.kit.waiting import soon
@@ -70,6 +75,84 @@ def test_a_stop_does_not_wait_for_idle_connections_or_beyond_its_grace(start_slu
     assert b"[DONE]" not in rest
     outcomes = {row["stream"]: (row["outcome"], row["error"]) for row in server.rows(expect=2)}
     assert outcomes == {False: ("complete", ""), True: ("internal_error", "shutdown")}
+
+
+def test_a_worker_that_is_frozen_does_not_keep_the_others_from_ending(start_sluice, upstream: Upstream):
+    server = start_sluice("postgres", redis=True, workers=2, GRACE_SECS=1)
+    key = server.mint()
+    frozen = server.worker_pids()[0]
+    script = list(chat_stream())
+    upstream.answers([*script[:3], WaitFor(threading.Event()), *script[3:]])
+    with server.client(key).stream("POST", "/v1/chat/completions", json={**CHAT, "stream": True}) as answer:
+        next(answer.iter_bytes())  # nobody ends before the grace is over
+        codes: list[int] = []
+        stopping = threading.Thread(target=lambda: codes.append(server.stop()))
+        stopping.start()
+        soon(lambda: not processes.takes_connections(server.port))
+        os.kill(frozen, signal.SIGSTOP)
+        stopping.join(120)
+    assert codes == [0]
+    assert f"Worker {frozen} did not end in time, and is killed." in server.log_text()
+
+
+HANGING = """
+import signal
+import threading
+import uvicorn
+from proxy.server import ending
+
+ending.LAST_SECS = 1
+signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises the signal again
+
+async def app(scope, receive, send):
+    await receive()
+    await send({"type": "lifespan.startup.complete"})
+    print("started", flush=True)
+    await receive()
+    %s
+
+ending.EndingServer(uvicorn.Config(app, port=0, lifespan="on", timeout_graceful_shutdown=1)).run()
+"""
+
+
+@pytest.mark.elapsed
+@pytest.mark.parametrize(
+    "hanging",
+    [
+        "threading.Event().wait()",
+        "threading.Thread(target=threading.Event().wait).start(); await send({'type': 'lifespan.shutdown.complete'})",
+    ],
+    ids=["the loop", "a thread"],
+)
+def test_a_process_in_which_something_hangs_ends_and_shows_where(hanging: str):
+    command = [sys.executable, "-c", HANGING % hanging]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=server_environment(), text=True
+    ) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == "started\n"
+        server.terminate()
+        _, shown = server.communicate(timeout=60)
+    assert server.returncode == 1
+    assert "Timeout (0:00:02)!" in shown
+    assert "in wait" in shown
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_database_that_falls_silent_does_not_hold_a_stop_up(
+    workers: int, start_sluice, services: Services, upstream: Upstream
+):
+    with PostgresServer() as postgres:
+        url = postgres.url_of(postgres.create())
+        migrate(url)
+        server = start_sluice(url, redis=workers > 1, workers=workers, DATABASE_TIMEOUT_SECS=1, GRACE_SECS=1)
+        key = server.mint()
+        assert server.client(key).get("/health").status_code == 200
+        with postgres_outage(postgres, "frozen"):
+            with contextlib.suppress(httpx.TimeoutException):  # a look-up and a report are under way
+                server.client(key).get("/v1/models", timeout=1)
+            assert server.client(key).get("/health", timeout=20).status_code in (200, 503)
+            assert server.stop() == 0
 
 
 def test_who_still_waits_when_the_grace_is_over_is_told_so(start_sluice, upstream: Upstream):

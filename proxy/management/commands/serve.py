@@ -17,8 +17,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from uvicorn.config import STARTUP_FAILURE
 
 from keys.limits.connection import is_cluster
+from proxy.server.ending import LAST_SECS, EndingServer, end_within
 from proxy.server.supervisor import Supervisor
-from usage.ledger_process import LedgerProcess
+from usage.ledger_process import STOP_S, LedgerProcess
 
 BACKLOG = 4096
 
@@ -98,8 +99,9 @@ def ledger_writer(surface: str) -> Iterator[None]:
 
 def run(config: uvicorn.Config, workers: int, sock: socket.socket) -> None:
     if workers == 1:
-        server = uvicorn.Server(config)
+        server = EndingServer(config)
         server.run(sockets=[sock])
+        end_within(STOP_S + LAST_SECS)  # the ledger process ends next
         if not server.started:
             sys.exit(STARTUP_FAILURE)
         return
