@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from cache.flight import RecordingRoom
 from cache.memory import MemoryStore
-from cache.record import RecordingRoom
 
 OFF, ON, OPT_IN = "off", "on", "opt_in"
 
@@ -18,3 +18,5 @@ class ResponseCache(NamedTuple):
     default_ttl_s: int
     most_object_bytes: int
     room: RecordingRoom
+    calls: dict[tuple[str, bool, bool], Any]
+    """The calls to providers that are under way and may be joined (`proxy/joining.py`), by digest and form."""

@@ -17,9 +17,9 @@ class Attempt:
     model: str
     aliases: tuple[str, str]
     access: Access = NO_ACCESS
+    """The credential and header lines for the call; `NO_ACCESS` until they are known."""
     asked_usage: bool = False
     """The provider was asked for the usage of its stream, by the client or by Sluice."""
-    """The credential and header lines for the call; `NO_ACCESS` until they are known."""
     sent_at: float | None = None
     first_byte_at: float | None = None
     done_at: float | None = None

@@ -12,8 +12,8 @@ from django.conf import settings
 from django.db import DatabaseError
 from django.db.models import Q, QuerySet
 
+from cache.flight import RecordingRoom
 from cache.memory import MemoryStore
-from cache.record import RecordingRoom
 from cache.responses import ResponseCache
 from keys.limits import MemoryLimits
 from keys.limits.base import LimitsBackend
@@ -135,6 +135,7 @@ def build_cache() -> ResponseCache:
         settings.HTTP_CACHE_DEFAULT_TTL,
         settings.HTTP_CACHE_MAX_OBJECT_BYTES,
         RecordingRoom(settings.HTTP_CACHE_MEMORY_BYTES),
+        {},
     )
 
 

@@ -6,8 +6,11 @@ from typing import NamedTuple
 
 from cache.responses import ResponseCache
 
-BYPASS, MISS, HIT = "BYPASS", "MISS", "HIT"
+BYPASS, MISS, HIT, JOINED = "BYPASS", "MISS", "HIT", "JOINED"
 """What `X-Cache` says, and the row."""
+
+FREE = frozenset({HIT, JOINED})
+"""No provider was asked for this request."""
 
 
 class Caching(NamedTuple):
@@ -16,3 +19,5 @@ class Caching(NamedTuple):
     digest: str
     ttl_s: int
     cache: ResponseCache
+    joins: bool
+    """An answer to the same question that is under way for another request will do, and the other way round."""

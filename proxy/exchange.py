@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from proxy.capture import Capture
     from proxy.dialects.base import Dialect, Usage
     from proxy.endpoints import Endpoint
+    from proxy.joining import SharedCall
     from proxy.server.call import Call
     from proxy.wire.form_model import ModelField
     from proxy.wire.jsonbody import JSONBody
@@ -122,6 +123,8 @@ class Exchange:
     """What else the answer says of the cache."""
     caching: Caching | None = None
     """The provider's answer may be stored."""
+    shared_call: SharedCall | None = None
+    """Its call to a provider, which other requests may wait for."""
     # fetch
     attempts: tuple[Attempt, ...] = ()
     """Tries at providers, in their order. The client gets the answer of the last one."""
@@ -130,6 +133,8 @@ class Exchange:
     # hand on
     answer_started: bool = False
     answer_ended: bool = False
+    client_left: bool = False
+    """The client left, and the answer was read on for others."""
     answer_is_whole: bool = False
     """It was read to its end, and is all that the provider had to say."""
     tells_usage: bool = False
@@ -175,6 +180,11 @@ class Exchange:
     def begin(self, attempt: Attempt) -> None:
         self.attempts += (attempt,)
         self.attempt = attempt
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether other requests wait for the answer to this one, or read it."""
+        return self.shared_call is not None and self.shared_call.is_needed
 
     @property
     def has_body(self) -> bool:

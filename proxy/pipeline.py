@@ -19,6 +19,7 @@ from proxy.steps.authorize import authorize
 from proxy.steps.cors import answer_preflight, is_preflight, own_origin
 from proxy.steps.fetch import fetch
 from proxy.steps.hand_on import hand_on
+from proxy.steps.join import join
 from proxy.steps.look_up import look_up
 from proxy.steps.own_endpoints import answer_own
 from proxy.steps.read import read
@@ -48,7 +49,9 @@ async def steps(exchange: Exchange, components: Components, deadline: RequestDea
         return
     refuse_unserved(exchange, components.snapshot.catalog)
     await components.admission.admit(exchange, components.snapshot)
-    answer = look_up(exchange, components) or await fetch(exchange, components, deadline)
+    answer = look_up(exchange, components)
+    if answer is None:
+        answer = await (fetch if exchange.caching is None else join)(exchange, components, deadline)
     if exchange.caching is not None:
         await hand_on_and_store(exchange, answer, components, deadline)
         return
@@ -68,6 +71,8 @@ async def run(exchange: Exchange, components: Components) -> None:
     deadline = RequestDeadline(exchange, components.request_deadlines.watched)
     try:
         await steps(exchange, components, deadline)
+        if exchange.client_left and not exchange.outcome:
+            exchange.outcome, exchange.error_code = "client_closed", lost_as(exchange)
         exchange.outcome = exchange.outcome or "complete"
     except asyncio.CancelledError:
         exchange.outcome, exchange.error_code = "internal_error", "shutdown"
@@ -80,12 +85,17 @@ async def run(exchange: Exchange, components: Components) -> None:
         exchange.let_go(components.body_room)
 
 
+def lost_as(exchange: Exchange) -> str:
+    """The code of how the client left."""
+    return exchange.call.lost_as if exchange.call is not None else "client_closed"
+
+
 async def fail(exchange: Exchange, error: Exception, deadline: RequestDeadline) -> None:
     """Record the failure. Send the client an error, unless the client left or the answer has begun."""
     deadline.close()
     if isinstance(error, ClientGone):
         exchange.outcome = "client_closed"
-        exchange.error_code = exchange.call.lost_as if exchange.call is not None else "client_closed"
+        exchange.error_code = lost_as(exchange)
         exchange.status = exchange.status or CLIENT_CLOSED_REQUEST
         await finish_estimate(exchange)
         return

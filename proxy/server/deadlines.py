@@ -31,6 +31,10 @@ class Waiting(Protocol):
     answer_ended: bool
 
     @property
+    def is_needed(self) -> bool:
+        """Whether others wait for its answer, so that it goes on without its client."""
+
+    @property
     def receive(self) -> Receive: ...
 
 
@@ -104,7 +108,7 @@ class RequestDeadline:
             self._is_seen = True
 
     def client_left(self) -> None:
-        if not self._exchange.answer_ended:
+        if not self._exchange.answer_ended and not self._exchange.is_needed:
             self._interrupt(ClientGone())
 
     def _interrupt(self, reason: ProxyError | ClientGone) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from proxy.admission import media
 from proxy.admission.estimate import estimated_prompt
 from proxy.attempt import Attempt
-from proxy.caching import HIT
+from proxy.caching import FREE as FREE_OF_CHARGE
 from proxy.components import Components
 from proxy.dialects.base import ESTIMATED, Usage
 from proxy.endpoints import READING, STORED_RESPONSE
@@ -127,7 +127,7 @@ def tokens_of(exchange: Exchange, event: RequestEvent) -> int:
 def usage_of(exchange: Exchange) -> Usage:
     """The tokens that this request used. Reading a stored response uses none: they were counted when it was made."""
     usage = exchange.usage
-    if usage is None or exchange.endpoint is STORED_RESPONSE or exchange.cache == HIT:
+    if usage is None or exchange.endpoint is STORED_RESPONSE or exchange.cache in FREE_OF_CHARGE:
         return NO_USAGE
     if usage.prompt is None:
         # A long prompt was estimated earlier, off the event loop (`uncounted.py`).
@@ -141,7 +141,7 @@ def has_uncounted_answer(exchange: Exchange) -> bool:
 
     False if nothing of the answer came or the provider broke it off: such an answer costs nothing.
     """
-    if exchange.cache == HIT:
+    if exchange.cache in FREE_OF_CHARGE:
         return False
     return exchange.outcome == "complete" or (exchange.outcome == "client_closed" and exchange.passed_unread)
 

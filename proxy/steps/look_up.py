@@ -70,7 +70,7 @@ def look_up(exchange: Exchange, components: Components) -> Answer | None:
         digest.encode(),
         b"request" if wishes.no_cache else b"uri-miss" if entry is None else b"stale",
     )
-    exchange.caching = Caching(digest, ttl_s(exchange, cache, wishes), cache)
+    exchange.caching = Caching(digest, ttl_s(exchange, cache, wishes), cache, not wishes.no_cache)
     return None
 
 

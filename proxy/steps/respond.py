@@ -57,7 +57,15 @@ async def tell(exchange: Exchange, message: dict[str, object]) -> None:
     try:
         await exchange.send(message)
     except OSError:
+        client_is_gone(exchange)
+
+
+def client_is_gone(exchange: Exchange) -> None:
+    """Raises `ClientGone`, unless others read the answer, or all of it is there: then it is read on, and stored."""
+    call = exchange.shared_call
+    if call is None or not (call.is_needed or call.is_over):
         raise ClientGone from None
+    exchange.client_left = True
 
 
 async def start(exchange: Exchange, status: int, lines: bytes) -> None:
@@ -100,7 +108,7 @@ async def send_whole(exchange: Exchange, status: int, lines: bytes, body: bytes)
     try:
         exchange.call.answer(status, lines + own_lines(exchange), body)
     except OSError:
-        raise ClientGone from None
+        client_is_gone(exchange)
 
 
 async def send_pieces(exchange: Exchange, status: int, lines: bytes, body: Pieces) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 
 from cache.entry import Entry
-from cache.record import RecordedAnswer
+from cache.flight import Flight
 from proxy.caching import Caching
 from proxy.components import Components
 from proxy.exchange import Exchange
@@ -21,24 +21,26 @@ from proxy.wire.answer import Answer
 async def hand_on_and_store(
     exchange: Exchange, answer: Answer, components: Components, deadline: RequestDeadline
 ) -> None:
-    """Raises as `hand_on` does; then nothing is stored."""
-    caching = exchange.caching
+    """Hand on the answer of this request's own call. Raises as `hand_on` does; then nothing is stored."""
+    caching, call = exchange.caching, exchange.shared_call
     assert caching is not None
-    recorded = RecordedAnswer(answer, caching.cache.most_object_bytes, caching.cache.room)
+    assert call is not None
     try:
-        await hand_on(exchange, recorded, components, deadline)
-        store_answer(exchange, recorded, caching)
+        await hand_on(exchange, answer, components, deadline)
+        if call.flight is not None:
+            store_answer(exchange, call.flight, caching)
     finally:
-        recorded.abort()
+        call.close()
+        answer.abort()
 
 
-def store_answer(exchange: Exchange, recorded: RecordedAnswer, caching: Caching) -> None:
+def store_answer(exchange: Exchange, flight: Flight, caching: Caching) -> None:
     """Neither waits nor raises."""
-    pieces, attempt = recorded.pieces, exchange.attempt
+    pieces, attempt = flight.pieces, exchange.attempt
     if (
         pieces is None
         or attempt is None
-        or recorded.status != 200
+        or flight.status != 200
         or exchange.outcome
         or not exchange.answer_is_whole
         or exchange.goes_on
@@ -48,8 +50,8 @@ def store_answer(exchange: Exchange, recorded: RecordedAnswer, caching: Caching)
         return
     now = time.time()
     entry = Entry(
-        recorded.status,
-        recorded.kept_headers,
+        flight.status,
+        flight.kept_headers,
         pieces,
         exchange.stream,
         exchange.tells_usage,

@@ -36,9 +36,8 @@ async def read_whole(
         attempt.first_byte_at = attempt.done_at = time.monotonic()
         deadline.relax()
         return whole
-    assert attempt.sent_at is not None
     deadline.expect(0, components.bounds.answer_late)
-    deadline.at = attempt.sent_at + components.bounds.answer_s
+    deadline.at = (attempt.sent_at or time.monotonic()) + components.bounds.answer_s
     whole = await answer.read()
     attempt.first_byte_at = time.monotonic()
     if passes_blanks and whole[:1].isspace() and not whole.strip(BLANKS):

@@ -29,6 +29,9 @@ class ConnectionFailed(Exception):
         super().__init__(message)
         self.code = code
 
+    def __reduce__(self) -> tuple[type[ConnectionFailed], tuple[str, str]]:
+        return type(self), (self.code, str(self))  # else a copy could not be made
+
 
 class NotConnected(ConnectionFailed):
     """No connection could be made, so nothing was sent to the provider."""

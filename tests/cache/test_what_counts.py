@@ -48,13 +48,13 @@ MUTATIONS: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", MUTATIONS)
-def test_every_member_of_a_bodyserials(sluice: Sluice, key: str, name: str):
+def test_every_member_of_a_body_counts(sluice: Sluice, key: str, name: str):
     asked = question()
     assert cache_of(ask(sluice, key, **asked)) == "MISS"
     assert cache_of(ask(sluice, key, **{**asked, name: MUTATIONS[name]})) == "MISS"
 
 
-def test_a_header_that_the_provider_seesserials(sluice: Sluice, key: str):
+def test_a_header_that_the_provider_sees_counts(sluice: Sluice, key: str):
     asked = question()
     ask(sluice, key, **asked)
     assert cache_of(ask(sluice, key, headers={"openai-beta": "x"}, **asked)) == "MISS"

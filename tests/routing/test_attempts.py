@@ -204,7 +204,7 @@ def test_what_nobody_translates_is_not_asked(upstream: Upstream, path: str):
 
 # --- deadlines -------------------------------------------------------------------------------------------------
 def waiting() -> Any:
-    return SimpleNamespace(call=None, answer_ended=False, receive=asyncio.Event().wait)
+    return SimpleNamespace(call=None, answer_ended=False, is_needed=False, receive=asyncio.Event().wait)
 
 
 async def interrupted(deadline: RequestDeadline) -> ProxyError | ClientGone:
