@@ -8,7 +8,7 @@ read in different ways (a name that stands twice in an object, NaN) has no diges
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any, NoReturn
 
@@ -19,6 +19,11 @@ VERSION = b"1"
 
 NOT_IN_KEY = frozenset({"stream", "stream_options"})
 """They say how an answer comes, and not what it says."""
+
+REMEMBERED, REMEMBERED_BYTES = 1024, 4096
+"""How many digests are remembered, of requests of how many bytes at most. Whoever asks for a hit has often just asked
+the same, byte for byte.
+"""
 
 
 class NoDigest(ValueError):
@@ -31,13 +36,18 @@ def digest_of(
     query: bytes,
     headers: bytes,
     body: bytes,
-    ignored: Collection[str] = (),
+    ignored: tuple[str, ...] = (),
 ) -> str:
     """SHA-256 in hexadecimal. `headers` are the lines that go to the provider and can change its answer; `body` is the
     text of the object that does.
 
     Raises `NoDigest`.
     """
+    is_short = len(query) + len(headers) + len(body) <= REMEMBERED_BYTES
+    return (_remembered if is_short else _digest)(scope, path, query, headers, body, ignored)
+
+
+def _digest(scope: bytes, path: str, query: bytes, headers: bytes, body: bytes, ignored: tuple[str, ...]) -> str:
     hashed = sha256()
     for part in (VERSION, scope, path.encode(), query, headers, canonical(body, ignored)):
         hashed.update(b"%d:" % len(part))  # so that no part can end in the beginning of the next one
@@ -45,7 +55,10 @@ def digest_of(
     return hashed.hexdigest()
 
 
-def canonical(body: bytes, ignored: Collection[str] = ()) -> bytes:
+_remembered = lru_cache(REMEMBERED)(_digest)
+
+
+def canonical(body: bytes, ignored: tuple[str, ...] = ()) -> bytes:
     """The object in one spelling; numbers stay as they are written. Raises `NoDigest`."""
     try:
         members = _decoder.decode(body.decode())

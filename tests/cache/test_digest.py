@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache.digest import NoDigest, canonical, digest_of
+from cache.digest import REMEMBERED_BYTES, NoDigest, canonical, digest_of
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 VALUES = st.recursive(
@@ -32,6 +32,16 @@ def shuffled(value: Any, chance: random.Random) -> Any:
         chance.shuffle(items)
         return {name: shuffled(each, chance) for name, each in items}
     return value
+
+
+@pytest.mark.parametrize("length", [10, REMEMBERED_BYTES])
+def test_each_part_counts_also_where_digests_are_remembered(length: int):
+    body = json.dumps({"a": "x" * length})
+    parts = {"scope": b"key 1", "path": "/v1/completions", "query": b"a=b", "headers": b"a: b", "ignored": ("a",)}
+    digests = [digest(body), *(digest(body, **{name: value}) for name, value in parts.items()), digest(body + " ")]
+    assert digests[-1] == digests[0]
+    assert len(set(digests)) == len(parts) + 1
+    assert digests == [digest(body), *(digest(body, **{name: value}) for name, value in parts.items()), digest(body)]
 
 
 @given(BODIES, st.randoms(use_true_random=False), st.sampled_from([None, 1, "\t"]))
