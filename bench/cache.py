@@ -49,6 +49,28 @@ def cache(servers: Servers, *, quick: bool) -> list[Result]:
         middle("cache", "CPU of a hit / without", ratio(costs, hits), ""),
         middle("cache", "requests/s of hits / without", ratio(rates, hits), "", at_least=2),
         middle("cache", "p50 of hits at one connection", hit_ms(hits, 300 if quick else 2000), "ms", at_most=0.5),
+        *replay(servers, rounds=rounds, seconds=seconds),
+    ]
+
+
+def replay(servers: Servers, *, rounds: int, seconds: float) -> list[Result]:
+    """One stored stream of about 1,000 frames for 8 connections, which read it as fast as it comes."""
+    server = servers.sluice(servers.simulator(), HTTP_CACHE_DEFAULT_POLICY="on")
+    asked = {**BODY, "model": "simulator", "stream": True, "simulate": {"tokens": 1000}}
+    target = Target.of(server.url, asked, key=server.key)
+    first = uvloop.run(load(target, concurrency=1, requests=1))
+    rates, by_cpu = [], []
+    for _ in range(rounds):
+        before = server.exact_cpu_seconds()
+        tally = uvloop.run(load(target, concurrency=8, seconds=seconds))
+        if tally.failed or first.failed:
+            raise Failed(str(first.errors + tally.errors))
+        rates.append(tally.frames / tally.seconds)
+        by_cpu.append(tally.frames / (server.exact_cpu_seconds() - before))
+    return [
+        middle("cache", "frames of a stored stream", [float(first.frames)], ""),
+        middle("cache", "frames/s of its replays", rates, "frames/s", at_least=50_000),
+        middle("cache", "for a CPU second of Sluice", by_cpu, "frames"),
     ]
 
 

@@ -123,6 +123,14 @@ class Servers:
         _wait_for(server, "/v1/models")
         return server
 
+    def simulator(self) -> Server:
+        """The simulator, on the core of the providers. It sends a stream at once."""
+        port = processes.free_port()
+        command = [sys.executable, "manage.py", "simulator", "--port", str(port)]
+        server = self._start(command, port, machine.REST, "simulator", self._environment(self.directory))
+        _wait_for(server, "/v1/models")
+        return server
+
     def sink(self) -> Server:
         """A provider that takes bodies of any size (`bench/sink.py`)."""
         port = processes.free_port()

@@ -28,6 +28,11 @@ class MemoryStore:
     def used_bytes(self) -> int:
         return self._bytes
 
+    def replace(self, name: Name, entry: Entry, by: Entry) -> None:
+        """Store `by` in place of `entry`, if that is still there."""
+        if self._entries.get(name) is entry:
+            self.put(name, by)
+
     def get(self, name: Name, now: float) -> Entry | None:
         entry = self._entries.get(name)
         if entry is None:

@@ -19,6 +19,7 @@ from proxy.steps.authorize import authorize
 from proxy.steps.cors import answer_preflight, is_preflight, own_origin
 from proxy.steps.fetch import fetch
 from proxy.steps.hand_on import hand_on
+from proxy.steps.hand_on_stored import hand_on_stored
 from proxy.steps.join import join
 from proxy.steps.look_up import look_up
 from proxy.steps.own_endpoints import answer_own
@@ -49,9 +50,11 @@ async def steps(exchange: Exchange, components: Components, deadline: RequestDea
         return
     refuse_unserved(exchange, components.snapshot.catalog)
     await components.admission.admit(exchange, components.snapshot)
-    answer = look_up(exchange, components)
-    if answer is None:
-        answer = await (fetch if exchange.caching is None else join)(exchange, components, deadline)
+    stored = look_up(exchange, components)
+    if stored is not None:
+        await hand_on_stored(exchange, stored, components, deadline)
+        return
+    answer = await (fetch if exchange.caching is None else join)(exchange, components, deadline)
     if exchange.caching is not None:
         await hand_on_and_store(exchange, answer, components, deadline)
         return

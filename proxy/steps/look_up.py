@@ -21,7 +21,6 @@ from proxy.components import Components
 from proxy.errors import NotCached
 from proxy.exchange import Exchange
 from proxy.steps.other_form import in_other_form
-from proxy.wire.answer import Answer
 
 NEUTRAL = frozenset(b"accept content-encoding user-agent traceparent tracestate baggage".split())
 NEUTRAL_PREFIXES = (b"x-stainless-", b"x-cache-", b"idempotency-")
@@ -31,7 +30,7 @@ NEUTRAL_PREFIXES = (b"x-stainless-", b"x-cache-", b"idempotency-")
 """
 
 
-def look_up(exchange: Exchange, components: Components) -> Answer | None:
+def look_up(exchange: Exchange, components: Components) -> StoredAnswer | None:
     """A stored answer; None where a provider is to be asked. Sets `cache` and `cache_lines`, which the answer tells,
     and `caching` where what the provider answers may be stored. Raises `NotCached`.
     """
@@ -170,4 +169,4 @@ def replay(exchange: Exchange, digest: str, entry: Entry, now: float) -> StoredA
         entry.expires_at - now,
     )
     timed = exchange.stream and exchange.head.fields.get(b"x-cache-replay", b"").lower() == b"timed"
-    return StoredAnswer(entry, timed=timed)
+    return StoredAnswer((digest, exchange.stream), entry, timed=timed)
