@@ -1,7 +1,7 @@
 """Runs benchmarks: `python -m bench [NAME …] [--quick] [--json FILE]`. The names are those of `BENCHES`.
 
-`make bench` runs all of them except `ledger`, which takes half an hour and twenty gigabytes, and `against`, which
-compares this code with that of another checkout (`--other DIR`).
+`make bench` runs all of them except `ledger`, which takes half an hour and twenty gigabytes, `scan`, which takes ten
+minutes, and `against`, which compares this code with that of another checkout (`--other DIR`).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from bench.limits import limits
 from bench.memory import growth, memory
 from bench.relay import latency, relay
 from bench.result import Result, table
+from bench.scan import scan
 from bench.servers import Servers, need_programs
 from bench.spread import spreads
 from bench.standstill import standstill
@@ -47,10 +48,11 @@ BENCHES: dict[str, Callable[..., list[Result]]] = {
     "standstill": standstill,
     "keys": keys,
     "ledger": ledger,
+    "scan": scan,
     "against": against,
 }
-NAMED_ALONE = {"ledger", "against"}
-"""Benchmarks that run only if they are named: one takes long, the other needs another checkout."""
+NAMED_ALONE = {"ledger", "scan", "against"}
+"""Benchmarks that run only if they are named: two take long, one needs another checkout."""
 WITHOUT_PROGRAMS = {"ledger", "standstill"}
 """Benchmarks that need neither nginx nor wrk."""
 
@@ -59,7 +61,10 @@ def main() -> int:
     """The exit status: 0 if all was measured, even if numbers are not as wanted, because machines differ."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Sluice's benchmarks, on loopback.")
     parser.add_argument(
-        "benches", nargs="*", metavar="bench", help=f"{', '.join(BENCHES)}; all but ledger and against without a name"
+        "benches",
+        nargs="*",
+        metavar="bench",
+        help=f"{', '.join(BENCHES)}; without a name all but ledger, scan, against",
     )
     parser.add_argument("--quick", action="store_true", help="under a minute, with rough numbers")
     parser.add_argument("--rows", type=int, default=0, metavar="N", help="of the ledger (10,000,000)")

@@ -403,3 +403,22 @@ def test_a_follower_that_leaves_harms_nobody(
     soon(lambda: under_way(sluice) == 2)
     go.set()
     assert caches(answers_of(asking)) == {"MISS": 1, "JOINED": 1}
+
+
+def test_the_sdk_reads_a_shared_stream_as_it_reads_its_own(
+    sluice: Sluice, upstream: Upstream, key: str, go: threading.Event, threads: ThreadPoolExecutor
+):
+    upstream.script = [WaitFor(go), *chat_stream(usage=usage_of(3, 4))]
+    asked = {**WITH_USAGE, **question()}
+    client = sluice.openai(key)
+
+    def read() -> list[dict[str, Any]]:
+        return [chunk.model_dump() for chunk in client.chat.completions.create(**asked)]
+
+    reading = [threads.submit(read) for _ in range(3)]
+    soon(lambda: under_way(sluice) == 3)
+    go.set()
+    first, *others = [each.result(60) for each in reading]
+    assert others == [first, first]
+    assert first[-1]["usage"]["completion_tokens"] == 4
+    assert len(upstream.requests) == 1
