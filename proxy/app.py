@@ -68,6 +68,7 @@ class DataPlane:
         components, self._components = self._components, None
         if components is None:
             return
+        await components.request_deadlines.end_requests()
         if self._condition is not None:
             await self._condition.close()
             self._condition = None

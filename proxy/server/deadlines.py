@@ -16,10 +16,13 @@ from typing import Protocol
 from proxy.errors import ClientGone, ProxyError, ShuttingDown
 from proxy.server.call import Call
 from proxy.wire.asgi import Receive
-from usage.loops import LOOPS
+from usage.loops import LOOPS, end_tasks
 
 LOOK_EVERY_S = 0.08
 """Seconds between two checks. The slot of a client that leaves is free within 100 ms (P14)."""
+
+LAST_S = 0.5
+"""How long a request that was interrupted may take to send its error."""
 
 
 class Waiting(Protocol):
@@ -41,12 +44,12 @@ class Waiting(Protocol):
 class RequestDeadline:
     """Cancels the request's task, once and for one reason. The task then calls `cause` to get the reason."""
 
-    __slots__ = ("_exchange", "_failure", "_is_seen", "_listener", "_task", "_watched", "at", "listens", "reason")
+    __slots__ = ("_exchange", "_failure", "_is_seen", "_listener", "_watched", "at", "listens", "reason", "task")
 
     def __init__(self, exchange: Waiting, watched: set[RequestDeadline]) -> None:
         self._exchange = exchange
         self._watched = watched
-        self._task: asyncio.Task[None] | None = exchange.call.task if exchange.call else asyncio.current_task()
+        self.task: asyncio.Task[None] | None = exchange.call.task if exchange.call else asyncio.current_task()
         self._listener: asyncio.Task[None] | None = None
         self._failure: Callable[[], ProxyError] | None = None
         self.reason: ProxyError | ClientGone | None = None
@@ -77,8 +80,8 @@ class RequestDeadline:
 
         Raises `CancelledError` if the server ends and the client is gone or could not be told without waiting.
         """
-        if self.reason is not None and self._task is not None:
-            self._task.uncancel()
+        if self.reason is not None and self.task is not None:
+            self.task.uncancel()
             return self.reason
         call = self._exchange.call
         if call is None or call.is_lost or call.is_held_back:
@@ -112,10 +115,10 @@ class RequestDeadline:
             self._interrupt(ClientGone())
 
     def _interrupt(self, reason: ProxyError | ClientGone) -> None:
-        if self.reason is None and self._task is not None:
+        if self.reason is None and self.task is not None:
             self.reason = reason
             self._watched.discard(self)
-            self._task.cancel()
+            self.task.cancel()
 
     async def _listen(self) -> None:
         while True:
@@ -143,6 +146,13 @@ class RequestDeadlines:
             except Exception as error:
                 self.watched.discard(deadline)  # it would fail each time
                 self._failures.failed_alone(error)
+
+    async def end_requests(self) -> None:
+        """Wait for requests that the server has just interrupted, and interrupt all others. Their events come last."""
+        running = {deadline.task for deadline in self.watched if deadline.task is not None}
+        if running:
+            _, late = await asyncio.wait(running, timeout=LAST_S)
+            await end_tasks(late)
 
     def stop(self) -> None:
         self._timer.cancel()

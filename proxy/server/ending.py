@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import faulthandler
+import socket
 from types import FrameType
 
 from uvicorn import Config, Server
+from uvicorn.server import ServerState
 
 LAST_SECS = 10.0
 """How long a process may take to end after the grace period. It writes its last events in that time."""
@@ -25,8 +27,25 @@ def end_within(seconds: float) -> None:
     faulthandler.dump_traceback_later(seconds, exit=True)
 
 
+class State(ServerState):
+    """uvicorn's, with which it tells connections of a stop: those that are there as it begins."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_stopping = False
+        """For connections that were accepted before, and get here only now."""
+
+
 class EndingServer(Server):
     """uvicorn's server, whose process ends within `longest_end_s` of a signal. It exits with 1 if something hangs."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self.server_state: State = State()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self.server_state.is_stopping = True
+        await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if not self.should_exit:

@@ -91,6 +91,8 @@ class HttpProtocol(RequestParser, asyncio.Protocol):
         self.server = _address(transport.get_extra_info("sockname"))
         self.client = _address(transport.get_extra_info("peername"))
         self._wait(self._timeouts.head_s, self._head_is_late)
+        if getattr(self.server_state, "is_stopping", False):  # another server's state does not tell
+            self.shutdown()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.server_state.connections.discard(cast(Any, self))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -11,10 +12,16 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import httpx
 import pytest
+import uvicorn
 
+from proxy.server.deadlines import RequestDeadline, RequestDeadlines
+from proxy.server.ending import State
+from proxy.server.protocol import HttpProtocol
 from tests.kit.databases import migrate
 from tests.kit.environment import ROOT, server_environment
 from tests.kit.outages import postgres_outage
@@ -93,6 +100,61 @@ def test_a_worker_that_is_frozen_does_not_keep_the_others_from_ending(start_slui
         stopping.join(120)
     assert codes == [0]
     assert f"Worker {frozen} did not end in time, and is killed." in server.log_text()
+
+
+def test_a_connection_that_gets_here_as_a_stop_has_begun_is_told_of_it():
+    """Else its client would send requests until the process ends, and their events would be lost."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    async def test() -> bytes:
+        config = uvicorn.Config(app, http=HttpProtocol)
+        config.load()
+        state = State()
+        state.is_stopping = True
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(lambda: HttpProtocol(config, state, {}), "127.0.0.1", 0)
+        async with server, asyncio.timeout(20):
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            writer.write(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+            answer = await reader.read()
+            writer.close()
+        return answer
+
+    answer = asyncio.run(test())
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"connection: close\r\n" in answer
+
+
+def test_requests_that_the_server_forgot_end_before_their_journal():
+    async def test() -> None:
+        deadlines = RequestDeadlines()
+        ended: list[str] = []
+
+        async def last_words(name: str, wait_s: float) -> None:
+            waiting: Any = SimpleNamespace(call=None, answer_ended=False, is_needed=False)
+            deadline = RequestDeadline(waiting, deadlines.watched)
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                await asyncio.sleep(wait_s)  # the event loop has other work
+                ended.append(name)
+            finally:
+                deadline.close()
+
+        interrupted = asyncio.create_task(last_words("interrupted", 0.01))
+        forgotten = asyncio.create_task(last_words("forgotten", 0.0))
+        await asyncio.sleep(0)
+        interrupted.cancel()
+        await deadlines.end_requests()
+        assert ended == ["interrupted", "forgotten"]
+        assert forgotten.done()
+        await deadlines.end_requests()
+        deadlines.stop()
+
+    asyncio.run(test())
 
 
 HANGING = """
