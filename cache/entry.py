@@ -29,7 +29,24 @@ class Handed(msgspec.Struct, frozen=True, gc=False):
         return 200 + len(self.lines) + sum(100 + len(piece) for piece in self.pieces)
 
 
-class Entry(msgspec.Struct, frozen=True, gc=False):
+class About(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """What the answer is about: what purges and people look at."""
+
+    path: str
+    """The endpoint's label, such as `/v1/chat/completions`."""
+    model: str
+    """The client's name for the model."""
+    project_id: int | None
+    request_id: str
+    """Of the request that the provider answered."""
+    purge: int
+    """The newest purge that the process knew when it asked the provider: a later one hides the entry."""
+
+
+NOTHING = About("", "", None, "", 0)
+
+
+class Entry(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """`created_at` and `expires_at` are Unix time, in seconds."""
 
     status: int
@@ -45,6 +62,9 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     """The provider's name for the model."""
     created_at: float
     expires_at: float
+    about: About = NOTHING
+    came_as_stream: bool = False
+    """How the provider gave it. `is_stream` differs where it was changed into the other form since."""
     handed: Handed | None = None
     """So that the next hit need not read the answer again."""
 
@@ -60,3 +80,26 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 
     def age_s(self, now: float) -> int:
         return max(0, int(now - self.created_at))
+
+
+# --- what is written in Redis and in the database ---------------------------------------------------------
+
+FORMAT = b"1"
+"""Changes with the members of `Entry`: what another version wrote is no answer for this one."""
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Entry)
+
+
+def packed(entry: Entry) -> bytes:
+    return FORMAT + _encoder.encode(entry if entry.handed is None else msgspec.structs.replace(entry, handed=None))
+
+
+def unpacked(data: bytes) -> Entry | None:
+    """None for what another version wrote, or nobody."""
+    if data[:1] != FORMAT:
+        return None
+    try:
+        return _decoder.decode(memoryview(data)[1:])
+    except msgspec.MsgspecError:
+        return None

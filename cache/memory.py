@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from cache.entry import Entry
-
-Name = tuple[str, bool]
-"""The digest, and whether the answer is a stream."""
+from cache.names import Name
+from cache.purges import Purges
 
 
 class MemoryStore:
@@ -59,3 +58,7 @@ class MemoryStore:
         entry = self._entries.pop(name, None)
         if entry is not None:
             self._bytes -= entry.size
+
+    def drop_hidden(self, purges: Purges) -> None:
+        for name in [name for name, entry in self._entries.items() if purges.hides(name[0], entry.about)]:
+            self.remove(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from cache.entry import Entry, Headers
-from cache.memory import Name
+from cache.names import Name
 
 AT_ONCE_BYTES = 32 * 1024
 """About how much is read at once: a client that reads slowly must not make the event loop copy much in advance."""

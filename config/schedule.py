@@ -10,6 +10,7 @@ SCHEDULE = (
     Periodic("expire-keys", "keys.tasks.expire_keys", every_s=60),
     Periodic("alert", "usage.tasks.alert", every_s=10),
     Periodic("look-at-providers", "providers.tasks.look_at_providers", every_s=30),
+    Periodic("prune-cache", "cache.tasks.prune_cache", every_s=60),
     Periodic("make-partitions", "usage.tasks.make_partitions", every_s=6 * 3600),
     Periodic("clear-sessions", "keys.tasks.clear_sessions", at=time(3, 10)),
     Periodic("prune-totals", "usage.tasks.prune_totals", at=time(3, 20)),

@@ -141,6 +141,11 @@ HTTP_CACHE_DEFAULT_POLICY = env.choice("HTTP_CACHE_DEFAULT_POLICY", "opt_in", ("
 HTTP_CACHE_DEFAULT_TTL = env.integer("HTTP_CACHE_DEFAULT_TTL", 300, least=1, most=366 * 86_400)
 HTTP_CACHE_MAX_OBJECT_BYTES = env.integer("HTTP_CACHE_MAX_OBJECT_BYTES", 1024**2, least=1, most=64 * 1024**2)
 HTTP_CACHE_MEMORY_BYTES = env.integer("HTTP_CACHE_MEMORY_BYTES", 64 * 1024**2, least=1024**2)
+HTTP_CACHE_BACKEND = env.choice("HTTP_CACHE_BACKEND", "redis" if REDIS_URL else "memory", ("memory", "redis"))
+if HTTP_CACHE_BACKEND == "redis" and not REDIS_URL:
+    env.refuse("HTTP_CACHE_BACKEND", "redis needs REDIS_URL; set it, or HTTP_CACHE_BACKEND=memory")
+HTTP_CACHE_STORE = env.flag("HTTP_CACHE_STORE", True)
+HTTP_CACHE_STORE_BYTES = env.integer("HTTP_CACHE_STORE_BYTES", 1024**3, least=1024**2)
 
 # --- Captured bodies ---------------------------------------------------------------------------------------
 BODY_CAPTURE_BYTES = env.integer("BODY_CAPTURE_BYTES", 64 * 1024, least=1024, most=1024 * 1024)
@@ -193,6 +198,7 @@ INSTALLED_APPS = [
     "keys",
     "providers",
     "usage",
+    "cache",
     "proxy",
     "config",  # the last one: it fills the ports of the others
 ]

@@ -72,6 +72,8 @@ class DataPlane:
         if self._condition is not None:
             await self._condition.close()
             self._condition = None
+        if components.running_cache is not None:
+            await components.running_cache.stop()
         await components.heavy.stop()
         await components.background.stop()
         components.journal.close()

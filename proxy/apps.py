@@ -10,6 +10,7 @@ class ProxyConfig(AppConfig):
     def ready(self) -> None:
         from django.db.models.signals import pre_migrate
 
+        import cache.changes
         import keys.changes
         import providers.changes
         import usage.changes
@@ -20,6 +21,7 @@ class ProxyConfig(AppConfig):
         keys.changes.changed.connect(record)
         providers.changes.changed.connect(record)
         usage.changes.changed.connect(record)
+        cache.changes.changed.connect(record)
         keys.changes.acted.connect(after_action)
         providers.changes.acted.connect(after_action)
 

@@ -12,9 +12,6 @@ from django.conf import settings
 from django.db import DatabaseError
 from django.db.models import Q, QuerySet
 
-from cache.flight import RecordingRoom
-from cache.memory import MemoryStore
-from cache.responses import ResponseCache
 from keys.limits import MemoryLimits
 from keys.limits.base import LimitsBackend
 from keys.limits.connection import connect
@@ -27,6 +24,7 @@ from proxy.bounds import Bounds
 from proxy.components import Components
 from proxy.configuration.snapshot import Snapshot
 from proxy.errors import Unavailable
+from proxy.running_cache import RunningCache
 from proxy.stored.background import Background
 from proxy.stored.owners import LABELS, Owners
 from proxy.upstream.client import Upstream
@@ -124,19 +122,15 @@ async def build_components() -> Components:
         background=Background(snapshot, upstream, journal, metrics, request_log),
         bodies=BodyKeeper(show_bodies(snapshot, settings.BODY_CAPTURE_BYTES)),
         shown_errors=show_bodies(snapshot, SHOWN_ERROR_BYTES),
-        cache=build_cache() if settings.HTTP_CACHE_ENABLED else None,
+        running_cache=build_cache(snapshot) if settings.HTTP_CACHE_ENABLED else None,
     )
 
 
-def build_cache() -> ResponseCache:
-    return ResponseCache(
-        MemoryStore(settings.HTTP_CACHE_MEMORY_BYTES),
-        settings.HTTP_CACHE_DEFAULT_POLICY,
-        settings.HTTP_CACHE_DEFAULT_TTL,
-        settings.HTTP_CACHE_MAX_OBJECT_BYTES,
-        RecordingRoom(settings.HTTP_CACHE_MEMORY_BYTES),
-        {},
-    )
+def build_cache(snapshot: Snapshot) -> RunningCache:
+    running = RunningCache()
+    snapshot.tell_purges(running.cache.purge)
+    running.start()
+    return running
 
 
 def show_bodies(snapshot: Snapshot, most_bytes: int) -> Showing:

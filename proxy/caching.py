@@ -21,3 +21,5 @@ class Caching(NamedTuple):
     cache: ResponseCache
     joins: bool
     """An answer to the same question that is under way for another request will do, and the other way round."""
+    purge: int
+    """The newest purge when the entry was looked for."""

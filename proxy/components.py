@@ -9,6 +9,7 @@ from proxy.body_room import BodyRoom
 from proxy.bounds import Bounds
 from proxy.configuration.snapshot import Snapshot
 from proxy.heavy.reader import HeavyReader
+from proxy.running_cache import RunningCache
 from proxy.server.deadlines import RequestDeadlines
 from proxy.stored.owners import Owners
 from proxy.upstream.client import Upstream
@@ -16,7 +17,6 @@ from proxy.upstream.model_lists import OpenModels
 from usage.telemetry.reporter import Reporter
 
 if TYPE_CHECKING:
-    from cache.responses import ResponseCache
     from keys.limits.base import LimitsBackend
     from proxy.admission.baselines import Baselines
     from proxy.stored.background import Background
@@ -49,6 +49,7 @@ class Components:
         "reporter",
         "request_deadlines",
         "request_log",
+        "running_cache",
         "shown_errors",
         "snapshot",
         "traces",
@@ -73,7 +74,7 @@ class Components:
         bodies: BodyKeeper,
         background: Background,
         shown_errors: Showing,
-        cache: ResponseCache | None,
+        running_cache: RunningCache | None,
     ) -> None:
         self.bounds = bounds
         self.body_room = BodyRoom(bounds.body_room_bytes)
@@ -94,7 +95,8 @@ class Components:
         self.background = background
         self.shown_errors = shown_errors
         """Redacts excerpts of providers' answers that should have been JSON."""
-        self.cache = cache
+        self.running_cache = running_cache
+        self.cache = running_cache.cache if running_cache is not None else None
         """None where it is switched off."""
         self.reporter = Reporter(metrics, request_log, traces)
         self.request_deadlines = RequestDeadlines()

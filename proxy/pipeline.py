@@ -50,7 +50,7 @@ async def steps(exchange: Exchange, components: Components, deadline: RequestDea
         return
     refuse_unserved(exchange, components.snapshot.catalog)
     await components.admission.admit(exchange, components.snapshot)
-    stored = look_up(exchange, components)
+    stored = await look_up(exchange, components)
     if stored is not None:
         await hand_on_stored(exchange, stored, components, deadline)
         return

@@ -19,11 +19,11 @@ from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import InvalidResponse, NoScriptError, RedisError, ResponseError
 from redis.retry import Retry as SyncRetry
 
-STRING, ERROR, STATUS, NUMBER = b"$-+:"
+STRING, ERROR, STATUS, NUMBER, LIST = b"$-+:*"
 PORT = 6379
 
 Argument = bytes | str | int
-Answer = bytes | int | None
+Answer = bytes | int | list["Answer"] | None
 
 
 class Address(NamedTuple):
@@ -174,15 +174,15 @@ class Line(asyncio.Protocol):
         self._transport.abort()
 
 
-def parse(read: bytes) -> tuple[Answer | ResponseError, int] | None:
-    """Parse the answer at the start of `read`.
+def parse(read: bytes, start: int = 0) -> tuple[Answer | ResponseError, int] | None:
+    """Parse the answer that begins at `start`.
 
-    Returns it and its length, or None if bytes are missing. Raises `ValueError`.
+    Returns it and where it ends, or None if bytes are missing. Raises `ValueError`.
     """
-    end = read.find(b"\r\n")
+    end = read.find(b"\r\n", start)
     if end < 0:
         return None
-    kind, line, length = read[0], read[1:end], end + 2
+    kind, line, length = read[start], read[start + 1 : end], end + 2
     if kind == STRING:
         size = int(line)
         if size < 0:
@@ -190,6 +190,8 @@ def parse(read: bytes) -> tuple[Answer | ResponseError, int] | None:
         if len(read) < length + size + 2:
             return None
         return read[length : length + size], length + size + 2
+    if kind == LIST:
+        return parse_list(read, length, int(line))
     if kind == STATUS:
         return line, length
     if kind == NUMBER:
@@ -198,3 +200,21 @@ def parse(read: bytes) -> tuple[Answer | ResponseError, int] | None:
         text = line.decode(errors="replace")
         return (NoScriptError if text.startswith("NOSCRIPT") else ResponseError)(text), length
     raise ValueError(f"no kind of answer: {kind}")
+
+
+def parse_list(read: bytes, start: int, count: int) -> tuple[Answer | ResponseError, int] | None:
+    """Parse `count` answers from `start` on, as `parse` does. An error among them is the answer."""
+    if count < 0:
+        return None, start
+    answers: list[Answer] = []
+    failure: ResponseError | None = None
+    for _ in range(count):
+        parsed = parse(read, start)
+        if parsed is None:
+            return None
+        answer, start = parsed
+        if isinstance(answer, ResponseError):
+            failure = failure or answer
+        else:
+            answers.append(answer)
+    return failure or answers, start

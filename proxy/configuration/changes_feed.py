@@ -10,6 +10,8 @@ from typing import NamedTuple, TypeVar
 from django.conf import settings
 from django.db import DatabaseError
 
+from cache.purge import purges_of
+from cache.purges import Purge
 from keys.limits.scope import Scopes
 from keys.records import KeyRecord, ProjectRecord, load_projects
 from keys.scopes import global_scope
@@ -50,6 +52,8 @@ class ConfigurationChanges(NamedTuple):
     keys: ChangedKeys
     all_keys: bool
     prices: Prices | None
+    purges: list[Purge]
+    """What was purged of the response cache."""
     problems: dict[str, list[str]]
     """What could not be compiled, for each part that was read."""
 
@@ -105,6 +109,7 @@ def read_everything() -> ConfigurationChanges:
         keys=ChangedKeys(),
         all_keys=True,
         prices=reading.prices(catalog),
+        purges=purges_of(),
         problems=reading.problems,
     )
 
@@ -134,6 +139,7 @@ def read_changes(since: int) -> ConfigurationChanges | None:
         ),
         all_keys=False,
         prices=prices,
+        purges=purges_of(subjects["cachepurge"]) if "cachepurge" in subjects else [],
         problems=reading.problems,
     )
 

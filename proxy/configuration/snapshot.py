@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, TypeVar
 from django.conf import settings
 from django.db import DatabaseError
 
+from cache.purges import Purge
 from keys.limits.scope import Scopes
 from keys.models import DEFAULT_PROJECT
 from keys.records import KeyRecord, ProjectRecord, load_keys
@@ -86,6 +87,14 @@ class Snapshot:
         self._wake = asyncio.Event()
         self._ask = asyncio.Event()
         self._waiting: list[threading.Event] = []
+        self._purges: list[Purge] = []
+        self._tell_purges: Callable[[list[Purge]], object] | None = None
+
+    def tell_purges(self, tell: Callable[[list[Purge]], object]) -> None:
+        """Call `tell` with what was purged of the response cache: what is known now at once, and then each purge."""
+        self._tell_purges = tell
+        tell(self._purges)
+        self._purges = []
 
     async def start(self) -> None:
         """Load everything once. Raises what the database raises: without a configuration there is nothing to serve."""
@@ -261,6 +270,10 @@ class Snapshot:
             self.everyone_is_bound = any_budget(changes.global_scopes)
         if changes.all_keys or changes.keys.ids:
             self._missing.clear()
+        if changes.purges and self._tell_purges is not None:
+            self._tell_purges(changes.purges)
+        elif settings.HTTP_CACHE_ENABLED:
+            self._purges += changes.purges
         self.problems = {**self.problems, **changes.problems}
         self.version = changes.version
 

@@ -63,7 +63,7 @@ async def hand_on_stored(
     ):
         return
     handed = Handed(form, sent.lines, tuple(sent.pieces), exchange.response_id)
-    components.cache.store.replace(answer.name, entry, msgspec.structs.replace(entry, handed=handed))
+    components.cache.memory.replace(answer.name, entry, msgspec.structs.replace(entry, handed=handed))
 
 
 async def send_again(exchange: Exchange, answer: StoredAnswer, handed: Handed, deadline: RequestDeadline) -> None:

@@ -30,7 +30,7 @@ NEUTRAL_PREFIXES = (b"x-stainless-", b"x-cache-", b"idempotency-")
 """
 
 
-def look_up(exchange: Exchange, components: Components) -> StoredAnswer | None:
+async def look_up(exchange: Exchange, components: Components) -> StoredAnswer | None:
     """A stored answer; None where a provider is to be asked. Sets `cache` and `cache_lines`, which the answer tells,
     and `caching` where what the provider answers may be stored. Raises `NotCached`.
     """
@@ -56,11 +56,13 @@ def look_up(exchange: Exchange, components: Components) -> StoredAnswer | None:
             raise not_cached()
         return None
     now = time.time()
-    entry = None if wishes.no_cache else find(exchange, cache, digest, now)
+    newest_purge = cache.purges.newest  # what comes from the provider is older than any later one
+    entry = None if wishes.no_cache else await find(exchange, cache, digest, now)
     if entry is not None and answers(exchange, entry, wishes, now):
         maker = maker_of(entry, exchange, components.snapshot.catalog)
         if maker is not None:
             exchange.begin(Attempt(*maker, ("", ""), asked_usage=entry.asked_usage))  # which is never sent
+            cache.count_hit(digest, entry, now)
             return replay(exchange, digest, entry, now)
     if wishes.only_if_cached:
         raise not_cached()
@@ -69,18 +71,33 @@ def look_up(exchange: Exchange, components: Components) -> StoredAnswer | None:
         digest.encode(),
         b"request" if wishes.no_cache else b"uri-miss" if entry is None else b"stale",
     )
-    exchange.caching = Caching(digest, ttl_s(exchange, cache, wishes), cache, not wishes.no_cache)
+    exchange.caching = Caching(digest, ttl_s(exchange, cache, wishes), cache, not wishes.no_cache, newest_purge)
     return None
 
 
-def find(exchange: Exchange, cache: ResponseCache, digest: str, now: float) -> Entry | None:
-    """The stored answer, changed into the form that the client asked for where only the other one is there."""
-    store, stream = cache.store, exchange.stream
-    entry = store.get((digest, stream), now)
-    if entry is None and (other := store.get((digest, not stream), now)) is not None:
-        entry = in_other_form(other, exchange.dialect)
-        if entry is not None:
-            store.put((digest, stream), entry)
+async def find(exchange: Exchange, cache: ResponseCache, digest: str, now: float) -> Entry | None:
+    """The stored answer, changed into the form that the client asked for where only the other one is there.
+
+    Only what is not in memory is waited for.
+    """
+    entry = in_memory(exchange, cache, digest, now)
+    if entry is None and cache.tiers:
+        found = await cache.find_below(digest)
+        entry = found.get(exchange.stream) or changed(exchange, cache, digest, found.get(not exchange.stream))
+        if entry is None:
+            entry = in_memory(exchange, cache, digest, now)  # another request may have stored it meanwhile
+    return entry
+
+
+def in_memory(exchange: Exchange, cache: ResponseCache, digest: str, now: float) -> Entry | None:
+    entry = cache.memory.get((digest, exchange.stream), now)
+    return entry or changed(exchange, cache, digest, cache.memory.get((digest, not exchange.stream), now))
+
+
+def changed(exchange: Exchange, cache: ResponseCache, digest: str, other: Entry | None) -> Entry | None:
+    entry = None if other is None else in_other_form(other, exchange.dialect)
+    if entry is not None:
+        cache.memory.put((digest, exchange.stream), entry)
     return entry
 
 

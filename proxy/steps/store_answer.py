@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 
-from cache.entry import Entry
+from cache.entry import About, Entry
 from cache.flight import Flight
 from proxy.caching import Caching
 from proxy.components import Components
@@ -16,6 +16,7 @@ from proxy.exchange import Exchange
 from proxy.server.deadlines import RequestDeadline
 from proxy.steps.hand_on import hand_on
 from proxy.wire.answer import Answer
+from usage.masking import shown_model
 
 
 async def hand_on_and_store(
@@ -60,5 +61,13 @@ def store_answer(exchange: Exchange, flight: Flight, caching: Caching) -> None:
         attempt.model,
         now,
         now + caching.ttl_s,
+        About(
+            exchange.endpoint.label,
+            shown_model(exchange.model),
+            exchange.project.id if exchange.project is not None else None,
+            exchange.request_id,
+            caching.purge,
+        ),
+        exchange.stream,
     )
-    caching.cache.store.put((caching.digest, exchange.stream), entry)
+    caching.cache.store((caching.digest, exchange.stream), entry)

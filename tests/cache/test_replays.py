@@ -115,7 +115,7 @@ def test_what_is_sent_again_takes_room_of_the_bound():
     store = MemoryStore(5_000)
     entry = Entry(200, [], ((0.0, b"x" * 1000),), False, False, False, 1, "m", 0.0, 10.0)
     handed = Handed((None, False), b"a: b\r\n", (b"x" * 1000,), "id")
-    full = Entry(200, [], entry.pieces, False, False, False, 1, "m", 0.0, 10.0, handed)
+    full = Entry(200, [], entry.pieces, False, False, False, 1, "m", 0.0, 10.0, handed=handed)
     store.put(("a", False), entry)
     before = store.used_bytes
     store.replace(("a", False), entry, full)

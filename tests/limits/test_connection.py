@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import redis.asyncio
@@ -180,7 +181,7 @@ def test_a_connection_that_breaks_is_told_and_made_anew():
     run(against([hang_up, answering(b"+PONG\r\n")], test))
 
 
-@pytest.mark.parametrize("nonsense", [b"HTTP/1.1 400\r\n", b"$x\r\n", b"*1\r\n", b"\r\n", b"+PONG\r\n+PONG\r\n"])
+@pytest.mark.parametrize("nonsense", [b"HTTP/1.1 400\r\n", b"$x\r\n", b"~1\r\n", b"\r\n", b"+PONG\r\n+PONG\r\n"])
 def test_what_is_no_answer_ends_the_connection(nonsense: bytes):
     async def test(client: Connection) -> None:
         with pytest.raises(InvalidResponse):
@@ -221,12 +222,28 @@ def test_nobody_there_is_told():
     run(test())
 
 
-ANSWERS = st.one_of(
+def as_list(answers: list[tuple[bytes, object]]) -> tuple[bytes, object]:
+    return b"*%d\r\n" % len(answers) + b"".join(text for text, _ in answers), [meant for _, meant in answers]
+
+
+SINGLE_ANSWERS: st.SearchStrategy[tuple[bytes, object]] = st.one_of(
     st.binary(max_size=50).map(lambda text: (b"$%d\r\n%b\r\n" % (len(text), text), text)),
     st.integers(-(2**63), 2**63 - 1).map(lambda number: (b":%d\r\n" % number, number)),
     st.just((b"$-1\r\n", None)),
     st.just((b"+OK\r\n", b"OK")),
 )
+LISTS: st.SearchStrategy[Any] = st.recursive(
+    st.lists(SINGLE_ANSWERS, max_size=4),
+    lambda lists: st.lists(st.one_of(SINGLE_ANSWERS, lists.map(as_list)), max_size=3),
+    max_leaves=6,
+)
+ANSWERS = st.one_of(SINGLE_ANSWERS, LISTS.map(as_list))
+
+
+def test_an_error_in_a_list_is_the_answer():
+    answer, length = parse(b"*3\r\n:1\r\n-ERR no\r\n:2\r\n") or (None, 0)
+    assert isinstance(answer, ResponseError)
+    assert length == len(b"*3\r\n:1\r\n-ERR no\r\n:2\r\n")
 
 
 @given(ANSWERS, st.lists(st.integers(0, 60)))

@@ -1,0 +1,49 @@
+"""Stored answers in the database, and what was purged."""
+
+from __future__ import annotations
+
+from django.db import models
+
+
+class CachedResponse(models.Model):
+    """An entry of the cache. Rows are written behind requests (`cache/tiers/database.py`), by plain SQL for speed."""
+
+    name = models.CharField(max_length=65, primary_key=True, help_text="The cache key, and p (plain) or s (stream).")
+    project_id = models.BigIntegerField(null=True, help_text="Whose request the provider answered.")
+    path = models.CharField(max_length=64, help_text="The endpoint.")
+    model = models.CharField(max_length=255, help_text="The client's name for the model.")
+    provider_id = models.BigIntegerField(help_text="Who made the answer.")
+    served_model = models.CharField(max_length=255, help_text="The provider's name for the model.")
+    request_id = models.CharField(max_length=40, db_index=True, help_text="The request that the provider answered.")
+    created_at = models.DateTimeField(db_index=True)
+    expires_at = models.DateTimeField(db_index=True)
+    purge = models.BigIntegerField(help_text="The newest purge that was known when the provider was asked.")
+    size = models.BigIntegerField(help_text="Bytes, about.")
+    hit_count = models.BigIntegerField(default=0, db_default=0)
+    last_hit_at = models.DateTimeField(null=True)
+    packed = models.BinaryField(help_text="The entry, in the format of cache/entry.py.")
+
+    class Meta:
+        verbose_name = "cached response"
+        indexes = (models.Index(fields=("project_id", "-created_at"), name="cached_by_project"),)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class CachePurge(models.Model):
+    """What was purged, and by that hidden. `cache/purge.py` says how; numbers become visible in their order."""
+
+    created_at = models.DateTimeField(auto_now_add=True)
+    digest = models.CharField(max_length=64, blank=True, help_text="The cache key; blank for all.")
+    project_id = models.BigIntegerField(null=True)
+    path = models.CharField(max_length=64, blank=True, help_text="The beginning of the endpoint's path.")
+    model = models.CharField(max_length=255, blank=True, help_text="The beginning of the client's name for the model.")
+    is_done = models.BooleanField(default=False, help_text="The rows that it hides are deleted.")
+
+    class Meta:
+        verbose_name = "purge of the cache"
+        verbose_name_plural = "purges of the cache"
+
+    def __str__(self) -> str:
+        return f"purge {self.pk}"

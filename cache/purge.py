@@ -1,0 +1,148 @@
+"""Purge entries, and delete the rows of those that are purged, have expired, or exceed the bound."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import Q, QuerySet, Sum
+from django.utils import timezone
+
+from cache.changes import changed
+from cache.models import CachedResponse, CachePurge
+from cache.purges import KEPT_S, Purge
+
+ADVISORY_LOCK = 5_713_002
+TABLE = CachedResponse._meta.db_table
+AT_ONCE = 500
+"""Rows that one statement deletes. It is small, because others write at the same time."""
+
+DELETED_WITH_PURGE = 10_000
+"""Rows that a purge deletes itself. The task `prune-cache` deletes the rest; it is hidden at once."""
+
+LATE = timedelta(minutes=10)
+"""For so long a purge's rows are looked for again: a process that learns of it late may still write some."""
+
+
+class Pruned(NamedTuple):
+    purged: int
+    expired: int
+    beyond_bound: int
+
+
+def purge(digest: str = "", project_id: int | None = None, path: str = "", model: str = "") -> tuple[CachePurge, int]:
+    """Hide the entries to which all of this applies, in all processes, and delete their rows.
+
+    Returns the purge, and how many rows it concerns. Raises `DatabaseError`.
+    """
+    with transaction.atomic():
+        if connection.vendor == "postgresql":
+            # The lock is held to the end of the transaction, so that numbers become visible in their order. SQLite has
+            # one writer at a time anyway.
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_xact_lock(%s)", [ADVISORY_LOCK])
+        made = CachePurge.objects.create(digest=digest, project_id=project_id, path=path, model=model)
+        count = CachedResponse.objects.filter(hidden_by(made)).count()
+        if count <= DELETED_WITH_PURGE:
+            delete_rows(CachedResponse.objects.filter(hidden_by(made)))
+        changed.send(sender=CachePurge, ids=[made.pk])
+    return made, count
+
+
+def hidden_by(purge: CachePurge) -> Q:
+    hidden = Q(purge__lt=purge.pk)
+    if purge.digest:
+        hidden &= Q(name__in=[purge.digest + form for form in "ps"])
+    if purge.project_id is not None:
+        hidden &= Q(project_id=purge.project_id)
+    if purge.path:
+        hidden &= Q(path__startswith=purge.path)
+    if purge.model:
+        hidden &= Q(model__startswith=purge.model)
+    return hidden
+
+
+def live(now: datetime | None = None) -> QuerySet[CachedResponse]:
+    """The rows that may answer a request: neither expired nor purged."""
+    rows = CachedResponse.objects.filter(expires_at__gt=now or timezone.now())
+    for each in CachePurge.objects.filter(is_done=False):
+        rows = rows.exclude(hidden_by(each))
+    return rows
+
+
+def purges_of(ids: Iterable[int] | None = None) -> list[Purge]:
+    """Those with these ids, or all that are remembered."""
+    rows = CachePurge.objects.all() if ids is None else CachePurge.objects.filter(pk__in=ids)
+    return [
+        Purge(row.pk, row.created_at.timestamp(), row.digest, row.project_id, row.path, row.model)
+        for row in rows.order_by("pk")
+    ]
+
+
+def prune(now: datetime | None = None) -> Pruned:
+    """Raises `DatabaseError`."""
+    now = now or timezone.now()
+    return Pruned(delete_purged(now), delete_rows(CachedResponse.objects.filter(expires_at__lte=now)), keep_bound())
+
+
+def delete_purged(now: datetime) -> int:
+    """Delete the rows that purges hide, and forget old purges."""
+    old = now - timedelta(seconds=KEPT_S)
+    deleted = 0
+    for each in CachePurge.objects.filter(Q(is_done=False) | Q(created_at__lte=old)):
+        deleted += delete_rows(CachedResponse.objects.filter(hidden_by(each)))
+    CachePurge.objects.filter(created_at__lte=old).exclude(pk=newest_purge()).delete()
+    CachePurge.objects.filter(is_done=False, created_at__lte=now - LATE).update(is_done=True)
+    return deleted
+
+
+def newest_purge() -> int:
+    """The number that entries of now have. The row with it stays, because SQLite may give a deleted number again."""
+    return CachePurge.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+
+
+def keep_bound() -> int:
+    """Delete the rows that were used longest ago, where all together are larger than `HTTP_CACHE_STORE_BYTES`."""
+    deleted = 0
+    while True:
+        beyond = (CachedResponse.objects.aggregate(bytes=Sum("size"))["bytes"] or 0) - settings.HTTP_CACHE_STORE_BYTES
+        if beyond <= 0:
+            return deleted
+        names: list[str] = []
+        for name, size in oldest_used():
+            names.append(name)
+            beyond -= size
+            if beyond <= 0:
+                break
+        deleted += delete_names(names)
+
+
+def oldest_used() -> list[tuple[str, int]]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT name, size FROM {TABLE} "  # noqa: S608 (a constant)
+            f"ORDER BY COALESCE(last_hit_at, created_at) LIMIT {20 * AT_ONCE}"
+        )
+        return [(name, size) for name, size in cursor.fetchall()]
+
+
+def delete_rows(rows: QuerySet[CachedResponse]) -> int:
+    deleted = 0
+    while names := list(rows.values_list("name", flat=True)[: 20 * AT_ONCE]):
+        deleted += delete_names(names)
+    return deleted
+
+
+def delete_names(names: list[str]) -> int:
+    """Plain SQL, because the ORM would read each row before it deletes it: the audit log listens to deletions."""
+    deleted = 0
+    for start in range(0, len(names), AT_ONCE):
+        some = names[start : start + AT_ONCE]
+        with connection.cursor() as cursor:
+            marks = ", ".join(["%s"] * len(some))
+            cursor.execute(f"DELETE FROM {TABLE} WHERE name IN ({marks})", some)  # noqa: S608 (a constant)
+            deleted += cursor.rowcount
+    return deleted
