@@ -11,6 +11,7 @@ from cache.flight import RecordingRoom
 from cache.memory import MemoryStore
 from cache.names import Name
 from cache.purges import Purge, Purges
+from cache.remote import RemoteCalls
 from cache.tiers.base import Tier
 from cache.tiers.database import DatabaseTier
 
@@ -32,6 +33,7 @@ class ResponseCache:
         most_object_bytes: int,
         shared: Tier | None = None,
         kept: DatabaseTier | None = None,
+        remote: RemoteCalls | None = None,
     ) -> None:
         self.memory = MemoryStore(memory_bytes)
         self.room = RecordingRoom(memory_bytes)
@@ -41,6 +43,8 @@ class ResponseCache:
         self.purges = Purges()
         self.tiers: tuple[Tier, ...] = tuple(tier for tier in (shared, kept) if tier is not None)
         self._kept = kept
+        self.remote = remote
+        """Calls of other processes; None where they share nothing but the database."""
         self.calls: dict[tuple[str, bool, bool], Any] = {}
         """The calls to providers that are under way and may be joined (`proxy/joining.py`), by digest and form."""
 
@@ -50,19 +54,24 @@ class ResponseCache:
         Never raises: a tier that fails has nothing.
         """
         for at, tier in enumerate(self.tiers):
-            now = time.time()
             found = {
                 is_stream: entry
                 for is_stream, entry in (await tier.find(digest)).items()
-                if now < entry.expires_at and not self.purges.hides(digest, entry.about)
+                if self.remember((digest, is_stream), entry)
             }
             if found:
                 for is_stream, entry in found.items():
-                    self.memory.put((digest, is_stream), entry)
                     for nearer in self.tiers[:at]:
                         nearer.put((digest, is_stream), entry)
                 return found
         return {}
+
+    def remember(self, name: Name, entry: Entry) -> bool:
+        """Have in memory what a tier has. False where it is of no use any more."""
+        if time.time() >= entry.expires_at or self.purges.hides(name[0], entry.about):
+            return False
+        self.memory.put(name, entry)
+        return True
 
     def store(self, name: Name, entry: Entry) -> None:
         """In memory now and in the tiers soon, unless it was purged while the provider made it."""

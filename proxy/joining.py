@@ -1,10 +1,15 @@
-"""A call to a provider for one request, which others that ask the same may wait for and read."""
+"""A call to a provider for one request, which others that ask the same may wait for and read.
+
+In another process of the installation, the answer is that of `cache/remote_answer.py`, and the call stands for it.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from cache.flight import Flight, FlightReader
+from cache.remote_answer import Facts, Failure
 from proxy.attempt import Attempt
 from proxy.errors import UpstreamError
 from proxy.wire.asgi import Headers
@@ -25,6 +30,8 @@ class SharedCall:
         self.attempt: Attempt | None = None
         """Who answers, once that is known."""
         self.flight: Flight | None = None
+        self.release: Callable[[], object] | None = None
+        """Lets other processes know that the call is over."""
         self._failure: tuple[str, str, Headers] | None = None
         self._waiting: list[asyncio.Future[FlightReader | None]] = []
         calls[key] = self
@@ -69,10 +76,23 @@ class SharedCall:
         code, message, headers = self._failure
         return UpstreamError(code, message, headers=headers)
 
+    def why(self) -> Failure | None:
+        return None if self._failure is None else Failure(*self._failure, self.tries)
+
+    def facts(self) -> Facts | None:
+        """None also for an error of the provider: it may repeat the credential, which another process cannot hide."""
+        flight, attempt = self.flight, self.attempt
+        if flight is None or attempt is None or flight.status >= 400:
+            return None
+        return Facts(flight.status, flight.kept_headers, attempt.provider.id, attempt.model, attempt.asked_usage)
+
     def close(self) -> None:
         """Let nobody join any more."""
         if self._calls.get(self._key) is self:
             del self._calls[self._key]
+        if self.release is not None:
+            self.release()
+            self.release = None
 
     def _tell(self) -> None:
         waiting, self._waiting = self._waiting, []

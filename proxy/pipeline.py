@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 
+from cache.replay import StoredAnswer
 from proxy.admission.uncounted import finish_estimate
 from proxy.capture import Capture
 from proxy.components import Components
@@ -28,6 +29,7 @@ from proxy.steps.receive import receive
 from proxy.steps.store_answer import hand_on_and_store
 from proxy.steps.trace import begin
 from proxy.steps.unserved import refuse_unserved
+from proxy.wire.answer import Answer
 
 log = logging.getLogger("sluice.proxy")
 
@@ -50,11 +52,12 @@ async def steps(exchange: Exchange, components: Components, deadline: RequestDea
         return
     refuse_unserved(exchange, components.snapshot.catalog)
     await components.admission.admit(exchange, components.snapshot)
-    stored = await look_up(exchange, components)
-    if stored is not None:
-        await hand_on_stored(exchange, stored, components, deadline)
+    answer: Answer | None = await look_up(exchange, components)
+    if answer is None:
+        answer = await (fetch if exchange.caching is None else join)(exchange, components, deadline)
+    if isinstance(answer, StoredAnswer):
+        await hand_on_stored(exchange, answer, components, deadline)
         return
-    answer = await (fetch if exchange.caching is None else join)(exchange, components, deadline)
     if exchange.caching is not None:
         await hand_on_and_store(exchange, answer, components, deadline)
         return

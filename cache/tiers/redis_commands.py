@@ -16,10 +16,28 @@ from redis.exceptions import NoScriptError
 from cache.tiers.circuit import Circuit, PartAway
 
 SCRIPT = """
+local own = {}
+function own.CLAIM(key, value, px, entry)
+  local stored = redis.call('GET', entry)
+  if stored then return {1, stored} end
+  if redis.call('SET', key, value, 'PX', px, 'NX') then return {0, value} end
+  return {0, redis.call('GET', key)}
+end
+function own.RENEW(key, value, px)
+  return redis.call('GET', key) == value and redis.call('PEXPIRE', key, px) or 0
+end
+function own.RELEASE(key, value)
+  return redis.call('GET', key) == value and redis.call('DEL', key) or 0
+end
 local answers, at = {}, 1
 while at <= #ARGV do
   local count = tonumber(ARGV[at])
-  local answer = redis.call(unpack(ARGV, at + 1, at + count))
+  local name, answer = ARGV[at + 1]
+  if own[name] then
+    answer = own[name](unpack(ARGV, at + 2, at + count))
+  else
+    answer = redis.call(unpack(ARGV, at + 1, at + count))
+  end
   if type(answer) == 'table' and answer.ok then answer = answer.ok end
   answers[#answers + 1] = answer
   at = at + count + 1
@@ -65,7 +83,11 @@ class RedisCommands:
         return self._circuit.is_open
 
     def run(self, *parts: Argument) -> asyncio.Future[Any]:
-        """Becomes the answer, in the order of the calls. Raises `PartAway` when it is awaited."""
+        """Becomes the answer, in the order of the calls. Raises `PartAway` when it is awaited.
+
+        Three commands are Sluice's own. `CLAIM key value ms entry`: [1, the entry] if that is there, else [0, the
+        claim's value], which may be another's. `RENEW key value ms` and `RELEASE key value` do nothing to another's.
+        """
         loop = asyncio.get_running_loop()
         future = loop.create_future()
         future.add_done_callback(_retrieved)

@@ -58,12 +58,10 @@ async def look_up(exchange: Exchange, components: Components) -> StoredAnswer | 
     now = time.time()
     newest_purge = cache.purges.newest  # what comes from the provider is older than any later one
     entry = None if wishes.no_cache else await find(exchange, cache, digest, now)
-    if entry is not None and answers(exchange, entry, wishes, now):
-        maker = maker_of(entry, exchange, components.snapshot.catalog)
-        if maker is not None:
-            exchange.begin(Attempt(*maker, ("", ""), asked_usage=entry.asked_usage))  # which is never sent
-            cache.count_hit(digest, entry, now)
-            return replay(exchange, digest, entry, now)
+    if entry is not None and (wishes.max_age_s is None or entry.age_s(now) <= wishes.max_age_s):
+        answer = stored_answer(exchange, cache, components.snapshot.catalog, digest, entry, now)
+        if answer is not None:
+            return answer
     if wishes.only_if_cached:
         raise not_cached()
     exchange.cache = MISS
@@ -154,19 +152,27 @@ def telling_lines(lines: bytes) -> bytes:
     return b"\r\n".join(sorted(told))
 
 
-def answers(exchange: Exchange, entry: Entry, wishes: Directives, now: float) -> bool:
-    """Whether this entry is an answer to what the client asked for."""
-    if wishes.max_age_s is not None and entry.age_s(now) > wishes.max_age_s:
-        return False
-    return not exchange.stream or exchange.hides_usage or entry.tells_usage
+def stored_answer(
+    exchange: Exchange, cache: ResponseCache, catalog: Catalog, digest: str, entry: Entry, now: float
+) -> StoredAnswer | None:
+    """The entry as the answer to this request; None where it is none."""
+    if exchange.stream and not (exchange.hides_usage or entry.tells_usage):
+        return None
+    maker = maker_of(entry.provider_id, entry.model, exchange, catalog)
+    if maker is None:
+        return None
+    exchange.begin(Attempt(*maker, ("", ""), asked_usage=entry.asked_usage))  # which is never sent
+    exchange.caching = exchange.shared_call = None
+    cache.count_hit(digest, entry, now)
+    return replay(exchange, digest, entry, now)
 
 
-def maker_of(entry: Entry, exchange: Exchange, catalog: Catalog) -> Candidate | None:
-    """Who made the answer, where they would still be asked. Else a provider that was switched off, or a model's name
+def maker_of(provider_id: int, model: str, exchange: Exchange, catalog: Catalog) -> Candidate | None:
+    """Who made an answer, where they would still be asked. Else a provider that was switched off, or a model's name
     that now leads elsewhere, would go on answering from the cache.
     """
     for candidate in catalog.candidates(exchange.model):
-        if candidate.provider.id == entry.provider_id and candidate.model == entry.model:
+        if candidate.provider.id == provider_id and candidate.model == model:
             return candidate
     return None
 

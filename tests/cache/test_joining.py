@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import socket
 import threading
-from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.kit.caching import key_of_project, question, serial
 from tests.kit.environment import UPSTREAM_KEY
+from tests.kit.joining import BEFORE_THE_HEAD, all_ask, answers_of, caches, leader_of, under_way
 from tests.kit.ledger import row_of, shown_row_of
 from tests.kit.management import minted, new_project
 from tests.kit.requests import CHAT, STREAM, WITH_USAGE, ask, refused
@@ -44,44 +41,6 @@ pytestmark = [
     pytest.mark.server(prices={"gpt-4.1-mini": {"input": "1", "output": "2"}}),
     pytest.mark.key(project={"cache_policy": "on"}),
 ]
-
-Asking = Future[httpx.Response]
-
-
-@pytest.fixture
-def go() -> threading.Event:
-    return threading.Event()
-
-
-@pytest.fixture
-def threads() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(110) as pool:
-        yield pool
-
-
-def under_way(sluice: Sluice) -> int:
-    return int(sluice.metrics()["llm_proxy_active_requests"])
-
-
-def all_ask(
-    sluice: Sluice, upstream: Upstream, threads: ThreadPoolExecutor, key: str, count: int, **asked: Any
-) -> list[Asking]:
-    """Ask `count` times at once. Returns when the provider has one request and all others wait."""
-    before = len(upstream.requests), under_way(sluice)
-    first = threads.submit(ask, sluice, key, **asked)
-    upstream.wait_for(before[0] + 1)
-    others = [threads.submit(ask, sluice, key, **asked) for _ in range(count - 1)]
-    soon(lambda: under_way(sluice) == before[1] + count)
-    return [first, *others]
-
-
-def answers_of(asking: list[Asking]) -> list[httpx.Response]:
-    return [each.result(60) for each in asking]
-
-
-def caches(answers: list[httpx.Response]) -> Counter[str]:
-    return Counter(answer.headers["x-cache"] for answer in answers)
-
 
 # --- one call ------------------------------------------------------------------------------------------------
 
@@ -320,30 +279,6 @@ def test_an_answer_that_breaks_off_is_whole_for_nobody(
 
 
 # --- clients that leave ----------------------------------------------------------------------------------------
-
-
-def leader_of(sluice: Sluice, key: str, asked: dict[str, Any], call: str = "leader") -> socket.socket:
-    peer = connect(sluice)
-    told = {"authorization": f"Bearer {key}", "x-correlation-id": call}
-    peer.sendall(request_bytes(sluice, {**CHAT, **asked}, **told))
-    return peer
-
-
-Frames = Callable[[threading.Event], Script]
-BEFORE_THE_HEAD: dict[str, tuple[dict[str, Any], Frames]] = {
-    "plain": ({}, lambda go: [WaitFor(go), *chat_answer(usage=usage_of(1000, 500))]),
-    "stream": (STREAM, lambda go: [WaitFor(go), *chat_stream(usage=usage_of(1000, 500))]),
-    "in-a-stream": (
-        STREAM,
-        lambda go: [
-            stream_head(),
-            Chunk(chat_frames(usage=usage_of(1000, 500))[0]),
-            WaitFor(go),
-            *map(Chunk, chat_frames(usage=usage_of(1000, 500))[1:]),
-            EndChunks(),
-        ],
-    ),
-}
 
 
 @pytest.mark.parametrize("when", BEFORE_THE_HEAD)
