@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 Headers = list[tuple[bytes, bytes]]
@@ -23,6 +25,8 @@ class Handed(msgspec.Struct, frozen=True, gc=False):
     """The header lines, without those that Sluice writes for each request."""
     pieces: tuple[bytes, ...]
     response_id: str
+    usage: Any = None
+    """What the answer used when it was made (`proxy/dialects/base.py`)."""
 
     @property
     def size(self) -> int:

@@ -15,7 +15,7 @@ from cache.changes import changed
 from cache.models import CachedResponse, CachePurge
 from cache.purges import KEPT_S, Purge
 
-ADVISORY_LOCK = 5_713_002
+ADVISORY_LOCK = 5_713_003
 TABLE = CachedResponse._meta.db_table
 AT_ONCE = 500
 """Rows that one statement deletes. It is small, because others write at the same time."""

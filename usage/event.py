@@ -47,6 +47,12 @@ class RequestEvent(msgspec.Struct, omit_defaults=True, gc=False):
     correlation_id: str = ""
     response_id: str = ""
     tags: tuple[str, ...] = ()
+    saved_tokens: int = 0
+    """Of a whole answer that no provider was asked for: the tokens that its provider counted when it made it."""
+
+    saved_picousd: int = 0
+    """What they would have cost; 0 where the price is not known."""
+
     endpoint: str = ""
     """One of a small number of names, for metrics. The ledger has the path instead."""
 

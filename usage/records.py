@@ -100,6 +100,10 @@ class RequestRecord(models.Model):
     correlation_id = models.CharField(max_length=128, blank=True)
     response_id = models.CharField(max_length=128, blank=True, help_text="The provider's id of its answer.")
     tags = models.JSONField(default=list)
+    saved_tokens = models.PositiveBigIntegerField(
+        default=0, db_default=0, help_text="Of an answer of the cache: what its provider counted when it made it."
+    )
+    saved_picousd = models.BigIntegerField(default=0, db_default=0, help_text="What they would have cost.")
 
     objects = RequestQuerySet.as_manager()
 
@@ -124,6 +128,10 @@ class RequestRecord(models.Model):
     @property
     def cost_usd(self) -> Decimal | None:
         return None if self.cost_picousd is None else usd(self.cost_picousd)
+
+    @property
+    def saved_usd(self) -> Decimal:
+        return usd(self.saved_picousd)
 
 
 class JournalPosition(models.Model):

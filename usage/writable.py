@@ -38,6 +38,7 @@ COUNTS = (
     "reasoning_tokens",
     "cache_write_tokens",
     "audio_tokens",
+    "saved_tokens",
     "request_bytes",
     "response_bytes",
 )
@@ -103,6 +104,7 @@ def _mend_numbers(event: RequestEvent) -> None:
             setattr(event, name, min(max(count, 0), MOST_COUNTED))
     if event.cost_picousd is not None:
         event.cost_picousd = min(max(event.cost_picousd, 0), MOST_PICOUSD)
+    event.saved_picousd = min(max(event.saved_picousd, 0), MOST_PICOUSD)
     event.status = min(max(event.status, 0), MOST_SMALL)
     event.attempts = min(max(event.attempts, 0), MOST_SMALL)
 

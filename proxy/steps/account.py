@@ -108,6 +108,7 @@ def event_of(exchange: Exchange, now: float, prices: Prices) -> RequestEvent:
         exchange.head.correlation_id,
         exchange.response_id,
         key.tags if key is not None else (),
+        *saved_of(exchange, prices),
         exchange.endpoint.label,
         exchange.counts_as if exchange.admitted and exchange.outcome != "refused" else 0,
         exchange.stored_keys,
@@ -124,10 +125,29 @@ def tokens_of(exchange: Exchange, event: RequestEvent) -> int:
     return (event.prompt_tokens or 0) + (event.completion_tokens or 0)
 
 
+def saved_of(exchange: Exchange, prices: Prices) -> tuple[int, int]:
+    """(Tokens, picodollars) that a whole answer of the cache would have taken from its provider."""
+    if exchange.cache not in FREE_OF_CHARGE or exchange.outcome != "complete":
+        return 0, 0
+    usage, attempt = counted(exchange), exchange.attempt
+    if usage is NO_USAGE or attempt is None:
+        return 0, 0
+    price = price_of(exchange, attempt, prices)
+    cost = None if price is None else cost_at(price, usage)
+    return (usage.prompt or 0) + (usage.completion or 0), cost or 0
+
+
 def usage_of(exchange: Exchange) -> Usage:
     """The tokens that this request used. Reading a stored response uses none: they were counted when it was made."""
+    if exchange.endpoint is STORED_RESPONSE or exchange.cache in FREE_OF_CHARGE:
+        return NO_USAGE
+    return counted(exchange)
+
+
+def counted(exchange: Exchange) -> Usage:
+    """The tokens of the answer, by the provider's count or estimated; `NO_USAGE` where it was not read."""
     usage = exchange.usage
-    if usage is None or exchange.endpoint is STORED_RESPONSE or exchange.cache in FREE_OF_CHARGE:
+    if usage is None:
         return NO_USAGE
     if usage.prompt is None:
         # A long prompt was estimated earlier, off the event loop (`uncounted.py`).
@@ -162,7 +182,11 @@ def cost_of(exchange: Exchange, usage: Usage, prices: Prices) -> tuple[int | Non
         return None, UNKNOWN_PRICE
     if usage is NO_USAGE:
         return (0 if price is FREE else None), price.source
-    cost = price.cost(
+    return cost_at(price, usage), price.source
+
+
+def cost_at(price: Price, usage: Usage) -> int | None:
+    return price.cost(
         usage.prompt,
         usage.completion,
         usage.cached,
@@ -173,7 +197,6 @@ def cost_of(exchange: Exchange, usage: Usage, prices: Prices) -> tuple[int | Non
         usage.picture_in,
         usage.picture_out,
     )
-    return cost, price.source
 
 
 def times_sent(attempts: Sequence[Attempt]) -> int:

@@ -62,12 +62,12 @@ async def hand_on_stored(
         or b"content-length" in sent.lines  # which is written anew each time
     ):
         return
-    handed = Handed(form, sent.lines, tuple(sent.pieces), exchange.response_id)
+    handed = Handed(form, sent.lines, tuple(sent.pieces), exchange.response_id, exchange.usage)
     components.cache.memory.replace(answer.name, entry, msgspec.structs.replace(entry, handed=handed))
 
 
 async def send_again(exchange: Exchange, answer: StoredAnswer, handed: Handed, deadline: RequestDeadline) -> None:
-    exchange.response_id, exchange.answer_is_whole = handed.response_id, True
+    exchange.response_id, exchange.answer_is_whole, exchange.usage = handed.response_id, True, handed.usage
     *before, last = handed.pieces
     if not answer.entry.is_stream:
         await respond.send_whole(exchange, answer.status, handed.lines, last)

@@ -81,7 +81,7 @@ def test_days_are_told_with_exact_sums(api, used):
         "completion_tokens": 6,
     }
     first |= {"cached_tokens": 4, "reasoning_tokens": 1, "cost_usd": "3.000000000002", "unpriced_requests": 1}
-    first |= {"average_duration_ms": 2.5, "average_ttft_ms": 4.5}
+    first |= {"average_duration_ms": 2.5, "average_ttft_ms": 4.5, "saved_tokens": 0, "saved_usd": "0.000000000000"}
     assert report["results"][0] == {"from": "2026-11-02T00:00:00+00:00", **first}
     second = report["results"][1]
     assert [second[name] for name in ("requests", "errors", "refused", "cache_hits")] == [2, 1, 1, 1]

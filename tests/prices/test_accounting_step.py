@@ -238,6 +238,8 @@ def test_a_row_says_what_became_of_the_request():
         "user": 4,
         "team": 5,
         "tags": ("a", "b"),
+        "saved_tokens": 0,
+        "saved_picousd": 0,
         "provider": "openai",
         "credential": "alias",
         "model": "m",

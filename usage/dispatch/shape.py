@@ -10,7 +10,7 @@ import msgspec
 from usage.event import RequestEvent
 
 RENAMED = {"path": "endpoint", "status": "status_code"}
-LEFT_OUT = frozenset({"at", "endpoint", "cost_picousd", "requests", "made", "holder", "settles"})
+LEFT_OUT = frozenset({"at", "endpoint", "cost_picousd", "saved_picousd", "requests", "made", "holder", "settles"})
 
 
 def document_of(event: RequestEvent) -> dict[str, Any]:
@@ -22,6 +22,7 @@ def document_of(event: RequestEvent) -> dict[str, Any]:
         "created_at": datetime.fromtimestamp(event.at, UTC).isoformat(timespec="milliseconds"),
         **{RENAMED.get(name, name): value for name, value in fields.items() if name not in LEFT_OUT},
         "cost_usd": None if cost is None else dollars(cost),
+        "saved_usd": dollars(event.saved_picousd),
     }
 
 

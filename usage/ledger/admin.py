@@ -136,6 +136,7 @@ class RequestRecordAdmin(RecordAdmin):
                     ("prompt_tokens", "completion_tokens"),
                     ("cached_tokens", "cache_write_tokens", "reasoning_tokens", "audio_tokens"),
                     ("usage_source", "cost", "price_source"),
+                    ("saved_tokens", "saved"),
                     ("ttft_ms", "duration_ms", "upstream_ms"),
                     ("request_bytes", "response_bytes"),
                 )
@@ -150,9 +151,10 @@ class RequestRecordAdmin(RecordAdmin):
         return tuple(part for part in self.fieldsets if part[0] != BODIES_TITLE)
 
     def get_readonly_fields(self, request: HttpRequest, obj: RequestRecord | None = None) -> Any:
-        return (*BODIES, "cost")
+        return (*BODIES, "cost", "saved")
 
     cost = staticmethod(dollars("cost_usd", "cost"))
+    saved = staticmethod(dollars("saved_usd", "saved"))
 
     @admin.display(description="request")
     def request_body(self, record: RequestRecord) -> str:

@@ -21,6 +21,10 @@ class RequestRecordSerializer(serializers.ModelSerializer[RequestRecord]):
         max_digits=20, decimal_places=12, allow_null=True, read_only=True, help_text="Null: not known."
     )
 
+    saved_usd = serializers.DecimalField(
+        max_digits=20, decimal_places=12, read_only=True, help_text="What `saved_tokens` would have cost."
+    )
+
     class Meta:
         model = RequestRecord
         fields = (
@@ -62,4 +66,6 @@ class RequestRecordSerializer(serializers.ModelSerializer[RequestRecord]):
             "correlation_id",
             "response_id",
             "tags",
+            "saved_tokens",
+            "saved_usd",
         )

@@ -60,6 +60,8 @@ COLUMNS = [
     "correlation_id",
     "response_id",
     "tags",
+    "saved_tokens",
+    "saved_picousd",
 ]
 INCOMING = "incoming_requests"
 """A temporary table: each connection has its own."""

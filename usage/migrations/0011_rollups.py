@@ -24,7 +24,7 @@ def add_up(apps, schema_editor):
     sums = ", ".join(f"SUM({name})" for name in SUMS.split(", "))
     tags = tags_of()
     keep_tag_sets(tags.sets)
-    rows, values = ledger_rows(None, tags)
+    rows, values = ledger_rows(None, tags, SUMS.split(", "))
     with schema_editor.connection.cursor() as cursor:
         cursor.execute(
             f"INSERT INTO usage_hourrollup (at, {PLACE}, {SUMS}) "

@@ -19,7 +19,15 @@ COUNTS = (
     *("requests", "errors", "refused", "cache_hits"),
     *("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens"),
 )
-NUMBERS = (*COUNTS, "cost_usd", "unpriced_requests", "average_duration_ms", "average_ttft_ms")
+NUMBERS = (
+    *COUNTS,
+    "cost_usd",
+    "unpriced_requests",
+    "average_duration_ms",
+    "average_ttft_ms",
+    "saved_tokens",
+    "saved_usd",
+)
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 """A spreadsheet runs a cell that begins with one of these. Clients choose the names of models, so cells are escaped."""
 
@@ -49,6 +57,8 @@ class SumsSerializer(Renamed):
     unpriced_requests = serializers.IntegerField(help_text="Whose cost is not known, and not in `cost_usd`.")
     average_duration_ms = serializers.FloatField(allow_null=True)
     average_ttft_ms = serializers.FloatField(allow_null=True, help_text="Of those whose answer began.")
+    saved_tokens = serializers.IntegerField(help_text="Of answers of the cache: what providers counted for them once.")
+    saved_usd = serializers.DecimalField(max_digits=31, decimal_places=12, help_text="What they would have cost.")
 
 
 class LineSerializer(SumsSerializer):
@@ -112,6 +122,8 @@ def render_sums(sums: dict[str, int]) -> dict[str, Any]:
         "unpriced_requests": sums["unpriced"],
         "average_duration_ms": _average(sums["duration_us"], sums["requests"]),
         "average_ttft_ms": _average(sums["ttft_us"], sums["ttft_requests"]),
+        "saved_tokens": sums["saved_tokens"],
+        "saved_usd": machine(usd(sums["saved_picousd"])),
     }
 
 

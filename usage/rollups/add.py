@@ -97,6 +97,8 @@ def sums_of(event: RequestEvent) -> list[int]:
         round(event.duration_ms * 1000),
         0 if ttft_ms is None else round(ttft_ms * 1000),
         int(ttft_ms is not None),
+        event.saved_tokens,
+        event.saved_picousd,
     ]
 
 

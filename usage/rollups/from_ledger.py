@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -89,8 +90,9 @@ def where(span: Span | None) -> tuple[str, list[Any]]:
     return condition, [*ids, *span.as_values]
 
 
-def ledger_rows(span: Span | None, tag_lists: TagLists) -> tuple[str, list[Any]]:
-    """Return a statement, and its values, for the ledger's rows of a span, or all, as rows of sums.
+def ledger_rows(span: Span | None, tag_lists: TagLists, wanted: Sequence[str] = SUMS) -> tuple[str, list[Any]]:
+    """Return a statement, and its values, for the ledger's rows of a span, or all, as rows of sums: those that are
+    wanted. A migration wants those that there are in its version.
 
     `tags_id` is null if a row's tags are not in `tag_lists`.
     """
@@ -104,7 +106,7 @@ def ledger_rows(span: Span | None, tag_lists: TagLists) -> tuple[str, list[Any]]
         pairs = "SELECT json_extract(value, '$[0]') AS said, json_extract(value, '$[1]') AS number FROM json_each(%s)"
         source = f"({pairs}) AS known ON known.said = tags"
     numbers = [f"COALESCE({name}, 0) AS {name}" for name in ("project_id", "key_id", "user_id", "team_id")]
-    names = [name for name in SUMS if name.endswith("_tokens") or name == "cost_picousd"]
+    names = [name for name in wanted if name.endswith(("_tokens", "_picousd"))]
     expressions = {
         **{name: f"COALESCE({name}, 0)" for name in names},
         "requests": "1",
@@ -116,7 +118,7 @@ def ledger_rows(span: Span | None, tag_lists: TagLists) -> tuple[str, list[Any]]
         "ttft_us": f"COALESCE({microseconds.format('ttft_ms')}, 0)",
         "ttft_requests": _counted("ttft_ms IS NOT NULL"),
     }
-    sums = ", ".join(f"{expressions[name]} AS {name}" for name in SUMS)
+    sums = ", ".join(f"{expressions[name]} AS {name}" for name in wanted)
     table = connection.ops.quote_name(RequestRecord._meta.db_table)
     condition, values = where(span)
     statement = (

@@ -22,6 +22,7 @@ SUMS = (
     *("requests", "errors", "refused", "cache_hits"),
     *("prompt_tokens", "completion_tokens", "cached_tokens", "reasoning_tokens"),
     *("cost_picousd", "unpriced", "duration_us", "ttft_us", "ttft_requests"),
+    *("saved_tokens", "saved_picousd"),
 )
 
 
@@ -65,6 +66,9 @@ class Sums(models.Model):
     duration_us = models.BigIntegerField()
     ttft_us = models.BigIntegerField(help_text="Of those whose answer began.")
     ttft_requests = models.BigIntegerField(help_text="Whose answer began.")
+    # A server of an earlier version, which knows nothing of these, may write rows during an upgrade.
+    saved_tokens = models.BigIntegerField(default=0, db_default=0, help_text="Of answers of the cache.")
+    saved_picousd = models.BigIntegerField(default=0, db_default=0, help_text="What they would have cost.")
 
     class Meta:
         abstract = True

@@ -47,6 +47,12 @@ REFUSED_KEYS = Counted("llm_proxy_key_validation_failures", "Requests refused fo
 CACHE_HITS = Counted("llm_proxy_cache_hits", "Answers from the cache.")
 CACHE_MISSES = Counted("llm_proxy_cache_misses", "Requests that the cache had no answer for.")
 CACHE_BYPASSES = Counted("llm_proxy_cache_bypass", "Requests that the cache was not asked about.")
+SAVED_TOKENS = Counted("llm_proxy_cache_saved_tokens", "Tokens of answers from the cache.")
+SAVED_COST = Counted(
+    "llm_proxy_cache_saved_cost",
+    "US dollars that answers from the cache would have cost; what is not known adds 0.",
+    scale=PICO,
+)
 EMBEDDING_HITS = Counted("embedding_cache_hits", "Embeddings requests answered from the cache.")
 EMBEDDING_MISSES = Counted("embedding_cache_misses", "Embeddings requests that the cache had no answer for.")
 
@@ -77,6 +83,8 @@ COUNTED = (
     CACHE_HITS,
     CACHE_MISSES,
     CACHE_BYPASSES,
+    SAVED_TOKENS,
+    SAVED_COST,
     EMBEDDING_HITS,
     EMBEDDING_MISSES,
 )

@@ -28,6 +28,8 @@ class Tally:
         "cost_picousd",
         "prompt_tokens",
         "requests",
+        "saved_picousd",
+        "saved_tokens",
         "speed_buckets",
         "speed_millionths",
         "took_us",
@@ -39,6 +41,7 @@ class Tally:
 
     def __init__(self) -> None:
         self.requests = self.prompt_tokens = self.completion_tokens = self.cost_picousd = 0
+        self.saved_tokens = self.saved_picousd = 0
         self.took_us = self.ttft_us = self.upstream_us = self.speed_millionths = 0
         self.buckets = [0] * (len(LATENCY) + 1)
         self.ttft_buckets: list[int] | None = None
@@ -58,6 +61,8 @@ class Tally:
             self.ttft_buckets[bisect_left(LATENCY, seconds)] += 1
         self.prompt_tokens += event.prompt_tokens or 0
         self.cost_picousd += event.cost_picousd or 0
+        self.saved_tokens += event.saved_tokens
+        self.saved_picousd += event.saved_picousd
         if event.completion_tokens:
             self.completion_tokens += event.completion_tokens
             if event.outcome == "complete":
@@ -119,6 +124,9 @@ class Counting:
             count((series.REFUSED_KEYS.name, refusal), requests)
         if cache in series.CACHE:
             count((series.CACHE[cache].name,), requests)
+            if tally.saved_tokens:
+                count((series.SAVED_TOKENS.name,), tally.saved_tokens)
+                count((series.SAVED_COST.name,), tally.saved_picousd)
             if endpoint == EMBEDDINGS and cache in series.EMBEDDING_CACHE:
                 count((series.EMBEDDING_CACHE[cache].name,), requests)
         key = self._keys.of(str(key_id)) if key_id is not None else ""
