@@ -9,6 +9,10 @@ class RootConfig(AppConfig):
     name = "config"
 
     def ready(self) -> None:
-        from config import ports
+        from django.db.backends.signals import connection_created
 
+        from config import ports
+        from config.silent_connections import watch
+
+        connection_created.connect(watch)
         ports.fill()

@@ -18,6 +18,7 @@ class SilentProxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._pairs: list[Pair] = []
+        self._are_new_silent = False
 
     def __enter__(self) -> SilentProxy:
         threading.Thread(target=self._accept, daemon=True).start()
@@ -30,12 +31,19 @@ class SilentProxy:
         for pair in self._pairs:
             pair.close()
 
-    def silence(self) -> int:
-        """Pass nothing more on the present connections. Returns how many there are."""
+    def silence(self, *, new_too: bool = False) -> int:
+        """Pass nothing more on the present connections, and nothing on new ones until `pass_new`. Returns how many
+        connections there are.
+        """
+        self._are_new_silent = new_too
         present = [pair for pair in self._pairs if not pair.is_over]
         for pair in present:
             pair.is_silent = True
         return len(present)
+
+    def pass_new(self) -> None:
+        """Pass what comes on connections that are made from now on."""
+        self._are_new_silent = False
 
     def _accept(self) -> None:
         while True:
@@ -44,14 +52,14 @@ class SilentProxy:
                 server = socket.create_connection(("127.0.0.1", self._target_port))
             except OSError:
                 return
-            self._pairs.append(Pair(client, server))
+            self._pairs.append(Pair(client, server, is_silent=self._are_new_silent))
 
 
 class Pair:
     """A client's connection, and the one to the server that belongs to it."""
 
-    def __init__(self, client: socket.socket, server: socket.socket) -> None:
-        self.is_silent = self.is_over = False
+    def __init__(self, client: socket.socket, server: socket.socket, *, is_silent: bool) -> None:
+        self.is_silent, self.is_over = is_silent, False
         self._ends = (client, server)
         for source, sink in ((client, server), (server, client)):
             threading.Thread(target=self._pass_on, args=(source, sink), daemon=True).start()
