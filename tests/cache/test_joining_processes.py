@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import httpx
 import pytest
+import redis
 
 from tests.cache.test_joining import BROKEN
 from tests.kit.caching import key_of_project, question, serial
@@ -68,10 +69,16 @@ def both_ask(
 ) -> Asked:
     """The first server makes the call; then so many requests of the second wait for it."""
     [leader] = all_ask(fleet.first, upstream, threads, key, 1, **asked)
-    before = under_way(fleet.last)
+    before = under_way(fleet.last), said(fleet)
     asking = [threads.submit(ask, fleet.last, key, **asked) for _ in range(others)]
-    soon(lambda: under_way(fleet.last) == before + others)
+    soon(lambda: under_way(fleet.last) == before[0] + others and said(fleet) > before[1])
     return Asked(leader, asking)
+
+
+def said(fleet: Fleet) -> int:
+    """How many messages processes have sent each other."""
+    with redis.Redis.from_url(fleet.first.redis_url) as client:
+        return int(client.info("commandstats").get("cmdstat_publish", {}).get("calls", 0))
 
 
 def one_call(answers: list[httpx.Response], count: int) -> None:
@@ -356,8 +363,9 @@ def test_the_client_that_asked_first_leaves_and_those_of_another_server_get_all(
     call = f"leader-{next(serial)}"
     with leader_of(fleet.first, key, asked, call):
         (received,) = upstream.wait_for(1)
+        before = said(fleet)
         asking = [threads.submit(ask, fleet.last, key, **asked) for _ in range(3)]
-        soon(lambda: under_way(fleet.last) == 3)
+        soon(lambda: under_way(fleet.last) == 3 and said(fleet) > before)
     assert not received.closed_by_peer.wait(0.5)
     go.set()
     answers = answers_of(asking)
