@@ -43,11 +43,13 @@ class About(msgspec.Struct, frozen=True, gc=False, array_like=True):
     project_id: int | None
     request_id: str
     """Of the request that the provider answered."""
+    response_id: str
+    """The provider's id of its answer."""
     purge: int
     """The newest purge that the process knew when it asked the provider: a later one hides the entry."""
 
 
-NOTHING = About("", "", None, "", 0)
+NOTHING = About("", "", None, "", "", 0)
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False, array_like=True):

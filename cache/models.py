@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from django.db import models
 
 
@@ -14,7 +16,9 @@ class CachedResponse(models.Model):
     model = models.CharField(max_length=255, help_text="The client's name for the model.")
     provider_id = models.BigIntegerField(help_text="Who made the answer.")
     served_model = models.CharField(max_length=255, help_text="The provider's name for the model.")
+    stream = models.BooleanField(help_text="How it is stored; the other form is made from it.")
     request_id = models.CharField(max_length=40, db_index=True, help_text="The request that the provider answered.")
+    response_id = models.CharField(max_length=128, blank=True, db_index=True, help_text="The provider's id of it.")
     created_at = models.DateTimeField(db_index=True)
     expires_at = models.DateTimeField(db_index=True)
     purge = models.BigIntegerField(help_text="The newest purge that was known when the provider was asked.")
@@ -25,18 +29,22 @@ class CachedResponse(models.Model):
 
     class Meta:
         verbose_name = "cached response"
-        indexes = (models.Index(fields=("project_id", "-created_at"), name="cached_by_project"),)
+        indexes: ClassVar = [models.Index(fields=["project_id", "-created_at"], name="cached_by_project")]
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def cache_key(self) -> str:
+        return self.name[:-1]
 
 
 class CachePurge(models.Model):
     """What was purged, and by that hidden. `cache/purge.py` says how; numbers become visible in their order."""
 
     created_at = models.DateTimeField(auto_now_add=True)
-    digest = models.CharField(max_length=64, blank=True, help_text="The cache key; blank for all.")
-    project_id = models.BigIntegerField(null=True)
+    cache_key = models.CharField(max_length=64, blank=True, help_text="Blank: of any.")
+    project_id = models.BigIntegerField(null=True, help_text="Null: of any.")
     path = models.CharField(max_length=64, blank=True, help_text="The beginning of the endpoint's path.")
     model = models.CharField(max_length=255, blank=True, help_text="The beginning of the client's name for the model.")
     is_done = models.BooleanField(default=False, help_text="The rows that it hides are deleted.")

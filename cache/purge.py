@@ -33,7 +33,9 @@ class Pruned(NamedTuple):
     beyond_bound: int
 
 
-def purge(digest: str = "", project_id: int | None = None, path: str = "", model: str = "") -> tuple[CachePurge, int]:
+def purge(
+    cache_key: str = "", project_id: int | None = None, path: str = "", model: str = ""
+) -> tuple[CachePurge, int]:
     """Hide the entries to which all of this applies, in all processes, and delete their rows.
 
     Returns the purge, and how many rows it concerns. Raises `DatabaseError`.
@@ -44,7 +46,7 @@ def purge(digest: str = "", project_id: int | None = None, path: str = "", model
             # one writer at a time anyway.
             with connection.cursor() as cursor:
                 cursor.execute("SELECT pg_advisory_xact_lock(%s)", [ADVISORY_LOCK])
-        made = CachePurge.objects.create(digest=digest, project_id=project_id, path=path, model=model)
+        made = CachePurge.objects.create(cache_key=cache_key, project_id=project_id, path=path, model=model)
         count = CachedResponse.objects.filter(hidden_by(made)).count()
         if count <= DELETED_WITH_PURGE:
             delete_rows(CachedResponse.objects.filter(hidden_by(made)))
@@ -54,8 +56,8 @@ def purge(digest: str = "", project_id: int | None = None, path: str = "", model
 
 def hidden_by(purge: CachePurge) -> Q:
     hidden = Q(purge__lt=purge.pk)
-    if purge.digest:
-        hidden &= Q(name__in=[purge.digest + form for form in "ps"])
+    if purge.cache_key:
+        hidden &= Q(name__in=[purge.cache_key + form for form in "ps"])
     if purge.project_id is not None:
         hidden &= Q(project_id=purge.project_id)
     if purge.path:
@@ -77,7 +79,7 @@ def purges_of(ids: Iterable[int] | None = None) -> list[Purge]:
     """Those with these ids, or all that are remembered."""
     rows = CachePurge.objects.all() if ids is None else CachePurge.objects.filter(pk__in=ids)
     return [
-        Purge(row.pk, row.created_at.timestamp(), row.digest, row.project_id, row.path, row.model)
+        Purge(row.pk, row.created_at.timestamp(), row.cache_key, row.project_id, row.path, row.model)
         for row in rows.order_by("pk")
     ]
 

@@ -11,6 +11,7 @@ from rest_framework.request import Request
 from rest_framework.routers import SimpleRouter
 from rest_framework.views import APIView
 
+from cache.api import CachedResponseViewSet, CachePurgeView, CacheView
 from config.configuration import ReloadView, VersionView
 from keys.api import schemes  # noqa: F401 (drf-spectacular finds what was imported)
 from keys.api.accounts import GlobalLimitsView, TeamViewSet, TierViewSet, UserViewSet
@@ -63,6 +64,7 @@ router.register("providers", ProviderViewSet)
 router.register("credentials", CredentialViewSet)
 router.register("prices", PriceViewSet)
 router.register("requests", RequestViewSet)
+router.register("responses", CachedResponseViewSet)
 router.register("alerts", AlertViewSet)
 router.register("audit", AuditViewSet)
 router.register("usage", UsageViewSet, basename="usage")
@@ -76,6 +78,8 @@ urlpatterns = [
     re_path(r"^limits/global/?$", GlobalLimitsView.as_view()),
     re_path(r"^config/version/?$", VersionView.as_view()),
     re_path(r"^config/reload/?$", ReloadView.as_view()),
+    re_path(r"^cache/?$", CacheView.as_view()),
+    re_path(r"^cache/purge/?$", CachePurgeView.as_view()),
     re_path(r"^usage/budgets/?$", BudgetsView.as_view()),
     path("", include(router.urls)),
     re_path(r"", UnknownAddress.as_view()),

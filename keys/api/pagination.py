@@ -22,10 +22,12 @@ class NewestFirst(CursorPagination):
     max_page_size = MAX_PAGE_SIZE
     page_size_query_param = "page_size"
     page_size_query_description = f"Rows in an answer, up to {MAX_PAGE_SIZE}."
-    ordering = "-pk"
+    ordering: str | tuple[str, ...] = "-pk"
 
     def paginate_queryset(self, queryset: Any, request: Request, view: APIView | None = None) -> Any:
-        self.key_field = queryset.model._meta.pk
+        name = (self.ordering if isinstance(self.ordering, str) else self.ordering[0]).lstrip("-")
+        meta = queryset.model._meta
+        self.key_field = meta.pk if name == "pk" else meta.get_field(name)
         return super().paginate_queryset(queryset, request, view)
 
     def get_page_size(self, request: Request) -> int:

@@ -16,6 +16,7 @@ from proxy.exchange import Exchange
 from proxy.server.deadlines import RequestDeadline
 from proxy.steps.hand_on import hand_on
 from proxy.wire.answer import Answer
+from usage.ids import object_key
 from usage.masking import shown_model
 
 
@@ -66,6 +67,7 @@ def store_answer(exchange: Exchange, flight: Flight, caching: Caching) -> None:
             shown_model(exchange.model),
             exchange.project.id if exchange.project is not None else None,
             exchange.request_id,
+            object_key(exchange.response_id),
             caching.purge,
         ),
         exchange.stream,

@@ -17,9 +17,10 @@ from cache.models import CachedResponse, CachePurge
 from cache.names import name_of, name_text
 from cache.purge import hidden_by, live, prune, purge, purges_of
 from cache.purges import KEPT_S, Purge, Purges
+from tests.kit.rows import make_cached
 
 NOW = time.time()
-CHAT = About("/v1/chat/completions", "gpt-4.1-mini", 7, "req_1", 0)
+CHAT = About("/v1/chat/completions", "gpt-4.1-mini", 7, "req_1", "chatcmpl-1", 0)
 
 
 def known(*purges: Purge) -> Purges:
@@ -85,6 +86,7 @@ PURGES = st.builds(
         st.sampled_from(["gpt-3", "gpt-4.1", "claude"]),
         st.sampled_from([None, 1, 2]),
         st.just("req_1"),
+        st.just("chatcmpl-1"),
         st.integers(0, 20),
     ),
 )
@@ -148,25 +150,6 @@ def test_a_name_has_one_text():
 # --- rows --------------------------------------------------------------------------------------------------------
 
 
-def row(name: str, **members: Any) -> CachedResponse:
-    now = timezone.now()
-    columns: dict[str, Any] = {
-        "project_id": 7,
-        "path": "/v1/chat/completions",
-        "model": "gpt-4.1-mini",
-        "provider_id": 1,
-        "served_model": "gpt-4.1-mini",
-        "request_id": "req_1",
-        "created_at": now,
-        "expires_at": now + timedelta(hours=1),
-        "purge": 0,
-        "size": 1000,
-        "packed": b"1",
-        **members,
-    }
-    return CachedResponse.objects.create(name=name, **columns)
-
-
 def names() -> list[str]:
     return list(CachedResponse.objects.order_by("name").values_list("name", flat=True))
 
@@ -175,8 +158,8 @@ def names() -> list[str]:
 def test_a_purge_deletes_the_rows_that_it_hides():
     rows: dict[str, dict[str, Any]] = {"ap": {}, "as": {}, "bp": {"project_id": 8}, "cp": {"model": "100%_off"}}
     for name, members in rows.items():
-        row(name, **members)
-    assert purge(digest="a")[1] == 2
+        make_cached(name, **members)
+    assert purge(cache_key="a")[1] == 2
     assert names() == ["bp", "cp"]
     assert purge(model="100%")[1] == 1
     assert purge(project_id=9)[1] == 0
@@ -189,8 +172,8 @@ def test_a_purge_deletes_the_rows_that_it_hides():
 @pytest.mark.django_db
 def test_a_row_that_a_late_process_writes_is_hidden_and_deleted():
     made, _ = purge(project_id=7)
-    row("late", purge=made.pk - 1)
-    row("new", purge=made.pk)
+    make_cached("late", purge=made.pk - 1)
+    make_cached("new", purge=made.pk)
     assert [each.name for each in live()] == ["new"]
     assert prune().purged == 1
     assert names() == ["new"]
@@ -198,8 +181,8 @@ def test_a_row_that_a_late_process_writes_is_hidden_and_deleted():
 
 @pytest.mark.django_db
 def test_what_has_expired_is_deleted_and_is_not_live():
-    row("old", expires_at=timezone.now() - timedelta(seconds=1))
-    row("new")
+    make_cached("old", expires_at=timezone.now() - timedelta(seconds=1))
+    make_cached("new")
     assert [each.name for each in live()] == ["new"]
     assert prune().expired == 1
     assert names() == ["new"]
@@ -209,16 +192,16 @@ def test_what_has_expired_is_deleted_and_is_not_live():
 def test_those_used_longest_ago_go_beyond_the_bound(settings: Any):
     settings.HTTP_CACHE_STORE_BYTES = 2500
     now = timezone.now()
-    row("stored long ago, used now", created_at=now - timedelta(hours=2), last_hit_at=now)
-    row("used long ago", created_at=now - timedelta(hours=3), last_hit_at=now - timedelta(hours=1))
-    row("never used", created_at=now - timedelta(minutes=1))
+    make_cached("stored long ago, used now", created_at=now - timedelta(hours=2), last_hit_at=now)
+    make_cached("used long ago", created_at=now - timedelta(hours=3), last_hit_at=now - timedelta(hours=1))
+    make_cached("never used", created_at=now - timedelta(minutes=1))
     assert prune().beyond_bound == 1
     assert names() == ["never used", "stored long ago, used now"]
 
 
 @pytest.mark.django_db
 def test_old_purges_are_forgotten_but_for_the_newest():
-    made = [purge(digest=str(number))[0] for number in range(3)]
+    made = [purge(cache_key=str(number))[0] for number in range(3)]
     CachePurge.objects.update(created_at=timezone.now() - timedelta(seconds=KEPT_S + 1))
     prune()
     assert list(CachePurge.objects.values_list("pk", flat=True)) == [made[-1].pk]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.contrib.auth.models import Permission, User
 from django.db.models import Q
+from django.utils import timezone
 
+from cache.entry import About, Entry, packed
+from cache.models import CachedResponse
 from keys.models import COUNTS, Project, VirtualKey
 from keys.records import KeyRecord, load_keys
 from providers.models import Credential, Provider
@@ -66,6 +69,31 @@ def make_record(pk: str = "r1", **fields: Any) -> RequestRecord:
         "duration_ms": 12.5,
     }
     return RequestRecord.objects.create(id=pk, **{**given, **fields})
+
+
+def make_cached(name: str, **fields: Any) -> CachedResponse:
+    """A stored answer; `name` is a cache key and the letter of its form."""
+    now = timezone.now()
+    about = About("/v1/chat/completions", "gpt-4.1-mini", 7, "req_1", "chatcmpl-1", 0)
+    is_stream = name.endswith("s")
+    piece = b"event: e\ndata: {}\n\n" if is_stream else b"{}"
+    entry = Entry(200, [], ((0.5, piece),), is_stream, False, False, 1, "m", 0.0, 0.0, about, is_stream)
+    columns: dict[str, Any] = {
+        "project_id": about.project_id,
+        "path": about.path,
+        "model": about.model,
+        "provider_id": entry.provider_id,
+        "served_model": entry.model,
+        "stream": is_stream,
+        "request_id": about.request_id,
+        "response_id": about.response_id,
+        "created_at": now,
+        "expires_at": now + timedelta(hours=1),
+        "purge": 0,
+        "size": 1000,
+        "packed": packed(entry),
+    }
+    return CachedResponse.objects.create(name=name, **{**columns, **fields})
 
 
 def make_alert(**fields: Any) -> Alert:

@@ -10,7 +10,16 @@ import pytest
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from keys.models import COUNTS, Account, Team, Tier
-from tests.kit.rows import make_alert, make_credential, make_key, make_project, make_provider, make_record, new_user
+from tests.kit.rows import (
+    make_alert,
+    make_cached,
+    make_credential,
+    make_key,
+    make_project,
+    make_provider,
+    make_record,
+    new_user,
+)
 from usage.models import AuditEntry, PriceOverride
 
 METHODS = ("get", "post", "put", "patch", "delete")
@@ -36,6 +45,7 @@ def made(module_db: None) -> dict[str, Any]:
         "prices": PriceOverride.objects.create(model="m", input=1, output=2).pk,
         "requests": make_record().pk,
         "alerts": make_alert().pk,
+        "responses": make_cached("a" * 64 + "s").pk,
         "audit": AuditEntry.objects.create(actor_kind="system", action="create").pk,
     }
 

@@ -17,13 +17,13 @@ from usage.audit.entry import ActorKind, AuditEntry, Result
 from usage.audit.keep import keep
 
 APPS = frozenset({"keys", "providers", "auth"})
-BESIDES = frozenset({"usage.priceoverride"})
-"""Audited models of `usage`. Its other tables are written by Sluice itself, about requests."""
+BESIDES = frozenset({"usage.priceoverride", "cache.cachepurge"})
+"""Audited models of `usage` and `cache`. Their other tables are written by Sluice itself, about requests."""
 LEFT_OUT = frozenset({"auth.permission", "providers.providerhealth"})
 UNTOLD = frozenset({"updated_at", "created_at", "last_login", "last_used_at", "total_requests"})
 SECRET = re.compile(r"(^|_)(password|secret|salt|hash|digest|encrypted|token|public_id|options|jti)(_|$)")
 MASK = "•••"
-NAMES = {"virtualkey": "key", "priceoverride": "price"}
+NAMES = {"virtualkey": "key", "priceoverride": "price", "cachepurge": "purge"}
 LONGEST_VALUE = 200
 ONE_BY_ONE = 1000
 """If an action changes more rows, it gets one entry instead of one for each row."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 from typing import Any
 
 from django.db import models
+
+from shown.bodies import readable
 
 
 class RequestBodies(models.Model):
@@ -35,14 +36,3 @@ class RequestBodies(models.Model):
             "note": getattr(self, f"{name}_note"),
             **readable(raw, is_cut=bool(getattr(self, f"{name}_note"))),
         }
-
-
-def readable(raw: bytes, *, is_cut: bool) -> dict[str, str]:
-    try:
-        text = raw.decode()
-    except UnicodeDecodeError as error:
-        # The last character of a cut body may be incomplete.
-        if not (is_cut and error.start >= len(raw) - 3 and error.reason == "unexpected end of data"):
-            return {"encoding": "base64", "body": base64.b64encode(raw).decode()}
-        text = raw[: error.start].decode()
-    return {"encoding": "utf-8", "body": text}
