@@ -123,6 +123,8 @@ class Exchange:
     """What else the answer says of the cache."""
     caching: Caching | None = None
     """The provider's answer may be stored."""
+    client_has_answer: bool = False
+    """The stored answer has the tag that the client told."""
     shared_call: SharedCall | None = None
     """Its call to a provider, which other requests may wait for."""
     # fetch

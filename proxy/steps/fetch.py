@@ -13,10 +13,11 @@ from typing import Any
 from proxy.attempt import Attempt
 from proxy.components import Components
 from proxy.dialects.pairs import Pair, pair_of
-from proxy.endpoints import OPAQUE, STORED_RESPONSE
+from proxy.endpoints import OPAQUE, READING, STORED_RESPONSE
 from proxy.errors import BadRequest, NoConnection, UpstreamError
 from proxy.exchange import Exchange
 from proxy.server.deadlines import RequestDeadline
+from proxy.steps import conditional
 from proxy.steps.authorize import authorized_upload
 from proxy.steps.body import form_pieces, upload_pieces
 from proxy.steps.facts import answer_context
@@ -68,6 +69,8 @@ async def ask(exchange: Exchange, components: Components, deadline: RequestDeadl
         if exchange.unpacks:
             above = b"".join(line for line in above.splitlines(True) if not line.startswith(b"content-encoding:"))
         lines = above + attempt.access.lines
+        if exchange.method in READING:
+            lines += conditional.lines_above(exchange)
     except ValueError as error:
         raise BadRequest("invalid_header", "A header of the request has a value that cannot be sent on.") from error
     rest = exchange.rest if pair is None else pair.path(exchange.rest)

@@ -24,7 +24,7 @@ from proxy.errors import ClientGone, UpstreamError, reason_phrase
 from proxy.exchange import Exchange
 from proxy.heavy.jobs import HEAVY_BYTES
 from proxy.server.deadlines import RequestDeadline
-from proxy.steps import respond
+from proxy.steps import conditional, respond
 from proxy.steps.facts import read_answer
 from proxy.steps.first_bytes import look
 from proxy.steps.heartbeat import HOLD_S
@@ -242,7 +242,7 @@ async def relay_error(exchange: Exchange, answer: Answer, components: Components
 
 async def relay_unread(exchange: Exchange, answer: Answer, components: Components, deadline: RequestDeadline) -> None:
     """Relay an answer as it comes, unread. If it breaks off, so does the client's answer: it is not completed."""
-    lines = passed_lines(exchange, answer)
+    lines = passed_lines(exchange, answer) + conditional.lines_below(exchange, answer)
     streams = any(name == b"content-type" and is_event_stream(value) for name, value in answer.headers)
     if streams:
         lines += UNBUFFERED

@@ -41,6 +41,10 @@ async def hand_on_stored(
     context = answer_context(exchange)
     form = context.model, context.hides_usage
     handed = answer.entry.handed
+    if exchange.client_has_answer:
+        exchange.usage = None if handed is None else handed.usage
+        await respond.send_whole(exchange, 304, b"", b"")
+        return
     if handed is not None and handed.form == form and not answer.is_timed:
         await send_again(exchange, answer, handed, deadline)
         return

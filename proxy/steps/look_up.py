@@ -20,6 +20,7 @@ from proxy.caching import BYPASS, HIT, MISS, Caching
 from proxy.components import Components
 from proxy.errors import NotCached
 from proxy.exchange import Exchange
+from proxy.steps.conditional import matches
 from proxy.steps.other_form import in_other_form
 
 NEUTRAL = frozenset(b"accept content-encoding user-agent traceparent tracestate baggage".split())
@@ -186,10 +187,17 @@ def ttl_s(exchange: Exchange, cache: ResponseCache, wishes: Directives) -> int:
 
 def replay(exchange: Exchange, digest: str, entry: Entry, now: float) -> StoredAnswer:
     exchange.cache = HIT
-    exchange.cache_lines = b"x-cache-key: %s\r\nx-cache-hit: 1\r\nage: %d\r\ncache-status: Sluice; hit; ttl=%d\r\n" % (
-        digest.encode(),
-        entry.age_s(now),
-        entry.expires_at - now,
+    tag = tag_of(exchange, entry)
+    exchange.cache_lines = (
+        b"x-cache-key: %s\r\nx-cache-hit: 1\r\nage: %d\r\ncache-status: Sluice; hit; ttl=%d\r\netag: %s\r\n"
+        % (digest.encode(), entry.age_s(now), entry.expires_at - now, tag)
     )
+    exchange.client_has_answer = b"if-none-match" in exchange.head.fields and matches(exchange, tag)
     timed = exchange.stream and exchange.head.fields.get(b"x-cache-replay", b"").lower() == b"timed"
     return StoredAnswer((digest, exchange.stream), entry, timed=timed)
+
+
+def tag_of(exchange: Exchange, entry: Entry) -> bytes:
+    """Whoever asks the same in the same form gets the same bytes of one answer of a provider."""
+    form = b"s" if entry.is_stream else b"p"
+    return b'"%s%s%s"' % (entry.about.request_id.encode(), form, b"h" if exchange.hides_usage else b"")

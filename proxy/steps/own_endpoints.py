@@ -11,7 +11,7 @@ from proxy.bounds import MAX_MODEL_CHARS
 from proxy.components import Components
 from proxy.errors import NotFound
 from proxy.exchange import Exchange
-from proxy.steps import respond
+from proxy.steps.conditional import send_tagged
 from proxy.upstream.model_lists import Members
 
 CREATED_AT = 1_700_000_000
@@ -27,14 +27,14 @@ async def answer_own(exchange: Exchange, components: Components) -> None:
     models = await components.open_models.models(components.snapshot.catalog)
     if not wanted:
         data = [model_object(name, *model) for name, model in models.items() if key is None or key.may_use(name)]
-        await respond.send_whole(exchange, 200, respond.JSON, msgspec.json.encode({"object": "list", "data": data}))
+        await send_tagged(exchange, msgspec.json.encode({"object": "list", "data": data}))
         return
     model = (
         models.get(wanted) or await find_unlisted(wanted, components) if key is None or key.may_use(wanted) else None
     )
     if model is None:
         raise NotFound("model_not_found", f"The model {wanted!r} does not exist or no provider has it.", param="model")
-    await respond.send_whole(exchange, 200, respond.JSON, msgspec.json.encode(model_object(wanted, *model)))
+    await send_tagged(exchange, msgspec.json.encode(model_object(wanted, *model)))
 
 
 async def find_unlisted(name: str, components: Components) -> tuple[str, Members] | None:
