@@ -1,7 +1,7 @@
 """Runs benchmarks: `python -m bench [NAME …] [--quick] [--json FILE]`. The names are those of `BENCHES`.
 
-`make bench` runs all of them except `ledger`, which takes half an hour and twenty gigabytes, `scan`, which takes ten
-minutes, and `against`, which compares this code with that of another checkout (`--other DIR`).
+`make bench` runs all of them except `ledger`, which takes half an hour and twenty gigabytes, `cache-rows` and `scan`,
+which take ten minutes each, and `against`, which compares this code with that of another checkout (`--other DIR`).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from bench import machine
 from bench.admission import admission
 from bench.against import against
 from bench.cache import cache
+from bench.cache_rows import cache_rows
 from bench.keys import keys
 from bench.ledger import ledger
 from bench.limits import limits
@@ -48,11 +49,12 @@ BENCHES: dict[str, Callable[..., list[Result]]] = {
     "standstill": standstill,
     "keys": keys,
     "ledger": ledger,
+    "cache-rows": cache_rows,
     "scan": scan,
     "against": against,
 }
-NAMED_ALONE = {"ledger", "scan", "against"}
-"""Benchmarks that run only if they are named: two take long, one needs another checkout."""
+NAMED_ALONE = {"ledger", "cache-rows", "scan", "against"}
+"""Benchmarks that run only if they are named: three take long, one needs another checkout."""
 WITHOUT_PROGRAMS = {"ledger", "standstill"}
 """Benchmarks that need neither nginx nor wrk."""
 
@@ -64,7 +66,7 @@ def main() -> int:
         "benches",
         nargs="*",
         metavar="bench",
-        help=f"{', '.join(BENCHES)}; without a name all but ledger, scan, against",
+        help=f"{', '.join(BENCHES)}; without a name all but ledger, cache-rows, scan, against",
     )
     parser.add_argument("--quick", action="store_true", help="under a minute, with rough numbers")
     parser.add_argument("--rows", type=int, default=0, metavar="N", help="of the ledger (10,000,000)")

@@ -6,11 +6,10 @@ from bench import machine
 from bench.memory import MB
 from bench.result import Result
 from bench.servers import Servers
-from bench.wrk import BODY, SCAN, Failed, ask
+from bench.wrk import QUESTION, SCAN, Failed, ask
 from tests.kit.services import packages
 
 BOUND_MB = 32
-QUESTION = {**BODY, "messages": [{"role": "user", "content": "What is SERIAL?"}]}
 
 
 def scan(servers: Servers, *, quick: bool) -> list[Result]:
@@ -20,7 +19,11 @@ def scan(servers: Servers, *, quick: bool) -> list[Result]:
     wanted = 100_000 if quick else 1_000_000
     upstream = servers.nginx_answering()
     server = servers.sluice(
-        upstream, HTTP_CACHE_DEFAULT_POLICY="on", HTTP_CACHE_DEFAULT_TTL=86_400, HTTP_CACHE_MEMORY_BYTES=BOUND_MB * MB
+        upstream,
+        HTTP_CACHE_DEFAULT_POLICY="on",
+        HTTP_CACHE_DEFAULT_TTL=86_400,
+        HTTP_CACHE_MEMORY_BYTES=BOUND_MB * MB,
+        HTTP_CACHE_STORE=False,
     )
     before = server.memory().rss
     asked, filled = 0, 0

@@ -19,6 +19,9 @@ SCAN = Path(__file__).with_name("scan.lua")
 """Sends another request each time: `SERIAL` in the body becomes a number."""
 # It is sent without blanks, as the SDKs write it.
 BODY: dict[str, Any] = {"model": MODEL, "messages": [{"role": "user", "content": "Say something of some length."}]}
+QUESTION = {**BODY, "messages": [{"role": "user", "content": "What is SERIAL?"}]}
+"""For `SCAN`."""
+
 MARK = "RESULT "
 
 

@@ -124,7 +124,7 @@ class CacheView(StrictView, APIView):
     def get(self, request: Request) -> Response:
         rows = CachedResponse.objects.order_by()
         sums: dict[str, Any] = {
-            "entries": Count("name"),
+            "entries": Count("*"),
             "bytes": Sum("size", default=0),
             "hits": Sum("hit_count", default=0),
             "oldest_at": Min("created_at"),

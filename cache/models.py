@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from django.db import models
+from django.db.models.functions import Coalesce
 
 
 class CachedResponse(models.Model):
@@ -29,7 +30,11 @@ class CachedResponse(models.Model):
 
     class Meta:
         verbose_name = "cached response"
-        indexes: ClassVar = [models.Index(fields=["project_id", "-created_at"], name="cached_by_project")]
+        indexes: ClassVar = [
+            # Sums by project read the index alone: rows are large.
+            models.Index(fields=["project_id", "-created_at", "size", "hit_count"], name="cached_by_project"),
+            models.Index(Coalesce("last_hit_at", "created_at"), name="cached_by_use"),
+        ]
 
     def __str__(self) -> str:
         return self.name
