@@ -183,8 +183,10 @@ class RemoteCalls:
         return answer
 
     def _heed_sent(self, answer: RemoteAnswer, claim: Claim, sent: asyncio.Future[Any]) -> None:
-        """If nobody has got the message, the process that has the claim is gone."""
-        if sent.cancelled() or sent.exception() is not None or not sent.result():
+        """If nobody has got the message, the process that has the claim is gone; without Redis, nothing more comes."""
+        if sent.cancelled() or sent.exception() is not None:
+            answer.lose()
+        elif not sent.result():
             self._is_gone(answer, claim)
 
     def _is_gone(self, answer: RemoteAnswer, claim: Claim) -> None:
