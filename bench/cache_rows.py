@@ -89,7 +89,7 @@ def with_rows(
     new = [timed(lambda: ask(server, question(10**6 + number), "MISS")) for number in range(100)]  # noqa: B023
     pages = {path: [timed(lambda: get(server, path)) for _ in range(5)] for path in PAGES}  # noqa: B023
     pruned = float(servers.manage(directory, "shell", "-v0", "-c", PRUNE, **settings))
-    some = timed(lambda: post(server, {"key": "0" * 64}))
+    some = timed(lambda: post(server, {"cache_key": "0" * 64}))
     project = timed(lambda: post(server, {"project": 101}))
     return [
         slow("cache-rows", name("a hit in the database"), hits, at_most=MOST_MS),

@@ -153,7 +153,7 @@ class CachePurgeView(StrictView, APIView):
         asked.is_valid(raise_exception=True)
         said = asked.validated_data
         made, entries = purge(
-            cache_key=said.get("key", "")[:64],
+            cache_key=said.get("cache_key", "")[:64],
             project_id=said.get("project"),
             path=said.get("path", ""),
             model=said.get("model", ""),

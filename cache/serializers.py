@@ -96,7 +96,7 @@ class FramesQuery(serializers.Serializer[Any]):
 class PurgeSerializer(Strict, serializers.Serializer[Any]):
     """What is purged: that to which all members apply."""
 
-    key = serializers.RegexField(
+    cache_key = serializers.RegexField(
         KEY, required=False, help_text="A cache key, as `X-Cache-Key`, or the id of a stored answer. Both its forms go."
     )
     project = serializers.IntegerField(required=False, min_value=1, max_value=2**63 - 1)
@@ -109,18 +109,17 @@ class PurgeSerializer(Strict, serializers.Serializer[Any]):
         if said.get("all") and narrows:
             raise serializers.ValidationError({"all": ["Everything is purged with this; leave out the rest, or it."]})
         if not said.get("all") and not narrows:
-            text = 'Say what is purged: `key`, `project`, `path` or `model`; or {"all": true} for everything.'
+            text = 'Say what is purged: `cache_key`, `project`, `path` or `model`; or {"all": true} for everything.'
             raise serializers.ValidationError(text)
         return narrows
 
 
 class CachePurgeSerializer(serializers.ModelSerializer[CachePurge]):
-    key = serializers.CharField(source="cache_key", read_only=True)
     project = serializers.IntegerField(source="project_id", allow_null=True, read_only=True)
 
     class Meta:
         model = CachePurge
-        fields: tuple[str, ...] = ("id", "created_at", "key", "project", "path", "model")
+        fields: tuple[str, ...] = ("id", "created_at", "cache_key", "project", "path", "model")
 
 
 class PurgedSerializer(CachePurgeSerializer):

@@ -176,7 +176,7 @@ def test_each_way_to_purge_takes_what_it_names_and_nothing_else(sluice: Sluice, 
     fill()
     cache_key = ask(sluice, keys[one], **asked[one]).headers["x-cache-key"]
     for said, left in (
-        ({"key": cache_key}, ["MISS", "HIT"]),
+        ({"cache_key": cache_key}, ["MISS", "HIT"]),
         ({"project": other}, ["HIT", "MISS"]),
         ({"project": one, "model": "gpt-4", "path": "/v1/chat"}, ["MISS", "HIT"]),
         ({"project": one, "model": "claude"}, ["HIT", "HIT"]),
@@ -197,8 +197,8 @@ def test_each_way_to_purge_takes_what_it_names_and_nothing_else(sluice: Sluice, 
         ({}, '"all": true'),
         ({"all": False}, '"all": true'),
         ({"all": True, "model": "x"}, "all"),
-        ({"keys": "x"}, "key"),
-        ({"key": "x"}, "key"),
+        ({"cache_keys": "x"}, "cache_key"),
+        ({"cache_key": "x"}, "cache_key"),
         ({"project": "x"}, "project"),
         ({"model": ""}, "model"),
     ],
@@ -280,7 +280,7 @@ def test_commands_do_what_the_api_does(sluice: Sluice, upstream: Upstream, key: 
     assert sluice.manage("cache", "show", answer.headers["x-cache-key"])["answer"]["body"] == row["answer"]["body"]
     assert "[DONE]" in sluice.manage("cache", "frames", row["id"], json=False)
     made = sluice.manage("cache", "purge", "--key", row["cache_key"])
-    assert (made["key"], made["entries"]) == (row["cache_key"], 1)
+    assert (made["cache_key"], made["entries"]) == (row["cache_key"], 1)
     refused = sluice.manage("cache", "purge", check=False)
     assert refused.returncode != 0
     assert sluice.api("GET", f"/api/responses/{row['id']}").status_code == 404

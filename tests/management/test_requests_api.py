@@ -84,9 +84,9 @@ def test_requests_are_filtered_by_time_to_the_microsecond(api, db, query, expect
 
 def test_a_row_has_what_a_bill_and_a_search_need(api, records):
     row = api.get("/api/requests/r1").json()
-    assert {field.name for field in RequestRecord._meta.fields} - {"cost_picousd"} <= set(row)  # told as cost_usd
+    assert {field.name for field in RequestRecord._meta.fields} - {"cost_picousd", "saved_picousd"} <= set(row)
     assert (row["key"], row["key_name"], row["project_name"]) == (records.pk, "ci", "default")
-    assert (row["cost_usd"], row["tags"]) == ("0.001200000000", ["a"])
+    assert (row["cost_usd"], row["saved_usd"], row["tags"]) == ("0.001200000000", "0.000000000000", ["a"])
 
 
 def test_a_row_outlives_its_key_and_project(api, records):

@@ -65,8 +65,8 @@ class Command(BaseCommand):
         return document, "\n".join(lines)
 
     def purge(self, api: Any, options: dict[str, Any]) -> tuple[Any, str]:
-        names = ("key", "project", "path", "model")
-        body = {name: options[name] for name in names if options[name] is not None}
+        names = {"key": "cache_key", "project": "project", "path": "path", "model": "model"}
+        body = {member: options[name] for name, member in names.items() if options[name] is not None}
         if options["all"]:
             body["all"] = True
         made = api.call("POST", "cache/purge", body)
