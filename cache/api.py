@@ -87,7 +87,7 @@ class CachedResponseViewSet(Resource, ReadOnlyModelViewSet[CachedResponse]):
         named = self.kwargs["id"]
         rows = self.filter_queryset(self.get_queryset())
         if KEY.fullmatch(named):
-            rows = rows.filter(name__startswith=named)
+            rows = rows.filter(name__in=[named] if len(named) > 64 else [named + form for form in "ps"])
         else:
             rows = rows.filter(Q(request_id=named) | Q(response_id=named))
         row: CachedResponse | None = rows.order_by("-created_at", "name").first()

@@ -154,6 +154,10 @@ def names() -> list[str]:
     return list(CachedResponse.objects.order_by("name").values_list("name", flat=True))
 
 
+def about_row(row: CachedResponse) -> About:
+    return about(path=row.path, model=row.model, project_id=row.project_id, purge=row.purge)
+
+
 @pytest.mark.django_db
 def test_a_purge_deletes_the_rows_that_it_hides():
     rows: dict[str, dict[str, Any]] = {"ap": {}, "as": {}, "bp": {"project_id": 8}, "cp": {"model": "100%_off"}}
@@ -167,6 +171,41 @@ def test_a_purge_deletes_the_rows_that_it_hides():
     assert (count, names()) == (1, [])
     assert [each.number for each in purges_of()][-1] == made.pk
     assert purges_of([made.pk]) == [Purge(made.pk, made.created_at.timestamp())]
+
+
+@pytest.mark.django_db
+def test_rows_are_hidden_by_the_same_rule_as_entries_in_memory():
+    """Case counts, and what means something to LIKE means nothing."""
+    key = "a" * 64
+    rows = [
+        make_cached(key + "p", model="GPT-4"),
+        make_cached(key + "s", model="gpt-4"),
+        make_cached("b" * 64 + "p", model="gpt_4", project_id=8, path="/v1/embeddings"),
+        make_cached("c" * 64 + "p", project_id=None),
+    ]
+    for members in (
+        {"model": "GPT"},
+        {"model": "gpt_"},
+        {"project_id": 8},
+        {"path": "/v1/Chat"},
+        {"path": "/v1/chat", "model": "gpt-4"},
+        {"cache_key": key},
+        {"cache_key": key, "project_id": 8},
+        {},
+    ):
+        made = CachePurge.objects.create(**members)
+        purges = known(*purges_of([made.pk]))
+        left = {row.name for row in rows if not purges.hides(row.cache_key, about_row(row))}
+        assert {row.name for row in live()} == left, members
+        assert set(names()) - {row.name for row in CachedResponse.objects.filter(hidden_by(made))} == left, members
+        made.delete()
+
+
+@pytest.mark.django_db
+def test_answers_are_listed_after_many_purges():
+    make_cached("a" * 64 + "p")
+    CachePurge.objects.bulk_create([CachePurge(cache_key=f"{number:064x}") for number in range(1200)])
+    assert [row.name for row in live()] == ["a" * 64 + "p"]
 
 
 @pytest.mark.django_db
