@@ -35,6 +35,7 @@ from cache.serializers import (
     PurgeSerializer,
     entry_of,
 )
+from strict.moments import representable
 from strict.queries import StrictView
 from strict.resource import Resource
 
@@ -54,6 +55,8 @@ class CachedResponseFilters(filters.FilterSet):  # type: ignore[misc]
     project = filters.NumberFilter(field_name="project_id", min_value=1, max_value=2**63 - 1, decimal_places=0)
     endpoint = filters.CharFilter(field_name="path")
     model = filters.CharFilter()
+    created_after = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte", validators=[representable])
+    created_before = filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt", validators=[representable])
     provider = filters.NumberFilter(field_name="provider_id", min_value=1, max_value=2**63 - 1, decimal_places=0)
     stream = filters.BooleanFilter()
     request_id = filters.CharFilter()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -11,6 +12,7 @@ from rest_framework import serializers
 from cache.entry import Entry, unpacked
 from cache.frames import body_of
 from cache.models import CachedResponse, CachePurge
+from cache.ports import OBJECT_OF
 from shown.bodies import readable
 from strict.members import Strict
 
@@ -55,6 +57,11 @@ class StoredAnswerSerializer(serializers.Serializer[Any]):
     encoding = serializers.ChoiceField(choices=["utf-8", "base64"], help_text="How `body` is told.")
     body = serializers.CharField(help_text="Up to a mebibyte.")
     is_cut = serializers.BooleanField(help_text="Whether there is more of it.")
+    final = serializers.JSONField(
+        allow_null=True,
+        help_text="What the answer amounts to, as an object. Null: it is no JSON, compressed, or longer than that.",
+    )
+    usage = serializers.JSONField(allow_null=True, help_text="What the provider counted. Null: it did not say.")
 
 
 class CachedAnswerSerializer(CachedResponseSerializer):
@@ -72,7 +79,10 @@ class CachedAnswerSerializer(CachedResponseSerializer):
         is_cut = len(body) > MOST_SHOWN_BYTES
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in entry.headers}
         shown = readable(body[:MOST_SHOWN_BYTES], is_cut=is_cut)
-        return {"status_code": entry.status, "headers": headers, **shown, "is_cut": is_cut}
+        final = None if is_cut else final_of(entry, row.path)
+        usage = final.get("usage") if isinstance(final, dict) else None
+        told = {"status_code": entry.status, "headers": headers, **shown, "is_cut": is_cut}
+        return {**told, "final": final, "usage": usage}
 
 
 class FrameSerializer(serializers.Serializer[Any]):
@@ -152,3 +162,11 @@ class CacheSerializer(CacheTotalsSerializer):
 
 def entry_of(row: CachedResponse) -> Entry | None:
     return unpacked(bytes(row.packed))
+
+
+def final_of(entry: Entry, path: str) -> Any:
+    text = OBJECT_OF()(entry, path)
+    try:
+        return None if text is None else json.loads(text)
+    except (ValueError, RecursionError):
+        return None

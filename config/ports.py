@@ -7,10 +7,12 @@ from datetime import datetime
 
 from django.core.management.base import BaseCommand
 
+import cache.ports
 import keys.ports
 import providers.ports
 import strict.ports
 import usage.ports
+from cache.entry import Entry
 
 
 class Ledger:
@@ -32,6 +34,12 @@ class Ledger:
         return requests_of_keys(ids, now)
 
 
+def object_of(entry: Entry, path: str) -> bytes | None:
+    from proxy.steps.other_form import object_of as form
+
+    return form(entry, path)
+
+
 def budgets_of(kind: str, idents: Collection[str], now: datetime) -> Sequence[usage.ports.Budget]:
     from config.spending import budgets_of as find
 
@@ -51,6 +59,7 @@ def fill() -> None:
     from proxy.wire.openai_error import error_body
     from usage.ledger.provider_traffic import latest_traffic
 
+    cache.ports.OBJECT_OF.fill(object_of)
     strict.ports.COMMAND_LINE.fill(command_line)
     keys.ports.LEDGER.fill(Ledger())
     keys.ports.UPSTREAM_ALIASES.fill(upstream_aliases)

@@ -6,6 +6,7 @@ import msgspec
 
 from cache.entry import Entry
 from proxy.dialects.base import Dialect, NoOtherForm
+from proxy.endpoints import dialect_of
 from proxy.wire.sse import FrameSplitter
 
 MOST_BYTES = 64 * 1024
@@ -17,7 +18,7 @@ OBJECT = [(b"content-type", b"application/json")]
 
 def in_other_form(entry: Entry, dialect: Dialect) -> Entry | None:
     """The same answer as a stream, or as an object; None where it has no such form."""
-    if entry.text_bytes > MOST_BYTES or any(name == b"content-encoding" for name, _ in entry.headers):
+    if entry.text_bytes > MOST_BYTES or is_encoded(entry):
         return None
     text = b"".join(piece for _, piece in entry.pieces)
     try:
@@ -27,11 +28,32 @@ def in_other_form(entry: Entry, dialect: Dialect) -> Entry | None:
             return changed(entry, headers=STREAM, pieces=pieces, is_stream=True, tells_usage=True, asked_usage=True)
         if not entry.tells_usage:
             return None  # an object always says what it used
-        splitter = FrameSplitter()
-        body = dialect.as_object([*splitter.feed(text), splitter.rest()])
+        body = dialect.as_object(frames_in(text))
         return changed(entry, headers=OBJECT, pieces=((0.0, body),), is_stream=False)
     except NoOtherForm:
         return None
+
+
+def object_of(entry: Entry, path: str) -> bytes | None:
+    """The same answer as an object, however long it is; None where it has no such form. Not for the event loop."""
+    if is_encoded(entry):
+        return None
+    text = b"".join(piece for _, piece in entry.pieces)
+    if not entry.is_stream:
+        return text
+    try:
+        return dialect_of(path).as_object(frames_in(text))
+    except NoOtherForm:
+        return None
+
+
+def is_encoded(entry: Entry) -> bool:
+    return any(name == b"content-encoding" for name, _ in entry.headers)
+
+
+def frames_in(text: bytes) -> list[bytes]:
+    splitter = FrameSplitter()
+    return [*splitter.feed(text), splitter.rest()]
 
 
 def changed(entry: Entry, **members: object) -> Entry:

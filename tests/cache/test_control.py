@@ -93,6 +93,10 @@ def test_stored_answers_are_listed_and_filtered(sluice: Sluice, upstream: Upstre
     following = sluice.api("GET", page["next"].removeprefix(sluice.url)).json()
     assert [row["request_id"] for row in following["results"]] == ids[1:]
     assert sluice.api("GET", "/api/responses?cursor=cD1ub25zZW5zZQ==").status_code == 400
+    middle = sluice.api("GET", f"/api/responses/{ids[0]}").json()["created_at"]
+    assert listed(f"&created_after={middle}") == ids[:1]
+    assert listed(f"&created_before={middle}") == ids[1:]
+    assert sluice.api("GET", "/api/responses?created_after=0001-01-01T00:00:00%2B14:00").status_code == 400
     unknown = sluice.api("GET", "/api/responses?projekt=1")
     assert (unknown.status_code, "project" in unknown.text) == (400, True)
 
@@ -124,8 +128,18 @@ def test_the_frames_of_a_stream_have_their_times(
     assert sluice.api("GET", f"{path}?behind=1").status_code == 400
 
 
+def test_the_answer_that_a_stream_amounts_to_is_shown_with_its_usage(sluice: Sluice, upstream: Upstream, key: str):
+    upstream.script = chat_stream(["It is", " four."], usage=usage_of(3, 4))
+    shown = stored(sluice, ask(sluice, key, **{**STREAM, **WITH_USAGE, **question()}))["answer"]
+    assert shown["final"]["choices"][0]["message"]["content"] == "It is four."
+    assert shown["usage"] == usage_of(3, 4) == shown["final"]["usage"]
+
+
 def test_an_object_has_no_frames(sluice: Sluice, upstream: Upstream, key: str):
-    row = stored(sluice, ask(sluice, key, **question()))
+    answer = ask(sluice, key, **question())
+    row = stored(sluice, answer)
+    assert row["answer"]["final"] == answer.json()
+    assert row["answer"]["usage"] == answer.json()["usage"]
     assert sluice.api("GET", f"/api/responses/{row['id']}/frames").status_code == 404
 
 
@@ -281,6 +295,9 @@ def test_commands_do_what_the_api_does(sluice: Sluice, upstream: Upstream, key: 
     assert "[DONE]" in sluice.manage("cache", "frames", row["id"], json=False)
     made = sluice.manage("cache", "purge", "--key", row["cache_key"])
     assert (made["cache_key"], made["entries"]) == (row["cache_key"], 1)
+    assert set(sluice.manage("cache", "prune")) == {"purged", "expired", "beyond_bound"}
+    afar = sluice.manage("cache", "prune", "--api-url", sluice.url, "--token", "t", check=False)
+    assert (afar.returncode != 0, "not from afar" in afar.stderr) == (True, True)
     refused = sluice.manage("cache", "purge", check=False)
     assert refused.returncode != 0
     assert sluice.api("GET", f"/api/responses/{row['id']}").status_code == 404

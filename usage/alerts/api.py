@@ -6,9 +6,9 @@ from django_filters import rest_framework as filters
 from rest_framework import serializers
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
+from strict.moments import representable
 from strict.resource import Resource
 from usage.alerts.alert import Alert, AlertDelivery, Level
-from usage.moments import representable
 
 SCOPES = [(kind, kind) for kind in ("key", "user", "team", "project", "global")]
 

@@ -7,9 +7,9 @@ from django_filters import rest_framework as filters
 from rest_framework import serializers
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
+from strict.moments import representable
 from strict.resource import Resource
 from usage.audit.entry import ActorKind, AuditEntry, Result
-from usage.moments import representable
 
 
 class AuditEntrySerializer(serializers.ModelSerializer[AuditEntry]):

@@ -15,6 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
+from strict.moments import representable
 from strict.resource import Resource
 from usage.bodies.api import RequestBodiesSerializer
 from usage.bodies.record import RequestBodies
@@ -22,7 +23,6 @@ from usage.ledger.pages import LedgerPages
 from usage.ledger.search import MEANS, search
 from usage.ledger.serializers import RequestRecordSerializer
 from usage.ledger.walk import Slow
-from usage.moments import representable
 from usage.records import Outcome, RequestQuerySet, RequestRecord
 
 

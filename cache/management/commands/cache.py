@@ -6,6 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
+from cache.purge import prune
 from strict.ports import COMMAND_LINE, CommandLine
 
 
@@ -28,6 +29,7 @@ class Command(BaseCommand):
                 "show": (self.show, "Show one stored answer, with its body."),
                 "frames": (self.frames, "Show the events of a stored stream."),
                 "purge": (self.purge, "Purge stored answers: those to which all that is said applies."),
+                "prune": (self.prune, "Delete rows of this installation that are purged, expired or beyond the bound."),
             },
         )
         for name in ("project", "endpoint", "model", "stream"):
@@ -71,3 +73,10 @@ class Command(BaseCommand):
             body["all"] = True
         made = api.call("POST", "cache/purge", body)
         return made, f"Purged (number {made['id']}): {made['entries']} stored answers in the database."
+
+    def prune(self, _api: Any, options: dict[str, Any]) -> tuple[Any, str]:
+        if options["api_url"]:
+            raise self.cli.refuse("The cache is pruned where it is, not from afar.")
+        pruned = prune()
+        text = f"Deleted {pruned.purged} purged, {pruned.expired} expired, {pruned.beyond_bound} beyond the bound."
+        return pruned._asdict(), text
