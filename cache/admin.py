@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
+from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html, format_html_join
@@ -20,12 +22,52 @@ from shown.words import counted
 if TYPE_CHECKING:
     AnswerAdmin = admin.ModelAdmin[CachedResponse]
     PurgeAdmin = admin.ModelAdmin[CachePurge]
+    RowPaginator = Paginator[Any]
 else:
     AnswerAdmin = PurgeAdmin = admin.ModelAdmin
+    RowPaginator = Paginator
 
 SHOWN_BYTES, SHOWN_FRAMES = 64 * 1024, 500
 MOST_CHOSEN = 1000
 """Answers that are purged one by one."""
+
+
+MOST_COUNTED = 10_000
+"""The most rows that a page counts, offers to page through, and searches for the choices of a filter."""
+
+
+class CappedPaginator(RowPaginator):
+    @cached_property
+    def count(self) -> int:
+        assert isinstance(self.object_list, QuerySet)
+        return self.object_list.order_by().values("pk")[:MOST_COUNTED].count()
+
+
+class OfTheNewest(admin.SimpleListFilter):
+    """Offers what the newest answers have, because a DISTINCT would read all of them."""
+
+    column: str
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        newest = CachedResponse.objects.order_by("-created_at").values_list(self.column, flat=True)[:MOST_COUNTED]
+        return [(str(value), str(value)) for value in sorted(set(newest) - {None})]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        value = self.value()
+        if value is None:
+            return queryset
+        try:
+            return queryset.filter(**{self.column: value})
+        except ValueError:
+            return queryset.none()
+
+
+class EndpointFilter(OfTheNewest):
+    title, parameter_name, column = "endpoint", "path", "path"
+
+
+class ProjectFilter(OfTheNewest):
+    title, parameter_name, column = "project", "project", "project_id"
 
 
 class ReadOnly:
@@ -45,8 +87,11 @@ class CachedResponseAdmin(ReadOnly, AnswerAdmin):
         *("created_at", "short_key", "project_id", "path", "model", "stream"),
         *("size", "hit_count", "last_hit_at", "expires_at"),
     )
-    list_filter = ("path", "stream", "created_at")
+    list_filter = (EndpointFilter, ProjectFilter, "stream", "created_at")
     list_per_page = 50
+    list_max_show_all = 0
+    paginator = CappedPaginator
+    show_facets = admin.ShowFacets.NEVER  # they count
     show_full_result_count = False
     sortable_by = ()
     ordering = ("-created_at", "-name")
@@ -60,7 +105,7 @@ class CachedResponseAdmin(ReadOnly, AnswerAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[CachedResponse]:
-        return live().order_by(*self.ordering)
+        return live().defer("packed").order_by(*self.ordering)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return self.fields
@@ -80,7 +125,10 @@ class CachedResponseAdmin(ReadOnly, AnswerAdmin):
             return "Another version of Sluice wrote it."
         if not entry.is_stream:
             body = body_of(entry)
-            shown = readable(body[:SHOWN_BYTES], is_cut=len(body) > SHOWN_BYTES)["body"]
+            is_cut = len(body) > SHOWN_BYTES
+            shown = readable(body[:SHOWN_BYTES], is_cut=is_cut)["body"]
+            if is_cut:
+                shown += "\n… There is more of it in /api/responses."
             return format_html('<pre style="max-height: 40em; overflow: auto">{}</pre>', shown)
         lines = []
         for frame in frames_of(entry):

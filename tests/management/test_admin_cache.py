@@ -5,8 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from msgspec import structs
 
+from cache.entry import packed, unpacked
 from cache.models import CachedResponse, CachePurge
 from tests.kit.admin_pages import confirmed
 from tests.kit.rows import make_cached
@@ -19,7 +23,7 @@ PLAIN, STREAM = "a" * 64 + "p", "b" * 64 + "s"
 @pytest.fixture
 def answers(db):
     make_cached(PLAIN)
-    make_cached(STREAM, model="o4-mini", request_id="req_2", path="/v1/responses")
+    make_cached(STREAM, model="o4-mini", project_id=8, request_id="req_2", path="/v1/responses")
     make_cached("c" * 64 + "p", expires_at=timezone.now() - timedelta(seconds=1))
 
 
@@ -38,10 +42,31 @@ def shown(page):
         ("q=nothing", []),
         ("stream__exact=1", [STREAM]),
         ("path=/v1/responses", [STREAM]),
+        ("project=8", [STREAM]),
+        ("project=9", []),
+        ("project=x", []),
     ],
 )
 def test_answers_that_may_be_used_are_searched_and_filtered(admin, answers, query, expected):
     assert shown(admin.get(f"{LIST}?{query}")) == expected
+
+
+def test_the_list_reads_no_answers_and_does_not_read_the_table(admin, answers):
+    with CaptureQueriesContext(connection) as queries:
+        page = admin.get(LIST)
+    statements = [each["sql"] for each in queries if "cache_cachedresponse" in each["sql"]]
+    assert shown(page) == [PLAIN, STREAM]
+    assert not [each for each in statements if '"packed"' in each or "DISTINCT" in each or "LIMIT" not in each]
+
+
+def test_large_answers_are_cut(admin, db):
+    row = make_cached(PLAIN)
+    entry = unpacked(bytes(row.packed))
+    assert entry is not None
+    row.packed = packed(structs.replace(entry, pieces=((0.0, b"x" * 100_000 + b"the end"),)))
+    row.save()
+    page = admin.get(f"{LIST}{PLAIN}/change/").content.decode()
+    assert ("xxx" in page, "the end" in page, "There is more" in page) == (True, False, True)
 
 
 def test_an_answer_is_shown_with_its_frames_or_its_body(admin, answers):
