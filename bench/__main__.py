@@ -1,7 +1,8 @@
 """Runs benchmarks: `python -m bench [NAME …] [--quick] [--json FILE]`. The names are those of `BENCHES`.
 
-`make bench` runs all of them except `ledger`, which takes half an hour and twenty gigabytes, `cache-rows` and `scan`,
-which take ten minutes each, and `against`, which compares this code with that of another checkout (`--other DIR`).
+`make bench` runs all of them except `ledger`, which takes half an hour and twenty gigabytes, `scan`, which takes ten
+minutes, `cache-rows`, which takes a minute and a half, and `against`, which compares this code with that of another
+checkout (`--other DIR`).
 """
 
 from __future__ import annotations

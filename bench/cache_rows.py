@@ -36,7 +36,7 @@ FILL = {
           'model-' || number % 20, false, provider_id, served_model, 'req_' || number, 'resp_' || number,
           strftime('%Y-%m-%d %H:%M:%f', 'now', '-' || (number / 100.0) || ' seconds'),
           strftime('%Y-%m-%d %H:%M:%f', 'now', CASE WHEN number % 100 = 0 THEN '-1 seconds' ELSE '+1 days' END), 0,
-          size,          number % 7, CASE WHEN number % 7 > 0 THEN strftime('%Y-%m-%d %H:%M:%f', 'now') END, packed
+          size, number % 7, CASE WHEN number % 7 > 0 THEN strftime('%Y-%m-%d %H:%M:%f', 'now') END, packed
         FROM numbers, (SELECT * FROM cache_cachedresponse LIMIT 1) AS pattern
     """,
 }
@@ -87,17 +87,24 @@ def with_rows(
 
     hits = [timed(lambda: ask(server, each, "HIT")) for each in questions[:100]]  # noqa: B023 (called at once)
     new = [timed(lambda: ask(server, question(10**6 + number), "MISS")) for number in range(100)]  # noqa: B023
+    one = f"/api/responses/{key_in(url)}"
+    detail = [timed(lambda: get(server, one)) for _ in range(5)]
     pages = {path: [timed(lambda: get(server, path)) for _ in range(5)] for path in PAGES}  # noqa: B023
     pruned = float(servers.manage(directory, "shell", "-v0", "-c", PRUNE, **settings))
     some = timed(lambda: post(server, {"cache_key": "0" * 64}))
     project = timed(lambda: post(server, {"project": 101}))
+    everything = timed(lambda: post(server, {"all": True}))
+    hidden = timed(lambda: get(server, PAGES[0]))
     return [
         slow("cache-rows", name("a hit in the database"), hits, at_most=MOST_MS),
         slow("cache-rows", name("a miss"), new, at_most=MOST_MS),
+        middle("cache-rows", name("/api/responses/KEY"), detail, "ms", at_most=MOST_MS),
         *(middle("cache-rows", name(path), times, "ms", at_most=MOST_MS) for path, times in pages.items()),
         Result("cache-rows", name(f"prune {count // 100:,}"), pruned, "ms", at_most=MOST_MS),
         Result("cache-rows", name("purge one"), some, "ms", at_most=MOST_MS),
         Result("cache-rows", name(f"purge a project of {count // 50:,}"), project, "ms", at_most=MOST_MS),
+        Result("cache-rows", name("purge all"), everything, "ms", at_most=MOST_MS),
+        Result("cache-rows", name("/api/responses while all are hidden"), hidden, "ms", at_most=MOST_MS),
     ]
 
 
@@ -105,7 +112,10 @@ PRUNE = (
     "import time; from cache.purge import prune; began = time.perf_counter(); prune(); "
     "print((time.perf_counter() - began) * 1000)"
 )
-PAGES = ("/api/responses", "/api/responses?project=107", "/api/responses?model=model-3", "/api/cache")
+PAGES = (
+    *("/api/responses", "/api/responses?project=107", "/api/responses?model=model-3", "/api/responses?model=none"),
+    "/api/cache",
+)
 
 
 def question(number: int) -> dict[str, Any]:
@@ -146,6 +156,12 @@ def timed(work: Callable[[], object]) -> float:
 
 def count_of(url: str) -> int:
     return int(query(url, "SELECT count(*) AS rows FROM cache_cachedresponse")[0]["rows"])
+
+
+def key_in(url: str) -> str:
+    """Of a row that is in use: expired ones are not shown."""
+    statement = "SELECT name FROM cache_cachedresponse WHERE request_id = 'req_77777'"
+    return str(query(url, statement)[0]["name"])[:64]
 
 
 def until(is_so: Callable[[], bool]) -> None:
