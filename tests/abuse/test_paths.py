@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+from django.urls import get_resolver
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -81,6 +84,29 @@ def test_no_header_asks_for_another_method_or_path(strict: Sluice, upstream: Ups
     line = b"GET /v1/files HTTP/1.1"
     send(strict, request(key, f"{header}: DELETE".encode(), b"connection: close", line=line))
     assert upstream.last.header(header) is None
+
+
+def first_segments_of_django() -> list[str]:
+    """The first segments under /v1/ at which Django has a view."""
+    shapes = (str(each.pattern).removeprefix("^") for each in get_resolver().url_patterns)
+    found = {re.split(r"[^a-z_-]", shape.removeprefix("v1/"))[0] for shape in shapes if shape.startswith("v1/")}
+    return sorted(found - {""})
+
+
+def test_django_serves_something_under_v1():
+    assert {"auth", "keys"} <= set(first_segments_of_django())
+
+
+@pytest.mark.parametrize("name", first_segments_of_django())
+@pytest.mark.parametrize("tail", ["", "/", "/x", "/x/y"])
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+def test_what_django_serves_under_v1_never_goes_to_a_provider(
+    strict: Sluice, upstream: Upstream, key: str, name: str, tail: str, method: str
+):
+    with strict.client(key) as client:
+        reply = client.request(method, f"/v1/{name}{tail}")
+    assert 400 <= reply.status_code < 500, reply.text
+    assert not upstream.requests
 
 
 @pytest.mark.parametrize("name", sorted(RESERVED - {"auth", "keys"}))
