@@ -32,6 +32,17 @@ def test_a_key_is_not_made_where_its_token_cannot_be_told(sluice: Sluice):
     assert "lost" not in names(sluice)
 
 
+@pytest.mark.parametrize("form", [(), ("--json",)], ids=["text", "json"])
+def test_a_key_is_not_rotated_where_its_new_token_cannot_be_told(sluice: Sluice, form: tuple[str, ...]):
+    name = f"kept {len(form)}"
+    token = sluice.mint(name)
+    with Path("/dev/full").open("wb") as full:
+        done = manage(sluice, "keys", "rotate", "--name", name, *form, stdout=full.fileno())
+    assert done.returncode == 1
+    assert b"nothing was made" in done.stderr
+    assert manage(sluice, "keys", "validate", "--key", token, stdout=subprocess.DEVNULL).returncode == 0
+
+
 def test_a_token_that_goes_into_a_file_is_all_that_is_in_it(sluice: Sluice, tmp_path: Path):
     path = tmp_path / "key"
     path.write_bytes(b"before\n")
