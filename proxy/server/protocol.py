@@ -335,7 +335,8 @@ class HttpProtocol(RequestParser, asyncio.Protocol):
 
     def _refuse(self, status: int, code: str, message: str) -> None:
         """Answer what never became a request, and close the connection. If an earlier request is still being answered,
-        the connection closes after that answer, and this error is not sent.
+        the connection closes after that answer, and this error is not sent. Nor is it if the request was answered
+        before all of it had arrived.
 
         If the target is known, the application answers, and can record the request.
         """
@@ -343,7 +344,9 @@ class HttpProtocol(RequestParser, asyncio.Protocol):
         self.keeps_alive = False
         self._calm()
         fault, call = Fault(status, code, message), self.call
-        if call is None:
+        if call is None and self.incoming is not None:  # the client would take a second answer for the next request's
+            self._close_softly()
+        elif call is None:
             place = place_of(self._url) if self._url else None
             if place is None:
                 self.write_refusal(fault)
