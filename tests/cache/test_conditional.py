@@ -86,12 +86,15 @@ def test_the_tag_of_a_provider_passes_where_its_answer_is_relayed_unread(sluice:
     upstream.script = [content, Send(b"hello")]
     answer = get(sluice, key, path)
     assert (answer.status_code, answer.headers["etag"], answer.headers["last-modified"]) == (200, '"a"', "then")
-    upstream.script = [Head(304, {"etag": '"a"'})]
+    upstream.script = [Head(304, {"etag": '"a"', "last-modified": "then"})]
     with sluice.client(key) as client:
         for _ in range(3):  # each connection is used again
             same = client.get(path, headers={"if-none-match": '"a"', "if-modified-since": "then"})
             assert (same.status_code, same.content, same.headers["etag"]) == (304, b"", '"a"')
+            assert same.headers["last-modified"] == "then"
     told = dict(upstream.requests[-1].headers)
     assert (told["if-none-match"], told["if-modified-since"]) == ('"a"', "then")
     upstream.script = [content, Send(b"hello")]
     assert get(sluice, key, path).content == b"hello"
+    _, *later = upstream.requests
+    assert len({each.connection_id for each in later}) == 1  # a 304 leaves the provider's connection in use
