@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from cache.entry import Entry
-from proxy.dialects.base import Dialect, NoOtherForm
+from proxy.dialects.base import Dialect
 from proxy.endpoints import dialect_of
 from proxy.wire.sse import FrameSplitter
 
@@ -30,7 +30,7 @@ def in_other_form(entry: Entry, dialect: Dialect) -> Entry | None:
             return None  # an object always says what it used
         body = dialect.as_object(frames_in(text))
         return changed(entry, headers=OBJECT, pieces=((0.0, body),), is_stream=False)
-    except NoOtherForm:
+    except ValueError:  # `NoOtherForm`, or half a surrogate pair, which cannot be written
         return None
 
 
@@ -43,7 +43,7 @@ def object_of(entry: Entry, path: str) -> bytes | None:
         return text
     try:
         return dialect_of(path).as_object(frames_in(text))
-    except NoOtherForm:
+    except ValueError:
         return None
 
 
@@ -57,4 +57,5 @@ def frames_in(text: bytes) -> list[bytes]:
 
 
 def changed(entry: Entry, **members: object) -> Entry:
-    return msgspec.structs.replace(entry, **members)
+    """The entry with these members. What was sent of it before was in its first form."""
+    return msgspec.structs.replace(entry, handed=None, **members)

@@ -16,7 +16,7 @@ from proxy.dialects.completion_forms import completion_as_object, completion_as_
 from tests.kit.caching import cache_of, question
 from tests.kit.requests import STREAM, WITH_USAGE, ask
 from tests.kit.sluice import Sluice, StartSluice
-from tests.kit.upstream import Upstream, chat_answer, chat_stream, usage_of
+from tests.kit.upstream import Upstream, chat_answer, chat_frames, chat_stream, sse, usage_of
 
 pytestmark = pytest.mark.key(project={"cache_policy": "on"})
 
@@ -126,6 +126,18 @@ def test_a_stream_without_usage_is_no_object(sluice: Sluice, upstream: Upstream,
     asked = question()
     ask(sluice, key, **{**STREAM, **asked})
     assert cache_of(ask(sluice, key, **asked)) == "MISS"
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_what_cannot_be_written_anew_is_asked_for_again(sluice: Sluice, upstream: Upstream, key: str, streams: bool):
+    """Half of an emoji, which JavaScript writes where it cuts a text."""
+    frames = [frame.replace(b"HALF", rb"\ud83d") for frame in chat_frames(("cut HALF",), usage=usage_of(3, 2))]
+    plain, stream = chat_answer("cut \ud83d"), sse(frames)
+    upstream.answers(stream if streams else plain)
+    upstream.answers(plain if streams else stream)
+    asked = question()
+    answers = [ask(sluice, key, **{**asked, "stream": each}) for each in (streams, not streams)]
+    assert [cache_of(answer) for answer in answers] == ["MISS", "MISS"]
 
 
 @pytest.mark.parametrize("first_streams", [True, False])

@@ -126,3 +126,18 @@ def test_what_is_sent_again_takes_room_of_the_bound():
     store.remove(("a", False))
     store.replace(("a", False), full, entry)
     assert len(store) == store.used_bytes == 0
+
+
+@pytest.mark.parametrize("body", [{}, WITH_USAGE], ids=["plain", "stream"])
+def test_what_was_sent_again_in_one_form_is_not_sent_in_the_other(
+    sluice: Sluice, upstream: Upstream, key: str, body: dict[str, Any]
+):
+    if body:
+        upstream.script = chat_stream(usage=usage_of(11, 5))
+    asked = question()
+    for _ in range(3):
+        ask(sluice, key, **{**body, **asked})
+    other = ask(sluice, key, **{**({} if body else WITH_USAGE), **asked})
+    assert cache_of(other) == "HIT"
+    assert other.headers["content-type"].startswith("application/json" if body else "text/event-stream")
+    assert other.content.startswith(b"{" if body else b"data: ")
