@@ -13,6 +13,9 @@ Piece = tuple[float, bytes]
 ENTRY_BYTES = 1024
 """What an entry takes in memory beside its text, about."""
 
+STORED_ID_BYTES = 512
+"""What it takes to find an entry by the id of its answer."""
+
 
 class Handed(msgspec.Struct, frozen=True, gc=False):
     """What a client got of an entry. All clients that ask in the same form get the same."""
@@ -73,6 +76,10 @@ class Entry(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """How the provider gave it. `is_stream` differs where it was changed into the other form since."""
     handed: Handed | None = None
     """So that the next hit need not read the answer again."""
+    credential: str = ""
+    """The alias of the credential that the answer was made with."""
+    stored_id: str = ""
+    """The id under which the provider stores the answer for its client; "" if it does not."""
 
     @property
     def text_bytes(self) -> int:
@@ -82,7 +89,8 @@ class Entry(msgspec.Struct, frozen=True, gc=False, array_like=True):
     def size(self) -> int:
         """What it takes of a bound in bytes."""
         handed_bytes = 0 if self.handed is None else self.handed.size
-        return ENTRY_BYTES + self.text_bytes + 100 * len(self.pieces) + handed_bytes
+        id_bytes = STORED_ID_BYTES if self.stored_id else 0
+        return ENTRY_BYTES + id_bytes + self.text_bytes + 100 * len(self.pieces) + handed_bytes
 
     def age_s(self, now: float) -> int:
         return max(0, int(now - self.created_at))

@@ -24,6 +24,8 @@ class Facts(msgspec.Struct, array_like=True):
     model: str
     """The provider's name for the model."""
     asked_usage: bool
+    credential: str
+    """The alias of the one that the answer was made with."""
 
 
 class Failure(msgspec.Struct, array_like=True):

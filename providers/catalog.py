@@ -213,6 +213,14 @@ class Catalog:
             )
         return _usable(own)
 
+    def has(self, alias: str, provider: ProviderRecord) -> bool:
+        """Whether a call to the provider can still be made with the credential of this alias; "" is none."""
+        try:
+            credential = self.access(provider, alias).credential
+        except CredentialUnavailable:
+            return False
+        return alias == ("" if credential is None else credential.alias)
+
     def access(self, provider: ProviderRecord, key_alias: str, project_alias: str = "") -> Access:
         """How a key and a project with these aliases call the provider. The result is kept.
 

@@ -73,7 +73,14 @@ CHAT = Endpoint(
 )
 COMPLETIONS = Endpoint("/v1/completions", CompletionDialect(), reads_body=True, metered=True, is_cached=True)
 EMBEDDINGS = Endpoint("/v1/embeddings", EmbeddingDialect(), reads_body=True, metered=True, is_cached=True)
-RESPONSES = Endpoint("/v1/responses", ResponsesDialect(), reads_body=True, names_stored=IN_RESPONSES, makes=RESPONSE)
+RESPONSES = Endpoint(
+    "/v1/responses",
+    ResponsesDialect(),
+    reads_body=True,
+    names_stored=IN_RESPONSES,
+    is_cached=True,
+    makes=RESPONSE,
+)
 """Metered, unless something in the body prevents it (`metering.py`)."""
 COMPACT = Endpoint("/v1/responses/compact", CompactDialect(), reads_body=True, metered=True, names_stored=IN_RESPONSES)
 STORED_RESPONSE = Endpoint("/v1/responses/{id}", ResponsesDialect(), names_stored=ANYWHERE, one_of=RESPONSE)

@@ -125,6 +125,8 @@ class Exchange:
     """The provider's answer may be stored."""
     client_has_answer: bool = False
     """The stored answer has the tag that the client told."""
+    owns_answer: bool = True
+    """What its answer makes a provider store belongs to its project. Not if it was made for another project."""
     shared_call: SharedCall | None = None
     """Its call to a provider, which other requests may wait for."""
     # fetch
@@ -138,7 +140,7 @@ class Exchange:
     client_left: bool = False
     """The client left, and the answer was read on for others."""
     answer_is_whole: bool = False
-    """It was read to its end, and is all that the provider had to say."""
+    """It was read to its end, and is all that there is to say."""
     tells_usage: bool = False
     """Of a stream: the provider told what it used."""
     passed_unread: bool = False

@@ -84,7 +84,9 @@ class SharedCall:
         flight, attempt = self.flight, self.attempt
         if flight is None or attempt is None or flight.status >= 400:
             return None
-        return Facts(flight.status, flight.kept_headers, attempt.provider.id, attempt.model, attempt.asked_usage)
+        credential = attempt.credential
+        alias = "" if credential is None else credential.alias
+        return Facts(flight.status, flight.kept_headers, attempt.provider.id, attempt.model, attempt.asked_usage, alias)
 
     def close(self) -> None:
         """Let nobody join any more."""

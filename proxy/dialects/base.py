@@ -108,6 +108,9 @@ class StreamReader:
     has_unread = False
     """Part of it was too long to be read, and went to the client unread."""
 
+    ends_for_good = True
+    """The answer that has ended is all there is to say. It did not end by something that may be otherwise next time."""
+
     hid_last = False
     """Nothing of the last frame went to the client."""
 
@@ -182,6 +185,9 @@ class Dialect:
     has_content = False
     """An answer may be something else than JSON, such as a stored file or sound. Such an answer is passed on unread."""
 
+    may_hide_usage = True
+    """A client says whether it wants the usage of a stream."""
+
     makes_text = True
     """Its answers are texts, whose tokens are counted."""
 
@@ -202,6 +208,21 @@ class Dialect:
     def asking_for_usage(self, body: JSONBody) -> dict[str, Any]:
         """The members to set in the body so that a provider tells the usage of a stream."""
         return {}
+
+    def is_repeatable(self, body: JSONBody) -> bool:
+        """Whether the answer to this request answers the same request again, as far as the request tells.
+
+        Not if it depends on something else, or if the client has the provider store it.
+        """
+        return not body.says("store", b"true")
+
+    def is_stored(self, body: JSONBody) -> bool:
+        """Whether the provider stores the answer to this request under an id that its client may use."""
+        return False
+
+    def ends_for_good(self, raw: bytes) -> bool:
+        """Whether this plain answer is all there is to say."""
+        return True
 
     def read_answer(self, raw: bytes, context: AnswerContext) -> tuple[bytes, Facts]:
         """What the client gets for a plain answer, and the facts in it. Raises `NotAnObject`."""

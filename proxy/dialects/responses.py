@@ -13,6 +13,8 @@ import msgspec
 from proxy.dialects.base import AnswerContext, Dialect, Facts, RareFacts, StreamFault, StreamReader
 from proxy.dialects.counts import decoded_or_mended, mend, read_usage
 from proxy.dialects.openai_object import read_object, text_of
+from proxy.dialects.repeatable import is_good_end, is_repeatable
+from proxy.dialects.responses_forms import response_as_object, response_as_stream
 from proxy.dialects.text import bytes_within
 from proxy.wire.jsonbody import JSONBody, decoded
 from proxy.wire.sse import data_of, replace_data
@@ -38,6 +40,7 @@ class _Event(msgspec.Struct):
 class _Response(msgspec.Struct):
     status: Any = None
     output: Any = None
+    incomplete_details: msgspec.Raw = msgspec.Raw()
 
 
 _CONTAINER = re.compile(rb'"container_id"\s*:\s*"([^"\\]+)"')
@@ -47,7 +50,26 @@ _response = msgspec.json.Decoder(_Response)
 
 
 class ResponsesDialect(Dialect):
+    may_hide_usage = False
     output_limits: tuple[str, ...] = ("max_output_tokens",)
+
+    def is_repeatable(self, body: JSONBody) -> bool:
+        return is_repeatable(body)
+
+    def is_stored(self, body: JSONBody) -> bool:
+        return not body.says("store", b"false")
+
+    def ends_for_good(self, raw: bytes) -> bool:
+        response = decoded_or_mended(_response, raw)
+        if response is None:
+            return False
+        return is_good_end(response.status, bytes(response.incomplete_details))
+
+    def as_stream(self, raw: bytes, *, with_usage: bool) -> list[bytes]:
+        return response_as_stream(raw)
+
+    def as_object(self, frames: list[bytes]) -> bytes:
+        return response_as_object(frames)
 
     def read_answer(self, raw: bytes, context: AnswerContext) -> tuple[bytes, Facts]:
         raw, facts = read_object(raw, context)
@@ -140,7 +162,9 @@ class EventReader(StreamReader):
         return replace_data(frame, body.encode())
 
     def _count(self, event: _Event, response: JSONBody) -> None:
-        self.failed = "response.failed" in (event.type, f"response.{text_of(response.members.get('status'))}")
+        status = text_of(response.members.get("status"))
+        self.failed = "response.failed" in (event.type, f"response.{status}")
+        self.ends_for_good = is_good_end(status, response.raw("incomplete_details"))
         usage = read_usage(response.members.get("usage"))
         if usage is not None:
             self.take_usage(usage)

@@ -106,7 +106,7 @@ def event_of(exchange: Exchange, now: float, prices: Prices) -> RequestEvent:
         exchange.response_bytes,
         client[0] if client else None,
         exchange.head.correlation_id,
-        exchange.response_id,
+        exchange.response_id if exchange.owns_answer else "",
         key.tags if key is not None else (),
         *saved_of(exchange, prices),
         exchange.endpoint.label,

@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import unquote
 
 from proxy.attempt import Attempt
 from proxy.components import Components
@@ -28,6 +29,7 @@ from proxy.upstream.connection import ConnectionFailed, NotConnected
 from proxy.wire.answer import Answer
 from proxy.wire.form_model import renamed_pieces
 from proxy.wire.pieces import Pieces, in_pieces
+from usage.ids import object_key
 
 JSON_TYPE = b"content-type: application/json\r\n"
 UNCOMPRESSED = b"accept-encoding: identity\r\n"
@@ -40,7 +42,7 @@ async def fetch(exchange: Exchange, components: Components, deadline: RequestDea
     """
     attempts = await route(exchange, components)
     if exchange.method == "DELETE" and exchange.endpoint is STORED_RESPONSE:
-        await components.background.look_before(exchange.rest.split("/")[2])
+        await before_deletion(exchange.rest.split("/")[2], components)
     attempt = next(attempts)
     while True:
         try:
@@ -50,6 +52,13 @@ async def fetch(exchange: Exchange, components: Components, deadline: RequestDea
             if len(provider_ids) >= components.bounds.attempts or (following := next(attempts, None)) is None:
                 raise
             attempt = following
+
+
+async def before_deletion(response_id: str, components: Components) -> None:
+    """What is to be done before a response is deleted at its provider."""
+    await components.background.look_before(response_id)
+    if components.cache is not None:
+        components.cache.memory.delete_stored(object_key(unquote(response_id, errors="surrogateescape")))
 
 
 async def ask(exchange: Exchange, components: Components, deadline: RequestDeadline, attempt: Attempt) -> Answer:

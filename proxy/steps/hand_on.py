@@ -143,7 +143,7 @@ async def relay_object(
         is_error = usage is None and exchange.outcome == "upstream_error"  # an error has no tokens
         if not is_error:
             await complete_count(exchange, read)
-    exchange.answer_is_whole = True
+    exchange.answer_is_whole = exchange.caching is None or exchange.dialect.ends_for_good(read)
     if not coding:
         raw = read
     elif read is not text:

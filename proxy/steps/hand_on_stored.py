@@ -2,7 +2,7 @@
 
 The first hit is handed on as a provider's answer is, and what is sent is kept with the entry. So later hits need not
 read the answer. It depends on nothing else: the digest stands for all of the request that the dialect looks at, and a
-stored answer has neither a credential in it nor objects that belong to somebody.
+stored answer has no credential in it. If a provider keeps it for its project, that is known from when it was made.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from cache.remote_answer import Facts, Failure
 from cache.replay import StoredAnswer
 from cache.tiers.redis import PREFIX
 from providers.catalog import Catalog
-from proxy.attempt import NO_ACCESS, Attempt
+from proxy.attempt import Attempt
 from proxy.caching import JOINED, Caching
 from proxy.components import Components
 from proxy.errors import UpstreamError
@@ -26,7 +26,7 @@ from proxy.exchange import Exchange
 from proxy.joining import Key, SharedCall
 from proxy.server.deadlines import RequestDeadline
 from proxy.steps.fetch import fetch
-from proxy.steps.look_up import in_memory, maker_of, stored_answer
+from proxy.steps.look_up import in_memory, maker_of, shares_with_others, stored_answer
 from proxy.wire.answer import Answer
 
 NOT_FINAL = frozenset({408, 409, 425, 429})
@@ -174,8 +174,12 @@ async def read_remote(
 
 def attempt_of(head: Facts, exchange: Exchange, catalog: Catalog) -> Attempt | None:
     """Who answers another process; None if this one does not know that provider (any more)."""
-    candidate = maker_of(head.provider_id, head.model, exchange, catalog)
-    return None if candidate is None else Attempt(*candidate, ("", ""), NO_ACCESS, head.asked_usage)
+    body = exchange.body
+    is_stored = body is not None and exchange.dialect.is_stored(body)
+    attempt = maker_of(head.provider_id, head.model, head.credential, exchange, catalog, is_stored=is_stored)
+    if attempt is not None:
+        attempt.asked_usage = head.asked_usage
+    return attempt
 
 
 async def ask(exchange: Exchange, components: Components, deadline: RequestDeadline, call: SharedCall) -> Answer:
@@ -203,8 +207,9 @@ async def ask(exchange: Exchange, components: Components, deadline: RequestDeadl
 def note_follower(exchange: Exchange, call: SharedCall, status: int, digest: str) -> None:
     made_by = call.attempt
     assert made_by is not None
-    access = NO_ACCESS if status < 400 else made_by.access  # an error may repeat the credential
-    exchange.begin(Attempt(made_by.provider, made_by.model, ("", ""), access, made_by.asked_usage))  # it is never sent
+    # It is never sent. The credential is there because an error may repeat it, and what was made goes on with it.
+    exchange.begin(Attempt(made_by.provider, made_by.model, ("", ""), made_by.access, made_by.asked_usage))
+    exchange.owns_answer = not shares_with_others(exchange)
     exchange.caching, exchange.cache, exchange.shared_call = None, JOINED, None
     exchange.cache_lines = (
         b"x-cache-key: %s\r\nx-cache-hit: 0\r\ncache-status: Sluice; fwd=uri-miss; collapsed\r\n" % digest.encode()

@@ -14,14 +14,15 @@ from cache.directives import Directives, directives_of
 from cache.entry import Entry
 from cache.replay import StoredAnswer
 from cache.responses import OFF, OPT_IN, ResponseCache
-from providers.catalog import Candidate, Catalog
-from proxy.attempt import Attempt
+from providers.catalog import Access, Catalog, CredentialRecord
+from proxy.attempt import NO_ACCESS, Attempt
 from proxy.caching import BYPASS, HIT, MISS, Caching
 from proxy.components import Components
 from proxy.errors import NotCached
 from proxy.exchange import Exchange
 from proxy.steps.conditional import matches
 from proxy.steps.other_form import in_other_form
+from proxy.wire.jsonbody import JSONBody
 
 NEUTRAL = frozenset(b"accept content-encoding user-agent traceparent tracestate baggage".split())
 NEUTRAL_PREFIXES = (b"x-stainless-", b"x-cache-", b"idempotency-")
@@ -105,14 +106,15 @@ def not_cached() -> NotCached:
 
 
 def skips(exchange: Exchange) -> bool:
-    """The client wants nothing of the cache, or what the provider makes is kept there under the client's name."""
+    """The client wants nothing of the cache, or the answer is none to anybody else."""
     body = exchange.body
     return (
         exchange.skips_cache
         or body is None
         or not exchange.model
         or body.facts is not None  # a long one, which is not read on the event loop
-        or body.says("store", b"true")
+        or not exchange.dialect.is_repeatable(body)
+        or (shares_with_others(exchange) and is_of_a_project(exchange, body))
         or exchange.head.fields.get(b"x-cache-skip", b"").lower() in (b"1", b"true", b"yes")
     )
 
@@ -135,11 +137,21 @@ def scope_of(exchange: Exchange) -> bytes | None:
     project, key = exchange.project, exchange.key
     if project is None:
         return None
-    if project.cache_scope == "shared":
+    if shares_with_others(exchange):
         return b"shared"
-    if project.cache_scope == "key":
-        return None if key is None else b"key %d" % key.id
+    if project.cache_scope == "key":  # which may have been another project's
+        return None if key is None else b"key %d of %d" % (key.id, project.id)
     return b"project %d" % project.id
+
+
+def shares_with_others(exchange: Exchange) -> bool:
+    return exchange.project is not None and exchange.project.cache_scope == "shared"
+
+
+def is_of_a_project(exchange: Exchange, body: JSONBody) -> bool:
+    """Whether the provider stores the answer, or it tells of what the provider stores: that belongs to one project."""
+    words = exchange.endpoint.names_stored
+    return exchange.dialect.is_stored(body) or (bool(words) and body.may_name(words))
 
 
 @lru_cache(maxsize=1024)
@@ -159,23 +171,35 @@ def stored_answer(
     """The entry as the answer to this request; None where it is none."""
     if exchange.stream and not (exchange.hides_usage or entry.tells_usage):
         return None
-    maker = maker_of(entry.provider_id, entry.model, exchange, catalog)
-    if maker is None:
+    attempt = maker_of(
+        entry.provider_id, entry.model, entry.credential, exchange, catalog, is_stored=bool(entry.stored_id)
+    )
+    if attempt is None:
         return None
-    exchange.begin(Attempt(*maker, ("", ""), asked_usage=entry.asked_usage))  # which is never sent
+    attempt.asked_usage = entry.asked_usage
+    exchange.begin(attempt)
     exchange.caching = exchange.shared_call = None
     cache.count_hit(digest, entry, now)
     return replay(exchange, digest, entry, now)
 
 
-def maker_of(provider_id: int, model: str, exchange: Exchange, catalog: Catalog) -> Candidate | None:
-    """Who made an answer, where they would still be asked. Else a provider that was switched off, or a model's name
-    that now leads elsewhere, would go on answering from the cache.
+def maker_of(
+    provider_id: int, model: str, credential: str, exchange: Exchange, catalog: Catalog, *, is_stored: bool
+) -> Attempt | None:
+    """An attempt, which is never sent, at who made an answer, where they would still be asked. Else a provider that was
+    switched off, or a model's name that now leads elsewhere, would go on answering from the cache.
     """
-    for candidate in catalog.candidates(exchange.model):
-        if candidate.provider.id == provider_id and candidate.model == model:
-            return candidate
+    for provider, name in catalog.candidates(exchange.model):
+        if provider.id == provider_id and name == model:
+            if is_stored and not catalog.has(credential, provider):
+                return None  # nobody could go on with it
+            return Attempt(provider, name, ("", ""), access_of(credential, provider_id))
     return None
+
+
+def access_of(alias: str, provider_id: int) -> Access:
+    """With which credential an answer was made. What goes on with the answer needs the same one."""
+    return Access(CredentialRecord(alias, provider_id, None), b"", b"") if alias else NO_ACCESS
 
 
 def ttl_s(exchange: Exchange, cache: ResponseCache, wishes: Directives) -> int:
@@ -186,7 +210,7 @@ def ttl_s(exchange: Exchange, cache: ResponseCache, wishes: Directives) -> int:
 
 
 def replay(exchange: Exchange, digest: str, entry: Entry, now: float) -> StoredAnswer:
-    exchange.cache = HIT
+    exchange.cache, exchange.owns_answer = HIT, not shares_with_others(exchange)
     tag = tag_of(exchange, entry)
     exchange.cache_lines = (
         b"x-cache-key: %s\r\nx-cache-hit: 1\r\nage: %d\r\ncache-status: Sluice; hit; ttl=%d\r\netag: %s\r\n"

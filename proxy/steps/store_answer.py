@@ -19,6 +19,11 @@ from proxy.wire.answer import Answer
 from usage.ids import object_key
 from usage.masking import shown_model
 
+STORED_S = 86_400
+"""For how long at most an answer is replayed that its provider stores. Providers keep it for some weeks, and a client
+that gets its id from the cache may use that for nearly as long as one that gets it from the provider.
+"""
+
 
 async def hand_on_and_store(
     exchange: Exchange, answer: Answer, components: Components, deadline: RequestDeadline
@@ -51,17 +56,19 @@ def store_answer(exchange: Exchange, flight: Flight, caching: Caching) -> None:
     ):
         return
     now = time.time()
+    body, credential = exchange.body, attempt.credential
+    is_stored = body is not None and exchange.dialect.is_stored(body)
     entry = Entry(
         flight.status,
         flight.kept_headers,
         pieces,
         exchange.stream,
-        exchange.tells_usage,
+        exchange.tells_usage or not exchange.dialect.may_hide_usage,
         attempt.asked_usage,
         attempt.provider.id,
         attempt.model,
         now,
-        now + caching.ttl_s,
+        now + (min(caching.ttl_s, STORED_S) if is_stored else caching.ttl_s),
         About(
             exchange.endpoint.label,
             shown_model(exchange.model),
@@ -71,5 +78,7 @@ def store_answer(exchange: Exchange, flight: Flight, caching: Caching) -> None:
             caching.purge,
         ),
         exchange.stream,
+        credential="" if credential is None else credential.alias,
+        stored_id=object_key(exchange.response_id) if is_stored else "",
     )
     caching.cache.store((caching.digest, exchange.stream), entry)

@@ -59,7 +59,8 @@ async def relay_stream(
         if not exchange.answer_ended:
             exchange.usage = reader.usage_so_far()
         exchange.response_id, exchange.units = reader.response_id, reader.units
-        exchange.answer_is_whole = failure is None and reader.is_finished and not reader.failed
+        is_whole = failure is None and reader.is_finished and not reader.failed
+        exchange.answer_is_whole = is_whole and reader.ends_for_good
         exchange.tells_usage = reader.usage is not None
         if reader.goes_on:
             exchange.goes_on, exchange.usage = True, None  # its usage is recorded when the response is complete

@@ -47,6 +47,8 @@ class Owners:
 
     def remember_for(self, exchange: Exchange) -> None:
         """Remember who made the objects in this exchange's answer, before its client can ask for them."""
+        if not exchange.owns_answer:
+            return
         kind, body = exchange.endpoint.makes, exchange.body
         if kind is STORED_CHAT and not exchange.stored_keys and body is not None and "store" not in body.members:
             return  # most requests

@@ -1,9 +1,11 @@
-"""Streams that pause until a test lets them go on."""
+"""Streams that pause until a test lets them go on, and what is in a stream."""
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from tests.kit.upstream import Action, Chunk, EndChunks, WaitFor, stream_head
 
@@ -24,3 +26,8 @@ def pieces_until(pieces: Iterator[bytes], wanted: bytes) -> None:
     while len(got) < len(wanted):
         got += next(pieces)
     assert got == wanted
+
+
+def events_of(stream: bytes) -> list[dict[str, Any]]:
+    """The data of all events, parsed."""
+    return [json.loads(line[6:]) for line in stream.splitlines() if line.startswith(b"data: {")]

@@ -121,12 +121,17 @@ def completion_stream(
 
 
 def response_object(
-    text: str, *, model: str = MODEL, usage: dict[str, Any] | None = None, status: str = "completed"
+    text: str,
+    *,
+    model: str = MODEL,
+    usage: dict[str, Any] | None = None,
+    status: str = "completed",
+    response_id: str = "resp_upstream",
 ) -> dict[str, Any]:
     """An object of OpenAI's Responses API."""
     done = status == "completed"
     return {
-        "id": "resp_upstream",
+        "id": response_id,
         "object": "response",
         "created_at": CREATED,
         "status": status,
@@ -155,16 +160,38 @@ def response_usage(prompt: int = 9, completion: int = 5, cached: int = 0, reason
     }
 
 
-def responses_answer(text: str = "hi", *, model: str = MODEL, usage: dict[str, Any] | None = None) -> Script:
-    return json_answer(response_object(text, model=model, usage=usage))
+def responses_answer(
+    text: str = "hi",
+    *,
+    model: str = MODEL,
+    usage: dict[str, Any] | None = None,
+    response_id: str = "resp_upstream",
+) -> Script:
+    return json_answer(response_object(text, model=model, usage=usage, response_id=response_id))
 
 
 def responses_stream(
-    tokens: Sequence[str] = TOKENS, *, model: str = MODEL, usage: dict[str, Any] | None = None, delay: float = 0
+    tokens: Sequence[str] = TOKENS,
+    *,
+    model: str = MODEL,
+    usage: dict[str, Any] | None = None,
+    delay: float = 0,
+    response_id: str = "resp_upstream",
 ) -> Script:
+    frames = response_frames(tokens, model=model, usage=usage, response_id=response_id)
+    return sse(frames, delay=delay)
+
+
+def response_frames(
+    tokens: Sequence[str] = TOKENS,
+    *,
+    model: str = MODEL,
+    usage: dict[str, Any] | None = None,
+    response_id: str = "resp_upstream",
+) -> list[bytes]:
     """The typed and numbered events of a streamed response. The last one has the usage."""
     text = "".join(tokens)
-    begun = response_object("", model=model, status="in_progress")
+    begun = response_object("", model=model, status="in_progress", response_id=response_id)
     place: dict[str, Any] = {"item_id": "msg_upstream", "output_index": 0, "content_index": 0}
     part = {"type": "output_text", "text": text, "annotations": []}
     events: list[dict[str, Any]] = [
@@ -176,10 +203,12 @@ def responses_stream(
         {"type": "response.output_text.done", **place, "text": text, "logprobs": []},
         {"type": "response.content_part.done", **place, "part": part},
         {"type": "response.output_item.done", "output_index": 0, "item": _message(text, "completed")},
-        {"type": "response.completed", "response": response_object(text, model=model, usage=usage)},
+        {
+            "type": "response.completed",
+            "response": response_object(text, model=model, usage=usage, response_id=response_id),
+        },
     ]
-    frames = [frame({**event, "sequence_number": n}, event["type"]) for n, event in enumerate(events)]
-    return sse(frames, delay=delay)
+    return [frame({**event, "sequence_number": n}, event["type"]) for n, event in enumerate(events)]
 
 
 def embeddings_answer(count: int = 1, *, model: str = "text-embedding-3-small", dimensions: int = 4) -> Script:
