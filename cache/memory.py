@@ -54,9 +54,11 @@ class MemoryStore:
 
     def put(self, name: Name, entry: Entry) -> None:
         """An entry that is larger than the whole bound is not kept."""
+        if entry.stored_id in self._deleted:
+            return
         self.remove(name)
         size = entry.size
-        if size > self._most_bytes or entry.stored_id in self._deleted:
+        if size > self._most_bytes:
             return
         self._entries[name] = entry
         self._bytes += size

@@ -52,6 +52,7 @@ class CachePurge(models.Model):
     project_id = models.BigIntegerField(null=True, help_text="Null: of any.")
     path = models.CharField(max_length=64, blank=True, help_text="The beginning of the endpoint's path.")
     model = models.CharField(max_length=255, blank=True, help_text="The beginning of the client's name for the model.")
+    response_id = models.CharField(max_length=128, blank=True, help_text="Of an answer that its client has deleted.")
     is_done = models.BooleanField(default=False, help_text="The rows that it hides are deleted.")
 
     class Meta:

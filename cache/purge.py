@@ -43,17 +43,38 @@ def purge(
     Returns the purge, and how many rows it concerns. Raises `DatabaseError`.
     """
     with transaction.atomic():
-        if connection.vendor == "postgresql":
-            # The lock is held to the end of the transaction, so that numbers become visible in their order. SQLite has
-            # one writer at a time anyway.
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_xact_lock(%s)", [ADVISORY_LOCK])
+        lock_numbers()
         made = CachePurge.objects.create(cache_key=cache_key, project_id=project_id, path=path, model=model)
-        count = CachedResponse.objects.filter(hidden_by(made)).count()
-        if count <= DELETED_WITH_PURGE:
-            delete_rows(CachedResponse.objects.filter(hidden_by(made)))
-        changed.send(sender=CachePurge, ids=[made.pk])
-    return made, count
+        return made, in_force(made)
+
+
+def forget_response(response_id: str) -> None:
+    """Hide the answers that a provider stores under an id, which their client deletes. Raises `DatabaseError`.
+
+    It is no action of an operator, so the audit log has no entry of it: `bulk_create` sends no signals.
+    """
+    with transaction.atomic():
+        lock_numbers()
+        [made] = CachePurge.objects.bulk_create([CachePurge(response_id=response_id)])
+        in_force(made)
+
+
+def lock_numbers() -> None:
+    """Held to the end of the transaction, so that numbers become visible in their order. SQLite has one writer at a
+    time anyway.
+    """
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [ADVISORY_LOCK])
+
+
+def in_force(made: CachePurge) -> int:
+    """Delete the rows that a new purge hides, unless they are very many, and tell all processes. Returns the count."""
+    count = CachedResponse.objects.filter(hidden_by(made)).count()
+    if count <= DELETED_WITH_PURGE:
+        delete_rows(CachedResponse.objects.filter(hidden_by(made)))
+    changed.send(sender=CachePurge, ids=[made.pk])
+    return count
 
 
 def hidden_by(purge: CachePurge) -> Q:
@@ -66,6 +87,8 @@ def hidden_by(purge: CachePurge) -> Q:
         hidden &= begins("path", purge.path)
     if purge.model:
         hidden &= begins("model", purge.model)
+    if purge.response_id:
+        hidden &= Q(response_id=purge.response_id)
     return hidden
 
 
@@ -79,6 +102,7 @@ def live(now: datetime | None = None) -> QuerySet[CachedResponse]:
     hiding = CachePurge.objects.filter(
         Q(cache_key="") | Q(cache_key=Left(OuterRef("name"), 64)),
         Q(project_id=None) | Q(project_id=OuterRef("project_id")),
+        Q(response_id="") | Q(response_id=OuterRef("response_id")),
         path=Left(OuterRef("path"), Length(F("path"))),
         model=Left(OuterRef("model"), Length(F("model"))),
         is_done=False,
@@ -92,7 +116,7 @@ def purges_of(ids: Iterable[int] | None = None) -> list[Purge]:
     """Those with these ids, or all that are remembered."""
     rows = CachePurge.objects.all() if ids is None else CachePurge.objects.filter(pk__in=ids)
     return [
-        Purge(row.pk, row.created_at.timestamp(), row.cache_key, row.project_id, row.path, row.model)
+        Purge(row.pk, row.created_at.timestamp(), row.cache_key, row.project_id, row.path, row.model, row.response_id)
         for row in rows.order_by("pk")
     ]
 

@@ -27,6 +27,8 @@ class Purge(NamedTuple):
     """The beginning of the endpoint's path."""
     model: str = ""
     """The beginning of the client's name for the model."""
+    response_id: str = ""
+    """The provider's id of the answer, which its client has deleted."""
 
     def concerns(self, digest: str, about: About) -> bool:
         return (
@@ -34,6 +36,7 @@ class Purge(NamedTuple):
             and self.project_id in (None, about.project_id)
             and about.path.startswith(self.path)
             and about.model.startswith(self.model)
+            and self.response_id in ("", about.response_id)
         )
 
 
@@ -43,10 +46,11 @@ class Purges:
     def __init__(self) -> None:
         self.newest = 0
         self._of_digests: dict[str, Purge] = {}
+        self._of_responses: dict[str, Purge] = {}
         self._wide: list[Purge] = []
 
     def __len__(self) -> int:
-        return len(self._of_digests) + len(self._wide)
+        return len(self._of_digests) + len(self._of_responses) + len(self._wide)
 
     def add(self, purges: Iterable[Purge], now: float) -> None:
         """Those that are older than `KEPT_S` are forgotten."""
@@ -54,17 +58,20 @@ class Purges:
             self.newest = max(self.newest, purge.number)
             if purge.digest and purge == Purge(purge.number, purge.at, purge.digest):
                 self._of_digests[purge.digest] = purge
+            elif purge.response_id and purge == Purge(purge.number, purge.at, response_id=purge.response_id):
+                self._of_responses[purge.response_id] = purge
             elif purge not in self._wide:
                 self._wide.append(purge)
         oldest = now - KEPT_S
         self._wide = [purge for purge in self._wide if purge.at > oldest]
-        for digest in [digest for digest, purge in self._of_digests.items() if purge.at <= oldest]:
-            del self._of_digests[digest]
+        for single in (self._of_digests, self._of_responses):
+            for name in [name for name, purge in single.items() if purge.at <= oldest]:
+                del single[name]
 
     def hides(self, digest: str, about: About) -> bool:
         if about.purge >= self.newest:
             return False
-        of_digest = self._of_digests.get(digest)
-        if of_digest is not None and of_digest.number > about.purge:
-            return True
+        for single in (self._of_digests.get(digest), self._of_responses.get(about.response_id)):
+            if single is not None and single.number > about.purge:
+                return True
         return any(purge.number > about.purge and purge.concerns(digest, about) for purge in self._wide)

@@ -32,6 +32,8 @@ class SharedCall:
         self.flight: Flight | None = None
         self.release: Callable[[], object] | None = None
         """Lets other processes know that the call is over."""
+        self.response_id = ""
+        """The provider's id of the answer, once that is known."""
         self._failure: tuple[str, str, Headers] | None = None
         self._waiting: list[asyncio.Future[FlightReader | None]] = []
         calls[key] = self

@@ -13,6 +13,7 @@ from django.db import DatabaseError
 from prometheus_client import Counter
 from redis.exceptions import RedisError
 
+from cache.purge import forget_response
 from cache.remote import RemoteCalls
 from cache.responses import ResponseCache
 from cache.tiers.circuit import Circuit
@@ -31,6 +32,9 @@ log = logging.getLogger("sluice.cache")
 DATABASE_PATIENCE_S = 0.5
 """A miss waits no longer for the database: the provider is asked."""
 
+FORGET_S = 2.0
+"""The deletion of a response waits no longer for the database."""
+
 SILENT_S = 2.0
 """A channel that says nothing for so long, and does not answer a ping, is subscribed anew."""
 
@@ -45,7 +49,8 @@ class RunningCache:
     def __init__(self) -> None:
         self._tasks: list[asyncio.Task[None]] = []
         self._commands = redis_commands() if settings.HTTP_CACHE_BACKEND == "redis" else None
-        self._threads: list[DatabaseThread] = []
+        self._forgets = DatabaseThread("cache-forgets", settings.DATABASE_TIMEOUT_SECS)
+        self._threads = [self._forgets]
         self._kept = self._database_tier() if settings.HTTP_CACHE_STORE else None
         self._remote = RemoteCalls(self._commands) if self._commands is not None else None
         self.cache = ResponseCache(
@@ -57,6 +62,16 @@ class RunningCache:
             kept=self._kept,
             remote=self._remote,
         )
+
+    async def forget_response(self, response_id: str) -> None:
+        """Its client deletes what the provider stores under this id: no process replays it any more. Never raises."""
+        if not self.cache.tiers:
+            return  # nobody else has it
+        try:
+            async with asyncio.timeout(FORGET_S):
+                await self._forgets.run(lambda: forget_response(response_id), retry=False)
+        except (DatabaseError, TimeoutError) as error:
+            log.warning("A deleted response may be replayed until it expires: %s", type(error).__name__)
 
     def start(self) -> None:
         steps: dict[str, Callable[[], Awaitable[None]]] = {}
@@ -110,7 +125,7 @@ class RunningCache:
         reads, writes = (
             DatabaseThread(name, settings.DATABASE_TIMEOUT_SECS) for name in ("cache-reads", "cache-writes")
         )
-        self._threads = [reads, writes]
+        self._threads += [reads, writes]
         return DatabaseTier(reads, writes, circuit_of("cache-database", DATABASE_PATIENCE_S), dropped.inc)
 
 

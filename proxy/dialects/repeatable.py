@@ -24,6 +24,9 @@ TOOLS = OPENAI.functions | {
 }
 """Tools that the client runs, or that change nothing."""
 
+TEXTS = ("input", "instructions")
+"""Members that are a text or a list of items."""
+
 NOTHING = frozenset({b"null", b"false", b'""'})
 OWN_LIMIT = "max_output_tokens"
 
@@ -43,8 +46,8 @@ class _Details(msgspec.Struct):
     reason: Any = None
 
 
-_items = msgspec.json.Decoder(list[_Item])
-_tools = msgspec.json.Decoder(list[_Tool])
+_items = msgspec.json.Decoder(list[_Item] | None)
+_tools = msgspec.json.Decoder(list[_Tool] | None)
 _details = msgspec.json.Decoder(_Details)
 
 
@@ -54,13 +57,16 @@ def is_repeatable(body: JSONBody) -> bool:
         return False
     if (body.raw("store") or b"null") not in (b"null", b"false") or body.may_name(IN_RESPONSES):
         return False
-    tools, given = body.raw("tools") or b"null", body.raw("input") or b'""'
     try:
-        if tools != b"null" and not all(tool.type in TOOLS for tool in _tools.decode(tools)):
-            return False
-        return given.startswith(b'"') or all(map(is_complete, _items.decode(given)))
+        tools = _tools.decode(body.raw("tools") or b"[]") or []
+        return all(tool.type in TOOLS for tool in tools) and all(says_all(body.raw(name)) for name in TEXTS)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError):
         return False
+
+
+def says_all(given: bytes | None) -> bool:
+    """Whether it is a text, or a list of items that say all themselves. Raises `MsgspecError`, `TypeError`."""
+    return given is None or given.startswith(b'"') or all(map(is_complete, _items.decode(given) or ()))
 
 
 def is_complete(item: _Item) -> bool:

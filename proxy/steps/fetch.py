@@ -58,7 +58,13 @@ async def before_deletion(response_id: str, components: Components) -> None:
     """What is to be done before a response is deleted at its provider."""
     await components.background.look_before(response_id)
     if components.cache is not None:
-        components.cache.memory.delete_stored(object_key(unquote(response_id, errors="surrogateescape")))
+        response_id = unquote(response_id, errors="surrogateescape")
+        components.cache.memory.delete_stored(object_key(response_id))
+        for call in tuple(components.cache.calls.values()):
+            if call.response_id == response_id:
+                call.close()
+        if components.running_cache is not None:
+            await components.running_cache.forget_response(object_key(response_id))
 
 
 async def ask(exchange: Exchange, components: Components, deadline: RequestDeadline, attempt: Attempt) -> Answer:

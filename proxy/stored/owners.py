@@ -49,6 +49,8 @@ class Owners:
         """Remember who made the objects in this exchange's answer, before its client can ask for them."""
         if not exchange.owns_answer:
             return
+        if exchange.shared_call is not None:
+            exchange.shared_call.response_id = exchange.response_id
         kind, body = exchange.endpoint.makes, exchange.body
         if kind is STORED_CHAT and not exchange.stored_keys and body is not None and "store" not in body.members:
             return  # most requests

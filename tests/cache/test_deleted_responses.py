@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
@@ -14,17 +13,7 @@ from cache.memory import MemoryStore
 from tests.kit.caching import cache_of, id_in, key_of_project, make_response, prompt, respond, serial
 from tests.kit.requests import refused
 from tests.kit.sluice import Sluice
-from tests.kit.upstream import (
-    Chunk,
-    EndChunks,
-    Received,
-    Script,
-    Upstream,
-    WaitFor,
-    echo,
-    response_frames,
-    stream_head,
-)
+from tests.kit.upstream import MODEL, Chunk, EndChunks, Upstream, WaitFor, response_frames, stream_head
 from tests.kit.vitals import is_idle
 
 pytestmark = pytest.mark.key(project={"cache_policy": "on"})
@@ -48,31 +37,42 @@ def test_a_response_that_is_deleted_is_not_replayed(sluice: Sluice, upstream: Up
     assert cache_of(respond(sluice, key, **other)) == "HIT"
 
 
-def test_a_response_that_is_deleted_before_its_stream_ends_is_not_stored(sluice: Sluice, upstream: Upstream, key: str):
+def test_a_response_that_is_deleted_before_its_stream_ends_is_neither_joined_nor_stored(
+    sluice: Sluice, upstream: Upstream, key: str
+):
     go, response_id = threading.Event(), f"resp_{next(serial)}"
-
-    def answer(received: Received) -> Script:
-        if received.method == "DELETE":
-            return echo(received)
-        frames = response_frames(response_id=response_id)
-        return [stream_head(), *map(Chunk, frames), WaitFor(go), EndChunks()]
-
-    upstream.script = answer
-    asked = {**prompt(), "stream": True}
-    with (
-        ThreadPoolExecutor(1) as threads,
-        sluice.client(key).stream("POST", "/v1/responses", json={"model": "gpt-4.1-mini", **asked}) as first,
-    ):
+    frames = response_frames(response_id=response_id)
+    upstream.answers([stream_head(), *map(Chunk, frames), WaitFor(go), EndChunks()])
+    upstream.script = make_response
+    asked = {"model": MODEL, **prompt(), "stream": True}
+    with sluice.client(key).stream("POST", "/v1/responses", json=asked) as first:
         pieces = first.iter_bytes()
         seen = b""
         while b"response.completed" not in seen:
             seen += next(pieces)
-        deleted = threads.submit(respond, sluice, key, f"/{response_id}", method="DELETE")
-        assert deleted.result(60).status_code == 200
+        assert respond(sluice, key, f"/{response_id}", method="DELETE").status_code == 200
+        second = respond(sluice, key, **asked)
+        assert cache_of(second) == "MISS"
         go.set()
         assert b"".join(pieces) == b""
     assert is_idle(sluice)
+    again = respond(sluice, key, **asked)
+    assert (cache_of(again), id_in(again)) == ("HIT", id_in(second))
+
+
+def test_a_response_that_is_deleted_while_its_stream_ends_is_not_stored(sluice: Sluice, upstream: Upstream, key: str):
+    go, response_id = threading.Event(), f"resp_{next(serial)}"
+    upstream.answers([stream_head(), *map(Chunk, response_frames(response_id=response_id)), WaitFor(go), EndChunks()])
     upstream.script = make_response
+    asked = {"model": MODEL, **prompt(), "stream": True}
+    with sluice.client(key).stream("POST", "/v1/responses", json=asked) as first:
+        pieces = first.iter_bytes()
+        assert b"response.created" in next(pieces)
+        assert respond(sluice, key, f"/{response_id}", method="DELETE").status_code == 200
+        go.set()
+        for _ in pieces:
+            pass
+    assert is_idle(sluice)
     assert cache_of(respond(sluice, key, **asked)) == "MISS"
 
 
@@ -105,7 +105,6 @@ def test_what_is_deleted_is_gone_and_stays_gone(steps: list[tuple[str, str, str,
     store, there, deleted = MemoryStore(1000 * ENTRY_BYTES), dict[str, Entry](), set[str]()
     for what, name, stored_id, size in steps:
         if what == "put":
-            there.pop(name, None)
             new = entry(stored_id, size)
             store.put((name, False), new)
             if stored_id not in deleted:

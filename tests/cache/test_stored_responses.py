@@ -197,6 +197,7 @@ LEFT_ALONE: dict[str, dict[str, Any]] = {
     "an item of an unknown type": with_item(type="hologram", text="x"),
     "an item of an odd type": with_item(type=["message"], content="x"),
     "an input of another shape": {"input": {"a": 1}},
+    "an item by its id in the instructions": {"instructions": [{"type": "item_reference", "id": "msg_1"}]},
     "a server of tools": with_tool(type="mcp", server_label="x", server_url="http://127.0.0.1:9/"),
     "a container": with_tool(type="code_interpreter", container={"type": "auto"}),
     "an unknown tool": with_tool(type="hologram"),
