@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from cache.entry import ENTRY_BYTES, Entry
 from cache.memory import MemoryStore
 from tests.kit.caching import cache_of, id_in, key_of_project, make_response, prompt, respond, serial
+from tests.kit.databases import query
 from tests.kit.requests import refused
-from tests.kit.sluice import Sluice
+from tests.kit.sluice import Sluice, StartSluice
 from tests.kit.upstream import MODEL, Chunk, EndChunks, Upstream, WaitFor, response_frames, stream_head
 from tests.kit.vitals import is_idle
+from tests.kit.waiting import soon
 
 pytestmark = pytest.mark.key(project={"cache_policy": "on"})
 
@@ -140,3 +142,26 @@ def test_the_record_of_what_was_deleted_is_bounded():
     store.put(("b", False), entry("r0"))
     assert store.get(("a", False), 1.0) is None
     assert store.get(("b", False), 1.0) is not None
+
+
+def test_no_process_replays_a_response_that_another_one_was_told_to_delete(
+    start_sluice: StartSluice, upstream: Upstream
+):
+    """Neither from its memory, nor from Redis or the database, also after a restart."""
+    one = start_sluice("postgres", redis=True)
+    two = start_sluice(one.database_url, redis=one.redis_url)
+    key = key_of_project(one)
+    upstream.script = make_response
+    asked, other = prompt(), prompt()
+    made = respond(one, key, **asked)
+    respond(one, key, **other)
+    soon(lambda: len(query(one.database_url, "SELECT name FROM cache_cachedresponse")) == 2)
+    assert cache_of(respond(two, key, **asked)) == "HIT"
+    assert respond(one, key, f"/{id_in(made)}", method="DELETE").status_code == 200
+    soon(lambda: respond(two, key, headers={"cache-control": "only-if-cached"}, **asked).status_code == 504)
+    two.stop()
+    two.launch()
+    again = respond(two, key, **asked)
+    assert (cache_of(again), id_in(again) != id_in(made)) == ("MISS", True)
+    assert cache_of(respond(two, key, **other)) == "HIT"
+    assert two.api("GET", "/api/audit?target_kind=purge").json()["results"] == []
